@@ -1,0 +1,90 @@
+"""The command line: one module a verb, imported only when that verb runs (`packager --help` stays fast)."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from packager import __version__
+
+#: verb → its line in `--help`. The module of the same name has the function `command`.
+VERBS = {
+    "init": "Look at a folder and write a commented spec for it.",
+    "lock": "Solve the environment and write the lock.",
+    "check": "Find what is wrong with spec, lock, entry script, models and Dockerfile.",
+    "plan": "Show what each layer of the image will hold.",
+    "render": "Print the Dockerfile.",
+    "save": "Write the build context to a folder or an archive.",
+    "verify": "Recompute every digest of a saved build context.",
+    "build": "Build the image with BuildKit.",
+    "push": "Push image references to their registries.",
+    "run": "Start the image and wait until it is healthy.",
+    "score": "Post a request to a running service and print the answer.",
+    "store": "Show, check and clean the store of models.",
+    "schema": "Print the JSON Schema of the spec.",
+    "doctor": "Say which tools are there, and what to do about what is not.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that knows its verbs' names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"packager.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], VERBS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Verbs: {', '.join(VERBS)}."
+            raise click.UsageError(f"No such verb {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="packager", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn a model, an entry script and an environment file into a locked, reproducible container image."""
+
+
+def main() -> None:
+    """Run the command line; the exit code is that of the error's class (see `packager.errors`)."""
+    from packager.errors import PackagerError
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(_say("interrupted", 130))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted", 130))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
+    except PackagerError as error:
+        sys.exit(_say(f"error: {error}", error.exit_code))
+    except BrokenPipeError:
+        # The reader of our standard output went away (`packager plan | head`): nobody is left to tell.
+        sys.stderr.close()
+        sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str, code: int) -> int:
+    click.echo(text, err=True)
+    return code

@@ -1,0 +1,162 @@
+"""What every verb shares: standard options, what goes to which stream, and how an error ends the process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+
+if TYPE_CHECKING:
+    from packager.pipeline import Planned
+    from packager.spec.load import SpecFile
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Reporter:
+    """Progress, notes and warnings, on standard error; standard output is for results alone.
+
+    Args:
+        verbosity: -1 quiet (warnings only), 0 normal, 1 verbose.
+    """
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+        self.color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+
+    def _write(self, text: str, color: str | None = None) -> None:
+        click.echo(click.style(text, fg=color) if color and self.color else text, err=True, color=self.color)
+
+    def step(self, text: str) -> None:
+        """Say what is being done now, or was done."""
+        if self.verbosity >= 0:
+            self._write(text)
+
+    def detail(self, text: str) -> None:
+        """Say what only matters when looking closely (`-v`)."""
+        if self.verbosity >= 1:
+            self._write(text, "bright_black")
+
+    def warn(self, text: str) -> None:
+        """Say what may be wrong; never silenced."""
+        self._write(f"warning: {text}", "yellow")
+
+
+def standard_options(command: Command) -> Command:
+    """Add `-q` and `-v`; the verb gets a `reporter`."""
+
+    def wrap(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        return command(*args, reporter=Reporter(-1 if quiet else int(verbose)), **kwargs)
+
+    wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
+    wrap.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    verbose = click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
+    quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
+    decorated: Any = quiet(verbose(wrap))
+    return cast(Command, decorated)
+
+
+file_option = click.option(
+    "-f",
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    default=Path("packager.yaml"),
+    show_default=True,
+    help="The spec, or the folder that holds it.",
+)
+
+format_option = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the result on standard output.",
+)
+
+target_option = click.option("--target", "target", metavar="NAME", help="One target of the spec (default: all).")
+
+platform_option = click.option(
+    "--platform", "platform", metavar="OS/ARCH", help="One platform of the target (default: its first)."
+)
+
+base_option = click.option(
+    "--base", "base", metavar="REF", help="Another base image for this run: at a registry, or in the engine."
+)
+
+
+def emit(text: str) -> None:
+    """Write a result to standard output."""
+    click.echo(text)
+
+
+def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
+    """Write a result to standard output as indented JSON."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def count(number: int, noun: str) -> str:
+    """Return `1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def human_size(size: int) -> str:
+    """Return bytes in decimal units as registries and engines show them (`1.2 MB`)."""
+    if size < 1000:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("kB", "MB", "GB"):
+        number /= 1000
+        if number < 999.95:
+            return f"{number:.1f} {unit}"
+    return f"{number / 1000:.1f} TB"
+
+
+def one_target(spec_file: SpecFile, target: str | None) -> str:
+    """Return the one target that a verb works on which can do no more than one.
+
+    Raises:
+        UsageError: the spec has several and none was named.
+    """
+    from packager.errors import UsageError
+    from packager.pipeline import select_targets
+
+    names = select_targets(spec_file, target)
+    if len(names) > 1:
+        raise UsageError("the spec has several targets", remedy=f"choose one: --target {names[0]}")
+    return names[0]
+
+
+def planned_image(
+    spec_file: SpecFile, target: str, platform: str | None, base: str | None, reporter: Reporter, *, keep: bool = False
+) -> Planned:
+    """Plan one image as the verbs do: with this machine's mirrors and store, and another base where one is given.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        platform: OCI os/arch, or None for the target's first.
+        base: `--base`.
+        reporter: says which base was found.
+        keep: put models into the store in the same pass that reads them.
+    """
+    from packager.pipeline import machine_mirrors, plan_image
+    from packager.store import Store
+
+    mirrors = machine_mirrors()
+    resolved = None
+    if base is not None:
+        from packager.images.base import resolve_base
+
+        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
+        reporter.detail(f"base {resolved.reference} is {resolved.digest}")
+    store = Store()
+    digest_model = store.add if keep else store.digest
+    return plan_image(spec_file, target, platform, digest_model=digest_model, base=resolved, mirrors=mirrors)

@@ -1,0 +1,21 @@
+"""The data folders that travel with the package: `templates/` and `environments/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.errors import PackagerError
+
+_PACKAGE = Path(__file__).parent
+
+
+def data_folder(name: str) -> Path:
+    """Return a data folder: inside an installed wheel, else beside the package in a checkout (editable install).
+
+    Raises:
+        PackagerError: the installation lacks it.
+    """
+    for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise PackagerError(f"the installation of packager lacks its folder {name!r}", remedy="install packager again")
