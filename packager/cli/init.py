@@ -1,0 +1,36 @@
+"""`packager init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packager.cli.common import Reporter, count, emit, standard_options
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option(
+    "--entry-script", metavar="FILE", help="The entry script, relative to FOLDER (default: found by its syntax)."
+)
+@click.option("--force", is_flag=True, help="Replace an existing packager.yaml.")
+@standard_options
+def command(folder: Path, entry_script: str | None, force: bool, reporter: Reporter) -> None:
+    """Look at FOLDER (default: this one) without running anything in it, and write a commented packager.yaml."""
+    from packager.errors import SpecError
+    from packager.files import write_text
+    from packager.spec.load import DEFAULT_FILE, parse_spec
+    from packager.spec.starter import look, starter_spec
+
+    path = folder / DEFAULT_FILE
+    if path.exists() and not force:
+        raise SpecError(f"{path} exists", remedy="edit it, or replace it with --force")
+    found = look(folder, entry_script)
+    text = starter_spec(found)
+    parse_spec(text, path)  # what we write is held to what we read
+    write_text(path, text)
+    spec_folder = "" if folder == Path() else f" -f {folder}"
+    reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, Python {found.python}")
+    reporter.step(f"next: packager lock{spec_folder}")
+    emit(str(path))

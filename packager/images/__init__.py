@@ -1,0 +1,1 @@
+"""References, the engine, the registry."""

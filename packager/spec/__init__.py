@@ -1,0 +1,19 @@
+"""`packager.yaml` → `Spec`."""
+
+from packager.spec.load import DEFAULT_FILE, SpecFile, load_spec, parse_spec
+from packager.spec.model import Image, InlineEnvironment, Model, Server, Spec, TargetOptions, canonical, expand_tag
+
+__all__ = [
+    "DEFAULT_FILE",
+    "Image",
+    "InlineEnvironment",
+    "Model",
+    "Server",
+    "Spec",
+    "SpecFile",
+    "TargetOptions",
+    "canonical",
+    "expand_tag",
+    "load_spec",
+    "parse_spec",
+]

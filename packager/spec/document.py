@@ -1,0 +1,191 @@
+"""YAML text to plain data, with the line of every field, and nothing that could surprise.
+
+PyYAML's constructor is not used: it resolves aliases (a few lines can become gigabytes), merges keys, keeps the last of
+two equal keys, and forgets where things stood. The node graph has it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from packager.errors import Location, SpecError
+
+#: Bytes and values that a declaration may have: far above any real one, far below what could hurt.
+MAX_BYTES = 1 << 20
+MAX_VALUES = 20_000
+MAX_DEPTH = 40
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "tag:yaml.org,2002:str": str,
+    "tag:yaml.org,2002:int": int,
+    "tag:yaml.org,2002:float": float,
+    "tag:yaml.org,2002:bool": lambda text: text.lower() in ("true", "yes", "on"),
+    "tag:yaml.org,2002:null": lambda _text: None,
+}
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """One declaration file, read.
+
+    Attributes:
+        path: the file, as the user named it.
+        data: its mapping as plain dicts, lists and scalars.
+        lines: line number (from 1) of each field, by its dotted path (`models[0].name`).
+    """
+
+    path: Path
+    data: dict[str, Any]
+    lines: Mapping[str, int]
+
+    def at(self, field: str) -> Location:
+        """Return the location of `field`, or of its nearest parent that stands in the file."""
+        known = field
+        while known and known not in self.lines:
+            known = known[: max(known.rfind("."), known.rfind("["), 0)]
+        return Location(file=str(self.path), line=self.lines.get(known, 1), field=field or None)
+
+
+def read_text(path: Path) -> str:
+    """Return the UTF-8 text of a declaration file.
+
+    Raises:
+        SpecError: the file is missing, unreadable, not a file, larger than `MAX_BYTES`, or not UTF-8.
+    """
+    where = Location(file=str(path))
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SpecError("there is no such file", where=where, remedy=_missing_remedy(path)) from None
+    except OSError as error:
+        raise SpecError(f"cannot be read: {error.strerror}", where=where) from None
+    if len(raw) > MAX_BYTES:
+        raise SpecError(f"is larger than {MAX_BYTES} bytes", where=where, remedy="a declaration is a short text file")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        where = Location(file=str(path), line=line)
+        raise SpecError("is not UTF-8 text", where=where, remedy="save the file in UTF-8") from None
+
+
+def _missing_remedy(path: Path) -> str:
+    if path.name == "packager.yaml":
+        return "`packager init` writes one; `-f FILE` names another"
+    return "check the name; it is relative to the folder of the spec"
+
+
+def parse_yaml(text: str, path: Path) -> Document:
+    """Return the mapping that a YAML text holds.
+
+    Raises:
+        SpecError: not YAML, not one mapping, an alias, a tag, a key twice, or out of the bounds above.
+    """
+    loader = _LOADER(text)
+    try:
+        node = loader.get_single_node()
+    except yaml.YAMLError as error:
+        raise _syntax_error(error, path) from None
+    except RecursionError:
+        raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
+    finally:
+        loader.dispose()
+    if not isinstance(node, yaml.MappingNode):
+        line = 1 if node is None else node.start_mark.line + 1
+        raise SpecError(
+            f"is not a mapping but {_kind(node)}",
+            where=Location(file=str(path), line=line),
+            remedy="a spec starts with lines such as `name: diabetes`; see `packager schema`",
+        )
+    reader = _Reader(path)
+    return Document(path=path, data=reader.mapping(node, "", 0), lines=reader.lines)
+
+
+def _syntax_error(error: yaml.YAMLError, path: Path) -> SpecError:
+    mark = getattr(error, "problem_mark", None)
+    where = Location(file=str(path), line=mark.line + 1 if mark else None, column=mark.column + 1 if mark else None)
+    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return SpecError(f"is not valid YAML: {problem}", where=where)
+
+
+def _kind(node: yaml.Node | None) -> str:
+    if node is None:
+        return "empty"
+    return "a list" if isinstance(node, yaml.SequenceNode) else "a single value"
+
+
+class _Reader:
+    """Walks a node graph once; `lines` grows as it goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[str, int] = {}
+        self._seen: set[int] = set()
+        self._left = MAX_VALUES
+
+    def _fail(self, message: str, node: yaml.Node, field: str, remedy: str | None = None) -> SpecError:
+        mark = node.start_mark
+        where = Location(file=str(self.path), line=mark.line + 1, column=mark.column + 1, field=field or None)
+        return SpecError(message, where=where, remedy=remedy)
+
+    def _enter(self, node: yaml.Node, field: str, depth: int) -> None:
+        self._left -= 1
+        if depth > MAX_DEPTH or self._left < 0:
+            raise self._fail("is too large or nested too deeply", node, field)
+        # An alias is the same node object met again: the source of YAML bombs, and never needed here.
+        if id(node) in self._seen:
+            raise self._fail("YAML aliases (`*name`) are not accepted", node, field, "write the value out")
+        self._seen.add(id(node))
+
+    def value(self, node: yaml.Node, field: str, depth: int) -> Any:
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, field, depth)
+        self._enter(node, field, depth)
+        if isinstance(node, yaml.SequenceNode):
+            items = []
+            for index, item in enumerate(node.value):
+                child = f"{field}[{index}]"
+                self.lines[child] = item.start_mark.line + 1
+                items.append(self.value(item, child, depth + 1))
+            return items
+        return self._scalar(node, field)
+
+    def mapping(self, node: yaml.MappingNode, field: str, depth: int) -> dict[str, Any]:
+        self._enter(node, field, depth)
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag != "tag:yaml.org,2002:str":
+                remedy = "write it in quotes" if isinstance(key_node, yaml.ScalarNode) else None
+                raise self._fail(f"the key {key_node.value!r} is not text", key_node, field, remedy)
+            key = key_node.value
+            child = f"{field}.{key}" if field else key
+            if key in data:
+                raise self._fail(f"the key {key!r} is given twice", key_node, child, "keep one of them")
+            self.lines[child] = key_node.start_mark.line + 1
+            data[key] = self.value(value_node, child, depth + 1)
+        return data
+
+    def _scalar(self, node: yaml.Node, field: str) -> Any:
+        if node.tag == "tag:yaml.org,2002:timestamp":
+            return node.value  # a date where text is wanted is what was meant
+        convert = _SCALARS.get(node.tag)
+        if convert is None:
+            raise self._fail(f"the YAML tag {node.tag!r} is not accepted", node, field, "write a plain value")
+        try:
+            return _number(node.value) if convert in (int, float) else convert(node.value)
+        except ValueError:
+            return node.value
+
+
+def _number(text: str) -> int | float:
+    """Return a YAML 1.1 number; what only YAML 1.1 takes for one (`1:30`, `0o17`, `1_000`) stays text to the caller."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,0 +1,184 @@
+"""`packager.yaml` to `Spec`: types by msgspec, then what types cannot say; every error names file, line and field."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from packager.errors import Location, SpecError
+from packager.spec import model as m
+from packager.spec.document import Document, parse_yaml, read_text
+from packager.spec.rules import TAG_FORM, check_rules
+
+DEFAULT_FILE = "packager.yaml"
+
+
+class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A spec together with the file that it stands in.
+
+    Attributes:
+        spec: the checked declaration.
+        document: the text's data and the line of each field, for the errors of later steps.
+    """
+
+    spec: m.Spec
+    document: Document
+
+    @property
+    def root(self) -> Path:
+        """The folder of the spec: every path in it is relative to this one, and stays inside."""
+        return self.document.path.absolute().parent
+
+    @property
+    def lock_path(self) -> Path:
+        """`packager.lock`, beside the spec."""
+        return self.root / "packager.lock"
+
+    def at(self, field: str) -> Location:
+        """Return file and line of a field."""
+        return self.document.at(field)
+
+
+def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
+    """Read and check a spec.
+
+    Args:
+        path: the file, or the folder that holds a `packager.yaml`.
+
+    Raises:
+        SpecError: with file, line, field, and what to do.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / DEFAULT_FILE
+    return parse_spec(read_text(path), path)
+
+
+def parse_spec(text: str, path: Path) -> SpecFile:
+    """Check the text of a spec; `path` is used in messages and to find the folder."""
+    document = parse_yaml(text, path)
+    _known_keys(document.data, m.Spec, "", document)
+    try:
+        spec = msgspec.convert(document.data, m.Spec, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explain(error, document) from None
+    check_rules(spec, document)
+    return SpecFile(spec=spec, document=document)
+
+
+# --- keys and types ---------------------------------------------------------------------------------------------------
+
+_NESTED: dict[tuple[type, str], type] = {
+    (m.Spec, "models"): m.Model,
+    (m.Spec, "environment"): m.InlineEnvironment,
+    (m.Spec, "image"): m.Image,
+    (m.Spec, "server"): m.Server,
+}
+
+
+def _known_keys(data: Any, kind: type, field: str, document: Document) -> None:
+    """Refuse keys that the spec does not have, at any depth, before types are looked at: the likelier mistake."""
+    if isinstance(data, list):
+        for index, item in enumerate(data):
+            _known_keys(item, kind, f"{field}[{index}]", document)
+        return
+    if not isinstance(data, dict):
+        return
+    known = msgspec.structs.fields(kind)
+    names = [each.encode_name for each in known]
+    for key, value in data.items():
+        child = f"{field}.{key}" if field else key
+        if key not in names:
+            raise _unknown(key, names, child, document)
+        if (kind, key) == (m.Spec, "targets") and isinstance(value, dict):
+            for target, options in value.items():
+                _known_keys(options, m.TargetOptions, f"{child}.{target}", document)
+        elif (kind, key) in _NESTED:
+            _known_keys(value, _NESTED[kind, key], child, document)
+
+
+def _unknown(key: str, names: list[str], field: str, document: Document) -> SpecError:
+    if field == "environment.conda":
+        return SpecError(
+            "conda environments are not supported by this version",
+            where=document.at(field),
+            remedy="give the environment as `pip:` requirements, requirements.txt or pyproject.toml",
+        )
+    close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
+    remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
+    return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)
+
+
+_PATH = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$")
+
+
+def _explain(error: msgspec.ValidationError, document: Document) -> SpecError:
+    text = str(error)
+    found = _PATH.search(text)
+    field = found[1] if found else ""
+    message = text[: found.start()] if found else text
+    missing = re.search(r"missing required field `(\w+)`", message)
+    if missing:
+        field = f"{field}.{missing[1]}" if field else missing[1]
+        return SpecError(f"{field!r} is missing", where=document.at(field), remedy="add it; see `packager schema`")
+    field = _with_keys(field, document)
+    value = _value_at(document.data, field)
+    return SpecError(_plain(message, value), where=document.at(field), remedy=_remedy(field, value))
+
+
+def _with_keys(field: str, document: Document) -> str:
+    """Put keys in for the `[...]` with which msgspec names a value of a mapping: the first whose value it can be."""
+    head, mark, tail = field.partition("[...]")
+    if not mark:
+        return field
+    parent = head.rstrip(".")
+    mapping = _value_at(document.data, parent)
+    for key, value in mapping.items() if isinstance(mapping, dict) else ():
+        if tail or not isinstance(value, str) or not re.match(m.PRINTABLE, value):
+            return f"{parent}.{key}{tail}"
+    return parent
+
+
+def _value_at(data: Any, field: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", field):
+        try:
+            data = data[int(step)] if isinstance(data, list) else data[step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return data
+
+
+def _plain(message: str, value: Any) -> str:
+    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    if "matching regex" in message:
+        return f"{shown} is not valid here"
+    return f"{message}: {shown}" if value is not None else message
+
+
+_PATTERNS = {
+    "version": TAG_FORM,
+    "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
+    "python": 'a minor version in quotes, such as "3.13"',
+    "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
+    "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
+    "env": "text in quotes, on one line and without control characters",
+}
+
+
+def _remedy(field: str, value: Any) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
+        return exact if field.split(".")[0] in ("version", "python", "env") else None
+    steps = re.findall(r"[A-Za-z_]+", field)
+    if steps[:1] == ["models"] and steps[-1] == "name":
+        return "letters, digits, `.`, `_` and `-`, starting with a letter or a digit"
+    if steps and steps[-1] in ("path", "entry_script", "source_dir", "environment") and isinstance(value, str):
+        return "a path relative to the folder of the spec, with `/`, not starting with `-`, without line breaks"
+    for step in reversed(steps):
+        if step in _PATTERNS:
+            return _PATTERNS[step]
+    return None

@@ -1,0 +1,157 @@
+"""The spec as values: what `packager.yaml` may say, with its types and bounds.
+
+Patterns refuse everything that could leave its place: no value from a spec may become a Dockerfile instruction, a
+shell word, an option of a program, or a path outside the folder of the spec.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+# `(?!\n)$` and not `$`, which in Python also matches before a final line break.
+# Reasons for the patterns: names go into image references, folder names and labels; OCI distribution spec 1.1,
+# "Pulling manifests", gives the forms of repository components and tags.
+NAME = r"^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?!\n)$"
+TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?!\n)$"
+MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(?!\n)$"
+ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$"
+# Environment values reach the container byte for byte; a Dockerfile cannot hold a line break in one, and an environment
+# cannot hold NUL.
+PRINTABLE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*(?!\n)$"
+# Debian policy 5.6.7 and 5.6.12 (package names and versions), with apt's `:arch` and `=version`.
+DEBIAN_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~-]+)?(?!\n)$"
+PLATFORM = r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$"
+PYTHON = r"^3\.[0-9]{1,2}(?!\n)$"
+PATH = r"^(?!-)[^\x00-\x1f\x7f\x85\u2028\u2029\\]+(?!\n)$"
+
+Name = Annotated[
+    str,
+    Meta(pattern=NAME, max_length=128, description="Lower-case letters, digits and single separators `.`, `_`, `-`."),
+]
+Version = Annotated[str, Meta(pattern=TAG, description="Text (in quotes) that is also valid as an image tag.")]
+ModelName = Annotated[
+    str,
+    Meta(
+        pattern=MODEL_NAME,
+        max_length=255,
+        description="Letters, digits, `.`, `_` and `-`; starts with a letter or digit.",
+    ),
+]
+RelativePath = Annotated[
+    str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
+]
+PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=32768, description="Text without line breaks.")]
+DebianPackage = Annotated[
+    str, Meta(pattern=DEBIAN_PACKAGE, description="`name` or `name=version`, as apt-get takes it.")
+]
+Platform = Annotated[
+    str, Meta(pattern=r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$", description="OCI os/arch, such as linux/amd64.")
+]
+PythonVersion = Annotated[
+    str, Meta(pattern=r"^3\.[0-9]{1,2}(?!\n)$", description='Minor version in quotes, such as "3.13".')
+]
+Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts of the spec: frozen, by keyword, and without unknown keys."""
+
+
+class Model(_Struct, frozen=True):
+    """One model: a file or a folder, with the name and version under which the entry script finds it."""
+
+    path: RelativePath
+    name: ModelName | None = None
+    version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+
+    @property
+    def called(self) -> str:
+        """The model's name: as given, else the file's name without its last suffix."""
+        if self.name is not None:
+            return self.name
+        last = self.path.rstrip("/").rpartition("/")[2]
+        return last.rpartition(".")[0] or last
+
+
+class InlineEnvironment(_Struct, frozen=True):
+    """An environment written into the spec."""
+
+    pip: tuple[Requirement, ...]
+
+
+class TargetOptions(_Struct, frozen=True):
+    """What differs for one target."""
+
+    platforms: tuple[Platform, ...] | None = None
+
+
+class Image(_Struct, frozen=True):
+    """Where the image goes: a repository, and tags that may hold {name}, {version}, {target} and {platform}."""
+
+    repository: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    tags: Annotated[tuple[str, ...], Meta(min_length=1)] = ("{version}",)
+
+
+class Server(_Struct, frozen=True):
+    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung."""
+
+    port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
+
+
+class Spec(_Struct, frozen=True):
+    """What the user declares: `packager.yaml`, checked."""
+
+    name: Name
+    version: Version
+    entry_script: RelativePath
+    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment
+    description: PrintableText = ""
+    source_dir: RelativePath = "."
+    models: tuple[Model, ...] = ()
+    python: PythonVersion = "3.13"
+    build_from_source: tuple[Requirement, ...] = ()
+    targets: tuple[str, ...] | dict[str, TargetOptions] = ("cpu",)
+    base: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    registry_mirrors: dict[str, str] = {}
+    image: Image = Image()
+    env: dict[str, PrintableText] = {}
+    system_packages: tuple[DebianPackage, ...] = ()
+    server: Server = Server()
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets' names, in the order of the spec."""
+        return tuple(self.targets)
+
+    def target_options(self, name: str) -> TargetOptions:
+        """What the spec says of one target; nothing where it only names it."""
+        return self.targets[name] if isinstance(self.targets, dict) else TargetOptions()
+
+
+def canonical(value: Any) -> bytes:
+    """Return the one JSON text of a value: keys sorted, no white space. Digests are made of it."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+#: What a tag of the spec may name in braces.
+TAG_FIELDS = ("name", "version", "target", "platform")
+PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def expand_tag(template: str, *, name: str, version: str, target: str, platform: str) -> str:
+    """Return a tag with its placeholders replaced; `linux/arm64` becomes `linux-arm64`.
+
+    Raises:
+        ValueError: the result is no valid tag.
+    """
+    values = {"name": name, "version": version, "target": target, "platform": platform.replace("/", "-")}
+    tag = PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    if not re.match(TAG, tag):
+        raise ValueError(f"{tag!r} is not a valid image tag")
+    return tag

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packager.errors import SpecError
+from packager.spec.document import MAX_BYTES, parse_yaml, read_text
+
+PATH = Path("packager.yaml")
+
+
+def test_every_field_has_its_line() -> None:
+    document = parse_yaml("name: a\nmodels:\n  - path: x\n    name: y\nserver: {port: 1}\n", PATH)
+    assert document.data == {"name": "a", "models": [{"path": "x", "name": "y"}], "server": {"port": 1}}
+    assert document.at("models[0].name").line == 4
+    assert document.at("server.port").line == 5
+    assert document.at("models[0].version").line == 3, "what is missing is reported where its parent stands"
+    assert document.at("nowhere").line == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("- a\n- b\n", "is not a mapping but a list", 1),
+        ("", "is not a mapping but empty", 1),
+        ("just text", "is not a mapping but a single value", 1),
+        ("a: [1\nb: 2", "is not valid YAML", 2),
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' is given twice", 3),
+        ("a: &x [1]\nb: *x\n", "aliases", 1),
+        ("a: !!python/object:os.system x\n", "the YAML tag", 1),
+        ("a: 1\n3: x\n", "the key '3' is not text", 2),
+        ("a: 1\n--- \nb: 2\n", "is not valid YAML", 2),
+        ("a: \x07\n", "is not valid YAML", None),
+    ],
+)
+def test_what_is_not_one_plain_mapping_is_refused(text: str, message: str, line: int | None) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        parse_yaml(text, PATH)
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+
+
+def test_a_bomb_is_refused_at_once() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    with pytest.raises(SpecError, match="aliases"):
+        parse_yaml("\n".join(lines), PATH)
+
+
+def test_depth_and_number_of_values_are_bounded() -> None:
+    with pytest.raises(SpecError, match="nested too deeply"):
+        parse_yaml("a: " + "[" * 60 + "]" * 60, PATH)
+    with pytest.raises(SpecError, match="too large or nested too deeply"):
+        parse_yaml("a: [" + "1," * 30_000 + "]", PATH)
+    with pytest.raises(SpecError):
+        parse_yaml("a: " + "[" * 20_000, PATH)
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "packager.yaml"
+    with pytest.raises(SpecError, match="no such file") as missing:
+        read_text(file)
+    assert "packager init" in str(missing.value)
+    file.write_bytes(b"name: a\nversion: \xff\xfe\n")
+    with pytest.raises(SpecError, match="UTF-8") as broken:
+        read_text(file)
+    assert broken.value.where is not None
+    assert broken.value.where.line == 2
+    file.write_bytes(b"a" * (MAX_BYTES + 1))
+    with pytest.raises(SpecError, match="larger than"):
+        read_text(file)
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_text(tmp_path)
+
+
+def test_scalars_are_those_of_yaml() -> None:
+    document = parse_yaml("a: 3\nb: 3.5\nc: yes\nd: ~\ne: 2026-11-20\nf: '3'\ng: 0x10\nh: 1:30\n", PATH)
+    assert document.data == {
+        "a": 3, "b": 3.5, "c": True, "d": None, "e": "2026-11-20", "f": "3", "g": "0x10", "h": "1:30",
+    }  # fmt: skip
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_a_mapping_or_one_clear_error(text: str) -> None:
+    with contextlib.suppress(SpecError):
+        assert isinstance(parse_yaml(text, PATH).data, dict)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packager.errors import UsageError
+from packager.images.reference import Reference, parse_mirrors
+
+DIGEST = "sha256:" + "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("python", "docker.io/library/python"),
+        ("python:3.13-slim", "docker.io/library/python:3.13-slim"),
+        ("local/python:3.13", "docker.io/local/python:3.13"),
+        ("index.docker.io/library/python", "docker.io/library/python"),
+        ("127.0.0.1:5000/a/b:1", "127.0.0.1:5000/a/b:1"),
+        ("localhost/a", "localhost/a"),
+        ("registry.example.com/ml/diabetes", "registry.example.com/ml/diabetes"),
+        (f"python:3@{DIGEST}", f"docker.io/library/python:3@{DIGEST}"),
+        (f"[::1]:5000/a@{DIGEST}", f"[::1]:5000/a@{DIGEST}"),
+    ],
+)
+def test_references_are_written_in_full(text: str, full: str) -> None:
+    assert str(Reference.parse(text)) == full
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "A", "a b", "a:", "a:-x", "a@", "a@sha256:1", f"a@{DIGEST.upper()}", "a//b", "/a", "a/", "http://a/b", "a:b:c",
+     "-a", "a\nb", "a:1\n", "a$b", "a`b`", "x.y:/a", "a:" + "t" * 129],
+)  # fmt: skip
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Reference.parse(text)
+    assert caught.value.exit_code == 2
+
+
+COMPONENT = st.from_regex(r"[a-z0-9]{1,9}([._-][a-z0-9]{1,9}){0,3}", fullmatch=True)
+
+
+@given(
+    host=st.sampled_from(["docker.io", "127.0.0.1:5000", "r.example.com", "localhost:1"]),
+    path=st.lists(COMPONENT, min_size=2, max_size=4).map("/".join),
+    tag=st.none() | st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True),
+    digest=st.none() | st.just(DIGEST),
+)
+def test_writing_and_reading_give_the_same(host: str, path: str, tag: str | None, digest: str | None) -> None:
+    reference = Reference(registry=host, repository=path, tag=tag, digest=digest)
+    assert Reference.parse(str(reference)) == reference
+
+
+def test_a_mirror_takes_the_place_of_its_registry_alone() -> None:
+    mirrors = parse_mirrors("docker.io=127.0.0.1:5000, ghcr.io=mirror.example.com/github")
+    assert str(Reference.parse(f"python:3@{DIGEST}").mirrored(mirrors)) == f"127.0.0.1:5000/library/python:3@{DIGEST}"
+    assert str(Reference.parse("ghcr.io/a/b").mirrored(mirrors)) == "mirror.example.com/github/a/b"
+    assert str(Reference.parse("quay.io/a/b").mirrored(mirrors)) == "quay.io/a/b"
+    assert parse_mirrors("") == {}
+
+
+@pytest.mark.parametrize("text", ["docker.io", "=x", "docker.io=", "a b=c", "docker.io=http://x", "docker.io=x y=z\n`"])
+def test_mirrors_of_another_form_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_mirrors(text)

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packager.errors import SpecError
+from packager.spec import Spec, SpecFile, load_spec, parse_spec
+from packager.spec.model import expand_tag
+from packager.spec.schema import json_schema
+
+PATH = Path("packager.yaml")
+LEAST = """\
+name: diabetes
+version: "1"
+entry_script: score.py
+environment: requirements.txt
+"""
+
+
+def spec(more: str = "", **replaced: str) -> Spec:
+    text = LEAST
+    for key, value in replaced.items():
+        text = "".join(f"{key}: {value}\n" if line.startswith(f"{key}:") else line + "\n" for line in text.splitlines())
+    return parse_spec(text + more, PATH).spec
+
+
+def refused(more: str = "", **replaced: str) -> SpecError:
+    with pytest.raises(SpecError) as caught:
+        spec(more, **replaced)
+    return caught.value
+
+
+def test_the_least_spec_has_the_documented_defaults() -> None:
+    found = spec()
+    assert found.source_dir == "."
+    assert found.python == "3.13"
+    assert found.target_names == ("cpu",)
+    assert found.image.tags == ("{version}",)
+    assert (found.server.port, found.server.workers, found.server.timeout) == (5001, 1, 300)
+
+
+def test_the_example_of_the_documentation_is_read() -> None:
+    found = spec(
+        "source_dir: src\nmodels:\n  - path: models/sklearn_regression_model.pkl\n    version: 1\n"
+        "targets: [cpu]\nimage: {repository: registry.example.com/ml/diabetes, tags: ['{version}', latest]}\n"
+        "env: {LOG_LEVEL: info}\nsystem_packages: [libgomp1, 'libc6=2.36-9+deb12u1']\n"
+        "server: {port: 5001, workers: 1, timeout: 300}\n"
+    )
+    assert found.models[0].called == "sklearn_regression_model"
+    assert found.models[0].version == 1
+    assert found.system_packages[0] == "libgomp1"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("m/a.pkl", "a"), ("a.b.onnx", "a.b"), ("folder/", "folder"), ("folder", "folder"), ("x/.hidden", ".hidden")],
+)
+def test_a_model_is_named_after_its_file(path: str, name: str) -> None:
+    assert msgspec.convert({"path": path}, type=type(spec("models: [{path: x}]").models[0])).called == name
+
+
+@pytest.mark.parametrize(
+    ("more", "field", "line", "says"),
+    [
+        ("modles: []\n", "modles", 5, "did you mean 'models'"),
+        ("models:\n  - path: a.pkl\n    nmae: x\n", "models[0].nmae", 7, "did you mean 'name'"),
+        ("server: {prot: 1}\n", "server.prot", 5, "did you mean 'port'"),
+        ("image: {tag: [x]}\n", "image.tag", 5, "did you mean 'tags'"),
+        ("targets: {cpu: {platform: x}}\n", "targets.cpu.platform", 5, "did you mean 'platforms'"),
+        ("xyzzy: 1\n", "xyzzy", 5, "known here: name, version"),
+    ],
+)
+def test_unknown_keys_say_which_was_meant(more: str, field: str, line: int, says: str) -> None:
+    error = refused(more)
+    assert error.where is not None
+    assert (error.where.field, error.where.line) == (field, line)
+    assert says in str(error)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("server: {port: '5001'}\n", "server.port"),
+        ("server: {port: 80}\n", "server.port"),
+        ("server: {port: 70000}\n", "server.port"),
+        ("server: {workers: 0}\n", "server.workers"),
+        ("models: {path: a}\n", "models"),
+        ("models: [{path: a, version: -1}]\n", "models[0].version"),
+        ("models: [{path: a, version: '1'}]\n", "models[0].version"),
+        ("env: [A]\n", "env"),
+        ("env: {A: 1}\n", "env.A"),
+        ("python: 3.10\n", "python"),
+        ("python: '3'\n", "python"),
+        ("targets: []\n", "targets"),
+        ("targets: [cpu, cpu]\n", "targets"),
+        ("targets: {cpu: {platforms: [windows/amd64]}}\n", "targets.cpu.platforms[0]"),
+        ("image: {tags: []}\n", "image.tags"),
+        ("description: null\n", "description"),
+    ],
+)
+def test_wrong_types_and_bounds_name_the_field(more: str, field: str) -> None:
+    error = refused(more)
+    assert error.where is not None
+    assert error.where.field == field
+    assert error.where.line is not None
+    assert error.where.line >= 5
+
+
+def test_numbers_where_text_is_wanted_are_explained() -> None:
+    error = refused(version="1.10")
+    assert "quotes" in str(error)
+    assert error.where is not None
+    assert error.where.line == 2
+
+
+def test_a_missing_field_is_named() -> None:
+    with pytest.raises(SpecError, match="'version' is missing"):
+        parse_spec("name: a\n", PATH)
+
+
+HOSTILE = ["a\nRUN evil", 'a"b', "a$HOME", "a`id`", "-rf", "a b", "a;b", "a\x00b", "a\n", "A\\", "", "a'b", "ä"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_no_name_carries_an_instruction(value: str) -> None:
+    import json
+
+    text = json.dumps(value)
+    refused(name=text)
+    refused(version=text)
+    refused(f"models: [{{path: a, name: {text}}}]\n")
+    refused(f"system_packages: [{text}]\n")
+    refused(f"image: {{repository: {text}}}\n")
+    refused(f"image: {{tags: [{text}]}}\n")
+    refused(f"base: {text}\n")
+    refused(f"env: {{{text}: x}}\n")
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\x00b", "a\x1bb", "a\u2028b", "a\n"])
+def test_env_values_are_one_printable_line(value: str) -> None:
+    import json
+
+    error = refused(f"env: {{A: {json.dumps(value)}}}\n")
+    assert error.where is not None
+    assert error.where.field == "env.A"
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=60))
+def test_every_other_env_value_is_kept_as_it_is(value: str) -> None:
+    import json
+
+    assert spec(f"env: {{A: {json.dumps(value, ensure_ascii=False)}}}\n").env == {"A": value}
+
+
+@pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/passwd", "C:/x", "-x", "a\\b", "a\nb", ""])
+def test_paths_stay_in_the_folder(path: str) -> None:
+    import json
+
+    text = json.dumps(path)
+    assert refused(f"models: [{{path: {text}}}]\n").exit_code == 2
+    assert refused(f"source_dir: {text}\n").exit_code == 2
+    assert refused(environment=text).exit_code == 2
+    assert refused(entry_script=text).exit_code == 2
+
+
+def test_the_entry_script_is_a_python_file() -> None:
+    assert "not a Python file" in str(refused(entry_script="score.sh"))
+
+
+def test_models_with_one_name_and_version_are_refused() -> None:
+    error = refused("models:\n  - path: a/m.pkl\n  - path: b/m.onnx\n")
+    assert "'m' version 0 is given twice (models[0] and models[1])" in str(error)
+    assert len(spec("models: [{path: a/m.pkl}, {path: b/m.pkl, version: 1}]\n").models) == 2
+
+
+@pytest.mark.parametrize("name", ["AML_APP_ROOT", "AZUREML_MODEL_DIR", "WORKER_COUNT", "PATH"])
+def test_variables_that_the_image_sets_are_refused(name: str) -> None:
+    assert f"{name} is set by packager" in str(refused(f"env: {{{name}: x}}\n"))
+
+
+def test_conda_says_that_it_is_not_there_yet() -> None:
+    with pytest.raises(SpecError, match="conda environments are not supported"):
+        parse_spec(LEAST.replace("requirements.txt", "{conda: [numpy]}"), PATH)
+
+
+@pytest.mark.parametrize(
+    "repository", ["registry.example.com/ml/Diabetes", "a:b", "a@sha256:0", "/a", "a//b", "a/", "http://x/y", "x:tag"]
+)
+def test_invalid_repositories_are_refused(repository: str) -> None:
+    import json
+
+    error = refused(f"image: {{repository: {json.dumps(repository)}}}\n")
+    assert error.where is not None
+    assert error.where.field == "image.repository"
+
+
+def test_tags_are_expanded_and_checked() -> None:
+    values = {"name": "d", "version": "1", "target": "cpu", "platform": "linux/arm64"}
+    assert expand_tag("{version}-{target}-{platform}", **values) == "1-cpu-linux-arm64"
+    assert "{nonsense}" in str(refused("image: {tags: ['{nonsense}']}\n"))
+    assert "not a valid image tag" in str(refused("image: {tags: ['a b']}\n"))
+    assert "not a valid image tag" in str(refused("image: {tags: ['{version']}\n"))
+
+
+def test_a_folder_stands_for_its_packager_yaml(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text(LEAST)
+    found = load_spec(tmp_path)
+    assert isinstance(found, SpecFile)
+    assert found.root == tmp_path
+    assert found.lock_path == tmp_path / "packager.lock"
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = json_schema()
+    properties: dict[str, Any] = schema["$defs"]["Spec"]["properties"]
+    assert set(properties) == {field.encode_name for field in msgspec.structs.fields(Spec)}
+    assert schema["$defs"]["Spec"]["additionalProperties"] is False
+
+
+def test_mirrors_in_the_spec_are_registries() -> None:
+    assert spec("registry_mirrors: {docker.io: 'mirror.example.com:5000/hub'}\n").registry_mirrors
+    refused("registry_mirrors: {'docker.io\\nX': mirror.example.com}\n".replace("'", '"'))
