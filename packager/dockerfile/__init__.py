@@ -1,0 +1,1 @@
+"""Plan → Dockerfile text (Jinja), and its lint (hadolint)."""

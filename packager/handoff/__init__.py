@@ -1,0 +1,1 @@
+"""Instructions for the people who receive a build context."""

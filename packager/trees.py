@@ -1,0 +1,100 @@
+"""A layer is a tree: files and folders with fixed modes, and one digest for all. Values only; no file is touched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+#: Modification time of everything that we put into a context or an image: 1980-01-01T00:00:00Z, in seconds since the
+#: epoch. A constant, so that no date changes a layer; not 0, which zip files cannot hold and some take for "unset".
+MTIME = 315532800
+
+FOLDER_MODE = 0o755
+
+
+class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a tree.
+
+    Attributes:
+        path: in the tree, with `/`, not starting with one.
+        size: bytes.
+        mode: permission bits (0o644, 0o755, or 0o444 for what is hard-linked from the store).
+        digest: sha256 of the content, as 64 hex digits.
+        origin: where the bytes come from, relative to the folder of the spec.
+    """
+
+    path: str
+    size: int
+    mode: int
+    digest: str
+    origin: str
+
+
+class Tree(msgspec.Struct, frozen=True, kw_only=True):
+    """Files and folders below one root, sorted by path.
+
+    Attributes:
+        files: sorted by path.
+        folders: every folder, the empty ones included, without the root; sorted; always of mode 0o755.
+    """
+
+    files: tuple[TreeFile, ...] = ()
+    folders: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """sha256 (64 hex digits) of kind, mode, content digest and path of every entry."""
+        state = hashlib.sha256()
+        for folder in self.folders:
+            state.update(f"d {FOLDER_MODE:o} - {folder}\0".encode())
+        for file in self.files:
+            state.update(f"f {file.mode:o} {file.digest} {file.path}\0".encode())
+        return state.hexdigest()
+
+    def below(self, prefix: str) -> Tree:
+        """Return the same tree under another root: `prefix` and its parents become folders of it."""
+        files = tuple(
+            TreeFile(
+                path=f"{prefix}/{file.path}", size=file.size, mode=file.mode, digest=file.digest, origin=file.origin
+            )
+            for file in self.files
+        )
+        return make_tree(files, (prefix, *(f"{prefix}/{folder}" for folder in self.folders)))
+
+
+def make_tree(files: Iterable[TreeFile], folders: Iterable[str] = ()) -> Tree:
+    """Return the tree of some files, with the parents of all, sorted."""
+    ordered = sorted(files, key=lambda file: file.path)
+    known: set[str] = set()
+    for path in (*folders, *(parent_of(file.path) for file in ordered)):
+        folder = path
+        while folder and folder not in known:
+            known.add(folder)
+            folder = parent_of(folder)
+    return Tree(files=tuple(ordered), folders=tuple(sorted(known)))
+
+
+def parent_of(path: str) -> str:
+    """Return the folder of a `/` path; empty at the root."""
+    return path.rpartition("/")[0]
+
+
+class Sources(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan of the user's files found.
+
+    Attributes:
+        app: the source directory; paths relative to it.
+        models: one tree for each model of the spec, in its order; each has one top entry, the file's or folder's name.
+        left_out: paths below the source directory that are not packaged, relative to it (folders end with `/`).
+    """
+
+    app: Tree
+    models: tuple[Tree, ...]
+    left_out: tuple[str, ...] = ()

@@ -1,0 +1,70 @@
+"""Plans for tests: made by the real functions from values in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
+from packager.plan import Plan, make_plan
+from packager.spec import parse_spec
+from packager.spec.load import SpecFile
+from packager.targets import load_target
+from packager.trees import Sources, TreeFile, make_tree
+
+LEAST = 'name: diabetes\nversion: "1"\nentry_script: score.py\nenvironment: requirements.txt\n'
+PACKAGES = (
+    LockedPackage(name="azureml-inference-server-http", version="1.5.1", digests=("a" * 64,)),
+    LockedPackage(name="numpy", version="2.4.0", digests=("b" * 64,)),
+    LockedPackage(name="only-arm", version="1", digests=("c" * 64,), platforms=("linux/arm64",)),
+)
+
+
+def example_spec(more: str = "models: [{path: models/m.pkl, version: 1}]\n") -> SpecFile:
+    from pathlib import Path
+
+    return parse_spec(LEAST + more, Path("packager.yaml"))
+
+
+def example_locked(target: str = "cpu", python: str = "3.13", **request: Any) -> LockedTarget:
+    flavour = load_target(target)
+    base = str(flavour.bases[python])
+    platforms = request.pop("platforms", {each: flavour.wheels[each] for each in flavour.platforms})
+    asked = LockRequest(python=python, platforms=platforms, requirements=("numpy",), base=base, **request)
+    return LockedTarget(
+        request=asked, base=base, requirements=f"locks/{target}.requirements.txt", digest="sha256:" + "d" * 64
+    )
+
+
+def example_sources(models: int = 1, **app: str) -> Sources:
+    files = {"score.py": "def init(): ...", **app}
+    return Sources(
+        app=make_tree(_file(path, text, 0o644, path) for path, text in files.items()),
+        models=tuple(make_tree([_file("m.pkl", f"model {n}", 0o444, f"models/{n}/m.pkl")]) for n in range(models)),
+    )
+
+
+def example_plan(
+    more: str = "models: [{path: models/m.pkl, version: 1}]\n",
+    *,
+    target: str = "cpu",
+    python: str = "3.13",
+    platform: str = "linux/amd64",
+    models: int = 1,
+    **options: Any,
+) -> Plan:
+    return make_plan(
+        example_spec(more).spec,
+        load_target(target),
+        platform,
+        options.pop("locked", example_locked(target, python)),
+        PACKAGES,
+        options.pop("sources", example_sources(models)),
+        **options,
+    )
+
+
+def _file(path: str, text: str, mode: int, origin: str) -> TreeFile:
+    import hashlib
+
+    data = text.encode()
+    return TreeFile(path=path, size=len(data), mode=mode, digest=hashlib.sha256(data).hexdigest(), origin=origin)

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jinja2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packager.dockerfile import render as module
+from packager.dockerfile.lint import lint
+from packager.dockerfile.render import quoted, render, render_template
+from packager.errors import RenderError
+from packager.handoff.instructions import instructions
+from packager.plan import Base
+from tests.unit.plans import example_plan
+
+PRINTABLE = st.text(alphabet=st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=60)
+
+
+def unquote(word: str) -> str:
+    r"""What BuildKit makes of a double-quoted word: `\` takes `"`, `$` and itself; a bare `$` would be a variable."""
+    assert word[0] == word[-1] == '"'
+    inner = word[1:-1]
+    assert not re.search(r'(?<!\\)(?:\\\\)*["$]', inner), "an unescaped quote or variable"
+    return re.sub(r'\\(["$\\])', r"\1", inner)
+
+
+@given(PRINTABLE)
+def test_a_quoted_value_is_read_back_as_it_was(value: str) -> None:
+    assert unquote(quoted(value)) == value
+
+
+@given(value=PRINTABLE, description=PRINTABLE)
+def test_no_value_becomes_an_instruction(value: str, description: str) -> None:
+    more = f"models: []\nenv: {{A: {json.dumps(value, ensure_ascii=False)}}}\n"
+    more += f"description: {json.dumps(description, ensure_ascii=False)}\n"
+    before = render(example_plan("models: []\nenv: {A: x}\ndescription: y\n", models=0)).splitlines()
+    after = render(example_plan(more, models=0)).splitlines()
+    assert len(after) in (len(before), len(before) - (not description))
+    assert [line.split()[0:1] for line in after if line.startswith("ENV A=")] == [["ENV"]]
+    assert [line for line in after if line.split("=")[0] not in ("ENV A",) and "description" not in line] == [
+        line for line in before if line.split("=")[0] not in ("ENV A",) and "description" not in line
+    ]
+
+
+def test_each_layer_is_one_linked_copy_in_cache_order() -> None:
+    plan = example_plan("models: [{path: a, name: one}, {path: b, name: two}]\n", models=2)
+    copies = [line for line in render(plan).splitlines() if line.startswith("COPY")]
+    assert copies == [
+        "COPY --link --from=environment /layer/ /",
+        *(f"COPY --link {layer.folder}/ /" for layer in plan.layers),
+    ]
+
+
+def test_system_packages_are_a_stage_of_their_own() -> None:
+    text = render(example_plan("system_packages: [libgomp1=14.2.0-19]\n", models=0))
+    assert "install --yes --no-install-recommends libgomp1=14.2.0-19 \\" in text
+    assert "COPY --link --from=system /layer/ /" in text
+    assert "AS system" not in render(example_plan())
+    assert [finding for finding in lint(text) if finding.level != "ignore"] == []
+
+
+def test_an_unpinned_system_package_is_a_finding_of_hadolint() -> None:
+    text = render(example_plan("system_packages: [libgomp1]\n", models=0))
+    assert [finding.code for finding in lint(text)] == ["DL3008"]
+
+
+def test_only_named_packages_may_be_built_from_source() -> None:
+    from tests.unit.plans import example_locked
+
+    text = render(example_plan(locked=example_locked(build_from_source=("one", "two"))))
+    assert "--only-binary :all: --no-binary one --no-binary two" in text
+    assert "build-essential" in text
+    plain = render(example_plan())
+    assert "--no-binary" not in plain
+    assert "build-essential" not in plain
+
+
+def test_the_instructions_hold_the_commands() -> None:
+    text = instructions(example_plan("image: {repository: r.example.com/d, tags: ['1', latest]}\n", models=0))
+    assert "--tag r.example.com/d:1 \\\n        --tag r.example.com/d:latest .\n" in text
+    assert "docker push r.example.com/d:latest" in text
+    assert "--build-context" in text
+    local = Base(reference="local/p:3", digest="sha256:" + "1" * 64, source="local/p:3", local=True)
+    assert "--build-context" not in instructions(example_plan(base=local))
+
+
+def test_errors_of_templates_name_file_and_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bad.j2").write_text("FROM x\n{% for %}\n")
+    (tmp_path / "undefined.j2").write_text("FROM {{ plan.nothing }}\n")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(tmp_path), undefined=jinja2.StrictUndefined)
+    monkeypatch.setattr(module, "_environment", lambda: environment)
+    with pytest.raises(RenderError, match=r"bad\.j2:2"):
+        render_template("bad.j2", example_plan())
+    with pytest.raises(RenderError, match=r"undefined\.j2: .*nothing"):
+        render_template("undefined.j2", example_plan())
+    with pytest.raises(RenderError, match="no template"):
+        render_template("missing.j2", example_plan())

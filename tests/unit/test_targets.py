@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from packager.dockerfile.lint import lint
+from packager.dockerfile.render import render
+from packager.errors import SpecError
+from packager.resources import data_folder
+from packager.targets import load_target, read_target, target_names
+from tests.unit.plans import example_plan
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("name", target_names())
+def test_the_contract_of_every_target(name: str) -> None:
+    target = load_target(name)
+    assert target.description
+    assert (data_folder("templates") / target.template).is_file()
+    for platform in target.platforms:
+        assert platform in target.wheels
+    for python, base in target.bases.items():
+        assert base.digest is not None, f"{python} is not pinned"
+        assert base.tag is not None, f"{python} has no tag for people to read"
+        plan = example_plan(target=name, python=python)
+        text = render(plan)
+        assert f"FROM {base} AS base" in text
+        assert [finding for finding in lint(text) if finding.level != "ignore"] == []
+    goldens = [each for each in GOLDEN.iterdir() if each.is_dir() and each.name.split("-")[0] == name]
+    assert goldens, f"no golden of target {name}"
+
+
+def test_an_unknown_target_says_which_there_are() -> None:
+    with pytest.raises(SpecError, match="unknown target 'tpu'") as caught:
+        load_target("tpu")
+    assert "cpu" in str(caught.value)
+    with pytest.raises(SpecError):
+        load_target("../cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("template = ", "templat = "), "templat"),
+        (("@sha256:", "@sha1:"), "not a sha256 digest"),
+        (('"linux/amd64" = ', '"linux/riscv64" = '), "no wheel tags for linux/amd64"),
+        (("[bases]", "[bases"), "compare it"),
+    ],
+)
+def test_a_broken_target_file_is_named(tmp_path: Path, change: tuple[str, str], says: str) -> None:
+    text = (data_folder("templates") / "cpu.toml").read_text()
+    file = tmp_path / "own.toml"
+    file.write_text(text.replace(*change))
+    with pytest.raises(Exception, match=says):
+        read_target(file)
+    file.write_text(text)
+    assert read_target(file).name == "own"
+
+
+def test_a_base_without_digest_is_refused(tmp_path: Path) -> None:
+    import re
+
+    text = (data_folder("templates") / "cpu.toml").read_text()
+    file = tmp_path / "own.toml"
+    file.write_text(re.sub(r"@sha256:\w+", "", text))
+    with pytest.raises(SpecError, match="has no digest"):
+        read_target(file)
