@@ -1,0 +1,154 @@
+"""The lock as values, and whether it still fits what is asked. Pure: nothing is read or written here.
+
+`packager.lock` (JSON) holds, for each target, what was asked (`LockRequest`), the base image with its digest, and the
+digest of `locks/<target>.requirements.txt`. The request is stored whole, so that a stale lock can say what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from packager.spec.model import canonical
+
+FORMAT = 1
+
+
+class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a solve depends on.
+
+    Attributes:
+        python: minor version (`3.13`).
+        platforms: platform → wheel tags in uv's words.
+        requirements: normalised requirement lines of the user, sorted, and the inference server's.
+        constraints: normalised constraint lines, sorted.
+        build_from_source: names that are built from an sdist, normalised and sorted.
+        base: the base image that is asked for: the target's pin, or the spec's own reference.
+    """
+
+    python: str
+    platforms: dict[str, str]
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    build_from_source: tuple[str, ...] = ()
+    base: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the request, as `sha256:…`."""
+        return f"sha256:{hashlib.sha256(canonical(self)).hexdigest()}"
+
+    def same_solve(self, other: LockRequest) -> bool:
+        """Whether the packages of `other`'s solve are right for this request too: all but the base is equal."""
+        return msgspec.structs.replace(self, base=other.base) == other
+
+
+class LockedTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """What was solved for one target.
+
+    Attributes:
+        request: what was asked.
+        base: the base image with its digest, in full (`docker.io/library/python:3.13-slim@sha256:…`).
+        requirements: path of the requirements file, relative to the folder of the spec.
+        digest: of that file, as `sha256:…`.
+    """
+
+    request: LockRequest
+    base: str
+    requirements: str
+    digest: str
+
+
+class Lock(msgspec.Struct, frozen=True, kw_only=True):
+    """`packager.lock`.
+
+    Attributes:
+        version: of the format.
+        inputs: digest of each environment file that was read, by path relative to the spec.
+        targets: by name.
+        tools: versions of the tools that solved, for people; a newer tool alone does not make a lock stale.
+    """
+
+    version: int = FORMAT
+    inputs: dict[str, str] = {}
+    targets: dict[str, LockedTarget] = {}
+    tools: dict[str, str] = {}
+
+
+class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """One package of a requirements file.
+
+    Attributes:
+        name: normalised.
+        version: exact.
+        digests: sha256 of its wheels (or of its sdist), 64 hex digits each.
+        platforms: the platforms it is for; empty for all.
+    """
+
+    name: str
+    version: str
+    digests: tuple[str, ...]
+    platforms: tuple[str, ...] = ()
+
+
+def changes(locked: LockRequest, wanted: LockRequest) -> tuple[str, ...]:
+    """Return what differs between what was locked and what is wanted now, a line each; empty when nothing does."""
+    lines = []
+    if locked.python != wanted.python:
+        lines.append(f"python: {locked.python} -> {wanted.python}")
+    lines += _moved("platform", _flat(locked.platforms), _flat(wanted.platforms))
+    for name in ("requirements", "constraints", "build_from_source"):
+        label = {"requirements": "requirement", "constraints": "constraint"}.get(name, name)
+        lines += _moved(label, getattr(locked, name), getattr(wanted, name))
+    if locked.base != wanted.base:
+        lines.append(f"base: {locked.base} -> {wanted.base}")
+    return tuple(lines)
+
+
+def _flat(platforms: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{platform} ({tags})" for platform, tags in sorted(platforms.items()))
+
+
+def _moved(label: str, before: tuple[str, ...], after: tuple[str, ...]) -> list[str]:
+    gone = [f"{label} removed: {each}" for each in before if each not in after]
+    return gone + [f"{label} added: {each}" for each in after if each not in before]
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened to one package of a target when it was locked anew.
+
+    Attributes:
+        name: normalised.
+        before: version so far, with its platforms in parentheses where it is not for all; `None` when it is new.
+        after: version now; `None` when it is gone; equal to `before` when other files of the same version are taken.
+    """
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def moves(before: Iterable[LockedPackage], after: Iterable[LockedPackage]) -> tuple[Move, ...]:
+    """Return what differs between two lists of packages, sorted by name."""
+    old, new = _by_name(before), _by_name(after)
+    return tuple(
+        Move(name=name, before=_versions(old.get(name)), after=_versions(new.get(name)))
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    )
+
+
+def _by_name(packages: Iterable[LockedPackage]) -> dict[str, tuple[LockedPackage, ...]]:
+    found: dict[str, tuple[LockedPackage, ...]] = {}
+    for package in packages:
+        found[package.name] = (*found.get(package.name, ()), package)
+    return found
+
+
+def _versions(packages: tuple[LockedPackage, ...] | None) -> str | None:
+    if not packages:
+        return None
+    parts = [each.version + (f" ({', '.join(each.platforms)})" if each.platforms else "") for each in packages]
+    return ", ".join(parts)

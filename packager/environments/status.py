@@ -1,0 +1,132 @@
+"""Whether the lock still fits: what changed since it was made, for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from packager.environments.declaration import Environment, read_environment
+from packager.environments.files import digest_of, parse_requirements, read_file, read_lock
+from packager.environments.lock import LockedPackage, LockedTarget, LockRequest, changes
+from packager.environments.request import make_request
+from packager.errors import LockError
+from packager.spec.load import SpecFile
+from packager.targets import Target, load_target
+
+#: Gives a target by its name; tests have targets of their own.
+LoadTarget = Callable[[str], Target]
+
+_REMEDY = "run `packager lock`, and commit its files"
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on disk for one target.
+
+    Attributes:
+        locked: its part of the lock; `None` where it is new.
+        text: of its requirements file; `None` where there is none.
+        packages: what that file holds; empty where it was edited into something else.
+    """
+
+    locked: LockedTarget | None
+    text: str | None
+    packages: tuple[LockedPackage, ...]
+
+    def fits(self, wanted: LockRequest) -> bool:
+        """Whether the packages are those of an equal request (but for the base), and untouched."""
+        return self.locked is not None and self.locked.request.same_solve(wanted) and not damage(self.locked, self.text)
+
+
+def hold(spec_file: SpecFile, locked: LockedTarget | None) -> Held:
+    """Return what is on disk for one target.
+
+    Raises:
+        LockError: its requirements file cannot be read.
+    """
+    text = file_text(spec_file, locked)
+    try:
+        packages = parse_requirements(text or "", locked.request.platforms if locked else ())
+    except LockError:
+        packages = ()
+    return Held(locked=locked, text=text, packages=packages)
+
+
+def lock_status(spec_file: SpecFile, *, load: LoadTarget = load_target) -> dict[str, tuple[str, ...]]:
+    """Return for each target what changed since the lock was made, a line each; empty where it is fresh.
+
+    Targets that the spec no longer names come last. No network is touched.
+
+    Raises:
+        SpecError: the environment cannot be read.
+        LockError: `packager.lock` cannot be read.
+    """
+    wanted = requests(spec_file, read_environment(spec_file), load)
+    lock = read_lock(spec_file)
+    if lock is None:
+        return dict.fromkeys(wanted, ("there is no packager.lock beside the spec",))
+    found = {
+        name: reasons(lock.targets.get(name), request, file_text(spec_file, lock.targets.get(name)))
+        for name, request in wanted.items()
+    }
+    gone = {name: ("the spec no longer names this target",) for name in lock.targets if name not in wanted}
+    return {**found, **gone}
+
+
+def require_fresh(spec_file: SpecFile, target: str, *, load: LoadTarget = load_target) -> None:
+    """Check that a target's lock fits the spec, before something is made of it.
+
+    Raises:
+        SpecError: the environment cannot be read, or the spec does not name the target.
+        LockError: the lock is missing, stale or edited by hand; the message names each change.
+    """
+    changed = lock_status(spec_file, load=load).get(target, ("the spec does not name this target",))
+    if changed:
+        raise stale({target: changed})
+
+
+def stale(changed: dict[str, tuple[str, ...]]) -> LockError:
+    """Return the error that names what changed; `changed` holds the targets that are not fresh."""
+    lines = [f"  {name}: {line}" for name, reasons in changed.items() for line in reasons]
+    return LockError("\n".join(["the lock does not fit the spec:", *lines]), remedy=_REMEDY)
+
+
+def requests(spec_file: SpecFile, environment: Environment, load: LoadTarget) -> dict[str, LockRequest]:
+    """Return what is to be locked for each target of the spec, in its order.
+
+    Raises:
+        SpecError: see `make_request`; or a target is unknown.
+    """
+    spec = spec_file.spec
+    return {name: make_request(spec, load(name), environment, at=spec_file.at) for name in spec.target_names}
+
+
+def file_text(spec_file: SpecFile, locked: LockedTarget | None) -> str | None:
+    """Return the text of a target's requirements file; `None` where there is none.
+
+    Raises:
+        LockError: it cannot be read.
+    """
+    return None if locked is None else read_file(spec_file.root / locked.requirements)
+
+
+def reasons(locked: LockedTarget | None, wanted: LockRequest, text: str | None) -> tuple[str, ...]:
+    """Return why a target's lock does not fit, a line each. Pure.
+
+    Args:
+        locked: what was locked; `None` where the target is new.
+        wanted: what is asked now.
+        text: of the requirements file.
+    """
+    if locked is None:
+        return ("the target is not locked yet",)
+    return (*changes(locked.request, wanted), *damage(locked, text))
+
+
+def damage(locked: LockedTarget, text: str | None) -> tuple[str, ...]:
+    """Return what is wrong with a requirements file. Pure."""
+    if text is None:
+        return (f"{locked.requirements} is missing",)
+    if digest_of(text) != locked.digest:
+        return (f"{locked.requirements} was edited by hand",)
+    return ()

@@ -1,0 +1,93 @@
+"""Who we are at a registry: what `docker login` left, and how it is said over HTTP."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from packager.errors import RegistryError
+
+if TYPE_CHECKING:
+    import requests
+
+_FIELD = re.compile(r'([a-z_]+)="([^"]*)"', re.IGNORECASE)
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What `docker login` left for a registry. Not shown in any message.
+
+    Attributes:
+        username: empty with an identity token.
+        password: empty with an identity token.
+        identity_token: an OAuth 2 refresh token, as registries of cloud providers hand out.
+    """
+
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+
+    def __repr__(self) -> str:
+        return "Credentials(…)"
+
+
+def docker_credentials(registry: str) -> Credentials | None:
+    """Return what `docker login` left for a registry: DOCKER_CONFIG, credsStore and credHelpers are honoured.
+
+    Raises:
+        RegistryError: a credential helper fails.
+    """
+    import docker.auth
+    import docker.errors
+
+    try:
+        # docker warns of a helper that is not installed, and then raises; the error says it all.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found: Any = docker.auth.resolve_authconfig(docker.auth.load_config(), registry)
+    except (docker.errors.DockerException, ValueError) as error:
+        raise RegistryError(
+            f"the Docker credentials for {registry} cannot be read ({type(error).__name__})",
+            remedy="check config.json of Docker and its credential helpers, or run `docker login` again",
+        ) from None
+    values = {key.lower(): value for key, value in (found or {}).items() if isinstance(value, str)}
+    if values.get("identitytoken"):
+        return Credentials(identity_token=values["identitytoken"])
+    if values.get("username"):
+        return Credentials(username=values["username"], password=values.get("password", ""))
+    return None
+
+
+def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
+    """Return scheme (lower-case) and fields of a WWW-Authenticate header (RFC 9110, section 11.6.1)."""
+    kind, _, rest = header.partition(" ")
+    return kind.lower(), {name.lower(): value for name, value in _FIELD.findall(rest)}
+
+
+class BareHeader:
+    """An `auth` of requests that sets one header, or none.
+
+    Without an `auth`, requests puts what ~/.netrc says in the place of a header that is set.
+
+    Args:
+        value: of `Authorization`; empty for none.
+    """
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Set the header; requests calls this for each request, redirects on the same host included."""
+        if self._value:
+            request.headers["Authorization"] = self._value
+        return request
+
+
+def basic(credentials: Credentials) -> str:
+    """Return the header of basic authentication (RFC 7617)."""
+    import base64
+
+    pair = f"{credentials.username}:{credentials.password}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"

@@ -1,0 +1,491 @@
+"""The step `lock` and its verb, with a solver and a registry made of values."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from packager.cli.lock import command
+from packager.environments.declaration import read_environment
+from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
+from packager.environments.locking import LockResult, Upgrade, lock, lock_status, require_fresh
+from packager.environments.request import make_request
+from packager.errors import LockError, SpecError, TemporaryError, UsageError
+from packager.images.reference import Reference
+from packager.spec import load_spec
+from packager.spec.load import SpecFile
+from packager.targets import Target, load_target
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+DIGEST = "sha256:" + "d" * 64
+OTHER = "sha256:" + "e" * 64
+SPEC = """\
+name: a
+version: "1"
+entry_script: score.py
+environment: requirements.txt
+"""
+
+
+class FakeSolver:
+    """Answers with the newest version of each requirement; remembers what it was asked."""
+
+    def __init__(self, versions: Mapping[str, str] | None = None) -> None:
+        self.versions = dict(versions or {})
+        self.asked: list[tuple[LockRequest, str, str | None, Upgrade, bool]] = []
+        self.stopped = False
+
+    def solve(
+        self, request: LockRequest, platform: str, preferences: str | None, upgrade: Upgrade, offline: bool
+    ) -> tuple[LockedPackage, ...]:
+        self.asked.append((request, platform, preferences, upgrade, offline))
+        names = sorted(each.split("=")[0] for each in request.requirements)
+        found = []
+        for name in names:
+            version = self.versions.get(f"{name} {platform}") or self.versions.get(name, "1")
+            found.append(LockedPackage(name=name, version=version, digests=(digest(f"{name}{version}{platform}"),)))
+        return tuple(found)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class NoSolver:
+    """For what must not be solved."""
+
+    def solve(self, *_: Any) -> tuple[LockedPackage, ...]:
+        raise AssertionError("nothing is to be solved")
+
+
+class FakeRegistry:
+    def __init__(self, answer: str = DIGEST) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def __call__(self, reference: Reference) -> str:
+        self.asked.append(str(reference))
+        return self.answer
+
+
+def no_registry(reference: Reference) -> str:
+    raise AssertionError(f"{reference} is not to be asked for")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "packager.yaml").write_text(SPEC)
+    (tmp_path / "requirements.txt").write_text("six\n")
+    return tmp_path
+
+
+def spec(folder: Path, more: str = "") -> SpecFile:
+    path = folder / "packager.yaml"
+    if path.read_text() != SPEC + more:
+        path.write_text(SPEC + more)
+    return load_spec(folder)
+
+
+def run(folder: Path, more: str = "", **options: Any) -> LockResult:
+    """Lock the spec of a folder; with a solver and a registry that must not be asked unless others are given."""
+    options = {"solver": NoSolver(), "resolve_base": no_registry, **options}
+    return lock(spec(folder, more), **options)
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def flavours(*names: str) -> Callable[[str], Target]:
+    """Targets that differ from cpu in nothing but their name."""
+
+    def load(name: str) -> Target:
+        assert name in names
+        return msgspec.structs.replace(load_target("cpu"), name=name)
+
+    return load
+
+
+# --- the request ---
+
+
+def test_the_request_of_a_target(folder: Path) -> None:
+    spec_file = spec(folder, "build_from_source: [Foo_Bar, foo.bar, a]\n")
+    target = load_target("cpu")
+    assert make_request(spec_file.spec, target, read_environment(spec_file)) == LockRequest(
+        python="3.13",
+        platforms={AMD: "x86_64-manylinux_2_28"},
+        requirements=("azureml-inference-server-http", "six"),
+        build_from_source=("a", "foo-bar"),
+        base=str(target.bases["3.13"]),
+    )
+
+
+def test_platforms_of_spec_and_caller(folder: Path) -> None:
+    spec_file = spec(folder, "targets: {cpu: {platforms: [linux/arm64]}}\n")
+    environment, target = read_environment(spec_file), load_target("cpu")
+    assert list(make_request(spec_file.spec, target, environment).platforms) == [ARM]
+    assert list(make_request(spec_file.spec, target, environment, [ARM, AMD]).platforms) == [AMD, ARM]
+
+
+def test_the_specs_own_base_is_named_in_full_and_frees_the_python(folder: Path) -> None:
+    spec_file = spec(folder, 'python: "3.10"\nbase: python:3.10\n')
+    request = make_request(spec_file.spec, load_target("cpu"), read_environment(spec_file))
+    assert request.base == "docker.io/library/python:3.10"
+
+
+@pytest.mark.parametrize(
+    ("more", "message", "line"),
+    [
+        ('python: "3.9"\n', "no base image for Python 3.9", 5),
+        ("targets: {cpu: {platforms: [linux/s390x]}}\n", "no platform 'linux/s390x'", 5),
+        ('build_from_source: ["docopt==0.6"]\n', "'docopt==0.6' is not the name", 5),
+        ('build_from_source: ["a", "-x"]\n', "'-x' is not the name", 5),
+        ("targets: [gpux]\n", "unknown target 'gpux'", None),
+    ],
+)
+def test_requests_that_no_target_can_meet(folder: Path, more: str, message: str, line: int | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        run(folder, more)
+    assert message in caught.value.message
+    assert caught.value.remedy
+    assert line is None or (caught.value.where and caught.value.where.line == line)
+
+
+# --- the step ---
+
+
+def test_the_first_lock_writes_both_files(folder: Path) -> None:
+    solver = FakeSolver()
+    result = run(folder, solver=solver)
+    assert result.changed
+    assert result.written == ("locks/cpu.requirements.txt", "packager.lock")
+    assert result.changes["cpu"][1] == Move(name="six", before=None, after="1")
+    base = str(load_target("cpu").bases["3.13"])
+    assert result.bases == {"cpu": (None, base)}, "the target's pin is taken as it is"
+    assert result.lock.targets["cpu"].base == base
+    assert list(result.lock.inputs) == ["requirements.txt"]
+    assert set(result.lock.tools) == {"packager", "uv"}
+    assert [(each[1:]) for each in solver.asked] == [(AMD, None, Upgrade(), False)]
+    require_fresh(load_spec(folder), "cpu")
+
+
+def test_nothing_changed_means_no_solve_no_network_and_no_file_written(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    before = snapshot(folder)
+    result = run(folder)
+    assert (result.changed, result.written, result.changes, result.bases) == (False, (), {"cpu": ()}, {})
+    assert snapshot(folder) == before
+
+
+def test_what_means_the_same_is_no_change(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    (folder / "requirements.txt").write_text("# why\nSIX\n")
+    assert lock_status(load_spec(folder)) == {"cpu": ()}
+    result = run(folder)
+    assert (result.changed, result.written) == (False, ("packager.lock",)), "the inputs' digests are kept right"
+    assert run(folder).written == ()
+
+
+def test_a_changed_requirement_is_solved_with_the_locked_versions_preferred(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    text = (folder / "locks/cpu.requirements.txt").read_text()
+    (folder / "requirements.txt").write_text("six\nnumpy\n")
+    assert lock_status(load_spec(folder)) == {"cpu": ("requirement added: numpy",)}
+    with pytest.raises(LockError, match="requirement added: numpy"):
+        require_fresh(load_spec(folder), "cpu")
+    solver = FakeSolver()
+    result = run(folder, solver=solver, offline=True)
+    assert [each[1:] for each in solver.asked] == [(AMD, text, Upgrade(), True)]
+    assert result.changes == {"cpu": (Move(name="numpy", before=None, after="1"),)}
+
+
+def test_upgrades_solve_although_nothing_changed(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    solver = FakeSolver({"six": "2"})
+    result = run(folder, solver=solver, upgrade=Upgrade(names=("six",)))
+    assert solver.asked[0][3] == Upgrade(names=("six",))
+    assert result.changes == {"cpu": (Move(name="six", before="1", after="2"),)}
+    again = run(folder, solver=solver, upgrade=Upgrade(all=True))
+    assert (again.changed, again.written) == (False, ())
+
+
+def test_an_upgrade_of_what_is_not_locked(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    with pytest.raises(UsageError, match="'nmpy'"):
+        run(folder, upgrade=Upgrade(names=("nmpy",)))
+
+
+def test_platforms_are_solved_each_and_merged(folder: Path) -> None:
+    solver = FakeSolver({f"six {ARM}": "2"})
+    result = run(folder, f"targets: {{cpu: {{platforms: [{ARM}, {AMD}]}}}}\n", solver=solver)
+    assert sorted(each[1] for each in solver.asked) == [AMD, ARM]
+    text = (folder / "locks/cpu.requirements.txt").read_text()
+    assert "six==1 ; platform_machine == 'x86_64' \\\n" in text
+    assert "six==2 ; platform_machine == 'aarch64' \\\n" in text
+    assert result.changes["cpu"][1].after == f"1 ({AMD}), 2 ({ARM})"
+    assert run(folder, f"targets: {{cpu: {{platforms: [{AMD}, {ARM}]}}}}\n").written == (), "their order is no change"
+
+
+def test_solves_run_side_by_side(folder: Path) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    class Meeting(FakeSolver):
+        def solve(self, *args: Any) -> tuple[LockedPackage, ...]:
+            both.wait()
+            return super().solve(*args)
+
+    run(folder, f"targets: {{cpu: {{platforms: [{ARM}, {AMD}]}}}}\n", solver=Meeting())
+
+
+def test_targets_that_ask_for_the_same_share_one_solve(folder: Path) -> None:
+    solver = FakeSolver()
+    result = run(folder, "targets: [one, two]\n", solver=solver, load=flavours("one", "two"))
+    assert len(solver.asked) == 1
+    assert result.lock.targets["one"].digest == result.lock.targets["two"].digest
+    third = run(folder, "targets: [three, one, two]\n", load=flavours("one", "two", "three"))
+    assert third.written == ("locks/three.requirements.txt", "packager.lock"), "a locked target lends its packages"
+
+
+def test_a_target_that_is_gone_takes_its_file_along(folder: Path) -> None:
+    load = flavours("one", "two", "three")
+    run(folder, "targets: [one, two, three]\n", solver=FakeSolver(), load=load)
+    (folder / "locks/three.requirements.txt").write_text("mine now\n")
+    spec_file = spec(folder, "targets: [one]\n")
+    assert lock_status(spec_file, load=load)["two"] == ("the spec no longer names this target",)
+    require_fresh(spec_file, "one", load=load)
+    with pytest.raises(LockError, match="does not name"):
+        require_fresh(spec_file, "four", load=load)
+    result = run(folder, "targets: [one]\n", load=load)
+    assert list(result.lock.targets) == ["one"]
+    assert sorted(path.name for path in (folder / "locks").iterdir()) == [
+        "one.requirements.txt",
+        "three.requirements.txt",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda path: path.unlink(), "locks/cpu.requirements.txt is missing"),
+        (lambda path: path.write_text(path.read_text() + "evil==1\n"), "locks/cpu.requirements.txt was edited by hand"),
+        (lambda path: path.write_text("<<<<<<< ours\n"), "locks/cpu.requirements.txt was edited by hand"),
+    ],
+)
+def test_a_damaged_requirements_file_is_named_and_written_anew(
+    folder: Path, damage: Callable[[Path], Any], reason: str
+) -> None:
+    run(folder, solver=FakeSolver())
+    path = folder / "locks/cpu.requirements.txt"
+    text = path.read_text()
+    damage(path)
+    assert lock_status(load_spec(folder)) == {"cpu": (reason,)}
+    run(folder, solver=FakeSolver())
+    assert path.read_text() == text
+    assert lock_status(load_spec(folder)) == {"cpu": ()}
+
+
+def test_a_missing_lock_is_named(folder: Path) -> None:
+    assert lock_status(load_spec(folder)) == {"cpu": ("there is no packager.lock beside the spec",)}
+    with pytest.raises(LockError, match="cpu: there is no packager"):
+        require_fresh(load_spec(folder), "cpu")
+
+
+def test_a_failed_solve_changes_nothing_and_stops_the_others(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    before = snapshot(folder)
+    other_started = threading.Event()
+
+    class Failing(FakeSolver):
+        def __init__(self) -> None:
+            super().__init__()
+            self.end = threading.Event()
+
+        def solve(self, request: LockRequest, platform: str, *_: Any) -> tuple[LockedPackage, ...]:
+            if platform == AMD:
+                other_started.wait(10)
+                raise TemporaryError("no network", remedy="try again")
+            other_started.set()
+            assert self.end.wait(10), "the other solve is stopped"
+            raise LockError("the solve was stopped")
+
+        def stop(self) -> None:
+            self.end.set()
+
+    with pytest.raises(TemporaryError, match="target 'cpu': no network") as caught:
+        run(folder, f"targets: {{cpu: {{platforms: [{AMD}, {ARM}]}}}}\n", solver=Failing())
+    assert caught.value.remedy == "try again"
+    (folder / "packager.yaml").write_text(SPEC)
+    after = snapshot(folder)
+    del before["packager.yaml"], after["packager.yaml"]
+    assert after == before
+
+
+def test_ctrl_c_while_solving_stops_the_solves(folder: Path) -> None:
+    class Interrupted(FakeSolver):
+        def solve(self, *_: Any) -> tuple[LockedPackage, ...]:
+            raise KeyboardInterrupt
+
+    solver = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, solver=solver)
+    assert solver.stopped
+    assert set(snapshot(folder)) == {"packager.yaml", "requirements.txt"}
+
+
+# --- the base ---
+
+BASE = "base: registry.example.com/python:3.13\n"
+LOCKED_BASE = f"registry.example.com/python:3.13@{DIGEST}"
+
+
+def test_the_specs_own_base_is_resolved_once(folder: Path) -> None:
+    registry = FakeRegistry()
+    result = run(folder, BASE, solver=FakeSolver(), resolve_base=registry)
+    assert registry.asked == ["registry.example.com/python:3.13"]
+    assert result.lock.targets["cpu"].base == LOCKED_BASE
+    assert result.lock.targets["cpu"].request.base == "registry.example.com/python:3.13"
+    assert run(folder, BASE).written == (), "no registry is asked again"
+    assert run(folder, BASE, offline=True).written == ()
+
+
+def test_a_base_with_a_digest_is_taken_as_it_is(folder: Path) -> None:
+    result = run(folder, f"base: python:3.13@{DIGEST}\n", solver=FakeSolver(), upgrade_base=True)
+    assert result.lock.targets["cpu"].base == f"docker.io/library/python:3.13@{DIGEST}"
+
+
+def test_a_base_without_a_tag_is_the_latest(folder: Path) -> None:
+    result = run(folder, "base: python\n", solver=FakeSolver(), resolve_base=FakeRegistry())
+    assert result.lock.targets["cpu"].base == f"docker.io/library/python:latest@{DIGEST}"
+
+
+def test_only_the_base_changed_means_only_the_base_is_resolved(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    result = run(folder, BASE, resolve_base=FakeRegistry())
+    assert result.changed
+    assert result.written == ("packager.lock",)
+    assert result.changes == {"cpu": ()}
+    assert result.bases["cpu"][1] == LOCKED_BASE
+
+
+def test_upgrade_base_resolves_again_and_nothing_else(folder: Path) -> None:
+    run(folder, BASE, solver=FakeSolver(), resolve_base=FakeRegistry())
+    result = run(folder, BASE, resolve_base=FakeRegistry(OTHER), upgrade_base=True)
+    assert result.bases == {"cpu": (LOCKED_BASE, LOCKED_BASE.replace(DIGEST, OTHER))}
+    assert result.written == ("packager.lock",)
+
+
+def test_targets_ask_for_one_base_once(folder: Path) -> None:
+    registry = FakeRegistry()
+    load = flavours("one", "two")
+    run(folder, f"{BASE}targets: [one, two]\n", solver=FakeSolver(), resolve_base=registry, load=load)
+    assert len(registry.asked) == 1
+
+
+def test_offline_an_unknown_base_is_an_error(folder: Path) -> None:
+    with pytest.raises(LockError, match="is not known, and --offline") as caught:
+        run(folder, BASE, solver=FakeSolver(), offline=True)
+    assert "@sha256:" in str(caught.value.remedy)
+    assert not (folder / "packager.lock").exists()
+
+
+# --- the verb ---
+
+
+@pytest.fixture
+def locked(folder: Path) -> Path:
+    run(folder, solver=FakeSolver())
+    return folder
+
+
+def verb(folder: Path, *args: str) -> Result:
+    return CliRunner().invoke(command, ["-f", str(folder), *args])
+
+
+def test_verb_unchanged(locked: Path) -> None:
+    assert verb(locked).stdout == "unchanged\n"
+    shown = json.loads(verb(locked, "--format", "json").stdout)
+    assert shown["changed"] is False
+    assert shown["written"] == []
+    assert shown["targets"]["cpu"]["packages"] == []
+    assert shown["targets"]["cpu"]["requirements"] == "locks/cpu.requirements.txt"
+
+
+def test_verb_check(locked: Path) -> None:
+    assert verb(locked, "--check").stdout == "fresh\n"
+    (locked / "requirements.txt").write_text("six\nnumpy\n")
+    result = verb(locked, "--check")
+    assert isinstance(result.exception, LockError)
+    assert "cpu: requirement added: numpy" in result.exception.message
+    assert result.stdout == ""
+    result = verb(locked, "--check", "--format", "json")
+    assert isinstance(result.exception, LockError)
+    assert json.loads(result.stdout) == {"fresh": False, "targets": {"cpu": ["requirement added: numpy"]}}
+
+
+def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (locked / "requirements.txt").write_text("six\nnumpy\n")
+    monkeypatch.setattr("packager.environments.solve.UvSolver", lambda root: FakeSolver({"six": "2"}))
+    result = verb(locked)
+    assert result.stdout == "locks/cpu.requirements.txt\npackager.lock\ncpu:\n  + numpy 1\n  six 1 -> 2\n"
+    assert result.stderr == "solving cpu for linux/amd64, Python 3.13\n"
+    (locked / "requirements.txt").write_text("numpy\n")
+    shown = json.loads(verb(locked, "--upgrade", "numpy", "--format", "json").stdout)
+    assert shown["targets"]["cpu"]["packages"] == [{"name": "six", "before": "2", "after": None}]
+
+
+def test_verb_passes_upgrades_on(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    solver = FakeSolver()
+    monkeypatch.setattr("packager.environments.solve.UvSolver", lambda root: solver)
+    for args in (["--upgrade"], ["--upgrade", "Six"], ["--upgrade", "six", "--upgrade", "six"]):
+        assert verb(locked, *args).exception is None
+    assert [each[3] for each in solver.asked] == [Upgrade(all=True), Upgrade(names=("six",)), Upgrade(names=("six",))]
+
+
+@pytest.mark.parametrize(
+    "args", [["six"], ["--check", "--upgrade"], ["--check", "--upgrade-base"], ["--check", "--offline"]]
+)
+def test_verb_refuses_what_contradicts_itself(locked: Path, args: list[str]) -> None:
+    assert isinstance(verb(locked, *args).exception, UsageError)
+
+
+def test_verb_asks_the_mirror_of_the_machine_before_that_of_the_spec(
+    locked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Mapping[str, str]]] = []
+
+    def resolve_digest(reference: Reference, mirrors: Mapping[str, str]) -> str:
+        asked.append((str(reference), mirrors))
+        return DIGEST
+
+    monkeypatch.setattr("packager.images.registry.resolve_digest", resolve_digest)
+    monkeypatch.setenv("PACKAGER_REGISTRY_MIRROR", "docker.io=machine:5000")
+    mirrors = "registry_mirrors: {docker.io: spec.example.com, quay.io: quay.example.com}\n"
+    (locked / "packager.yaml").write_text(f"{SPEC}base: python:3.13\n{mirrors}")
+    result = verb(locked)
+    reference = "docker.io/library/python:3.13"
+    assert asked == [(reference, {"docker.io": "machine:5000", "quay.io": "quay.example.com"})]
+    assert f"  base {load_target('cpu').bases['3.13']} -> {reference}@{DIGEST}\n" in result.stdout
+
+
+def test_an_empty_lock_is_valid(locked: Path) -> None:
+    from packager.environments.files import format_lock
+
+    (locked / "packager.lock").write_text(format_lock(Lock()))
+    assert lock_status(load_spec(locked)) == {"cpu": ("the target is not locked yet",)}

@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from packager.environments.declaration import Environment, read_environment
+from packager.environments.requirement import INFERENCE_SERVER, MAX_LENGTH, has_extras, normalise, requirement_name
+from packager.environments.requirements_txt import logical_lines
+from packager.errors import Location, SpecError
+from packager.spec import load_spec
+
+LEAST = 'name: a\nversion: "1"\nentry_script: score.py\n'
+WHERE = Location(file="requirements.txt", line=1)
+
+
+def read(folder: Path, text: str, *, file: str = "requirements.txt", more: str = "", **others: str) -> Environment:
+    """Read the environment of a spec whose folder holds some files."""
+    (folder / "packager.yaml").write_text(f"{LEAST}environment: {file}\n{more}", "utf-8")
+    (folder / file).parent.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_text(text, "utf-8")
+    for name, content in others.items():
+        (folder / f"{name}.txt").write_text(content, "utf-8")
+    return read_environment(load_spec(folder))
+
+
+def refused(folder: Path, text: str, *, file: str = "requirements.txt", more: str = "", **others: str) -> SpecError:
+    with pytest.raises(SpecError) as caught:
+        read(folder, text, file=file, more=more, **others)
+    assert caught.value.remedy, f"no remedy: {caught.value}"
+    return caught.value
+
+
+# --- one requirement ---
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("NumPy", "numpy"),
+        ("Flask_Login [B_x, a] >= 1 , < 2", "flask-login[a,b-x]<2,>=1"),
+        ("a (==1.0)", "a==1.0"),
+        ("a==1.*", "a==1.*"),
+        ("a ; python_version<'3.14'", 'a; python_version < "3.14"'),
+        ("torch==2.1.0+cpu", "torch==2.1.0+cpu"),
+        ("\ta\t", "a"),
+    ],
+)
+def test_equal_requirements_have_one_form(text: str, normal: str) -> None:
+    assert normalise(text, WHERE) == normal
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a @ https://example.com/a-1-py3-none-any.whl", "by URL"),
+        ("a@file:///srv/a.whl", "by URL"),
+        ("a[x] @ somewhere", "by URL"),
+        ("https://user:hunter2@example.com/a.whl", "by URL"),
+        ("git+https://hunter2@example.com/a", "VCS"),
+        ("a @ git+ssh://git@example.com/a@0123456", "VCS"),
+        ("A @ HG+https://example.com/a", "VCS"),
+        ("./a", "local path"),
+        ("..", "local path"),
+        ("/srv/a", "local path"),
+        ("~/a", "local path"),
+        ("libs/a", "local path"),
+        ("six-1.17.0-py2.py3-none-any.whl", "local path"),
+        ("a-1.tar.gz ; python_version > '3'", "local path"),
+        ("${TOKEN}", "environment variables"),
+        ("a==${VERSION}", "environment variables"),
+        ("a\x00b", "control character U+0000"),
+        ("a\u2028b", "control character U+2028"),
+        ("a" * (MAX_LENGTH + 1), "longer than"),
+        ("a=1", "is not a requirement"),
+        ("a==", "is not a requirement"),
+        ("a b", "is not a requirement"),
+        ("$(touch x)", "is not a requirement"),
+        ("-a", "is not a requirement"),
+    ],
+)
+def test_what_cannot_be_locked_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        normalise(text, WHERE)
+    assert message in caught.value.message
+    assert caught.value.where == WHERE
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_single_equals_sign_is_explained() -> None:
+    with pytest.raises(SpecError) as caught:
+        normalise("numpy=1.2", WHERE)
+    assert caught.value.remedy == "pip wants two equals signs: name==version"
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_normalised_or_refused(text: str) -> None:
+    try:
+        normal = normalise(text, WHERE)
+    except SpecError:
+        return
+    assert normalise(normal, WHERE) == normal
+    assert Requirement(normal).url is None
+    assert requirement_name(normal) == canonicalize_name(Requirement(text.strip()).name)
+    assert has_extras(normal) == bool(Requirement(normal).extras)
+    assert "\n" not in normal
+
+
+@given(
+    st.from_regex(
+        r"[A-Za-z0-9]([A-Za-z0-9._-]{0,8}[A-Za-z0-9])?(\[[a-z]{1,3}\])?(==|>=|~=|<)[0-9]\.[0-9]", fullmatch=True
+    )
+)
+def test_what_packaging_reads_is_accepted_with_the_same_meaning(text: str) -> None:
+    try:
+        theirs = Requirement(text)
+    except InvalidRequirement:
+        return
+    ours = Requirement(normalise(text, WHERE))
+    assert (ours.specifier, ours.marker) == (theirs.specifier, theirs.marker)
+
+
+# --- requirements.txt ---
+
+
+def test_comments_continuations_and_hashes(tmp_path: Path) -> None:
+    text = """\
+# first
+numpy==2.1.0 \\
+    --hash=sha256:aa --hash=sha256:bb \\
+    --hash sha256:cc   # why
+scikit-learn \\
+  >=1,<2
+   # indented
+a#b
+"""
+    error = refused(tmp_path, text)
+    assert str(error.where).endswith("requirements.txt:8"), "a `#` without a space before it is no comment"
+    environment = read(tmp_path, text.replace("a#b\n", ""))
+    assert environment.requirements == (INFERENCE_SERVER, "numpy==2.1.0", "scikit-learn<2,>=1")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_system_and_a_byte_order_mark(tmp_path: Path, end: str) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbf" + end.join(["numpy", "six \\", "==1.17", ""]).encode())
+    assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "numpy", "six==1.17")
+
+
+def test_line_numbers_are_those_of_the_first_physical_line() -> None:
+    assert list(logical_lines("\n\na \\\n b\nc \\")) == [(3, "a  b"), (5, "c")]
+    assert list(logical_lines("a \\\n# comment \\\nb")) == [(1, "a"), (3, "b")]
+
+
+def test_includes_and_constraints(tmp_path: Path) -> None:
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "sub" / "base.txt").write_text("-r deep/more.txt\n--constraint=deep/c.txt\nB\n")
+    (tmp_path / "sub" / "deep" / "more.txt").write_text("a==1\n-r ../../top.txt\n")
+    (tmp_path / "sub" / "deep" / "c.txt").write_text("urllib3<3\n-r 'inner c.txt'\n")
+    (tmp_path / "sub" / "deep" / "inner c.txt").write_text("idna<4\n")
+    environment = read(tmp_path, "--requirement sub/base.txt\n-rtop.txt\n-c sub/deep/c.txt\nb\n", top="t\n")
+    assert environment.requirements == ("a==1", INFERENCE_SERVER, "b", "t")
+    assert environment.constraints == ("idna<4", "urllib3<3")
+    assert list(environment.inputs) == [
+        "requirements.txt",
+        "sub/base.txt",
+        "sub/deep/c.txt",
+        "sub/deep/inner c.txt",
+        "sub/deep/more.txt",
+        "top.txt",
+    ]
+    assert environment.inputs["top.txt"] == "sha256:" + hashlib.sha256(b"t\n").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-e .", "editable"),
+        ("--editable=git+https://hunter2@example.com/x", "editable"),
+        ("-i https://bob:hunter2@example.com/simple", "option -i"),
+        ("--index-url https://bob:hunter2@example.com/simple", "option --index-url"),
+        ("--extra-index-url=https://bob:hunter2@example.com/simple", "option --extra-index-url"),
+        ("-f https://bob:hunter2@example.com", "option -f"),
+        ("-fhttps://bob:hunter2@example.com", "option -f"),
+        ("--find-links hunter2", "option --find-links"),
+        ("--no-index", "option --no-index"),
+        ("--trusted-host hunter2", "option --trusted-host"),
+        ("--pre", "option --pre"),
+        ("--require-hashes", "option --require-hashes"),
+        ("--no-binary :all:", "option --no-binary"),
+        ("--frobnicate", "option --frobnicate"),
+        ("--https://bob:hunter2@example.com", "option"),
+        ("--", "option"),
+        ("numpy --global-option=x", "is not a requirement"),
+        ("-r", "no file is named"),
+        ("-r https://bob:hunter2@example.com/r.txt", "local one"),
+        ("-c ${HOME}/hunter2.txt", "local one"),
+        ("-r /etc/passwd", "leaves the folder"),
+        ("-r ../r.txt", "leaves the folder"),
+        ("-r link.txt", "leaves the folder"),
+        ("-r missing.txt", "is not there"),
+        ("-r folder", "is not there"),
+        ("-c extras.txt", "cannot have extras"),
+    ],
+)
+def test_options_are_refused_with_file_line_and_without_their_values(tmp_path: Path, line: str, message: str) -> None:
+    spec = tmp_path / "spec"
+    (spec / "folder").mkdir(parents=True)
+    (tmp_path / "outside.txt").write_text("numpy\n")
+    (spec / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (spec / "extras.txt").write_text("\nflask[async]\n")
+    error = refused(spec, f"six\n{line}\n")
+    assert message in error.message
+    assert error.where is not None
+    assert error.where.line == 2
+    assert "hunter2" not in str(error)
+
+
+def test_a_loop_of_includes_names_the_chain(tmp_path: Path) -> None:
+    error = refused(tmp_path, "-r a.txt\n", a="-r b.txt\n", b="six\n-r ./a.txt\n")
+    assert f"{tmp_path / 'a.txt'} -> {tmp_path / 'b.txt'} -> {tmp_path / 'a.txt'}" in error.message
+    assert str(error.where).endswith("b.txt:2")
+
+
+def test_a_file_that_includes_itself(tmp_path: Path) -> None:
+    assert "include each other" in refused(tmp_path, "-r requirements.txt\n").message
+
+
+def test_includes_that_multiply_are_read_once(tmp_path: Path) -> None:
+    for level in range(40):
+        (tmp_path / f"l{level}.txt").write_text(f"-r l{level + 1}.txt\n-c l{level + 1}.txt\n" * 2)
+    (tmp_path / "l40.txt").write_text("six\n")
+    environment = read(tmp_path, "-r l0.txt\n")
+    assert environment.requirements == (INFERENCE_SERVER, "six")
+    assert environment.constraints == ("six",)
+
+
+def test_too_many_files(tmp_path: Path) -> None:
+    for number in range(120):
+        (tmp_path / f"n{number}.txt").write_text(f"-r n{number + 1}.txt\n")
+    with pytest.raises(SpecError, match="more than 100 files"):
+        read(tmp_path, "-r n0.txt\n")
+
+
+def test_too_many_requirements(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="more than 10000 requirements"):
+        read(tmp_path, "\n".join(f"n{number}" for number in range(10_001)))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(b"six\n\xff\n")
+    with pytest.raises(SpecError, match="not UTF-8") as caught:
+        read_environment(load_spec(tmp_path))
+    assert str(caught.value.where).endswith("r.txt:2")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    with pytest.raises(SpecError, match="no such file"):
+        read_environment(load_spec(tmp_path))
+
+
+@given(st.text(alphabet=st.sampled_from("ab1=<>.[], ;#\\-@:/\t\n\r\"'${}"), max_size=80))
+def test_any_file_is_read_or_refused_with_its_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    found: Environment | SpecError
+    try:
+        found = read(folder, text)
+    except SpecError as error:
+        found = error
+    if isinstance(found, SpecError):
+        assert found.where is not None
+        assert 1 <= (found.where.line or 0) <= text.count("\n") + text.count("\r") + 1
+    else:
+        assert found.requirements == tuple(sorted(set(found.requirements)))
+
+
+# --- the inference server ---
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["azureml-inference-server-http==1.4.0", "AzureML_Inference.Server-HTTP", "azureml-inference-server-http[x]>=1"],
+)
+def test_the_users_inference_server_wins(tmp_path: Path, named: str) -> None:
+    assert read(tmp_path, f"{named}\nsix\n").requirements == tuple(sorted([normalise(named, WHERE), "six"]))
+
+
+def test_an_empty_file_still_has_the_inference_server(tmp_path: Path) -> None:
+    assert read(tmp_path, "").requirements == (INFERENCE_SERVER,)
+
+
+# --- other kinds ---
+
+
+@pytest.mark.parametrize("file", ["environment.yml", "conda.yaml"])
+def test_conda_environments_are_not_supported_yet(tmp_path: Path, file: str) -> None:
+    error = refused(tmp_path, "dependencies: []\n", file=file)
+    assert error.message == "conda environments are not supported by this version"
+    assert str(error.where).endswith("packager.yaml:4 (environment)")
+
+
+@pytest.mark.parametrize("file", ["setup.py", "Pipfile", "other.toml"])
+def test_an_unknown_kind_of_environment(tmp_path: Path, file: str) -> None:
+    assert "no known kind" in refused(tmp_path, "", file=file).message
+
+
+def test_an_environment_behind_a_link_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "spec").mkdir()
+    (tmp_path / "outside.txt").write_text("six\n")
+    (tmp_path / "spec" / "r.txt").symlink_to(tmp_path / "outside.txt")
+    (tmp_path / "spec" / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    with pytest.raises(SpecError, match="leaves the folder"):
+        read_environment(load_spec(tmp_path / "spec"))
+
+
+def test_inline(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment:\n  pip:\n    - Six\n    - numpy>=1\n    - six\n")
+    environment = read_environment(load_spec(tmp_path))
+    assert environment == Environment(requirements=(INFERENCE_SERVER, "numpy>=1", "six"))
+
+
+def test_inline_errors_name_line_and_field(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment:\n  pip:\n    - six\n    - git+https://x/y\n")
+    with pytest.raises(SpecError) as caught:
+        read_environment(load_spec(tmp_path))
+    assert str(caught.value.where).endswith("packager.yaml:7 (environment.pip[1])")
+
+
+PROJECT = """\
+[project]
+name = "x"
+requires-python = ">=3.11"
+dependencies = [
+    "NumPy>=1",
+    "six",
+]
+"""
+
+
+def test_pyproject(tmp_path: Path) -> None:
+    environment = read(tmp_path, PROJECT, file="pyproject.toml")
+    assert environment.requirements == (INFERENCE_SERVER, "numpy>=1", "six")
+    assert list(environment.inputs) == ["pyproject.toml"]
+
+
+def test_pyproject_without_dependencies(tmp_path: Path) -> None:
+    assert read(tmp_path, "[project]\nname = 'x'\n", file="pyproject.toml").requirements == (INFERENCE_SERVER,)
+
+
+@pytest.mark.parametrize("python", [">=3.13.2", "~=3.13", "==3.13.*", ">=3.9,!=3.13.0"])
+def test_requires_python_admits_some_patch_release(tmp_path: Path, python: str) -> None:
+    read(tmp_path, PROJECT.replace(">=3.11", python), file="pyproject.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "line"),
+    [
+        ((">=3.11", "<3.13"), "does not admit the spec's Python 3.13", 3),
+        ((">=3.11", "3.11"), "is not a version specifier", 3),
+        (('">=3.11"', "3.11"), "is not a version specifier", 3),
+        (('"six"', '"six @ https://example.com/six.whl"'), "by URL", 6),
+        (('"six"', "6"), "is not a list of texts", 1),
+        (('name = "x"', 'dynamic = ["dependencies"]'), "dynamic", 1),
+        (("[project]", "[tool]"), "has no [project] table", None),
+        (("[project]", "[project"), "is not valid TOML", 1),
+    ],
+)
+def test_what_is_wrong_in_pyproject(tmp_path: Path, change: tuple[str, str], message: str, line: int | None) -> None:
+    with pytest.raises(SpecError) as caught:
+        read(tmp_path, PROJECT.replace(*change), file="pyproject.toml")
+    assert message in caught.value.message
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
