@@ -1,0 +1,1 @@
+"""Findings: what `check` knows about an entry script, models and the lock."""

@@ -1,0 +1,89 @@
+"""All checks of a spec, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from packager.checks.declared import check_declared
+from packager.checks.finding import Finding, Severity, from_error
+from packager.dockerfile.lint import Level, lint
+from packager.environments.status import lock_status
+from packager.errors import ContextError, LockError, PackagerError, SpecError
+from packager.pipeline import Planned, entry_script_findings
+from packager.spec.load import SpecFile
+
+_SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
+
+
+def check(spec_file: SpecFile, plan: Callable[[str], Planned]) -> tuple[Finding, ...]:
+    """Return every finding: spec, lock, entry script, models and sources, and the lint of each target's Dockerfile.
+
+    Args:
+        spec_file: a spec that could be loaded.
+        plan: plans one target.
+    """
+    findings = [*check_declared(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    fresh = not any(finding.rule.startswith("lock-") for finding in findings)
+    for target in spec_file.spec.target_names if fresh else ():
+        findings += _planned(spec_file, plan, target)
+    if not fresh:
+        findings += _sources(spec_file)
+    return tuple(dict.fromkeys(findings))
+
+
+def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
+    try:
+        return entry_script_findings(spec_file)
+    except (ContextError, SpecError) as error:
+        return (from_error("entry-missing", error, str(spec_file.document.path)),)
+
+
+def _lock(spec_file: SpecFile) -> Iterator[Finding]:
+    try:
+        status = lock_status(spec_file)
+    except LockError as error:
+        yield from_error("lock-invalid", error, str(spec_file.lock_path.name))
+        return
+    except PackagerError as error:
+        yield from_error("environment-invalid", error, str(spec_file.document.path))
+        return
+    for target, changed in status.items():
+        for line in changed:
+            yield Finding(
+                rule="lock-stale",
+                severity="error",
+                message=f"target {target}: {line}",
+                file=spec_file.lock_path.name,
+                remedy="packager lock",
+            )
+
+
+def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str) -> Iterator[Finding]:
+    from packager.dockerfile.render import render
+
+    try:
+        planned = plan(target)
+        text = render(planned.plan)
+    except ContextError as error:
+        yield from_error("source-invalid", error, str(spec_file.document.path))
+        return
+    for each in lint(text, spec_file.root):
+        if each.level != "ignore":
+            yield Finding(
+                rule=each.code,
+                severity=_SEVERITY[each.level],
+                message=each.message,
+                file=f"Dockerfile ({target})",
+                line=each.line,
+            )
+
+
+def _sources(spec_file: SpecFile) -> Iterator[Finding]:
+    """Models and sources are looked at even where the lock stops the plan, so that one run tells all."""
+    from packager.context.sources import scan_sources
+    from packager.store import Store
+
+    try:
+        scan_sources(spec_file, Store().digest)
+    except ContextError as error:
+        yield from_error("source-invalid", error, str(spec_file.document.path))

@@ -1,0 +1,54 @@
+"""`packager check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packager.cli.common import (
+    Reporter,
+    count,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    planned_image,
+    standard_options,
+)
+
+
+@click.command("check")
+@file_option
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "info", "never"]),
+    default="error",
+    show_default=True,
+    help="The mildest severity that makes the exit code 5.",
+)
+@format_option
+@standard_options
+def command(file: Path, fail_on: str, output_format: str, reporter: Reporter) -> None:
+    """Find what is wrong before anything is built: spec, lock, entry script, models, and the Dockerfile by hadolint.
+
+    The entry script is read, never run. An invalid spec ends with 2; findings at or above the threshold end with 5.
+    """
+    from packager.checks.finding import SEVERITIES, at_least
+    from packager.checks.run import check
+    from packager.errors import LintError
+    from packager.spec.load import load_spec
+
+    spec_file = load_spec(file)
+    findings = check(spec_file, lambda target: planned_image(spec_file, target, None, None, reporter))
+    if output_format == "json":
+        import msgspec
+
+        emit_json(msgspec.to_builtins(findings))
+    for finding in findings if output_format == "text" else ():
+        emit(str(finding))
+    threshold = next((each for each in SEVERITIES if each == fail_on), None)
+    failing = at_least(findings, threshold) if threshold else ()
+    if failing:
+        raise LintError(f"{len(failing)} of {count(len(findings), 'finding')} at or above {fail_on!r}")
+    reporter.step(f"{count(len(findings), 'finding')}, none at or above {fail_on!r}" if findings else "nothing found")
