@@ -1,0 +1,119 @@
+"""`packager plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from packager.cli.common import (
+    Reporter,
+    base_option,
+    count,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    human_size,
+    planned_image,
+    platform_option,
+    standard_options,
+    target_option,
+)
+
+if TYPE_CHECKING:
+    from packager.plan import Plan
+
+
+@click.command("plan")
+@file_option
+@target_option
+@platform_option
+@base_option
+@click.option("--files", is_flag=True, help="List every file and package, too.")
+@format_option
+@standard_options
+def command(
+    file: Path,
+    target: str | None,
+    platform: str | None,
+    base: str | None,
+    files: bool,
+    output_format: str,
+    reporter: Reporter,
+) -> None:
+    """Show what each layer of the image will hold, how large it is, and where each thing comes from.
+
+    Nothing is written. `--format json` gives the whole plan, every file and package included.
+    """
+    from packager.pipeline import select_targets
+    from packager.spec.load import load_spec
+
+    spec_file = load_spec(file)
+    plans = [
+        planned_image(spec_file, name, platform, base, reporter).plan for name in select_targets(spec_file, target)
+    ]
+    if output_format == "json":
+        emit_json([plan_data(plan) for plan in plans])
+        return
+    emit("\n\n".join("\n".join(_lines(plan, spec_file.spec.environment, files)) for plan in plans))
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON data: its fields, and digest, folder and size of each layer."""
+    import msgspec
+
+    data: dict[str, Any] = msgspec.to_builtins(plan)
+    shown = zip((*data["models"], data["app"]), plan.layers, strict=True)
+    for layer, value in shown:
+        layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)
+    return data
+
+
+def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
+    declared = environment if isinstance(environment, str) else "the spec"
+    base_size = "in the engine" if plan.base.local else "at its registry"
+    rows = [("base", plan.base.reference, base_size, plan.base.digest[:19])]
+    if plan.system_packages:
+        number = count(len(plan.system_packages), "Debian package")
+        rows.append(("system", ", ".join(plan.system_packages), number, "the base's Debian sources"))
+    packages = f"{len(plan.environment.packages)} packages"
+    content = f"Python {plan.environment.python} in {plan.environment.prefix}"
+    rows.append(("environment", content, packages, f"locks/{plan.target}.requirements.txt (from {declared})"))
+    for layer in plan.layers:
+        size = human_size(layer.tree.size)
+        rows.append(
+            (layer.name.split("-")[0], layer.title, f"{count(len(layer.tree.files), 'file')}, {size}", _origin(layer))
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [f"{plan.name} {plan.version}, target {plan.target}, {plan.platform}"]
+    for index, row in enumerate(rows):
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+        lines.append(f"  {cells}  {row[3]}".rstrip())
+        if files:
+            lines += _details(plan, index - (len(rows) - len(plan.layers)), row[0])
+    config = plan.config
+    lines.append(f"  runs as {config.user}, port {config.port}: {' '.join(config.entrypoint)}")
+    return lines + [f"  image {reference}" for reference in plan.references]
+
+
+def _details(plan: Plan, layer: int, kind: str) -> list[str]:
+    if kind == "environment":
+        return [f"      {package.name} {package.version}" for package in plan.environment.packages]
+    if layer < 0:
+        return []
+    return [
+        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin}"
+        for file in plan.layers[layer].tree.files
+    ]
+
+
+def _origin(layer: Any) -> str:
+    origins = [file.origin for file in layer.tree.files]
+    if len(origins) == 1:
+        return str(origins[0])
+    import os.path
+
+    common = os.path.commonpath(origins) if origins else ""
+    return f"{common or '.'}/"

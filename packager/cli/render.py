@@ -1,0 +1,35 @@
+"""`packager render`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from packager.cli.common import (
+    Reporter,
+    base_option,
+    emit,
+    file_option,
+    one_target,
+    planned_image,
+    platform_option,
+    standard_options,
+    target_option,
+)
+
+
+@click.command("render")
+@file_option
+@target_option
+@platform_option
+@base_option
+@standard_options
+def command(file: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter) -> None:
+    """Print the Dockerfile that `save` and `build` would use."""
+    from packager.dockerfile.render import render
+    from packager.spec.load import load_spec
+
+    spec_file = load_spec(file)
+    planned = planned_image(spec_file, one_target(spec_file, target), platform, base, reporter)
+    emit(render(planned.plan).removesuffix("\n"))

@@ -1,0 +1,1 @@
+"""Plan → layer trees: scan, stage, save, archive, verify."""
