@@ -1,0 +1,218 @@
+"""The steps as functions, with the adapters that the command line uses.
+
+    import packager
+
+    spec_file = packager.load_spec("packager.yaml")
+    packager.lock(spec_file)
+    for finding in packager.check(spec_file):
+        print(finding)
+    planned = packager.plan_image(spec_file, "cpu")
+    print(packager.render(planned))
+    packager.save(planned, spec_file, "context")
+    built = packager.build(planned, spec_file, push=True)
+
+Every function raises a `packager.errors.PackagerError`; its `exit_code` is that of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packager import pipeline
+from packager.spec.load import SpecFile, load_spec
+
+if TYPE_CHECKING:
+    from packager.checks.finding import Finding
+    from packager.context.verify import VerifyResult
+    from packager.environments.locking import LockResult
+    from packager.images.buildx import Built
+    from packager.images.push import Pushed
+    from packager.pipeline import Planned
+    from packager.serving.client import Answer
+    from packager.serving.service import Service
+
+__all__ = [
+    "archive", "build", "check", "load_spec", "lock", "plan_image", "push", "render", "run", "save", "score", "verify",
+]  # fmt: skip
+
+
+def lock(
+    spec_file: SpecFile,
+    *,
+    upgrade: bool | tuple[str, ...] = False,
+    upgrade_base: bool = False,
+    offline: bool = False,
+) -> LockResult:
+    """Solve the environment of every target by uv, and write the lock; do nothing where nothing changed.
+
+    Args:
+        spec_file: the spec.
+        upgrade: True for all packages, or the names of some.
+        upgrade_base: resolve a base without a digest anew.
+        offline: use only what uv has in its cache.
+
+    Raises:
+        LockError: no solution, or a package without a wheel.
+        TemporaryError: an index or a registry is out of reach.
+    """
+    from packager.environments.locking import lock as lock_step
+    from packager.environments.solve import Upgrade, UvSolver
+    from packager.images.registry import resolve_digest
+
+    names = upgrade if isinstance(upgrade, tuple) else ()
+    mirrors = {**spec_file.spec.registry_mirrors, **pipeline.machine_mirrors()}
+    return lock_step(
+        spec_file,
+        solver=UvSolver(spec_file.root),
+        resolve_base=lambda reference: resolve_digest(reference, mirrors),
+        upgrade=Upgrade(all=upgrade is True, names=names),
+        upgrade_base=upgrade_base,
+        offline=offline,
+    )
+
+
+def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *, base: str | None = None) -> Planned:
+    """Plan one image.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        platform: OCI os/arch; the target's first where None.
+        base: reference of another base image for this plan, at a registry or in the engine.
+
+    Raises:
+        LockError: the lock is missing, stale, or was edited by hand.
+        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
+    """
+    from packager.store import Store
+
+    mirrors = pipeline.machine_mirrors()
+    resolved = None
+    if base is not None:
+        from packager.images.base import resolve_base
+
+        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
+    return pipeline.plan_image(spec_file, target, platform, digest_model=Store().digest, base=resolved, mirrors=mirrors)
+
+
+def check(spec_file: SpecFile) -> tuple[Finding, ...]:
+    """Return every finding of spec, lock, entry script, models and Dockerfile; nothing of the user is run."""
+    from packager.checks.run import check as check_step
+
+    return check_step(spec_file, lambda target: plan_image(spec_file, target))
+
+
+def render(planned: Planned) -> str:
+    """Return the Dockerfile of a planned image."""
+    from packager.dockerfile.render import render as render_step
+
+    return render_step(planned.plan)
+
+
+def save(planned: Planned, spec_file: SpecFile, folder: Path | str, *, force: bool = False) -> Path:
+    """Write the build context to a folder; `force` replaces one of ours that was changed by hand.
+
+    Raises:
+        ContextError: the destination is not ours to replace, a file changed since it was planned, or the disk is full.
+    """
+    from packager.context.save import save as save_step
+    from packager.store import Store
+
+    return save_step(pipeline.build_context(planned), spec_file.root, Path(folder), Store(), force=force)
+
+
+def archive(planned: Planned, spec_file: SpecFile, file: Path | str, *, force: bool = False) -> Path:
+    """Write the build context to one file: .tar, .tar.gz or .tar.zst, by its name.
+
+    Raises:
+        UsageError: another ending.
+        ContextError: as for `save`.
+    """
+    from packager.context.archive import archive as archive_step
+    from packager.store import Store
+
+    return archive_step(pipeline.build_context(planned), spec_file.root, Path(file), Store(), force=force)
+
+
+def verify(path: Path | str) -> VerifyResult:
+    """Recompute every digest of a saved build context; it only reads.
+
+    Raises:
+        ContextError: it is no build context of packager.
+    """
+    from packager.context.verify import verify as verify_step
+
+    return verify_step(Path(path))
+
+
+def build(planned: Planned, spec_file: SpecFile, **options: Any) -> Built:
+    """Build a planned image by BuildKit; the options are the fields of `packager.images.build.BuildOptions`.
+
+    Raises:
+        EngineError: no engine, no BuildKit, or a step failed.
+        RegistryError: a registry refused.
+        TemporaryError: the network or a registry failed in a way that may pass.
+    """
+    from packager.images.build import BuildOptions, build_image
+
+    return build_image(spec_file, planned, BuildOptions(**options))
+
+
+def push(reference: str) -> Pushed:
+    """Push an image that the engine has, with the user's Docker credentials.
+
+    Raises:
+        EngineError: no engine, or no such image.
+        RegistryError: the registry refused.
+        TemporaryError: it failed in a way that may pass.
+    """
+    from packager.images.push import push as push_step
+
+    return push_step(reference)
+
+
+def run(reference: str, *, port: int = 5001, timeout: float = 120.0) -> AbstractContextManager[Service]:
+    """Run an image as in production, and give the service (`url`, `scoring_url` …) once it is healthy.
+
+        with packager.run("diabetes:1") as service:
+            print(packager.score(service.scoring_url, b'{"data": [[1, 2]]}').body)
+
+    Args:
+        reference: an image that the engine has.
+        port: of the container; it is published on a free port of 127.0.0.1.
+        timeout: seconds until it must be healthy.
+
+    Raises:
+        EngineError: no engine, or no such image.
+        ServiceError: it ended, or did not answer in time; with the last lines of its log.
+    """
+    return _run(reference, port, timeout)
+
+
+@contextmanager
+def _run(reference: str, port: int, timeout: float) -> Iterator[Service]:
+    from packager.serving.container import serve
+    from packager.serving.service import RunRequest, container_name, parse_publish
+
+    request = RunRequest(
+        reference=reference,
+        name=container_name("run"),
+        publish=parse_publish(f"0:{port}", port),
+    )
+    with serve(request, timeout=timeout) as (service, _container):
+        yield service
+
+
+def score(url: str, data: bytes, *, timeout: float = 60.0) -> Answer:
+    """Post a JSON request to a running service and return its answer.
+
+    Raises:
+        ServiceError: it does not answer, or with an error status.
+        TemporaryError: it did not answer within `timeout` seconds.
+    """
+    from packager.serving.client import score as score_step
+
+    return score_step(url, data, timeout=timeout)

@@ -1,0 +1,134 @@
+"""`packager push`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    platform_option,
+    standard_options,
+    target_option,
+)
+
+if TYPE_CHECKING:
+    from packager.images.push import Progress
+
+
+@click.command("push")
+@click.argument("references", nargs=-1, metavar="[REF]...")
+@file_option
+@target_option
+@platform_option
+@format_option
+@standard_options
+def command(
+    references: tuple[str, ...],
+    file: Path,
+    target: str | None,
+    platform: str | None,
+    output_format: str,
+    reporter: Reporter,
+) -> None:
+    """Push images to their registries and print each reference with its digest.
+
+    Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
+    `docker login` is all the set-up.
+    """
+    from packager.images.push import push, tagged
+
+    # All are checked before the first is sent.
+    wanted = [tagged(each) for each in references or spec_references(file, target, platform)]
+    results = []
+    for reference in dict.fromkeys(wanted):
+        reporter.step(f"pushing {reference}")
+        with _shown(reporter) as on_progress:
+            pushed = push(reference, on_progress=on_progress)
+        reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
+        results.append(pushed)
+    if output_format == "json":
+        emit_json(
+            [
+                {
+                    "reference": each.reference,
+                    "digest": each.digest,
+                    "image": each.pinned,
+                    "uploaded": each.uploaded,
+                    "present": each.present,
+                }
+                for each in results
+            ]
+        )
+    else:
+        emit("\n".join(each.pinned for each in results))
+
+
+def spec_references(file: Path, target: str | None = None, platform: str | None = None) -> tuple[str, ...]:
+    """Return the image references of a spec, for all of its targets or for one.
+
+    Args:
+        file: the spec.
+        target: one of its targets.
+        platform: fills `{platform}` in tags; each target's first by default.
+
+
+    Raises:
+        SpecError: no spec, or no such target.
+    """
+    from packager.pipeline import select_targets
+    from packager.plan import image_references
+    from packager.spec import load_spec
+    from packager.targets import load_target
+
+    spec_file = load_spec(file)
+    found: list[str] = []
+    for name in select_targets(spec_file, target):
+        platforms = spec_file.spec.target_options(name).platforms or load_target(name).platforms
+        found += image_references(spec_file.spec, name, platform or platforms[0])
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def _shown(reporter: Reporter) -> Iterator[Callable[[Progress], None]]:
+    """Give a function that shows a push: as a bar on a terminal, as a line for each finished layer elsewhere."""
+    import sys
+
+    if reporter.verbosity < 0:
+        yield lambda _: None
+        return
+    if not sys.stderr.isatty():
+        yield _lines(reporter)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def draw(progress: Progress) -> None:
+            if progress.total <= 0:
+                return
+            if progress.layer not in tasks:
+                tasks[progress.layer] = bars.add_task(progress.layer, total=progress.total)
+            bars.update(tasks[progress.layer], completed=min(progress.current, progress.total), total=progress.total)
+
+        yield draw
+
+
+def _lines(reporter: Reporter) -> Callable[[Progress], None]:
+    def say(progress: Progress) -> None:
+        if progress.status == "Pushed" or progress.status.startswith(("Layer already", "Mounted", "Retrying")):
+            reporter.step(f"  {progress.layer}: {progress.status}")
+
+    return say

@@ -1,0 +1,134 @@
+"""`packager run`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
+
+if TYPE_CHECKING:
+    from packager.serving.service import RunRequest, Service
+
+#: Docker's form of sizes (`docker run --memory`).
+_MEMORY = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
+
+
+@click.command("run")
+@click.argument("reference", required=False, metavar="[REF]")
+@file_option
+@target_option
+@click.option(
+    "-p",
+    "--publish",
+    metavar="[[ADDR:]PORT:]CPORT",
+    help="Port of this machine and of the container, such as 6789:5001; port 0 is any free one. Default: the image's "
+    "port under its own number. On 127.0.0.1 unless an address is given.",
+)
+@click.option(
+    "-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable of the container (repeatable)."
+)
+@click.option("--name", metavar="NAME", help="Name of the container.")
+@click.option("-d", "--detach", is_flag=True, help="Leave it running and return as soon as it is healthy.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=120.0,
+    show_default=True,
+    help="Seconds until it must be healthy.",
+)
+@click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@format_option
+@standard_options
+def command(
+    reference: str | None, file: Path, target: str | None, output_format: str, reporter: Reporter, **options: Any
+) -> None:
+    """Start an image, wait until it is healthy, and print the URL to post requests to.
+
+    Without REF it is the first reference of the spec. It runs as in production: read-only, without capabilities, with
+    a /tmp in memory. Its log goes to standard error until Ctrl-C stops and removes it; with -d it stays.
+    """
+    from packager.images.process import terminated_as_interrupted
+    from packager.serving.container import follow, serve
+
+    request = _request(reference, file, target, options)
+    detach = options["detach"]
+    reporter.step(f"starting {request.reference}")
+    started = serve(request, timeout=options["timeout"], keep=detach, waiting=_waiting(reporter))
+    with terminated_as_interrupted(), started as (service, container):
+        try:
+            reporter.step(f"healthy after {service.seconds:.1f} s, container {service.name}")
+            hint = f"to stop it: docker rm --force {service.name}" if detach else "Ctrl-C stops it"
+            _show(service, output_format)
+            reporter.step(hint)
+            if not detach:
+                follow(container, lambda chunk: click.echo(chunk, nl=False, err=True))
+        except KeyboardInterrupt:
+            if detach:
+                raise
+            reporter.step("stopping")
+
+
+def _request(reference: str | None, file: Path, target: str | None, options: dict[str, Any]) -> RunRequest:
+    from packager.cli.push import spec_references
+    from packager.errors import UsageError
+    from packager.images.engine import require_local
+    from packager.serving.service import DEFAULT_PORT, RunRequest, container_name, parse_publish
+
+    memory = options["memory"]
+    if memory is not None and not _MEMORY.fullmatch(memory):
+        raise UsageError(f"--memory {memory!r} is not a size", remedy="such as 512m or 2g")
+    env = _env(options["env"])
+    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
+    if reference is None:
+        reference = spec_references(file, target)[0]
+    # The image knows its port, whichever spec made it.
+    ports = require_local(reference).ports
+    port = ports[0] if len(ports) == 1 else DEFAULT_PORT
+    return RunRequest(
+        reference=reference,
+        name=options["name"] or container_name(re.split("[:@]", reference.rpartition("/")[2])[0]),
+        publish=parse_publish(options["publish"], port),
+        env=env,
+        memory=memory,
+    )
+
+
+def _env(values: tuple[str, ...]) -> dict[str, str]:
+    """Return the variables that `-e` gives; a name alone takes this machine's value, where it has one."""
+    from packager.errors import UsageError
+
+    env = {}
+    for each in values:
+        name, equals, value = each.partition("=")
+        if not name:
+            raise UsageError(f"-e {each!r} is not NAME=VALUE")
+        if equals or name in os.environ:
+            env[name] = value if equals else os.environ[name]
+    return env
+
+
+def _show(service: Service, output_format: str) -> None:
+    if output_format == "text":
+        emit(service.scoring_url)
+        return
+    urls = {"root": service.url, "score": service.scoring_url, "swagger": service.swagger_url}
+    emit_json({"container": service.container_id, "name": service.name, "urls": urls})
+
+
+def _waiting(reporter: Reporter) -> Callable[[float], None]:
+    """Say every ten seconds that it still goes on."""
+    said = 0.0
+
+    def say(seconds: float) -> None:
+        nonlocal said
+        if seconds - said >= 10:
+            said = seconds
+            reporter.step(f"not healthy yet after {seconds:.0f} s")
+
+    return say

@@ -1,0 +1,216 @@
+"""What to run and how to tell that it is well: values and decisions. Pure but for the clock that is handed in."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from packager.errors import ServiceError, UsageError
+
+LOOPBACK = "127.0.0.1"
+
+#: Port of the server in images whose spec names none.
+DEFAULT_PORT = 5001
+
+#: Lines of a container's log that an error shows.
+LOG_LINES = 20
+
+#: Seconds between two looks at a starting service: the first, and the longest.
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 1.0
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of the container, made reachable.
+
+    Attributes:
+        container_port: in the container.
+        port: on the engine's machine; 0 lets the engine choose a free one.
+        address: of the engine's machine; None where the user gave none.
+    """
+
+    container_port: int
+    port: int
+    address: str | None = None
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One container of a packaged image.
+
+    Attributes:
+        reference: of the image; the engine has it.
+        name: of the container.
+        publish: how its port is reached.
+        env: variables beside the image's own.
+        memory: limit in Docker's form (`512m`); None for none.
+    """
+
+    reference: str
+    name: str
+    publish: Publish
+    env: dict[str, str] = {}
+    memory: str | None = None
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A running container that answers.
+
+    Attributes:
+        container_id: as the engine knows it.
+        name: of the container.
+        url: its root, with a final `/`.
+        seconds: from its start to its first good answer.
+    """
+
+    container_id: str
+    name: str
+    url: str
+    seconds: float = 0.0
+
+    @property
+    def scoring_url(self) -> str:
+        """Where requests are posted."""
+        return f"{self.url}score"
+
+    @property
+    def swagger_url(self) -> str:
+        """Where the description of the service is."""
+        return f"{self.url}swagger.json"
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a container runs, and how it ended if not.
+
+    Attributes:
+        running: it runs.
+        exit_code: of its first process; 128 + n for signal n.
+        out_of_memory: the kernel ended it at its memory limit.
+    """
+
+    running: bool
+    exit_code: int = 0
+    out_of_memory: bool = False
+
+
+class Container(Protocol):
+    """What waiting for a service needs of its container."""
+
+    def state(self) -> State:
+        """Return its state now."""
+
+    def logs(self, lines: int) -> str:
+        """Return the last lines that it wrote."""
+
+
+def parse_publish(text: str | None, container_port: int) -> Publish:
+    """Return what `-p` means.
+
+    Args:
+        text: `[[ADDRESS:]PORT:]CONTAINER_PORT` as in `docker run -p`, with IPv6 addresses in brackets. None publishes
+            the container's port under its own number.
+        container_port: of the server.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    if text is None:
+        return Publish(container_port=container_port, port=container_port)
+    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d{1,5}):)?(\d{1,5})", text)
+    if match is None:
+        raise UsageError(f"-p {text!r} is not [[ADDRESS:]PORT:]CONTAINER_PORT", remedy="such as 6789:5001")
+    inner = int(match[3])
+    outer = int(match[2]) if match[2] is not None else inner
+    if not 0 < inner < 65536 or outer > 65535:
+        raise UsageError(f"-p {text!r}: a port is at most 65535, and the container's is not 0")
+    address = match[1].strip("[]") if match[1] else None
+    if address is not None:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise UsageError(f"-p {text!r}: {address} is no IP address") from None
+    return Publish(container_port=inner, port=outer, address=address)
+
+
+def container_name(image_name: str) -> str:
+    """Return a name for a container that no other one has (Docker's pattern: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`)."""
+    return f"packager-{re.sub(r'[^a-zA-Z0-9_.-]', '-', image_name)}-{secrets.token_hex(3)}"
+
+
+def reachable_host(address: str, engine_host: str | None) -> str:
+    """Return the host part of the URL under which a published port is reached from here.
+
+    Args:
+        address: on which the engine publishes it.
+        engine_host: where the engine runs; None for this machine.
+    """
+    if engine_host is not None and ipaddress.ip_address(address).is_unspecified:
+        return engine_host
+    if ipaddress.ip_address(address).is_unspecified:
+        return LOOPBACK if "." in address else "[::1]"
+    return f"[{address}]" if ":" in address else address
+
+
+def wait_until_healthy(
+    container: Container,
+    healthy: Callable[[], bool],
+    timeout: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+    waiting: Callable[[float], None] = lambda _: None,
+) -> float:
+    """Wait until a service answers, and return the seconds that it took.
+
+    Args:
+        container: in which the service starts.
+        healthy: asks it once.
+        timeout: seconds.
+        clock: the time, in seconds.
+        sleep: waits for some seconds.
+        waiting: is told the seconds so far, at every look.
+
+    Raises:
+        ServiceError: the container ended, or time is up; with the last lines of its log.
+    """
+    start, pause = clock(), _FIRST_WAIT
+    while True:
+        # The state goes first: when the container ended, whatever answers on that port is not ours.
+        state = container.state()
+        if not state.running:
+            raise failed(why_it_ended(state), container.logs(LOG_LINES))
+        if healthy():
+            return clock() - start
+        passed = clock() - start
+        if passed >= timeout:
+            raise failed(f"the service did not answer within {timeout:g} s", container.logs(LOG_LINES))
+        waiting(passed)
+        sleep(min(pause, timeout - passed))
+        pause = min(pause * 1.5, _LONGEST_WAIT)
+
+
+def why_it_ended(state: State) -> str:
+    """Return in words how a container ended."""
+    if state.out_of_memory:
+        return "the service ran out of memory and was ended (exit code 137)"
+    reasons = {
+        0: "the service ended by itself (exit code 0)",
+        # azureml-inference-server-http: the worker could not boot.
+        3: "the server could not load the entry script: its import or its init() failed (exit code 3)",
+        126: "the image's program cannot be run (exit code 126)",
+        127: "the image's program was not found (exit code 127)",
+        137: "the service was killed, as when memory runs out (exit code 137)",
+    }
+    return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
+
+
+def failed(reason: str, log: str) -> ServiceError:
+    """Return the error for a service that does not serve, with the last lines of its log."""
+    text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
+    remedies = {"memory": "give it more (--memory), or make the model smaller", "exit code 3": "mend the entry script"}
+    remedy = next((remedy for word, remedy in remedies.items() if word in reason), "look at the log above")
+    return ServiceError(f"{reason}\n{text or '    (it wrote nothing)'}", remedy=remedy)

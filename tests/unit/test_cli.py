@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import packager
+from packager import errors
+from packager.cli import VERBS
+from packager.cli.common import count, human_size
+
+
+def run(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "packager", *words],
+        cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkout: Path) -> Path:
+    return Path(shutil.copytree(checkout / "examples/diabetes", tmp_path / "diabetes"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_of_its_own(verb: str, tmp_path: Path) -> None:
+    done = run(verb, "--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) > 4
+
+
+def test_a_misspelt_verb_says_which_was_meant(tmp_path: Path) -> None:
+    done = run("biuld", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Did you mean 'build'?" in done.stderr
+
+
+def test_version(tmp_path: Path) -> None:
+    assert run("--version", cwd=tmp_path).stdout == f"packager {packager.__version__}\n"
+
+
+def test_each_error_class_has_its_exit_code() -> None:
+    codes = {
+        each.__name__: each.exit_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.PackagerError)
+    }
+    assert codes == {
+        "PackagerError": 1, "UsageError": 2, "SpecError": 2, "LockError": 3, "RenderError": 4, "LintError": 5,
+        "ContextError": 6, "EngineError": 7, "RegistryError": 7, "ServiceError": 8, "TemporaryError": 75,
+    }  # fmt: skip
+
+
+def test_an_error_says_what_where_and_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text("name: a\nverison: '1'\n")
+    done = run("plan", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: unknown key 'verison'\n  at packager.yaml:2 (verison)\n  to do: did you mean 'version'?\n"
+    )
+
+
+def test_an_unexpected_error_shows_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from packager.cli import cli, main
+
+    def broken(**_options: object) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(cli, "main", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main()
+
+
+def test_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from packager.cli import cli, main
+
+    def interrupted(**_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_results_go_to_standard_output_alone(folder: Path) -> None:
+    done = run("save", "-o", "context", cwd=folder)
+    assert done.returncode == 0
+    assert done.stdout == "context\n"
+    assert "sha256:" in done.stderr
+    quiet = run("save", "-q", "-o", "context", "--format", "json", cwd=folder)
+    assert quiet.stderr == ""
+    (saved,) = json.loads(quiet.stdout)
+    assert saved["target"] == "cpu"
+    assert saved["digest"] == json.loads((folder / "context/packager.json").read_text())["digest"]
+
+
+def test_plan_as_data_has_every_file(folder: Path) -> None:
+    done = run("plan", "--format", "json", cwd=folder)
+    (plan,) = json.loads(done.stdout)
+    assert plan["app"]["tree"]["files"][0]["path"] == "var/azureml-app/score.py"
+    assert plan["models"][0]["size"] == (folder / "models/sklearn_regression_model.pkl").stat().st_size
+    assert plan["app"]["folder"].startswith("layers/app-")
+    assert len(plan["environment"]["packages"]) > 20
+    assert "numpy" in run("plan", "--files", cwd=folder).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("save",), 2, "-o DIR, or --archive FILE"),
+        (("save", "-o", "x", "--archive", "y.tar"), 2, "one destination"),
+        (("save", "--archive", "y.zip"), 2, ".tar"),
+        (("plan", "--target", "gpu"), 2, "its targets: cpu"),
+        (("plan", "--platform", "linux/arm64"), 2, "locked: linux/amd64"),
+        (("plan", "--base", "Not A Reference"), 2, "--base"),
+        (("plan", "-f", "nowhere.yaml"), 2, "no such file"),
+        (("build", "--label", "x"), 2, "--label 'x' is not NAME=VALUE"),
+        (("verify", "src"), 6, ""),
+        (("verify", "nowhere"), 6, ""),
+        (("save", "-o", "src"), 6, "not made by packager"),
+        (("save", "-o", "."), 6, "holds the spec"),
+        (("score", "--data", "sample-request.json", "--url", "http://127.0.0.1:9/score"), 8, "packager run"),
+    ],
+)
+def test_wrong_use_has_its_exit_code(folder: Path, words: tuple[str, ...], code: int, says: str) -> None:
+    done = run(*words, cwd=folder)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_stale_lock_stops_every_later_verb(folder: Path) -> None:
+    (folder / "requirements.txt").write_text("scikit-learn==1.9.*\npandas\n")
+    for words in (("plan",), ("render",), ("save", "-o", "x"), ("lock", "--check")):
+        done = run(*words, cwd=folder)
+        assert done.returncode == 3, done.stderr
+        assert "pandas" in done.stderr
+    assert not (folder / "x").exists()
+
+
+def test_a_lock_edited_by_hand_is_named(folder: Path) -> None:
+    file = folder / "locks/cpu.requirements.txt"
+    file.write_text(file.read_text().replace("numpy==", "numpy== "))
+    done = run("render", cwd=folder)
+    assert done.returncode == 3
+    assert "locks/cpu.requirements.txt" in done.stderr
+
+
+def test_init_does_not_replace_a_spec(folder: Path) -> None:
+    before = (folder / "packager.yaml").read_text()
+    done = run("init", cwd=folder)
+    assert done.returncode == 2
+    assert (folder / "packager.yaml").read_text() == before
+    assert run("init", "--force", cwd=folder).returncode == 0
+    assert (folder / "packager.yaml").read_text() != before
+
+
+def test_check_reports_rules_and_honours_the_threshold(folder: Path) -> None:
+    spec = folder / "packager.yaml"
+    spec.write_text(
+        spec.read_text().replace("LOG_LEVEL: info", "DB_PASSWORD: hunter2") + "system_packages: [libgomp1]\n"
+    )
+    done = run("check", "--format", "json", cwd=folder)
+    assert done.returncode == 0
+    assert {finding["rule"] for finding in json.loads(done.stdout)} >= {"env-secret", "DL3008"}
+    assert run("check", "--fail-on", "warning", cwd=folder).returncode == 5
+    assert run("check", "--fail-on", "never", cwd=folder).returncode == 0
+    assert "hunter2" not in run("check", "-v", cwd=folder).stdout
+
+
+def test_check_finds_everything_in_one_run(folder: Path) -> None:
+    (folder / "src/score.py").write_text("def init(x): ...\n")
+    (folder / "models/sklearn_regression_model.pkl").unlink()
+    (folder / "requirements.txt").write_text("numpy\n")
+    done = run("check", "--format", "json", cwd=folder)
+    assert done.returncode == 5
+    rules = {finding["rule"] for finding in json.loads(done.stdout)}
+    assert rules >= {"entry-init-parameters", "entry-run-missing", "lock-stale", "source-invalid"}
+
+
+def test_a_script_without_run_is_not_packaged(folder: Path) -> None:
+    (folder / "src/score.py").write_text("def init(): ...\n")
+    done = run("save", "-o", "context", cwd=folder)
+    assert done.returncode == 6
+    assert "entry-run-missing" in done.stderr
+    assert not (folder / "context").exists()
+
+
+def test_no_engine_is_said_in_words(folder: Path) -> None:
+    for words in (("build", "-q"), ("push",), ("run",)):
+        done = run(*words, cwd=folder, DOCKER_HOST="unix:///nonexistent/docker.sock")
+        assert done.returncode == 7, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "to do:" in done.stderr
+
+
+def test_sizes_and_counts_read_well() -> None:
+    assert [human_size(size) for size in (0, 999, 1000, 1_300_000, 2 * 10**9, 5 * 10**12)] == [
+        "0 B", "999 B", "1.0 kB", "1.3 MB", "2.0 GB", "5.0 TB",
+    ]  # fmt: skip
+    assert (count(1, "file"), count(0, "file")) == ("1 file", "0 files")
+
+
+def test_the_steps_are_functions_of_the_package(folder: Path) -> None:
+    spec_file = packager.load_spec(folder)
+    planned = packager.plan_image(spec_file, "cpu")
+    assert packager.render(planned).startswith("# diabetes 1")
+    assert packager.check(spec_file) == ()
+    saved = packager.save(planned, spec_file, folder / "context")
+    assert packager.verify(saved).ok
+    archived = packager.archive(planned, spec_file, folder / "context.tar")
+    assert packager.verify(archived).digest == packager.verify(saved).digest
+    assert all(hasattr(packager, name) for name in packager.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        packager.nothing  # noqa: B018

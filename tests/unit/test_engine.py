@@ -1,0 +1,169 @@
+import gc
+from typing import Any
+
+import docker.errors
+import pytest
+import requests
+
+from packager.errors import EngineError, PackagerError, RegistryError
+from packager.images import engine
+from packager.images.engine import EngineInfo, LocalImage, engine_info, local_image
+
+# Answers of Docker Engine 26.1.5 and buildx 0.13.1, shortened.
+VERSION = {
+    "Components": [{"Name": "Engine", "Version": "26.1.5+dfsg1"}, {"Name": "containerd"}],
+    "Version": "26.1.5+dfsg1",
+    "ApiVersion": "1.45",
+    "Os": "linux",
+    "Arch": "amd64",
+}
+INFO = {"DriverStatus": [["Backing Filesystem", "extfs"], ["Supports d_type", "true"]]}
+CONTAINERD = {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]}
+BUILDX = "github.com/docker/buildx 0.13.1+ds1 0.13.1+ds1-3\n"
+BUILDER = """\
+Name:          default
+Driver:        docker
+Last Activity: 2026-11-20 23:33:16 +0000 UTC
+
+Nodes:
+Name:             default
+Endpoint:         default
+Status:           running
+BuildKit version: v0.0.0+unknown
+Platforms:        linux/amd64, linux/amd64/v2, linux/arm64*
+Labels:
+ org.mobyproject.buildkit.worker.moby.host-gateway-ip: 172.17.0.1
+"""
+
+
+def test_engine_and_builder() -> None:
+    assert engine_info(VERSION, INFO, BUILDX, BUILDER) == EngineInfo(
+        version="26.1.5+dfsg1",
+        api="1.45",
+        platform="linux/amd64",
+        buildkit=True,
+        buildx="0.13.1+ds1",
+        platforms=("linux/amd64", "linux/amd64/v2", "linux/arm64"),
+        containerd_store=False,
+    )
+    assert engine_info(VERSION, CONTAINERD, BUILDX, BUILDER).containerd_store
+
+
+@pytest.mark.parametrize(
+    ("version", "builder", "buildkit"),
+    [
+        ({"Version": "20.10.24"}, BUILDER, False),
+        ({"Version": "20.10.24"}, BUILDER.replace("Driver:        docker", "Driver:        docker-container"), True),
+        ({"Version": "23.0.0"}, None, True),
+        ({"Version": "5.4.0", "Components": [{"Name": "Podman Engine"}]}, None, False),
+        ({"Version": "99.0", "Components": [{"Name": "Podman Engine"}]}, None, False),
+        ({"Version": "dev"}, None, False),
+        ({}, None, False),
+    ],
+)
+def test_which_engine_has_a_buildkit_that_knows_links(
+    version: dict[str, Any], builder: str | None, buildkit: bool
+) -> None:
+    assert engine_info(version, {}, BUILDX, builder).buildkit is buildkit
+
+
+def test_no_buildx() -> None:
+    info = engine_info(VERSION, INFO, None, None)
+    assert info.buildx is None
+    assert info.platforms == ()
+
+
+def test_a_local_image() -> None:
+    values = {
+        "Id": "sha256:1",
+        "Os": "linux",
+        "Architecture": "arm",
+        "Variant": "v7",
+        "Size": 5,
+        "RepoDigests": ["a@sha256:2"],
+        "Config": {"Labels": {"k": "v"}, "ExposedPorts": {"5001/tcp": {}, "53/udp": {}, "80/tcp": {}}},
+    }
+    assert local_image(values) == LocalImage(
+        id="sha256:1",
+        platform="linux/arm/v7",
+        size=5,
+        repo_digests=("a@sha256:2",),
+        labels={"k": "v"},
+        ports=(80, 5001),
+    )
+
+
+def test_an_image_that_says_little() -> None:
+    bare = local_image({"Id": "sha256:1", "Os": "linux", "Architecture": "amd64", "RepoDigests": None, "Config": None})
+    assert (bare.labels, bare.ports, bare.repo_digests) == ({}, (), ())
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (docker.errors.APIError("bad", explanation="it is so"), EngineError),
+        (docker.errors.DockerException("Error while fetching server API version: x"), EngineError),
+        (docker.errors.DockerException("Credentials store error: StoreError('docker-credential-x')"), RegistryError),
+        (requests.exceptions.ReadTimeout("slow"), EngineError),
+        (KeyError("ours"), KeyError),
+    ],
+)
+def test_errors_of_the_sdk_become_ours(
+    raised: Exception, expected: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Client:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    client = Client()
+    monkeypatch.setattr(docker, "from_env", lambda **_: client)
+    with pytest.raises(expected) as caught, engine.connect():
+        raise raised
+    assert client.closed
+    assert not isinstance(caught.value, PackagerError) or caught.value.exit_code == 7
+
+
+@pytest.fixture
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
+
+
+# The SDK leaves a socket that could not connect to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("no_engine")
+def test_no_engine_is_an_absence_or_an_error() -> None:
+    assert engine.inspect_local("a:1") is None
+    with pytest.raises(EngineError, match="No such file"):
+        engine.inspect_local("a:1", required=True)
+    with pytest.raises(EngineError, match="does not answer"):
+        engine.require_local("a:1")
+    gc.collect()
+
+
+def info(**changes: Any) -> EngineInfo:
+    values: dict[str, Any] = {"version": "26", "api": "1.45", "platform": "linux/amd64", "containerd_store": False}
+    return EngineInfo(**{**values, "buildkit": True, "buildx": "0.13", "platforms": (), **changes})
+
+
+@pytest.mark.parametrize(
+    ("found", "docker_program", "words"),
+    [
+        (info(), None, "not on PATH"),
+        (info(buildx=None), "/usr/bin/docker", "docker-buildx"),
+        (info(buildkit=False, version="20.10"), "/usr/bin/docker", "20.10 has no BuildKit"),
+        (info(), "/usr/bin/docker", None),
+    ],
+)
+def test_what_a_build_needs(
+    found: EngineInfo, docker_program: str | None, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: docker_program)
+    monkeypatch.setattr(engine, "look_at_engine", lambda: found)
+    if words is None:
+        assert engine.check_engine() == found
+    else:
+        with pytest.raises(EngineError) as caught:
+            engine.check_engine()
+        assert words in str(caught.value)

@@ -1,0 +1,123 @@
+"""The records are those of Docker Engine 26.1.5."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from packager.cli.push import spec_references
+from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
+from packager.images import push as push_module
+from packager.images.push import Progress, Pushed, push, read_push, tagged
+
+DIGEST = "sha256:" + "5" * 64
+REFERENCE = "127.0.0.1:5000/e/p:1"
+START = {"status": "The push refers to repository [127.0.0.1:5000/e/p]"}
+END = {"progressDetail": {}, "aux": {"Tag": "1", "Digest": DIGEST, "Size": 738}}
+
+
+def layer(status: str, name: str, **detail: int) -> dict[str, Any]:
+    return {"status": status, "progressDetail": detail, "id": name}
+
+
+RECORDS = [
+    START,
+    layer("Preparing", "a"),
+    layer("Preparing", "b"),
+    layer("Preparing", "c"),
+    layer("Mounted from exp/x", "a"),
+    layer("Layer already exists", "b"),
+    layer("Pushing", "c", current=10, total=20),
+    layer("Pushed", "c"),
+    {"status": f"1: digest: {DIGEST} size: 738"},
+    END,
+]
+
+
+def test_what_was_pushed() -> None:
+    seen: list[Progress] = []
+    pushed = read_push(REFERENCE, RECORDS, seen.append)
+    assert pushed == Pushed(reference=REFERENCE, digest=DIGEST, uploaded=1, present=2)
+    assert pushed.pinned == f"{REFERENCE}@{DIGEST}"
+    assert Progress(layer="c", status="Pushing", current=10, total=20) in seen
+    assert len(seen) == 7
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("unauthorized: authentication required", RegistryError),
+        ("no basic auth credentials", RegistryError),
+        ("denied: requested access to the resource is denied", RegistryError),
+        ("An image does not exist locally with the tag: 127.0.0.1:5000/e/p", EngineError),
+        ('Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused', TemporaryError),
+        ("received unexpected HTTP status: 500 Internal Server Error", TemporaryError),
+        ('Put "http://127.0.0.1:1/v2/x": unexpected EOF', TemporaryError),
+        ("blob upload invalid", RegistryError),
+    ],
+)
+def test_the_last_record_holds_the_error(message: str, kind: type[PackagerError]) -> None:
+    with pytest.raises(kind) as caught:
+        read_push(REFERENCE, [START, {"errorDetail": {"message": message}, "error": message}])
+    assert type(caught.value) is kind
+    with pytest.raises(kind):
+        read_push(REFERENCE, [START, {"errorDetail": {"message": message}}])
+
+
+def test_a_push_that_just_ends_was_none() -> None:
+    with pytest.raises(RegistryError, match="without a digest"):
+        read_push(REFERENCE, RECORDS[:-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("a/b", "a/b:latest"), ("a/b:1", "a/b:1"), ("127.0.0.1:5000/b", "127.0.0.1:5000/b:latest")],
+)
+def test_a_reference_gets_a_tag(given: str, expected: str) -> None:
+    assert tagged(given) == expected
+
+
+@pytest.mark.parametrize("given", [f"a/b@{DIGEST}", "A B", "-x", "a:b:c"])
+def test_a_reference_that_cannot_be_pushed(given: str) -> None:
+    with pytest.raises(UsageError):
+        tagged(given)
+
+
+def test_the_engine_is_asked_for_one_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Api:
+        def push(self, repository: str, **options: Any) -> Iterator[dict[str, Any]]:
+            asked.append((repository, options))
+            return iter(RECORDS)
+
+    @contextmanager
+    def connect() -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(api=Api())
+
+    monkeypatch.setattr(push_module, "connect", connect)
+    monkeypatch.setattr(push_module, "require_local", lambda _: None)
+    assert push("127.0.0.1:5000/e/p").reference == "127.0.0.1:5000/e/p:latest"
+    assert asked == [("127.0.0.1:5000/e/p", {"tag": "latest", "stream": True, "decode": True})]
+
+
+SPEC = """\
+name: diabetes
+version: "1"
+entry_script: score.py
+environment: requirements.txt
+image: {repository: registry.example.com/ml/diabetes, tags: ["{version}", "{platform}", latest]}
+"""
+
+
+def test_references_of_a_spec(tmp_path: Path) -> None:
+    spec = tmp_path / "packager.yaml"
+    spec.write_text(SPEC)
+    repository = "registry.example.com/ml/diabetes"
+    assert spec_references(spec) == (f"{repository}:1", f"{repository}:linux-amd64", f"{repository}:latest")
+    assert spec_references(spec, platform="linux/arm64")[1] == f"{repository}:linux-arm64"
+    with pytest.raises(PackagerError, match="gpu"):
+        spec_references(spec, "gpu")

@@ -1,0 +1,152 @@
+import re
+
+import pytest
+
+from packager.errors import ServiceError, UsageError
+from packager.serving.service import (
+    Publish,
+    Service,
+    State,
+    container_name,
+    failed,
+    parse_publish,
+    reachable_host,
+    wait_until_healthy,
+    why_it_ended,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, Publish(container_port=5001, port=5001)),
+        ("8080", Publish(container_port=8080, port=8080)),
+        ("6789:5001", Publish(container_port=5001, port=6789)),
+        ("0:5001", Publish(container_port=5001, port=0)),
+        ("0.0.0.0:6789:5001", Publish(container_port=5001, port=6789, address="0.0.0.0")),
+        ("[::1]:6789:5001", Publish(container_port=5001, port=6789, address="::1")),
+    ],
+)
+def test_publish(text: str | None, expected: Publish) -> None:
+    assert parse_publish(text, 5001) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "1:2:3", "6789:", ":5001", "70000:5001", "1:0", "-1:5001", "999.0.0.1:1:2", "::1:1:2", "1:2\n"]
+)
+def test_what_cannot_be_published(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_publish(text, 5001)
+
+
+@pytest.mark.parametrize(
+    ("address", "engine", "host"),
+    [
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("0.0.0.0", None, "127.0.0.1"),
+        ("::", None, "[::1]"),
+        ("::1", None, "[::1]"),
+        ("10.0.0.7", None, "10.0.0.7"),
+        ("0.0.0.0", "docker", "docker"),
+        ("10.0.0.7", "docker", "10.0.0.7"),
+    ],
+)
+def test_where_it_is_reached(address: str, engine: str | None, host: str) -> None:
+    assert reachable_host(address, engine) == host
+
+
+def test_names_of_containers() -> None:
+    assert re.fullmatch(r"packager-a-b-[0-9a-f]{6}", container_name("a/b"))
+    assert container_name("a") != container_name("a")
+
+
+def test_urls() -> None:
+    service = Service(container_id="1", name="n", url="http://127.0.0.1:6789/")
+    assert service.scoring_url == "http://127.0.0.1:6789/score"
+    assert service.swagger_url == "http://127.0.0.1:6789/swagger.json"
+
+
+class FakeContainer:
+    """Runs for some looks, and then has ended in a way."""
+
+    def __init__(self, looks: int = 10**6, end: State | None = None) -> None:
+        self.looks, self.end = looks, end or State(running=False, exit_code=3)
+
+    def state(self) -> State:
+        self.looks -= 1
+        return State(running=True) if self.looks >= 0 else self.end
+
+    def logs(self, lines: int) -> str:
+        return "\n".join(f"log {number}" for number in range(30))
+
+
+class FakeTime:
+    def __init__(self) -> None:
+        self.now, self.pauses = 0.0, list[float]()
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+def wait(container: FakeContainer, healthy_after: float, timeout: float, time: FakeTime) -> float:
+    return wait_until_healthy(container, lambda: time.now >= healthy_after, timeout, clock=time.clock, sleep=time.sleep)
+
+
+def test_waiting_looks_often_first() -> None:
+    time = FakeTime()
+    assert 5 <= wait(FakeContainer(), 5, 60, time) < 6
+    assert time.pauses[0] == 0.1
+    assert max(time.pauses) == 1.0
+    assert time.pauses == sorted(time.pauses)
+
+
+def test_it_is_told_that_we_wait() -> None:
+    time, told = FakeTime(), list[float]()
+    wait_until_healthy(
+        FakeContainer(), lambda: time.now > 3, 60, clock=time.clock, sleep=time.sleep, waiting=told.append
+    )
+    assert told[0] == 0
+    assert told[-1] > 2
+
+
+def test_it_ends_before_it_answers() -> None:
+    with pytest.raises(ServiceError) as caught:
+        wait(FakeContainer(looks=3), 100, 60, FakeTime())
+    assert "init()" in caught.value.message
+    assert "log 29" in caught.value.message
+    assert "log 9\n" not in caught.value.message  # the last 20 lines are shown
+
+
+def test_an_answer_on_the_port_of_an_ended_container_is_not_its_own() -> None:
+    with pytest.raises(ServiceError):
+        wait(FakeContainer(looks=0), 0, 60, FakeTime())
+
+
+def test_time_is_up() -> None:
+    time = FakeTime()
+    with pytest.raises(ServiceError, match=r"within 2\.5 s"):
+        wait(FakeContainer(), 100, 2.5, time)
+    assert time.now == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State(running=False, exit_code=137, out_of_memory=True), "out of memory"),
+        (State(running=False, exit_code=137), "killed"),
+        (State(running=False, exit_code=3), "init()"),
+        (State(running=False, exit_code=0), "by itself"),
+        (State(running=False, exit_code=42), "42"),
+    ],
+)
+def test_how_it_ended(state: State, words: str) -> None:
+    assert words in why_it_ended(state)
+
+
+def test_a_service_that_wrote_nothing() -> None:
+    assert "wrote nothing" in failed("it ended", " \n").message
+    assert "--memory" in str(failed("it ran out of memory", "x"))
