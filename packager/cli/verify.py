@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, format_option, standard_options
+from packager.cli.common import Reporter, count, emit, emit_json, format_option, standard_options
 
 
 @click.command("verify")
@@ -31,5 +31,5 @@ def command(path: Path, output_format: str, reporter: Reporter) -> None:
     for difference in () if output_format == "json" else result.differences:
         emit(str(difference))
     if not result.ok:
-        raise ContextError(f"{path}: {len(result.differences)} differences from packager.json")
-    reporter.step(f"{path}: {result.files} files as packager.json says")
+        raise ContextError(f"{path}: {count(len(result.differences), 'difference')} from packager.json")
+    reporter.step(f"{path}: {count(result.files, 'file')} as packager.json says")

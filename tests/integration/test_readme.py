@@ -54,6 +54,8 @@ def test_every_example(folder: Path, checkout: Path, base_image: str, registry: 
                 run(folder, command, output, base_image)
     finally:
         subprocess.run(["docker", "rm", "--force", "first", "second"], capture_output=True, check=False)
+        made = ("diabetes:1", "diabetes:latest", "127.0.0.1:5000/ml/diabetes:1")
+        subprocess.run(["docker", "image", "rm", "--force", *made], capture_output=True, check=False)
 
 
 def run(folder: Path, command: str, output: str, base: str) -> None:
