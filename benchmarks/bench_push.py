@@ -53,9 +53,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self._body()
         self.server.sent += len(body)
         connection = http.client.HTTPConnection(self.server.registry, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("transfer-encoding",)}
-        headers["Content-Length"] = str(len(body))
-        connection.request(self.command, self.path, body, headers)
+        # One by one: an engine sends several `Accept` headers, and each counts.
+        connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in ("transfer-encoding", "content-length"):
+                connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
         answer = connection.getresponse()
         data = answer.read()
         self.send_response_only(answer.status, answer.reason)
