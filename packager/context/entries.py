@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from packager.context import manifest
 from packager.reading import digest_file, failure
 
 
@@ -68,3 +69,15 @@ def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "folder"
     return "link" if stat.S_ISLNK(mode) else "special file"
+
+
+def is_saved_context(folder: bytes) -> bool:
+    """Whether a folder has a `packager.json` of ours, of any format version."""
+    try:
+        descriptor = os.open(os.path.join(folder, manifest.NAME.encode()), os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return manifest.is_manifest_start(os.read(descriptor, 512))
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from typing import Annotated
@@ -183,18 +182,6 @@ def is_safe(path: str) -> bool:
     """Whether a path stays in its folder, is in its shortest form, and is plain text."""
     parts = path.split("/")
     return not any(part in ("", ".", "..") for part in parts) and not _CONTROL.search(path)
-
-
-def is_saved_context(folder: bytes) -> bool:
-    """Whether a folder has a `packager.json` of ours, of any format version."""
-    try:
-        descriptor = os.open(os.path.join(folder, NAME.encode()), os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            return is_manifest_start(os.read(descriptor, 512))
-        finally:
-            os.close(descriptor)
-    except OSError:
-        return False
 
 
 def is_manifest_start(data: bytes) -> bool:

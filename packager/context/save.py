@@ -11,16 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from packager.context.build_context import BuildContext, ContextFile, mtime_of
-from packager.context.entries import folder_entries
-from packager.context.manifest import MAX_BYTES, NAME, decode_manifest, is_saved_context
+from packager.context.build_context import BuildContext, mtime_of
+from packager.context.entries import folder_entries, is_saved_context
+from packager.context.manifest import MAX_BYTES, NAME, decode_manifest
 from packager.context.walk import Root
+from packager.context.writing import write_folder
 from packager.errors import ContextError
-from packager.reading import changed_since, copy_hashed, failure, opened, read_small, write_all
+from packager.reading import failure
 from packager.store import Store
-from packager.trees import FOLDER_MODE, MTIME
-
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def save(context: BuildContext, root: Path, destination: Path, store: Store, *, force: bool = False) -> Path:
@@ -46,7 +44,7 @@ def save(context: BuildContext, root: Path, destination: Path, store: Store, *, 
     with new_parents(target):
         temporary = _folder_beside(target)
         try:
-            _write(context, Root.of(root), os.fsencode(temporary), store)
+            write_folder(context, Root.of(root), os.fsencode(temporary), store)
             _move_in(temporary, target, replaces)
         except OSError as error:
             raise failure("written", target, error) from None
@@ -74,9 +72,6 @@ def changes_by_hand(folder: Path) -> list[str]:
     own = hashlib.sha256(data).hexdigest()
     expected[NAME] = ("file", len(data), mtime_of(NAME, own) * 10**9)
     return sorted(path for path in expected.keys() | found.keys() if expected.get(path) != found.get(path))
-
-
-# --- where to ---------------------------------------------------------------------------------------------------------
 
 
 def _check_place(context: BuildContext, root: Path, target: Path) -> None:
@@ -158,67 +153,3 @@ def _move_in(temporary: Path, target: Path, replaces: bool) -> None:
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-# --- what -------------------------------------------------------------------------------------------------------------
-
-
-def _write(context: BuildContext, root: Root, folder: bytes, store: Store) -> None:
-    start = os.path.join(folder, b"")
-    for each in context.folders:
-        os.mkdir(start + each.encode())
-    for file in (*context.files, context.manifest_file):
-        path = start + file.path.encode()
-        if file.text is not None:
-            _write_data(file, path, file.text.encode())
-        elif file.model:
-            _link_model(file, root, path, store)
-        else:
-            _copy(file, root, path)
-    # From the deepest up: writing into a folder sets its time. Modes are set for the umask would have its say.
-    for each in reversed(context.folders):
-        _settle(start + each.encode())
-    _settle(folder)
-
-
-def _settle(folder: bytes) -> None:
-    os.chmod(folder, FOLDER_MODE)
-    os.utime(folder, (MTIME, MTIME))
-
-
-def _link_model(file: ContextFile, root: Root, path: bytes, store: Store) -> None:
-    assert file.origin is not None
-    origin = Path(os.fsdecode(root.join(file.origin)))
-    store.link(file.digest, Path(os.fsdecode(path)), size=file.size, origin=origin)
-
-
-def _copy(file: ContextFile, root: Root, path: bytes) -> None:
-    assert file.origin is not None
-    origin = root.join(file.origin)
-    small = read_small(origin)
-    if small is not None:
-        if hashlib.sha256(small[0]).hexdigest() != file.digest:
-            raise changed_since(origin)
-        _write_data(file, path, small[0])
-        return
-    with opened(origin) as source:
-        target = os.open(path, _NEW, 0o600)
-        try:
-            digest, _ = copy_hashed(source, target)
-            os.fchmod(target, file.mode)
-            os.utime(target, (MTIME, MTIME))
-        finally:
-            os.close(target)
-    if digest != file.digest:
-        raise changed_since(origin)
-
-
-def _write_data(file: ContextFile, path: bytes, data: bytes) -> None:
-    seconds = mtime_of(file.path, file.digest)
-    target = os.open(path, _NEW, 0o600)
-    try:
-        write_all(target, data)
-        os.fchmod(target, file.mode)
-        os.utime(target, (seconds, seconds))
-    finally:
-        os.close(target)

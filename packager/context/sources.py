@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packager.context import dockerignore
 from packager.context.archive_reader import is_saved_archive
-from packager.context.manifest import is_saved_context
+from packager.context.entries import is_saved_context
 from packager.context.walk import Root, walk
 from packager.errors import ContextError
 from packager.reading import digest_file, failure, opened

@@ -1,0 +1,532 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import multiprocessing
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from packager import blobs
+from packager.errors import ContextError
+from packager.store import Store, default_root
+from packager.trees import MTIME
+
+MIB = 1 << 20
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def later() -> int:
+    """A clock by which every file rested long enough for its times to be trusted."""
+    return time.time_ns() + 10**9
+
+
+class Reads:
+    """Counts the files that are opened for reading through `packager.reading`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.paths: list[str] = []
+        real = os.open
+
+        def spy(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+            if flags & os.O_ACCMODE == os.O_RDONLY:
+                self.paths.append(os.fsdecode(path))
+            return real(path, flags, *args, **kwargs)
+
+        monkeypatch.setattr(os, "open", spy)
+
+    def of(self, path: Path) -> int:
+        return self.paths.count(str(path))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"weights" * 1000)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", clock=later)
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+# --- add and digest ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [0, 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 7])
+def test_added_file_is_the_same_bytes_read_only_and_of_a_fixed_time(tmp_path: Path, store: Store, size: int) -> None:
+    data = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    (tmp_path / "m").write_bytes(data)
+    assert store.add(tmp_path / "m") == (sha(data), size)
+    blob = store.root / "sha256" / sha(data)[:2] / sha(data)
+    assert blob.read_bytes() == data
+    status = blob.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o444
+    assert status.st_mtime_ns == MTIME * 10**9
+    assert status.st_nlink == 1
+    assert files_in(store.root / "tmp") == []
+    assert store.digest(tmp_path / "m") == (sha(data), size)
+
+
+def test_the_umask_has_no_say(model: Path, store: Store) -> None:
+    before = os.umask(0o077)
+    try:
+        digest, _ = store.add(model)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(store.path(digest).stat().st_mode) == 0o444
+
+
+def test_nobody_else_gets_into_the_store(model: Path, store: Store) -> None:
+    store.add(model)
+    assert stat.S_IMODE(store.root.stat().st_mode) == 0o700
+
+
+def test_digest_writes_no_blob(model: Path, store: Store) -> None:
+    store.digest(model)
+    assert not (store.root / "sha256").exists()
+
+
+def test_same_content_is_stored_once(tmp_path: Path, model: Path, store: Store) -> None:
+    (tmp_path / "copy").write_bytes(model.read_bytes())
+    digest, _ = store.add(model)
+    inode = store.path(digest).stat().st_ino
+    assert store.add(tmp_path / "copy")[0] == digest
+    assert store.path(digest).stat().st_ino == inode
+    assert store.info().blobs == 1
+
+
+def test_a_clone_is_hashed_where_the_filesystem_can(model: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cloned(source: int, target: int) -> bool:
+        os.write(target, os.pread(source, MIB, 0))
+        os.lseek(target, 0, os.SEEK_SET)
+        return True
+
+    def refused(*_: object) -> tuple[str, int]:
+        raise AssertionError("the source was copied")
+
+    monkeypatch.setattr(blobs, "clone", cloned)
+    monkeypatch.setattr(blobs, "copy_hashed", refused)
+    assert store.add(model) == (sha(model.read_bytes()), 7000)
+
+
+@pytest.mark.parametrize("action", ["add", "digest"])
+def test_an_unchanged_model_is_not_read_again(
+    tmp_path: Path, model: Path, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Reads(monkeypatch)
+    for _ in range(3):
+        # A new store each time: what is remembered is on disk.
+        found = getattr(Store(tmp_path / "store", clock=later), action)(model)
+        assert found == (sha(b"weights" * 1000), 7000)
+    assert reads.of(model) == 1
+
+
+def test_add_after_digest_reads_once_more_for_the_copy_and_never_again(
+    model: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = Reads(monkeypatch)
+    store.digest(model)
+    store.add(model)
+    store.add(model)
+    assert reads.of(model) == 2
+
+
+@pytest.mark.parametrize("edit", ["same length", "longer", "replaced", "touched"])
+def test_a_changed_model_is_read_again(tmp_path: Path, model: Path, store: Store, edit: str) -> None:
+    store.add(model)
+    status = model.stat()
+    if edit == "same length":
+        model.write_bytes(b"WEIGHTS" * 1000)
+        # Even with its old time: the time of the change itself cannot be set back.
+        os.utime(model, ns=(status.st_atime_ns, status.st_mtime_ns))
+    elif edit == "longer":
+        model.write_bytes(b"weights" * 1001)
+    elif edit == "replaced":
+        (tmp_path / "other").write_bytes(b"WEIGHTS" * 1000)
+        os.utime(tmp_path / "other", ns=(status.st_atime_ns, status.st_mtime_ns))
+        (tmp_path / "other").replace(model)
+    else:
+        os.utime(model)
+    assert store.add(model) == (sha(model.read_bytes()), model.stat().st_size)
+
+
+def test_a_file_written_just_now_is_not_remembered(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = max(model.stat().st_mtime_ns, model.stat().st_ctime_ns)
+    store = Store(tmp_path / "store", clock=lambda: written + 20_000_000)
+    reads = Reads(monkeypatch)
+    store.digest(model)
+    store.digest(model)
+    assert reads.of(model) == 2
+    assert store.info().remembered == 0
+
+
+class Writer:
+    """Changes a file as soon as somebody read from it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+        real_read, real_readv = os.read, os.readv
+
+        def read(descriptor: int, size: int) -> bytes:
+            data = real_read(descriptor, size)
+            change()
+            return data
+
+        def readv(descriptor: int, buffers: Any) -> int:
+            count = real_readv(descriptor, buffers)
+            change()
+            return count
+
+        monkeypatch.setattr(os, "read", read)
+        monkeypatch.setattr(os, "readv", readv)
+
+
+@pytest.mark.parametrize("size", [10, MIB + 10])
+@pytest.mark.parametrize("action", ["add", "digest"])
+def test_a_model_that_changes_while_it_is_read(
+    tmp_path: Path, store: Store, size: int, action: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m"
+    path.write_bytes(bytes(size))
+    Writer(monkeypatch, lambda: os.utime(path, ns=(0, time.time_ns())))
+    with pytest.raises(ContextError, match="changed while it was read"):
+        getattr(store, action)(path)
+    monkeypatch.undo()
+    assert not list(store.root.glob("sha256/*/*"))
+    assert files_in(store.root) == []
+
+
+@pytest.mark.parametrize("action", ["add", "digest"])
+def test_what_is_no_readable_file(tmp_path: Path, store: Store, action: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, problem in (("missing", "No such file"), ("pipe", "not a regular file"), ("", "not a regular file")):
+        with pytest.raises(ContextError, match=problem):
+            getattr(store, action)(tmp_path / path)
+    assert files_in(store.root) == []
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, model: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(ContextError, match="disk is full") as caught:
+        store.add(model)
+    assert "store gc" in str(caught.value.remedy)
+    assert caught.value.exit_code == 6
+    assert files_in(store.root) == []
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+def test_an_interruption_leaves_nothing(
+    tmp_path: Path, store: Store, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "m").write_bytes(bytes(size))
+
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.add(tmp_path / "m")
+    assert files_in(store.root) == []
+
+
+def test_a_store_that_cannot_be_made(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ContextError, match="cannot be written") as caught:
+        Store(tmp_path / "file/store").add(model)
+    assert "XDG_CACHE_HOME" in str(caught.value.remedy)
+    # Looking does not need a store.
+    assert Store(tmp_path / "file/store").digest(model)[1] == 7000
+
+
+# --- the memory of digests --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"", b"SQLite format 3\0" + bytes(2000)])
+def test_a_broken_memory_is_made_anew(
+    tmp_path: Path, model: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    (root / "digests.sqlite").write_bytes(content)
+    assert Store(root, clock=later).digest(model) == (sha(model.read_bytes()), 7000)
+    reads = Reads(monkeypatch)
+    assert Store(root, clock=later).digest(model)[1] == 7000
+    assert reads.of(model) == 0
+
+
+def test_a_memory_of_another_form_is_made_anew(tmp_path: Path, model: Path) -> None:
+    root = tmp_path / "store"
+    root.mkdir()
+    with sqlite3.connect(root / "digests.sqlite") as connection:
+        connection.execute("CREATE TABLE digests (something INTEGER)")
+    connection.close()
+    store = Store(root, clock=later)
+    store.digest(model)
+    assert store.info().remembered == 1
+
+
+@pytest.mark.parametrize("digest", ["", "0" * 63 + "g", "../../../etc/passwd", None, 7])
+def test_a_remembered_value_that_is_no_digest_is_not_used(tmp_path: Path, model: Path, digest: object) -> None:
+    root = tmp_path / "store"
+    Store(root, clock=later).digest(model)
+    with sqlite3.connect(root / "digests.sqlite") as connection:
+        connection.execute("UPDATE digests SET digest = ?", (digest,))
+    connection.close()
+    assert Store(root, clock=later).digest(model)[0] == sha(model.read_bytes())
+
+
+def test_a_locked_memory_is_done_without(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "store"
+    Store(root, clock=later).digest(model)
+    monkeypatch.setattr("packager.digest_memory._PATIENCE", 0.01)
+    lock = sqlite3.connect(root / "digests.sqlite", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        assert Store(root, clock=later).add(model) == (sha(model.read_bytes()), 7000)
+    finally:
+        lock.close()
+    # It was only busy, so it is kept.
+    assert Store(root, clock=later).info().remembered == 1
+
+
+def test_a_folder_in_the_place_of_the_memory(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "store/digests.sqlite").mkdir(parents=True)
+    assert Store(tmp_path / "store", clock=later).add(model)[1] == 7000
+
+
+# --- link -------------------------------------------------------------------------------------------------------------
+
+
+def test_link_is_a_hard_link(tmp_path: Path, model: Path, store: Store) -> None:
+    digest, size = store.add(model)
+    store.link(digest, tmp_path / "a", size=size)
+    store.link(digest, tmp_path / "b")
+    blob = store.path(digest).stat()
+    assert (tmp_path / "a").stat().st_ino == (tmp_path / "b").stat().st_ino == blob.st_ino
+    assert blob.st_nlink == 3
+    assert model.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP])
+def test_link_copies_where_no_link_can_be(
+    tmp_path: Path, model: Path, store: Store, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, _ = store.add(model)
+
+    def refused(*_: object) -> None:
+        raise OSError(code, "no link")
+
+    monkeypatch.setattr(os, "link", refused)
+    store.link(digest, tmp_path / "a")
+    status = (tmp_path / "a").stat()
+    assert (tmp_path / "a").read_bytes() == model.read_bytes()
+    assert status.st_ino != store.path(digest).stat().st_ino
+    assert stat.S_IMODE(status.st_mode) == 0o444
+    assert status.st_mtime_ns == MTIME * 10**9
+
+
+def test_link_never_replaces_anything(tmp_path: Path, model: Path, store: Store) -> None:
+    digest, _ = store.add(model)
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(ContextError, match="File exists"):
+        store.link(digest, tmp_path / "a")
+    with pytest.raises(ContextError, match="No such file"):
+        store.link(digest, tmp_path / "none/a")
+    assert (tmp_path / "a").read_text() == "mine"
+
+
+def damage(blob: Path, how: str) -> None:
+    blob.chmod(0o644)
+    if how == "content":
+        data = blob.read_bytes()
+        blob.write_bytes(data[:-1] + b"X")
+        blob.chmod(0o444)
+    elif how == "size":
+        blob.write_bytes(b"short")
+        os.utime(blob, (MTIME, MTIME))
+        blob.chmod(0o444)
+    elif how == "link":
+        blob.unlink()
+        blob.symlink_to("/etc/hostname")
+
+
+@pytest.mark.parametrize("how", ["content", "size", "mode", "link"])
+def test_a_damaged_blob_is_added_again_from_its_origin(tmp_path: Path, model: Path, store: Store, how: str) -> None:
+    digest, size = store.add(model)
+    damage(store.path(digest), how)
+    assert not store.has(digest, size)
+    store.link(digest, tmp_path / "a", size=size, origin=model)
+    assert (tmp_path / "a").read_bytes() == model.read_bytes()
+    assert store.has(digest, size)
+
+
+@pytest.mark.parametrize("how", ["content", "size", "mode", "link"])
+def test_a_damaged_blob_is_removed_and_told_without_an_origin(
+    tmp_path: Path, model: Path, store: Store, how: str
+) -> None:
+    digest, size = store.add(model)
+    damage(store.path(digest), how)
+    with pytest.raises(ContextError, match="damaged"):
+        store.link(digest, tmp_path / "a", size=size)
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(ContextError, match="not there"):
+        store.link(digest, tmp_path / "a", size=size)
+    assert store.add(model) == (digest, size)
+
+
+def test_add_repairs_a_damaged_blob(model: Path, store: Store) -> None:
+    digest, size = store.add(model)
+    damage(store.path(digest), "content")
+    assert store.add(model) == (digest, size)
+    assert sha(store.path(digest).read_bytes()) == digest
+
+
+def test_an_origin_with_other_content_is_refused(tmp_path: Path, model: Path, store: Store) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    with pytest.raises(ContextError, match="changed since it was read"):
+        store.link(sha(model.read_bytes()), tmp_path / "a", origin=tmp_path / "other")
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_blob_that_vanishes_before_the_link_comes_back(
+    tmp_path: Path, model: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest, size = store.add(model)
+    real, calls = os.link, []
+
+    def link(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 1:
+            store.gc()
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    store.link(digest, tmp_path / "a", size=size, origin=model)
+    assert (tmp_path / "a").read_bytes() == model.read_bytes()
+
+
+# --- info, verify, gc -------------------------------------------------------------------------------------------------
+
+
+def test_gc_removes_only_what_no_context_uses(tmp_path: Path, model: Path, store: Store) -> None:
+    (tmp_path / "used").write_bytes(b"used")
+    digest, _ = store.add(tmp_path / "used")
+    store.link(digest, tmp_path / "context")
+    unused, _ = store.add(model)
+    before = store.info()
+    assert (before.blobs, before.size, before.used_blobs, before.used_size, before.remembered) == (2, 7004, 1, 4, 2)
+    model.unlink()
+    found = store.gc()
+    assert (found.blobs, found.size, found.forgotten) == (1, 7000, 1)
+    assert store.has(digest)
+    assert not store.has(unused)
+    assert store.info().remembered == 1
+
+
+def test_gc_removes_temporary_files_of_killed_processes_only(tmp_path: Path, model: Path, store: Store) -> None:
+    store.add(model)
+    old, young = store.root / "tmp/old", store.root / "tmp/young"
+    for path in (old, young):
+        path.write_text("half")
+    os.utime(old, (time.time() - 100_000,) * 2)
+    assert store.gc().temporary == 1
+    assert files_in(store.root / "tmp") == ["young"]
+
+
+def test_verify_finds_damage_that_times_do_not_tell(tmp_path: Path, model: Path, store: Store) -> None:
+    digest, size = store.add(model)
+    sound, _ = store.add(Path(__file__))
+    assert store.verify().damaged == ()
+    blob = store.path(digest)
+    blob.chmod(0o644)
+    blob.write_bytes(b"W" + model.read_bytes()[1:])
+    os.utime(blob, (MTIME, MTIME))
+    blob.chmod(0o444)
+    assert store.has(digest, size)
+    found = store.verify()
+    assert found.damaged == (digest,)
+    assert found.checked == 2
+    assert not store.has(digest)
+    assert store.has(sound)
+
+
+def test_an_empty_store_is_fine(store: Store) -> None:
+    assert store.info().blobs == store.verify().checked == store.gc().blobs == 0
+    assert not store.root.exists()
+
+
+@pytest.mark.parametrize(("value", "expected"), [("/x/cache", "/x/cache"), ("relative", "~/.cache"), ("", "~/.cache")])
+def test_default_root_follows_the_xdg_specification(value: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert str(default_root()) == expected.replace("~", "/home/me") + "/packager/store"
+
+
+def add_and_link(root: Path, model: Path, target: Path) -> None:
+    store = Store(root)
+    digest, size = store.add(model)
+    store.link(digest, target, size=size, origin=model)
+
+
+def test_processes_at_the_same_time_keep_one_copy(tmp_path: Path) -> None:
+    model = tmp_path / "m"
+    model.write_bytes(os.urandom(4 * MIB))
+    start = multiprocessing.get_context("spawn")
+    processes = [
+        start.Process(target=add_and_link, args=(tmp_path / "store", model, tmp_path / f"link{number}"))
+        for number in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    inodes = {(tmp_path / f"link{number}").stat().st_ino for number in range(4)}
+    assert len(inodes) == 1
+    assert Store(tmp_path / "store").verify().damaged == ()
+    assert files_in(tmp_path / "store/tmp") == []
+
+
+# --- the verb ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_verb(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from packager.cli.store import command
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    store = Store()
+    digest, _ = store.add(model)
+    run = CliRunner().invoke
+    shown = run(command, ["info"])
+    assert shown.exit_code == 0
+    assert "files       1, 7.0 kB" in shown.stdout
+    assert "gc" in shown.stderr
+    assert run(command, ["verify", "-q"]).stdout == "1 files, 7.0 kB, 0 damaged\n"
+    damage(store.path(digest), "content")
+    failed = run(command, ["verify", "--format", "json"])
+    assert isinstance(failed.exception, ContextError)
+    assert digest in failed.stdout
+    store.add(model)
+    assert run(command, ["gc"]).stdout == "1 files removed, 7.0 kB freed\n"
+    assert '"blobs": 0' in run(command, ["gc", "--format", "json"]).stdout
+    assert '"blobs": 0' in run(command, ["info", "--format", "json"]).stdout
