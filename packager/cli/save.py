@@ -50,8 +50,6 @@ def command(
     Prints its path. The same inputs give the same bytes, on any day, machine and folder. A folder that packager did not
     make is never overwritten. With several targets, DIR gets a folder for each.
     """
-    from packager.context.archive import archive as write_archive
-    from packager.context.save import save
     from packager.errors import UsageError
     from packager.pipeline import build_context, require_entry_script, select_targets
     from packager.spec.load import load_spec
@@ -70,8 +68,12 @@ def command(
         planned = planned_image(spec_file, name, platform, base, reporter, keep=True)
         context = build_context(planned)
         if archive is not None:
+            from packager.context.archive import archive as write_archive
+
             path = write_archive(context, spec_file.root, archive, Store(), force=force)
         else:
+            from packager.context.save import save
+
             assert output is not None
             folder = output / name if len(names) > 1 else output
             path = save(context, spec_file.root, folder, Store(), force=force)
