@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import cached_property
 
 import msgspec
 
@@ -32,7 +33,7 @@ class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
 
 
-class Tree(msgspec.Struct, frozen=True, kw_only=True):
+class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Files and folders below one root, sorted by path.
 
     Attributes:
@@ -48,7 +49,7 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 (64 hex digits) of kind, mode, content digest and path of every entry."""
         state = hashlib.sha256()

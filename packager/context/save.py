@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -40,12 +41,14 @@ def save(context: BuildContext, root: Path, destination: Path, store: Store, *, 
     """
     target = Path(os.path.abspath(destination))
     _check_place(context, root, target)
-    replaces = _check_previous(target, force)
+    with _alone_in(target.parent):
+        _check_previous(target, force)
     with new_parents(target):
         temporary = _folder_beside(target)
         try:
             write_folder(context, Root.of(root), os.fsencode(temporary), store)
-            _move_in(temporary, target, replaces)
+            with _alone_in(target.parent):
+                _move_in(temporary, target, replaces=_check_previous(target, force))
         except OSError as error:
             raise failure("written", target, error) from None
         finally:
@@ -81,6 +84,24 @@ def _check_place(context: BuildContext, root: Path, target: Path) -> None:
     for folder in context.model_folders:
         if f"{real}/".startswith(os.path.join(os.path.realpath(root / folder), "")):
             raise ContextError(f"{target} is in the model {folder!r}", remedy="name a folder outside of the models")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other saves out of a folder, for the moments when one context takes the place of another."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        # It is not there yet; or it cannot be written either, which will be told by who tries.
+        yield
+        return
+    try:
+        # Not every filesystem has locks; what they prevent there is a wrong error, never a half-written context.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _check_previous(target: Path, force: bool) -> bool:
@@ -138,7 +159,7 @@ def _folder_beside(target: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.packager-", dir=target.parent))
 
 
-def _move_in(temporary: Path, target: Path, replaces: bool) -> None:
+def _move_in(temporary: Path, target: Path, *, replaces: bool) -> None:
     if not replaces:
         # rename(2) takes the place of an empty folder, and refuses any other.
         temporary.rename(target)

@@ -47,8 +47,8 @@ def write_folder(context: BuildContext, root: Root, folder: bytes, store: Store)
         else:
             copies.append(file)
     _copy_shared(copies, root, start)
-    # From the deepest up: writing into a folder sets its time. Modes are set for the umask would have its say.
-    for each in reversed(context.folders):
+    # At the end, for writing into a folder sets its time; and modes too, for the umask would have its say.
+    for each in context.folders:
         _settle(start + each.encode())
     _settle(folder)
 
