@@ -3,6 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no defect: nothing here is about time.
+settings.register_profile("packager", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("packager")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

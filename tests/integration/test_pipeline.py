@@ -10,6 +10,7 @@ import socket
 import subprocess
 import textwrap
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,7 +162,8 @@ def test_each_edit_changes_its_own_layer_and_uploads_no_other(
     before = build(iris, "before")
     run_packager("push", before, cwd=iris)
     script = iris / "src/iris/score.py"
-    script.write_text(script.read_text() + "# edited\n")
+    # Never the same edit: a registry keeps what earlier runs of this test have pushed.
+    script.write_text(f"{script.read_text()}# {uuid.uuid4()}\n")
     edited = build(iris, "edited")
     changed = [
         number for number, pair in enumerate(zip(layers(before), layers(edited), strict=True)) if pair[0] != pair[1]
@@ -171,7 +173,7 @@ def test_each_edit_changes_its_own_layer_and_uploads_no_other(
     pushed = json.loads(run_packager("push", edited, "--format", "json", cwd=iris).stdout)
     assert pushed[0]["uploaded"] == 1
     model = iris / "models/petal_width.onnx"
-    model.write_bytes(model.read_bytes() + b"\x00")
+    model.write_bytes(model.read_bytes() + uuid.uuid4().bytes)
     remodelled = build(iris, "model")
     changed = [
         number for number, pair in enumerate(zip(layers(edited), layers(remodelled), strict=True)) if pair[0] != pair[1]
