@@ -24,6 +24,9 @@ ENVIRONMENT_PREFIX = "/opt/env"
 REQUIREMENTS = "environment/requirements.txt"
 USER = 1000
 
+#: How `--base` names an image in a folder or file; as skopeo does.
+ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
+
 
 class Base(msgspec.Struct, frozen=True, kw_only=True):
     """The base image.
@@ -31,7 +34,8 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reference: its name in full, as people know it, with tag where known.
         digest: `sha256:…`: of its manifest or index; of its configuration for an image that only an engine has.
-        source: what a build pulls: the reference at its mirror with the digest, or the tag of a local image.
+        source: what a build pulls: the reference at its mirror with the digest, the tag of a local image, or an archive
+            (`oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`).
         local: it is in an engine and at no registry.
     """
 
@@ -39,6 +43,11 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     source: str
     local: bool = False
+
+    @property
+    def archived(self) -> bool:
+        """It is a folder or file on this machine, which only the builder without an engine can read."""
+        return not self.local and self.source.startswith(ARCHIVES)
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +58,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         python: minor version that the base must have.
         requirements: path of the hashed lock in the build context.
         digest: `sha256:…` of that file.
+        wheels: the wheel tags that the platform can load, in uv's words (`x86_64-manylinux_2_28`).
         packages: what it holds for this platform.
         from_source: names that are built from an sdist, so that the stage needs a compiler (the image does not).
     """
@@ -57,6 +67,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     requirements: str
     digest: str
+    wheels: str = ""
     packages: tuple[LockedPackage, ...]
     from_source: tuple[str, ...] = ()
 
@@ -176,6 +187,7 @@ def make_plan(
         python=locked.request.python,
         requirements=REQUIREMENTS,
         digest=locked.digest,
+        wheels=locked.request.platforms[platform],
         packages=tuple(each for each in packages if not each.platforms or platform in each.platforms),
         from_source=locked.request.build_from_source,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from packager.errors import PackagerError, UsageError
 from packager.images.reference import Reference
-from packager.plan import Base
+from packager.plan import ARCHIVES, Base
 
 
 def resolve_base(text: str, mirrors: Mapping[str, str]) -> Base:
@@ -15,14 +15,17 @@ def resolve_base(text: str, mirrors: Mapping[str, str]) -> Base:
     The engine comes first, as it does in a Dockerfile's FROM: a locally built, hardened image has no registry.
 
     Args:
-        text: the reference, as the user wrote it.
+        text: the reference, as the user wrote it, or an archive (`oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`).
         mirrors: registry → mirror.
 
     Raises:
         UsageError: no valid reference.
+        ContextError: the archive is missing or damaged.
         RegistryError: neither an engine nor the registry knows it, or the credentials are wrong.
         TemporaryError: the registry is out of reach.
     """
+    if text.startswith(ARCHIVES):
+        return _archive_base(text)
     from packager.images.engine import inspect_local
     from packager.images.registry import resolve_digest
 
@@ -39,3 +42,25 @@ def resolve_base(text: str, mirrors: Mapping[str, str]) -> Base:
     return Base(
         reference=str(reference.without_digest()), digest=reference.digest, source=str(reference.mirrored(mirrors))
     )
+
+
+def require_no_archive(base: Base) -> None:
+    """Refuse a base that only the builder without an engine can read.
+
+    Raises:
+        UsageError: the base is an archive.
+    """
+    if base.archived:
+        raise UsageError(
+            f"BuildKit cannot build on {base.source}: a Dockerfile's FROM names images, not files",
+            remedy="`--builder oci` can; or give it to the engine first (`docker load`), or to a registry",
+        )
+
+
+def _archive_base(text: str) -> Base:
+    from packager.images.oci.archives import Archive
+    from packager.images.oci.base import archive_base
+
+    archive = Archive.parse(text)
+    assert archive is not None
+    return archive_base(archive)
