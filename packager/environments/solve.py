@@ -114,7 +114,7 @@ class UvSolver:
         from packager.environments.explain import explain
         from packager.environments.pylock import format_preferences, parse_pylock
 
-        uv = _find_uv()
+        uv = find_uv()
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
             folder = Path(name)
             answer = folder / "pylock.solved.toml"
@@ -124,7 +124,7 @@ class UvSolver:
             if preferred:
                 # uv takes the file that it is to write for what was locked before, as pip-compile does.
                 answer.write_text(format_preferences(preferred), "utf-8")
-            command = [uv, *arguments(request, platform, upgrade, offline, folder), *_switches(self._environ)]
+            command = [uv, *arguments(request, platform, upgrade, offline, folder), *switches(self._environ)]
             code, stderr = self._run(command)
             if code != 0:
                 raise explain(stderr, platform=platform, python=request.python, hide=name)
@@ -202,7 +202,7 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return result
 
 
-def _switches(environ: Mapping[str, str]) -> list[str]:
+def switches(environ: Mapping[str, str]) -> list[str]:
     """Return what pip has as a variable and uv as an option alone."""
     return ["--no-index"] if environ.get("PIP_NO_INDEX", "").lower() in ("1", "true", "yes", "on", "y", "t") else []
 
@@ -227,7 +227,12 @@ def tool_versions() -> dict[str, str]:
 _FINDING = threading.Lock()
 
 
-def _find_uv() -> str:
+def find_uv() -> str:
+    """Return the binary that the PyPI package `uv` brings.
+
+    Raises:
+        PackagerError: there is none.
+    """
     try:
         # One at a time: `sysconfig`, which this asks, fills its table without a lock until Python 3.12; a second thread
         # would find it half full.
