@@ -1,0 +1,166 @@
+"""Compressed streams: what other tools read back, the same bytes whatever the threads, and noise stored as it is."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import os
+import random
+import subprocess
+import threading
+import zlib
+from collections.abc import Iterator
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from packager.errors import ContextError
+from packager.images.oci.compression import (
+    Compression,
+    codec_for,
+    codec_name,
+    is_incompressible,
+    sample_offsets,
+)
+from packager.images.oci.packing import PackedStream
+
+NOISE = random.Random(7).randbytes(2_500_000)
+TEXT = b"".join(b"line %d of a source file\n" % number for number in range(150_000))
+KINDS: tuple[Compression, ...] = ("gzip", "zstd", "none")
+
+
+def in_blocks(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def packed(data: bytes, compression: Compression, threads: int = 2) -> tuple[bytes, str | None]:
+    codec, size = codec_for(compression)
+    with PackedStream(in_blocks(data, size), codec, threads) as stream:
+        return stream.read(), stream.diff_id
+
+
+def unpacked(data: bytes, compression: Compression) -> bytes:
+    if compression == "gzip":
+        return gzip.decompress(data)
+    if compression == "zstd":
+        return zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data), read_across_frames=True).read()
+    return data
+
+
+@pytest.mark.parametrize("compression", KINDS)
+@pytest.mark.parametrize("data", [b"", b"x", TEXT, NOISE, TEXT + NOISE + TEXT], ids=len)
+def test_what_goes_in_comes_out(compression: Compression, data: bytes) -> None:
+    result, diff_id = packed(data, compression)
+    assert unpacked(result, compression) == data
+    expected = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    assert diff_id == (None if compression == "none" else expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(max_size=100_000), st.sampled_from(KINDS), st.integers(1, 300_000))
+def test_any_bytes_survive_any_blocks(data: bytes, compression: Compression, size: int) -> None:
+    codec, _ = codec_for(compression)
+    with PackedStream(in_blocks(data, size), codec) as stream:
+        assert unpacked(stream.read(), compression) == data
+
+
+@pytest.mark.parametrize("compression", KINDS)
+def test_threads_change_nothing(compression: Compression) -> None:
+    data = TEXT + NOISE + TEXT
+    assert packed(data, compression, 1) == packed(data, compression, 2) == packed(data, compression, 7)
+
+
+@pytest.mark.parametrize(("compression", "tool"), [("gzip", "gzip"), ("zstd", "zstd")])
+def test_the_usual_tools_accept_it(compression: Compression, tool: str) -> None:
+    data = TEXT + NOISE
+    try:
+        done = subprocess.run([tool, "-dc"], input=packed(data, compression)[0], capture_output=True, check=True)
+    except FileNotFoundError:
+        pytest.skip(f"no {tool} here")
+    assert done.stdout == data
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_noise_is_stored_and_text_is_not(compression: Compression) -> None:
+    assert len(packed(NOISE, compression)[0]) - len(NOISE) < 1000
+    assert NOISE[:60_000] in packed(NOISE, compression)[0]
+    assert len(packed(TEXT, compression)[0]) < len(TEXT) / 3
+    mixed = packed(TEXT + NOISE, compression)[0]
+    assert len(mixed) < len(TEXT + NOISE)
+
+
+def test_the_gzip_header_holds_neither_time_nor_name() -> None:
+    header = packed(TEXT, "gzip")[0][:10]
+    assert header == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
+
+
+def test_a_gzip_is_one_member() -> None:
+    # Some readers of layers stop at the end of the first.
+    state = zlib.decompressobj(31)
+    assert state.decompress(packed(TEXT + NOISE, "gzip")[0]) == TEXT + NOISE
+    assert state.eof
+    assert not state.unused_data
+
+
+@pytest.mark.parametrize("compression", KINDS)
+def test_an_error_of_the_source_is_the_readers(compression: Compression) -> None:
+    def broken() -> Iterator[bytes]:
+        yield TEXT
+        raise ContextError("changed")
+
+    with PackedStream(broken(), codec_for(compression)[0]) as stream, pytest.raises(ContextError, match="changed"):
+        stream.read()
+
+
+@pytest.mark.parametrize("compression", KINDS)
+def test_closing_early_ends_the_threads(compression: Compression) -> None:
+    before = threading.active_count()
+    endless = iter(lambda: TEXT, b"")
+    stream = PackedStream(endless, codec_for(compression)[0])
+    assert stream.read(10)
+    stream.close()
+    assert threading.active_count() == before
+
+
+def test_not_all_is_held_at_once() -> None:
+    given_out = 0
+
+    def blocks() -> Iterator[bytes]:
+        nonlocal given_out
+        for _ in range(1000):
+            given_out += 1
+            yield NOISE[: 1 << 16]
+
+    with PackedStream(blocks(), codec_for("gzip")[0], 2) as stream:
+        stream.read(1)
+        threading.Event().wait(0.3)
+        assert given_out < 20
+
+
+def test_names_of_codecs_tell_versions() -> None:
+    assert len({codec_name(each) for each in KINDS}) == 3
+    assert "isal" in codec_name("gzip")
+    assert "zstd" in codec_name("zstd")
+
+
+def test_samples_lie_inside() -> None:
+    assert sample_offsets(10, 4, 4) == [0, 4, 8]
+    assert sample_offsets(100, 4, 4) == [0, 32, 64, 96]
+    assert sample_offsets(0, 4, 4) == []
+
+
+def test_weights_are_incompressible() -> None:
+    assert is_incompressible(os.urandom(100_000))
+    assert not is_incompressible(TEXT[:100_000])
+
+
+def test_the_stream_is_an_ordinary_one() -> None:
+    with PackedStream(in_blocks(TEXT, 1000), None) as stream:
+        buffered = io.BufferedReader(stream)
+        assert buffered.readable()
+        assert buffered.read(10) == TEXT[:10]
+        assert buffered.read() == TEXT[10:]
+        assert stream.read(5) == b""
