@@ -127,7 +127,11 @@ def build_context(planned: Planned) -> BuildContext:
 
     Raises:
         RenderError: a template is not valid.
+        UsageError: the base is an archive, which no Dockerfile can name.
     """
+    from packager.images.base import require_no_archive
+
+    require_no_archive(planned.plan.base)
     # Jinja costs a tenth of a second to import, and `packager plan` does without.
     from packager.dockerfile.render import render
     from packager.handoff.instructions import instructions

@@ -85,6 +85,16 @@ class Store:
         self._remember(path, name, stamp, found.digest, read_at)
         return found.digest, found.size
 
+    def recall(self, path: Path) -> tuple[str, int] | None:
+        """Return what `digest` does where it is remembered; None where the file would have to be read.
+
+        Raises:
+            ContextError: the file is missing, unreadable or not regular.
+        """
+        name, stamp = self._look(path)
+        known = self._memory.recall(name, stamp)
+        return None if known is None else (known, stamp.size)
+
     def add(self, path: Path) -> tuple[str, int]:
         """Put a file into the store, unless it is there; return its sha256 (64 hex digits) and size in bytes.
 

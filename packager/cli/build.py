@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from packager.cli.build_oci import Peek, oci_build, pairs, read_ahead
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -14,10 +15,16 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    planned_image,
     platform_option,
+    resolved_base,
     standard_options,
     target_option,
 )
+
+if TYPE_CHECKING:
+    from packager.pipeline import Planned
+    from packager.spec.load import SpecFile
 
 
 @click.command("build")
@@ -37,7 +44,23 @@ from packager.cli.common import (
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label (repeatable).")
 @click.option("--cache-from", multiple=True, metavar="CACHE", help="As docker buildx build.")
 @click.option("--cache-to", multiple=True, metavar="CACHE", help="As docker buildx build.")
-@click.option("--builder", metavar="NAME", help="The buildx builder to use.")
+@click.option(
+    "--builder",
+    metavar="auto|oci|engine|NAME",
+    default="auto",
+    show_default=True,
+    help="oci needs no engine; engine is BuildKit; NAME is a buildx builder.",
+)
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd", "none"]),
+    default="gzip",
+    show_default=True,
+    help="Of the layers that the builder oci writes.",
+)
+@click.option("--compile", "byte_compile", is_flag=True, help="Builder oci: byte-compile the environment.")
+@click.option("--verify", metavar="REF", help="Build nothing: say whether REF is exactly what these inputs give.")
+@click.option("--timings", is_flag=True, help="Builder oci: say how long each step took.")
 @click.option(
     "--progress",
     type=click.Choice(["auto", "tty", "plain", "quiet"]),
@@ -49,13 +72,23 @@ from packager.cli.common import (
     "--metadata-file", type=click.Path(path_type=Path), metavar="FILE", help="Write BuildKit's metadata (JSON)."
 )
 @click.option("--iidfile", type=click.Path(path_type=Path), metavar="FILE", help="Write the image's id.")
-@click.option("-o", "--output", "outputs", multiple=True, metavar="type=…", help="Output as docker buildx build.")
+@click.option(
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="type=…,dest=…",
+    help="type=oci or docker; with BuildKit also others.",
+)
 @format_option
 @standard_options
 def command(file: Path, target: str | None, reporter: Reporter, output_format: str, **options: Any) -> None:
-    """Build the image with BuildKit (`docker buildx build`) and print its references with digest.
+    """Build the image and print its references with digest.
 
-    The digest is that of the manifest where the image was pushed, and the image's id where it was loaded.
+    Where nothing has to run inside a container, no engine is needed: packager writes the image itself, for any
+    platform. Else, and with `--builder engine`, BuildKit builds it (`docker buildx build`). The digest is that of the
+    manifest, or with BuildKit of the image's configuration where it was only loaded. --platform takes several, with
+    commas.
     """
     from packager.errors import UsageError
     from packager.pipeline import select_targets
@@ -70,26 +103,60 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
             remedy=f"choose one: --target {names[0]}",
         )
     results = [_build_one(spec_file, name, reporter, **options) for name in names]
-    if output_format == "json":
+    if options["verify"]:
+        _say_verified(results, options["verify"], output_format)
+    elif output_format == "json":
         emit_json(results)
     else:
         emit("\n".join(line for each in results for line in each["images"]))
 
 
 def _build_one(
-    spec_file: Any, target: str, reporter: Reporter, platform: str | None, base: str | None, **options: Any
+    spec_file: SpecFile, target: str, reporter: Reporter, platform: str | None, base: str | None, **options: Any
 ) -> dict[str, Any]:
-    from packager.cli.common import planned_image
-    from packager.images.build import build_image
+    from packager.images.builders import choose_builder
     from packager.pipeline import require_entry_script
+    from packager.store import Store
 
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
-    planned = planned_image(spec_file, target, platform, base, reporter, keep=True)
-    built = build_image(spec_file, planned, _options(reporter, options), say=reporter.step)
+    platforms = platform.split(",") if platform else [None]
+    found = resolved_base(spec_file, base, reporter)
+    peek = Peek(Store())
+    planned = [planned_image(spec_file, target, each, found, reporter, digest_model=peek) for each in platforms]
+    choice = choose_builder(options["builder"], planned[0].plan, options)
+    reporter.step(f"builder: {choice.kind} ({choice.reason})")
+    if peek.unknown:
+        if choice.kind == "oci":
+            read_ahead(spec_file, planned[0].plan, options["compression"])
+        digest_model = Store().digest if choice.kind == "oci" else Store().add
+        planned = [
+            planned_image(spec_file, target, each, found, reporter, digest_model=digest_model) for each in platforms
+        ]
+    if choice.kind == "oci":
+        return oci_build(spec_file, target, planned, reporter, options)
+    return _engine_build(spec_file, target, planned, choice.buildx, reporter, options)
+
+
+def _engine_build(
+    spec_file: SpecFile,
+    target: str,
+    planned: list[Planned],
+    buildx: str | None,
+    reporter: Reporter,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    from packager.errors import UsageError
+    from packager.images.build import build_image
+
+    if len(planned) > 1 or options["verify"]:
+        wanted = "--verify" if options["verify"] else "several platforms at once"
+        raise UsageError(f"{wanted} is for the builder without an engine", remedy="--builder oci")
+    built = build_image(spec_file, planned[0], _options(reporter, {**options, "builder": buildx}), say=reporter.step)
     return {
         "target": target,
-        "platform": planned.plan.platform,
+        "builder": "engine",
+        "platforms": [planned[0].plan.platform],
         "digest": built.digest,
         "id": built.image_id,
         "images": [f"{reference}@{built.digest}" for reference in built.references] or [built.digest],
@@ -97,22 +164,23 @@ def _build_one(
     }
 
 
+def _say_verified(results: list[dict[str, Any]], reference: str, output_format: str) -> None:
+    from packager.errors import ContextError
+
+    differences = [line for each in results for line in each["differences"]]
+    if output_format == "json":
+        emit_json(results)
+    else:
+        emit("\n".join(differences or [f"{reference} is exactly what these inputs give: {results[0]['digest']}"]))
+    if differences:
+        raise ContextError(f"{reference} is not what these inputs give")
+
+
 def _options(reporter: Reporter, options: dict[str, Any]) -> Any:
     from packager.images.build import BuildOptions
 
     quiet = reporter.verbosity < 0 and options["progress"] == "auto"
-    values = {**options, "labels": _pairs("--label", options["labels"])}
-    _pairs("--build-arg", options["build_args"])
+    values = {name: value for name, value in options.items() if name in BuildOptions.__struct_fields__}
+    values |= {"labels": pairs("--label", options["labels"])}
+    pairs("--build-arg", options["build_args"])
     return BuildOptions(**{**values, "progress": "quiet" if quiet else options["progress"]})
-
-
-def _pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
-    from packager.errors import UsageError
-
-    pairs = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not name or (not equals and option == "--label"):
-            raise UsageError(f"{option} {value!r} is not NAME=VALUE")
-        pairs[name] = text
-    return pairs

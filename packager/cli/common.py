@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from packager.context.sources import DigestModel
     from packager.pipeline import Planned
+    from packager.plan import Base
     from packager.spec.load import SpecFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -86,7 +88,10 @@ platform_option = click.option(
 )
 
 base_option = click.option(
-    "--base", "base", metavar="REF", help="Another base image for this run: at a registry, or in the engine."
+    "--base",
+    "base",
+    metavar="REF",
+    help="Another base for this run: at a registry, in the engine, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
 )
 
 
@@ -134,8 +139,26 @@ def one_target(spec_file: SpecFile, target: str | None) -> str:
     return names[0]
 
 
+def resolved_base(spec_file: SpecFile, base: str | None, reporter: Reporter) -> Base | None:
+    """Return the base that `--base` names; None where it was not given."""
+    if base is None:
+        return None
+    from packager.images.base import resolve_base
+    from packager.pipeline import machine_mirrors
+
+    found = resolve_base(base, {**spec_file.spec.registry_mirrors, **machine_mirrors()})
+    reporter.detail(f"base {found.reference} is {found.digest}")
+    return found
+
+
 def planned_image(
-    spec_file: SpecFile, target: str, platform: str | None, base: str | None, reporter: Reporter, *, keep: bool = False
+    spec_file: SpecFile,
+    target: str,
+    platform: str | None,
+    base: str | Base | None,
+    reporter: Reporter,
+    *,
+    digest_model: DigestModel | None = None,
 ) -> Planned:
     """Plan one image as the verbs do: with this machine's mirrors and store, and another base where one is given.
 
@@ -143,20 +166,19 @@ def planned_image(
         spec_file: the spec.
         target: one of its targets.
         platform: OCI os/arch, or None for the target's first.
-        base: `--base`.
+        base: `--base`, as it was given or as it was resolved.
         reporter: says which base was found.
-        keep: put models into the store in the same pass that reads them.
+        digest_model: reads models; the store's `digest` where None.
     """
     from packager.pipeline import machine_mirrors, plan_image
     from packager.store import Store
 
-    mirrors = machine_mirrors()
-    resolved = None
-    if base is not None:
-        from packager.images.base import resolve_base
-
-        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
-        reporter.detail(f"base {resolved.reference} is {resolved.digest}")
-    store = Store()
-    digest_model = store.add if keep else store.digest
-    return plan_image(spec_file, target, platform, digest_model=digest_model, base=resolved, mirrors=mirrors)
+    resolved = resolved_base(spec_file, base, reporter) if isinstance(base, str) else base
+    return plan_image(
+        spec_file,
+        target,
+        platform,
+        digest_model=digest_model or Store().digest,
+        base=resolved,
+        mirrors=machine_mirrors(),
+    )

@@ -65,7 +65,7 @@ def command(
         reporter.warn(str(finding))
     results = []
     for name in names:
-        planned = planned_image(spec_file, name, platform, base, reporter, keep=True)
+        planned = planned_image(spec_file, name, platform, base, reporter, digest_model=Store().add)
         context = build_context(planned)
         if archive is not None:
             from packager.context.archive import archive as write_archive

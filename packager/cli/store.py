@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, format_option, human_size, standard_options
+from packager.cli.common import Reporter, count, emit, emit_json, format_option, human_size, standard_options
+
+#: What was of no use for so long is removed by `gc`; it can be pulled or made again.
+_UNUSED_DAYS = 30.0
 
 
 @click.group("store")
@@ -19,20 +22,22 @@ def command() -> None:
 @format_option
 @standard_options
 def info(output_format: str, reporter: Reporter) -> None:
-    """Show where the store is and what it holds; no model is read."""
+    """Show where the store is and what it holds, models and layers of images; nothing is read."""
     import msgspec
 
+    from packager.images.oci.store import ContentStore
     from packager.store import Store
 
-    found = Store().info()
+    found, content = Store().info(), ContentStore().info()
     if output_format == "json":
-        emit_json(msgspec.to_builtins(found))
+        emit_json({**msgspec.to_builtins(found), "images": msgspec.to_builtins(content)})
         return
     unused = found.blobs - found.used_blobs
     emit(f"path        {found.path}")
     emit(f"files       {found.blobs}, {human_size(found.size)}")
     emit(f"in use      {found.used_blobs}, {human_size(found.used_size)}")
     emit(f"remembered  {found.remembered} digests")
+    emit(f"images      {content.blobs} blobs, {human_size(content.size)}")
     if unused:
         reporter.step(f"`packager store gc` frees {human_size(found.size - found.used_size)}")
 
@@ -43,25 +48,28 @@ def info(output_format: str, reporter: Reporter) -> None:
 def verify(output_format: str, reporter: Reporter) -> None:
     """Read every file of the store and compare its digest; exits with 6 when one is damaged.
 
-    Damaged files are removed from the store: the next save adds them again from the model. Contexts that were saved
-    before may still hold them; `packager verify` tells.
+    Damaged files are removed: models are added again by the next save, layers are pulled or made again. Contexts that
+    were saved before may still hold them; `packager verify` tells.
     """
     import msgspec
 
     from packager.errors import ContextError
+    from packager.images.oci.store import ContentStore
     from packager.store import Store
 
     reporter.step("reading every file of the store")
-    found = Store().verify()
+    found, content = Store().verify(), ContentStore()
+    size, blobs, layers = found.size + content.info().size, content.info().blobs, content.verify()
+    damaged = [*(f"sha256:{digest}" for digest in found.damaged), *layers]
     if output_format == "json":
-        emit_json(msgspec.to_builtins(found))
+        emit_json({**msgspec.to_builtins(found), "images": {"checked": blobs, "damaged": list(layers)}})
     else:
-        for digest in found.damaged:
-            emit(f"damaged: sha256:{digest}")
-        emit(f"{found.checked} files, {human_size(found.size)}, {len(found.damaged)} damaged")
-    if found.damaged:
+        for digest in damaged:
+            emit(f"damaged: {digest}")
+        emit(f"{count(found.checked + blobs, 'file')}, {human_size(size)}, {len(damaged)} damaged")
+    if damaged:
         raise ContextError(
-            f"{len(found.damaged)} of {found.checked} files were damaged, and are removed",
+            f"{len(damaged)} of {found.checked + blobs} files were damaged, and are removed",
             remedy="`packager verify DIR` on contexts that were saved before, and save again what differs",
         )
 
@@ -70,14 +78,24 @@ def verify(output_format: str, reporter: Reporter) -> None:
 @format_option
 @standard_options
 def gc(output_format: str, reporter: Reporter) -> None:
-    """Remove models that no saved context on this filesystem uses, and what killed processes left."""
+    """Remove what is of no use any more.
+
+    Models that no saved context on this filesystem uses, layers and environments that were not used for 30 days, and
+    what killed processes left.
+    """
     import msgspec
 
-    from packager.store import Store
+    from packager.images.oci.environment_cache import collect
+    from packager.images.oci.store import ContentStore
+    from packager.store import Store, default_root
 
-    found = Store().gc()
+    found, content = Store().gc(), ContentStore().gc(_UNUSED_DAYS)
+    environments, freed = collect(default_root().parent, _UNUSED_DAYS * 86400)
     if output_format == "json":
-        emit_json(msgspec.to_builtins(found))
+        images = {"content": msgspec.to_builtins(content), "environments": environments, "freed": freed}
+        emit_json({**msgspec.to_builtins(found), "images": images})
         return
-    emit(f"{found.blobs} files removed, {human_size(found.size)} freed")
+    emit(f"{count(found.blobs, 'file')} removed, {human_size(found.size)} freed")
+    emit(f"{count(content.blobs, 'blob')} removed, {human_size(content.size)} freed")
+    emit(f"{count(environments, 'environment')} removed, {human_size(freed)} freed")
     reporter.detail(f"{found.temporary} temporary files removed, {found.forgotten} digests forgotten")

@@ -195,7 +195,7 @@ def test_a_script_without_run_is_not_packaged(folder: Path) -> None:
 
 
 def test_no_engine_is_said_in_words(folder: Path) -> None:
-    for words in (("build", "-q"), ("push",), ("run",)):
+    for words in (("build", "-q", "--builder", "engine"), ("push",), ("run",)):
         done = run(*words, cwd=folder, DOCKER_HOST="unix:///nonexistent/docker.sock")
         assert done.returncode == 7, done.stderr
         assert "Traceback" not in done.stderr

@@ -1,0 +1,152 @@
+"""`packager build` by the builder that needs no engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from packager.cli.common import Reporter
+
+if TYPE_CHECKING:
+    from packager.images.oci.build import Written
+    from packager.images.oci.compression import Compression
+    from packager.images.oci.deliver import Delivered
+    from packager.pipeline import Planned
+    from packager.plan import Plan
+    from packager.spec.load import SpecFile
+    from packager.store import Store
+
+
+class Peek:
+    """Gives the digests of models that are remembered, without reading one; `unknown` tells whether some are not."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.unknown = False
+
+    def __call__(self, path: Path) -> tuple[str, int]:
+        """Return sha256 and size of a file; a stand-in for the digest where it is not remembered."""
+        known = self._store.recall(path)
+        if known is None:
+            self.unknown = True
+            return "0" * 64, path.stat().st_size
+        return known
+
+
+def read_ahead(spec_file: SpecFile, plan: Plan, compression: Compression) -> None:
+    """Read the models that were never read, once: their digests and their layers come from the same pass."""
+    from packager.images.oci.ahead import is_known, layer_ahead
+    from packager.images.oci.store import ContentStore
+    from packager.store import Store
+
+    store, content = Store(), ContentStore()
+    for layer in plan.models:
+        if not is_known(layer.tree, spec_file.root, store):
+            layer_ahead(layer.tree, layer.title, spec_file.root, store, content, compression)
+
+
+def oci_build(
+    spec_file: SpecFile, target: str, planned: list[Planned], reporter: Reporter, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Write the images, one for each platform, and bring them where they are wanted."""
+    from packager.images.oci.build import Recipes, write_image
+    from packager.images.oci.deliver import deliver
+    from packager.images.oci.outputs_wanted import parse_output
+    from packager.images.oci.store import ContentStore
+    from packager.images.revision import build_labels, source_date_epoch
+    from packager.pipeline import machine_mirrors
+
+    content, epoch = ContentStore(), source_date_epoch()
+    labels = {**build_labels(spec_file.root, epoch), **pairs("--label", options["labels"])}
+    written = [
+        write_image(
+            spec_file,
+            each,
+            content,
+            labels=labels,
+            created=epoch,
+            recipes=Recipes(compression=options["compression"], compile=options["byte_compile"]),
+            mirrors={**spec_file.spec.registry_mirrors, **machine_mirrors()},
+            say=reporter.step,
+        )
+        for each in planned
+    ]
+    _show_timings(written, planned, reporter, options["timings"])
+    result: dict[str, Any] = {
+        "target": target,
+        "builder": "oci",
+        "platforms": [each.plan.platform for each in planned],
+        "timings": [each.seconds for each in written],
+    }
+    if options["verify"]:
+        return result | _verified(written, options["verify"], spec_file)
+    delivered = deliver(
+        [each.image for each in written],
+        planned[0].plan,
+        content,
+        options["tags"] or planned[0].plan.references,
+        push=options["push"],
+        load=options["load"],
+        outputs=[output for text in options["outputs"] if (output := parse_output(text))],
+        say=reporter.step,
+    )
+    _write_files(delivered, options)
+    return result | {
+        "digest": delivered.digest,
+        "id": delivered.image_id,
+        "images": [f"{reference}@{delivered.digest}" for reference in delivered.references] or [delivered.digest],
+        "pushed": delivered.pushed,
+        "loaded": delivered.loaded,
+        "bytes_sent": delivered.bytes_sent,
+    }
+
+
+def _verified(written: list[Written], reference: str, spec_file: SpecFile) -> dict[str, Any]:
+    from packager.errors import UsageError
+    from packager.images.oci.compare import compare_with
+    from packager.images.oci.store import ContentStore
+    from packager.pipeline import machine_mirrors
+
+    if len(written) > 1:
+        raise UsageError("--verify compares one platform", remedy="name one: --platform OS/ARCH")
+    mirrors = {**spec_file.spec.registry_mirrors, **machine_mirrors()}
+    differences = compare_with(written[0].image, reference, ContentStore(), mirrors)
+    return {"digest": written[0].image.digest, "reference": reference, "differences": list(differences)}
+
+
+def _show_timings(written: list[Written], planned: list[Planned], reporter: Reporter, wanted: bool) -> None:
+    for image, each in zip(written, planned, strict=True) if wanted else ():
+        steps = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in image.seconds.items())
+        reporter.step(f"{each.plan.platform}: {steps}")
+
+
+def _write_files(delivered: Delivered, options: dict[str, Any]) -> None:
+    """Write what `--iidfile` and `--metadata-file` ask for, in BuildKit's form."""
+    import json
+
+    from packager.files import write_text
+
+    iidfile: Path | None = options["iidfile"]
+    metadata: Path | None = options["metadata_file"]
+    if iidfile is not None:
+        write_text(iidfile, delivered.image_id or delivered.digest)
+    if metadata is not None:
+        data = {
+            "containerimage.config.digest": delivered.image_id,
+            "containerimage.digest": delivered.digest,
+            "image.name": ",".join(delivered.references),
+        }
+        write_text(metadata, json.dumps(data, indent=2) + "\n")
+
+
+def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    """Return `NAME=VALUE` options as a mapping."""
+    from packager.errors import UsageError
+
+    pairs = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not name or (not equals and option == "--label"):
+            raise UsageError(f"{option} {value!r} is not NAME=VALUE")
+        pairs[name] = text
+    return pairs

@@ -1,0 +1,86 @@
+"""`packager inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from packager.cli.common import Reporter, emit, emit_json, format_option, human_size, standard_options
+
+if TYPE_CHECKING:
+    from packager.images.oci.inspection import FileView, ImageView, Inspected, LayerView
+
+
+@click.command("inspect")
+@click.argument("image", metavar="REF|oci:DIR|FILE")
+@click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the image (default: all there are).")
+@click.option("--files", "files", is_flag=True, help="Say what is in each layer, too (pulls the layers).")
+@format_option
+@standard_options
+def command(image: str, platform: str | None, files: bool, output_format: str, reporter: Reporter) -> None:
+    """Show platforms, configuration, labels and layers of an image, without an engine.
+
+    The image is at a registry, or in an OCI layout (oci:DIR, oci-archive:FILE) or a `docker save` archive
+    (docker-archive:FILE); a folder or file is recognised by itself.
+    """
+    import msgspec
+
+    from packager.images.oci.inspection import inspect_image
+    from packager.images.oci.store import ContentStore
+    from packager.pipeline import machine_mirrors
+
+    found = inspect_image(image, ContentStore(), machine_mirrors(), platform=platform, files=files, say=reporter.detail)
+    if output_format == "json":
+        emit_json(msgspec.to_builtins(found))
+        return
+    for line in _lines(found):
+        emit(line)
+
+
+def _lines(found: Inspected) -> Iterator[str]:
+    yield found.name
+    yield f"digest      {found.digest}"
+    yield f"platforms   {', '.join(image.platform for image in found.images)}"
+    for image in found.images:
+        yield ""
+        yield from _image(image, alone=image.digest == found.digest)
+
+
+def _image(image: ImageView, *, alone: bool) -> Iterator[str]:
+    yield image.platform + ("" if alone else f"  {image.digest}")
+    fields = {
+        "created": image.created,
+        "user": image.user,
+        "folder": image.working_dir,
+        "entry": " ".join(image.entrypoint),
+        "command": " ".join(image.command),
+        "ports": ", ".join(image.ports),
+        "health": " ".join(image.health),
+    }
+    for name, value in fields.items():
+        if value:
+            yield f"  {name:<9} {_line(value)}"
+    for name, value in image.labels.items():
+        yield f"  label     {_line(name)}={_line(value)}"
+    yield f"  layers    {len(image.layers)}, {human_size(image.size)}"
+    for layer in image.layers:
+        yield from _layer(layer)
+
+
+def _layer(layer: LayerView) -> Iterator[str]:
+    packing = layer.media_type.rpartition("+")[2] if "+" in layer.media_type else "tar"
+    yield f"    {layer.digest}  {human_size(layer.size):>9}  {packing}  {_line(layer.title)}"
+    for file in layer.files or ():
+        yield f"      {_file(file)}"
+
+
+def _file(file: FileView) -> str:
+    arrow = f" -> {file.link}" if file.link else ""
+    return f"{file.mode:>4} {file.owner:>9} {file.size:>11} {_line(file.path + arrow)}"
+
+
+def _line(text: str) -> str:
+    """Return a text that others wrote as one line: what would move the cursor is shown as its escape."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

@@ -1,0 +1,168 @@
+"""Plan → image without an engine: base, environment, models and app as layers, then configuration and manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from packager.errors import ContextError
+from packager.images.builders import needs_engine
+from packager.images.oci.base import fetch_base
+from packager.images.oci.base_files import BaseFiles, FileBlob, find_python, read_base_files
+from packager.images.oci.compile import require_interpreter
+from packager.images.oci.compression import Compression
+from packager.images.oci.content import BaseImage, Content, Image, Layer
+from packager.images.oci.document import make_image
+from packager.images.oci.environment import Recipe, make_recipe
+from packager.images.oci.environment_cache import cached
+from packager.images.oci.layers import folder_layer, recall_folder_layer, tree_layer
+from packager.images.oci.libraries import check_starts
+from packager.images.oci.venv import BasePython
+from packager.images.oci.wheels import Source
+from packager.pipeline import Planned
+from packager.plan import Plan
+from packager.spec.load import SpecFile
+from packager.store import Store, default_root
+
+
+class Recipes(msgspec.Struct, frozen=True, kw_only=True):
+    """How the layers of an image are made; what they hold is the plan's business.
+
+    Attributes:
+        compression: of our layers' blobs.
+        compile: byte-compile the environment.
+    """
+
+    compression: Compression = "gzip"
+    compile: bool = False
+
+
+class Written(msgspec.Struct, frozen=True, kw_only=True):
+    """An image in the content store.
+
+    Attributes:
+        image: it.
+        base_layers: how many of its layers are the base's.
+        seconds: what each step took, by name.
+    """
+
+    image: Image
+    base_layers: int
+    seconds: dict[str, float]
+
+
+def write_image(
+    spec_file: SpecFile,
+    planned: Planned,
+    content: Content,
+    *,
+    labels: Mapping[str, str],
+    created: int,
+    recipes: Recipes,
+    mirrors: Mapping[str, str],
+    say: Callable[[str], None] = lambda _: None,
+) -> Written:
+    """Write the image of a plan into the content store; what is there already is not made again.
+
+    Args:
+        spec_file: the spec, for its folder.
+        planned: the image.
+        content: where layers and documents go.
+        labels: of this build.
+        created: seconds since the epoch.
+        recipes: compression and byte-compilation.
+        mirrors: registry → mirror.
+        say: is told what takes long.
+
+    Raises:
+        ContextError: something has to run in a container; the image would not start; a file changed; the disk is full.
+        LockError: a wheel is not what was locked, or there is none for this platform.
+        RegistryError, TemporaryError: the base cannot be had.
+    """
+    plan = planned.plan
+    reason = needs_engine(plan)
+    if reason is not None:
+        raise ContextError(f"{reason}, which needs a container", remedy="--builder engine")
+    clock = _Clock()
+    with clock("base"):
+        base = fetch_base(plan.base, plan.platform, content, mirrors, say=say)
+    with clock("environment"):
+        environment = _environment(spec_file, plan, base, content, recipes, say)
+    with clock("models and app"):
+        store = Store()
+        trees = [
+            tree_layer(layer.tree, layer.title, spec_file.root, store, content, recipes.compression)
+            for layer in plan.layers
+        ]
+    with clock("documents"):
+        image = make_image(plan, base, (environment, *trees), labels, created, content)
+    return Written(image=image, base_layers=len(base.layers), seconds=clock.seconds)
+
+
+def _environment(
+    spec_file: SpecFile, plan: Plan, base: BaseImage, content: Content, recipes: Recipes, say: Callable[[str], None]
+) -> Layer:
+    cache = default_root().parent
+    files = read_base_files(
+        (FileBlob(digest=layer.blob.digest, path=str(content.path(layer.blob.digest))) for layer in base.layers), cache
+    )
+    recipe = _recipe(plan, files, recipes)
+    title = f"environment of {len(plan.environment.packages)} packages"
+    # The check belongs to base and environment together, so that both are in the key.
+    known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
+    checked = cache / "checked" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
+    if known is not None and checked.exists():
+        return known
+    say(f"laying down {len(recipe.packages)} packages for {plan.platform}")
+    laid = cached(recipe, cache, Source.of(spec_file.root))
+    _require_start(Path(laid.folder), files, plan)
+    checked.parent.mkdir(parents=True, exist_ok=True)
+    checked.touch()
+    return folder_layer(Path(laid.folder), plan.environment.prefix, title, recipe.key, content, recipes.compression)
+
+
+def _recipe(plan: Plan, files: BaseFiles, recipes: Recipes) -> Recipe:
+    python: BasePython | None = find_python(files)
+    if python is None:
+        raise ContextError(
+            f"the base {plan.base.reference} has no python3 in /usr/local/bin or /usr/bin",
+            remedy=f"take a base with Python {plan.environment.python}",
+        )
+    compiler = require_interpreter(plan.environment.python) if recipes.compile else None
+    return make_recipe(plan.environment, plan.platform, plan.environment.wheels, python, compiler=compiler)
+
+
+def _require_start(folder: Path, files: BaseFiles, plan: Plan) -> None:
+    library_path = [each for each in plan.config.env.get("LD_LIBRARY_PATH", "").split(":") if each]
+    problems = check_starts(folder, files, plan.platform, plan.environment.wheels, library_path)
+    if not problems:
+        return
+    packages = sorted({problem.package for problem in problems if problem.package})
+    remedy = f"`system_packages: [{', '.join(packages)}]`, or another base" if packages else "take another base"
+    reasons = "".join(f"\n    {problem.message}" for problem in problems)
+    raise ContextError(f"the environment would not work on {plan.base.reference}:{reasons}", remedy=remedy)
+
+
+def _key_of(base: BaseImage) -> str:
+    import hashlib
+
+    return hashlib.sha256("\n".join(layer.diff_id for layer in base.layers).encode()).hexdigest()
+
+
+class _Clock:
+    """Seconds of each step, for `--timings`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = time.perf_counter() - start
