@@ -124,6 +124,29 @@ def base_image(engine: Engine) -> str:
 
 
 @pytest.fixture(scope="session")
+def base_archive() -> Path:
+    """The local stand-in for the official Python image as an OCI archive, for linux/amd64 and linux/arm64."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    path = Path(os.environ.get("PACKAGER_TEST_BASE_ARCHIVE") or caches / "packager-engine/base.oci.tar")
+    if not path.is_file():
+        missing(f"there is no base archive {path} (run ./scripts/engine base)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def emulation(engine: Engine) -> None:
+    """What runs programs of linux/arm64. Engines in a virtual machine of their own bring it."""
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        return
+    try:
+        works = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").read_text().startswith("enabled")
+    except OSError:
+        works = False
+    if not works:
+        missing("this machine does not emulate linux/arm64 (run ./scripts/engine)")
+
+
+@pytest.fixture(scope="session")
 def index() -> None:
     """A Python package index, as uv is set up to find it."""
     if not output(find_uv_bin(), "pip", "compile", "--quiet", "--no-deps", "-", stdin="click\n"):

@@ -44,6 +44,10 @@ def iris(tmp_path: Path, checkout: Path) -> Path:
     return Path(shutil.copytree(checkout / "examples/iris-onnx", tmp_path / "iris"))
 
 
+#: What test_oci_build.py tests for the builder without an engine is tested here for BuildKit.
+ENGINE = ("--builder", "engine", "--progress", "plain")
+
+
 class Builder:
     """Builds one folder's package again and again, under tags of its own."""
 
@@ -54,7 +58,7 @@ class Builder:
     def __call__(self, folder: Path, tag: str, *options: str) -> str:
         reference = f"{self.name}:{tag}"
         self.tags.append(reference)
-        self.run("build", "--base", self.base, "-t", reference, "--progress", "plain", *options, cwd=folder)
+        self.run("build", *ENGINE, "--base", self.base, "-t", reference, *options, cwd=folder)
         return reference
 
 
@@ -290,8 +294,21 @@ def test_labels_ids_and_metadata(
     tags = [f"{build.name}:a", f"{build.name}:b"]
     build.tags += tags
     done = run_packager(
-        *("build", "--base", base_image, "-t", tags[0], "-t", tags[1], "--iidfile", ids, "--metadata-file", metadata),
-        *("--label", "team=ml", "--progress", "plain"),
+        *(
+            "build",
+            *ENGINE,
+            "--base",
+            base_image,
+            "-t",
+            tags[0],
+            "-t",
+            tags[1],
+            "--iidfile",
+            ids,
+            "--metadata-file",
+            metadata,
+        ),
+        *("--label", "team=ml"),
         cwd=example,
         env={"SOURCE_DATE_EPOCH": "1700000000"},
     )
@@ -314,7 +331,7 @@ def test_build_and_push_to_a_registry_and_back(
     repository = f"{registry.address}/packager-test/round-trip"
     references = [f"{repository}:1", f"{repository}:latest"]
     done = run_packager(
-        *("build", "--base", base_image, "--push", "--progress", "plain"),
+        *("build", *ENGINE, "--base", base_image, "--push"),
         *(word for reference in references for word in ("-t", reference)),
         cwd=example,
     )
@@ -345,7 +362,7 @@ def test_a_base_of_the_spec_is_locked_through_a_mirror(
     assert f"FROM {registry.address}/library/python:3.13-slim-trixie@sha256:" in text
     tag = f"{build.name}:mirror"
     build.tags.append(tag)
-    run_packager("build", "-t", tag, "--progress", "plain", cwd=example, env=mirror)
+    run_packager("build", *ENGINE, "-t", tag, cwd=example, env=mirror)
     labels = json.loads(docker("image", "inspect", tag, "--format", "{{json .Config.Labels}}"))
     assert labels["org.opencontainers.image.base.name"] == "docker.io/library/python:3.13-slim-trixie"
     assert locked["base"].endswith(labels["org.opencontainers.image.base.digest"])
@@ -357,7 +374,7 @@ def test_a_base_with_another_python_is_refused_in_words(
     spec = example / "packager.yaml"
     spec.write_text(spec.read_text().replace('python: "3.13"', 'python: "3.12"'))
     run_packager("lock", cwd=example)
-    done = run_packager("build", "--base", base_image, "--progress", "plain", cwd=example, check=False)
+    done = run_packager("build", *ENGINE, "--base", base_image, cwd=example, check=False)
     assert done.returncode == 7
     assert "The base has Python 3.13, the lock is for 3.12." in done.stderr
 

@@ -1,0 +1,269 @@
+"""Images without an engine, on real parts: the same image as BuildKit's, the same bytes everywhere, and it runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from packager.trees import MTIME
+from tests.integration.conftest import Registry, RunPackager
+from tests.integration.test_pipeline import docker
+
+pytestmark = [pytest.mark.engine, pytest.mark.network]
+
+OCI = ("--builder", "oci")
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
+
+
+@pytest.fixture
+def example(tmp_path: Path, checkout: Path) -> Path:
+    return Path(shutil.copytree(checkout / "examples/diabetes", tmp_path / "diabetes"))
+
+
+@pytest.fixture
+def mirror(registry: Registry, docker_config: Path) -> dict[str, str]:
+    """The stand-in base at the registry, under the official name."""
+    return {"PACKAGER_REGISTRY_MIRROR": f"docker.io={registry.address}"}
+
+
+BASE = ("--base", "docker.io/library/python:3.13-slim-trixie")
+
+
+@pytest.fixture
+def removed() -> Iterator[list[str]]:
+    """References and containers that are removed after the test."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
+
+
+def manifest_of(layout: Path) -> tuple[dict[str, object], list[str]]:
+    """The configuration and the diff ids of the one image of an OCI layout."""
+    blobs = layout / "blobs/sha256"
+    entry, *_ = json.loads((layout / "index.json").read_text())["manifests"]  # one for each reference
+    manifest = json.loads((blobs / entry["digest"].partition(":")[2]).read_text())
+    config = json.loads((blobs / manifest["config"]["digest"].partition(":")[2]).read_text())
+    return config, config["rootfs"]["diff_ids"]
+
+
+def test_no_engine_no_docker_and_it_ends_with_an_image(
+    example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str]
+) -> None:
+    layout = tmp_path / "layout"
+    done = run_packager(
+        "build",
+        *OCI,
+        *BASE,
+        "-o",
+        f"type=oci,dest={layout}",
+        cwd=example,
+        env={**mirror, **NO_ENGINE, "PATH": "/nowhere"},
+    )
+    digest = done.stdout.strip()
+    assert digest.startswith("sha256:")
+    config, _ = manifest_of(layout)
+    assert config["config"]["User"] == "1000:1000"  # type: ignore[index]
+    inspected = subprocess.run(
+        ["docker", "run", "--rm", "true"], capture_output=True, check=False, env={**os.environ, **NO_ENGINE}
+    )
+    assert inspected.returncode != 0, "there was no engine"
+
+
+def test_the_same_image_either_way(
+    example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], removed: list[str]
+) -> None:
+    ours, theirs = "packager-test/either:oci", "packager-test/either:engine"
+    removed += [ours, theirs]
+    run_packager("build", *OCI, *BASE, "--load", "-t", ours, cwd=example, env=mirror)
+    run_packager("build", "--builder", "engine", *BASE, "-t", theirs, "--progress", "plain", cwd=example, env=mirror)
+    first, second = (json.loads(docker("image", "inspect", name))[0] for name in (ours, theirs))
+    fields = ("User", "Env", "Entrypoint", "Cmd", "Healthcheck", "Labels", "ExposedPorts", "WorkingDir", "StopSignal")
+    assert {name: first["Config"].get(name) for name in fields} == {name: second["Config"].get(name) for name in fields}
+    assert files_of(ours, "/var/azureml-app") == files_of(theirs, "/var/azureml-app")
+    code = "import sklearn, numpy, azureml_inference_server_http, sys, importlib.metadata as m;"
+    code += "print(sorted((d.name, d.version) for d in m.distributions()), sys.prefix)"
+    listed = [docker("run", "--rm", "--entrypoint", "/opt/env/bin/python", name, "-c", code) for name in (ours, theirs)]
+    assert listed[0] == listed[1]
+
+
+def files_of(reference: str, folder: str) -> dict[str, tuple[object, ...]]:
+    container = docker("create", reference)
+    try:
+        done = subprocess.run(["docker", "cp", f"{container}:{folder}", "-"], capture_output=True, check=True)
+    finally:
+        docker("rm", container)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        return {each.name: (each.type, each.mode, each.uid, each.gid, each.size, each.mtime) for each in archive}
+
+
+def test_it_runs_and_answers(
+    example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry, removed: list[str]
+) -> None:
+    reference = f"{registry.address}/packager-test/oci-run:1"
+    done = run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env={**mirror, **NO_ENGINE})
+    pinned = done.stdout.strip()
+    removed.append(pinned)
+    docker("pull", "--quiet", pinned)
+    started = run_packager("run", pinned, "-p", "0:5001", "--detach", "--format", "json", cwd=example)
+    found = json.loads(started.stdout)
+    removed.append(found["container"])
+    url = found["urls"]["score"]
+    request = urllib.request.Request(
+        url, (example / "sample-request.json").read_bytes(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.loads(answer.read()) == json.loads((example / "expected-answer.json").read_text())
+    raw = subprocess.run(
+        ["docker", "buildx", "imagetools", "inspect", "--raw", reference], capture_output=True, text=True, check=True
+    )
+    assert json.loads(raw.stdout)["schemaVersion"] == 2
+
+
+def test_an_edit_sends_one_small_layer(
+    example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
+) -> None:
+    reference = f"{registry.address}/packager-test/oci-edit:1"
+    words = ("build", *OCI, *BASE, "--push", "-t", reference, "--format", "json")
+    (first,) = json.loads(run_packager(*words, cwd=example, env=mirror).stdout)
+    (again,) = json.loads(run_packager(*words, cwd=example, env=mirror).stdout)
+    assert again["digest"] == first["digest"]
+    assert again["bytes_sent"] == 0
+    script = example / "src/score.py"
+    script.write_text(f"{script.read_text()}# {uuid.uuid4()}\n")  # the registry keeps what earlier runs sent
+    (edited,) = json.loads(run_packager(*words, cwd=example, env=mirror).stdout)
+    assert edited["digest"] != first["digest"]
+    assert 0 < edited["bytes_sent"] < 20_000
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_the_same_digest_whatever_the_machine_says(
+    compression: str, example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], base_image: str
+) -> None:
+    elsewhere = tmp_path / "a" / "very" / "different folder"
+    elsewhere.parent.mkdir(parents=True)
+    shutil.copytree(example, elsewhere)
+    for path in elsewhere.rglob("*"):
+        os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
+    later = tmp_path / "later"
+    later.mkdir()
+    # Python's own clock, a year ahead: imported by every interpreter at its start.
+    (later / "sitecustomize.py").write_text(
+        "import time\nnow, nanoseconds = time.time, time.time_ns\n"
+        "time.time = lambda: now() + 31e6\ntime.time_ns = lambda: nanoseconds() + 31 * 10**15\n"
+    )
+    modules = os.environ.get("PYTHONPATH", "")
+    variations: dict[Path, dict[str, str]] = {
+        example: {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C", "HOME": str(tmp_path / "one"), "USER": "ann"},
+        elsewhere: {
+            "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "HOME": str(tmp_path / "two"),
+            "USER": "bob", "LOGNAME": "bob", "PYTHONPATH": f"{later}:{modules}",
+        },
+    }  # fmt: skip
+    digests = []
+    for number, (folder, environ) in enumerate(variations.items()):
+        cache = {"XDG_CACHE_HOME": str(tmp_path / f"cache {number}")}  # all is made anew
+        command = [sys.executable, "-m", "packager", "build", *OCI, *BASE, "--compression", compression, "-q"]
+        done = subprocess.run(
+            [*command, "-o", f"type=oci,dest={tmp_path}/out{number}.tar"],
+            cwd=folder, env={**os.environ, **mirror, **environ, **cache}, umask=(0o077, 0o002)[number],
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        digests.append(done.stdout.strip())
+    assert digests[0] == digests[1]
+    assert (tmp_path / "out0.tar").read_bytes() == (tmp_path / "out1.tar").read_bytes()
+
+
+def test_two_builds_at_once_and_one_that_is_killed(
+    example: Path, tmp_path: Path, mirror: dict[str, str], run_packager: RunPackager
+) -> None:
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "packager", "build", *OCI, *BASE, "-q", "-o"]
+
+    def start(name: str) -> subprocess.Popen[str]:
+        output = f"type=oci,dest={tmp_path}/{name}.tar"
+        environ = {**os.environ, **mirror, **cache}
+        return subprocess.Popen([*command, output], cwd=example, env=environ, text=True, stdout=subprocess.PIPE)
+
+    killed = start("killed")
+    with pytest.raises(subprocess.TimeoutExpired):
+        killed.wait(timeout=1.5)
+    killed.kill()
+    killed.communicate()
+    assert not (tmp_path / "killed.tar").exists()
+    both = [start("one"), start("two")]
+    digests = {process.communicate(timeout=300)[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    assert len(digests) == 1
+    assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
+    done = run_packager("store", "verify", cwd=example, env=cache)
+    assert "0 damaged" in done.stdout
+
+
+def test_verify_says_which_file_differs(
+    example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
+) -> None:
+    reference = f"{registry.address}/packager-test/oci-verify:1"
+    run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env=mirror)
+    same = run_packager("build", *BASE, "--verify", reference, cwd=example, env=mirror)
+    assert "exactly what these inputs give" in same.stdout
+    script = example / "src/score.py"
+    script.write_text(script.read_text() + "# edited\n")
+    other = run_packager("build", *BASE, "--verify", reference, cwd=example, env=mirror, check=False)
+    assert other.returncode == 6
+    assert "/var/azureml-app/score.py: differs" in other.stdout
+
+
+def test_the_builder_is_chosen_and_said(
+    example: Path, run_packager: RunPackager, mirror: dict[str, str], base_image: str, removed: list[str]
+) -> None:
+    spec = example / "packager.yaml"
+    spec.write_text(spec.read_text() + "\nsystem_packages: [libgomp1]\n")
+    done = run_packager("build", *OCI, *BASE, cwd=example, env=mirror, check=False)
+    assert done.returncode == 2
+    assert "libgomp1" in done.stderr
+    assert "--builder engine" in done.stderr
+    done = run_packager("build", *BASE, "--progress", "quiet", cwd=example, env={**mirror, **NO_ENGINE}, check=False)
+    assert done.returncode == 7
+    assert "builder: engine (Debian packages have to be installed (libgomp1))" in done.stderr
+
+
+def test_pull_and_inspect_need_no_engine(
+    example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
+) -> None:
+    reference = f"{registry.address}/packager-test/oci-pull:1"
+    pushed = run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env=mirror)
+    digest = pushed.stdout.strip().partition("@")[2]
+    run_packager("pull", reference, "-o", tmp_path / "layout", cwd=tmp_path, env=NO_ENGINE)
+    config, diff_ids = manifest_of(tmp_path / "layout")
+    assert len(diff_ids) >= 4
+    assert config["config"]["Labels"]["org.opencontainers.image.title"] == "diabetes"  # type: ignore[index]
+    shown = run_packager("inspect", reference, cwd=tmp_path, env=NO_ENGINE).stdout
+    assert digest in shown
+    assert "app from src" in shown
+
+
+def test_files_carry_the_constant_time(
+    example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str]
+) -> None:
+    layout = tmp_path / "layout"
+    run_packager(
+        "build", *OCI, *BASE, "--compression", "none", "-o", f"type=oci,dest={layout}", cwd=example, env=mirror
+    )
+    _, diff_ids = manifest_of(layout)
+    with tarfile.open(layout / "blobs/sha256" / diff_ids[-1].partition(":")[2]) as app:
+        assert {member.mtime for member in app} == {MTIME}
+        assert "var/azureml-app/score.py" in app.getnames()
