@@ -74,9 +74,8 @@ def builds(work: Path, base: str, push: str | None) -> None:
     wall([sys.executable, "-c", code, source], folder, **environ)
     cold = packager(folder, source, prepared, *output)
     cold_docker = wall([*buildx, "--no-cache"], docker)
-    print(
-        f"cold build           {cold:6.2f} s   BuildKit {cold_docker:6.2f} s   ratio {cold / cold_docker:.2f} (at most 0.25)"
-    )
+    ratio = cold / cold_docker
+    print(f"cold build           {cold:6.2f} s   BuildKit {cold_docker:6.2f} s   ratio {ratio:.2f} (at most 0.25)")
     again = min(packager(folder, source, prepared, *output) for _ in range(3))
     again_docker = min(wall(buildx, docker) for _ in range(3))
     print(f"nothing changed      {again:6.2f} s   BuildKit {again_docker:6.2f} s   (at most 0.3 s)")
