@@ -77,7 +77,7 @@ def oci_base(checkout: Path) -> OciBase:
 def predict(url: str, example: Path) -> list[float]:
     data = (example / "sample-request.json").read_bytes()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=240) as answer:
         return list(json.loads(answer.read()))
 
 
@@ -102,7 +102,9 @@ def test_an_arm64_image_made_without_emulation_answers_as_on_amd64(
         run_packager("build", "--builder", "oci", *base, *wanted, cwd=example, env=ALONE)
         docker("load", "--quiet", "--input", str(archive))
         assert platform_of(name) == platform
-        started = run_packager("run", name, "-p", "0:5001", "--detach", "--format", "json", cwd=example)
+        # A start under emulation takes a minute, on a busy machine more.
+        words = ("run", name, "-p", "0:5001", "--detach", "--format", "json", "--timeout", "540")
+        started = run_packager(*words, cwd=example)
         found = json.loads(started.stdout)
         removed.insert(0, found["container"])
         machine = docker(
