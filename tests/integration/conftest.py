@@ -16,6 +16,9 @@ import pytest
 import requests
 from uv import find_uv_bin
 
+from tests.integration import conda_channel as conda_channels
+from tests.integration.conda_server import ChannelServer
+
 MARKS = {"engine": "engine", "index": "network"}  # fixture: the mark of tests that use it
 OLDEST_ENGINE = 23  # the first whose BuildKit knows `COPY --link`
 
@@ -131,6 +134,20 @@ def base_archive() -> Path:
     if not path.is_file():
         missing(f"there is no base archive {path} (run ./scripts/engine base)")
     return path
+
+
+@pytest.fixture(scope="session")
+def conda_channel(base_archive: Path, index: None) -> Path:
+    """A folder with conda channels: `forge`, its label `forge/label/dev`, and `other`. Made once, and kept."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return conda_channels.channels(caches / "packager-engine", base_archive)
+
+
+@pytest.fixture
+def channel_server(conda_channel: Path) -> Iterator[ChannelServer]:
+    """A web server of its own for each test, with the channels; it fails as it is told."""
+    with ChannelServer(conda_channel) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -317,7 +317,7 @@ def test_folders_of_links_do_not_multiply_for_ever(root: Path, monkeypatch: pyte
         (root / f"level{level}").mkdir()
         for name in "ab":
             (root / f"level{level}" / name).symlink_to(f"../level{level + 1}")
-    refused(root, "more than 1000 files")
+    refused(root, "more than 1000 files|Too many levels of symbolic links")  # whichever limit comes first
 
 
 def test_a_link_that_is_left_out_may_lead_anywhere(root: Path) -> None:
