@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from packager.environments.conda.values import Around
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locking import lock
 from packager.environments.requirement import requirement_name
@@ -39,7 +40,13 @@ class MadeUp:
     """A solver that answers version 1 of what is asked."""
 
     def solve(
-        self, request: LockRequest, platform: str, preferences: str | None, upgrade: Upgrade, offline: bool
+        self,
+        request: LockRequest,
+        platform: str,
+        preferences: str | None,
+        upgrade: Upgrade,
+        offline: bool,
+        around: Around | None = None,
     ) -> tuple[LockedPackage, ...]:
         names = sorted(requirement_name(each) for each in request.requirements)
         return tuple(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__", "archive", "build", "check", "load_spec", "lock", "plan_image", "push", "render", "run", "save",
-    "score", "verify",
+    "__version__", "archive", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run",
+    "save", "score", "verify",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         archive,
         build,
         check,
+        export,
         load_spec,
         lock,
         plan_image,

@@ -1,4 +1,4 @@
-"""What the spec itself gives away: likely secrets, and an image that cannot be pushed."""
+"""What spec and environment give away: likely secrets, an image that cannot be pushed, what is passed over."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import re
 from collections.abc import Iterator
 
 from packager.checks.finding import Finding
+from packager.environments.declaration import Environment
+from packager.errors import Location
 from packager.spec.load import SpecFile
 
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|APIKEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIALS?)(?:_|$)"
 )
+# As `environments.conda.declaration.note` writes it.
+_PLACED = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<text>.*)")
 
 
 def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
     """Yield what is doubtful in a valid spec."""
     for name, value in spec_file.spec.env.items():
-        if value and _SECRET_NAME.search(name.upper()):
-            where = spec_file.at(f"env.{name}")
-            yield Finding(
-                rule="env-secret",
-                severity="warning",
-                message=f"{name} looks like a secret; everyone who has the image can read it",
-                file=where.file,
-                line=where.line,
-                remedy="give it when the container starts: `packager run -e`, or your platform's secret store",
-            )
+        yield from _secret(name, value, spec_file.at(f"env.{name}"))
     if spec_file.spec.image.repository is None:
         where = spec_file.at("image")
         yield Finding(
@@ -35,4 +30,31 @@ def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
             file=where.file,
             line=where.line,
             remedy="name one, such as registry.example.com/ml/diabetes, to push it",
+        )
+
+
+def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator[Finding]:
+    """Yield what is doubtful in a valid environment, and what of it is passed over."""
+    for name, value in environment.variables.items():
+        yield from _secret(name, value, spec_file.at(f"environment.variables.{name}"))
+    for text in environment.notes:
+        place = _PLACED.fullmatch(text)
+        yield Finding(
+            rule="environment-note",
+            severity="info",
+            message=place["text"] if place else text,
+            file=place["file"] if place else str(spec_file.document.path),
+            line=int(place["line"]) if place else None,
+        )
+
+
+def _secret(name: str, value: str, where: Location) -> Iterator[Finding]:
+    if value and _SECRET_NAME.search(name.upper()):
+        yield Finding(
+            rule="env-secret",
+            severity="warning",
+            message=f"{name} looks like a secret; everyone who has the image can read it",
+            file=where.file,
+            line=where.line,
+            remedy="give it when the container starts: `packager run -e`, or your platform's secret store",
         )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from packager.checks.declared import check_declared
+from packager.checks.declared import check_declared, check_environment
 from packager.checks.finding import Finding, Severity, from_error
 from packager.dockerfile.lint import Level, lint
+from packager.environments.declaration import read_environment
 from packager.environments.status import lock_status
 from packager.errors import ContextError, LockError, PackagerError, SpecError
 from packager.pipeline import Planned, entry_script_findings
@@ -22,7 +23,7 @@ def check(spec_file: SpecFile, plan: Callable[[str], Planned]) -> tuple[Finding,
         spec_file: a spec that could be loaded.
         plan: plans one target.
     """
-    findings = [*check_declared(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    findings = [*check_declared(spec_file), *_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
         findings += _planned(spec_file, plan, target)
@@ -36,6 +37,14 @@ def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
         return entry_script_findings(spec_file)
     except (ContextError, SpecError) as error:
         return (from_error("entry-missing", error, str(spec_file.document.path)),)
+
+
+def _environment(spec_file: SpecFile) -> Iterator[Finding]:
+    try:
+        environment = read_environment(spec_file)
+    except PackagerError:
+        return  # which is told with the lock
+    yield from check_environment(environment, spec_file)
 
 
 def _lock(spec_file: SpecFile) -> Iterator[Finding]:

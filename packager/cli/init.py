@@ -31,6 +31,7 @@ def command(folder: Path, entry_script: str | None, force: bool, reporter: Repor
     parse_spec(text, path)  # what we write is held to what we read
     write_text(path, text)
     spec_folder = "" if folder == Path() else f" -f {folder}"
-    reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, Python {found.python}")
+    python = f"Python {found.python}" if found.python else f"Python of {found.environment}"
+    reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, {python}")
     reporter.step(f"next: packager lock{spec_folder}")
     emit(str(path))

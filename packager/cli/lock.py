@@ -12,7 +12,8 @@ from packager.cli import common
 from packager.errors import UsageError
 
 if TYPE_CHECKING:
-    from packager.environments.locking import LockResult
+    from packager.environments.conda.solve import CondaSolver
+    from packager.environments.locking import LockResult, Move
     from packager.environments.solve import Upgrade
     from packager.images.reference import Reference
     from packager.spec.load import SpecFile
@@ -24,7 +25,18 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Write nothing; exit with 3 and name what changed when the lock is stale.")
 @click.option("--upgrade", is_flag=True, help="Take newer versions: of the packages NAME, or of all.")
 @click.option("--upgrade-base", is_flag=True, help="Resolve the spec's own `base` to its digest of today.")
-@click.option("--offline", is_flag=True, help="Ask no index and no registry; take what uv's cache has.")
+@click.option("--offline", is_flag=True, help="Ask no index, channel or registry; take what the caches have.")
+@click.option(
+    "--solver",
+    "solver",
+    type=click.Choice(["rattler", "conda-lock"]),
+    default="rattler",
+    show_default=True,
+    help="What solves conda packages.",
+)
+@click.option(
+    "--conda", "executable", metavar="EXE", help="The conda, mamba or micromamba that --solver conda-lock uses."
+)
 @common.format_option
 @common.standard_options
 def command(
@@ -34,23 +46,33 @@ def command(
     upgrade: bool,
     upgrade_base: bool,
     offline: bool,
+    solver: str,
+    executable: str | None,
     output_format: str,
     reporter: common.Reporter,
 ) -> None:
     """Solve the environment and write the lock.
 
-    Writes locks/TARGET.requirements.txt (exact versions, sha256 of every file) for each target, and packager.lock,
-    beside the spec; commit them. Versions stay as they are locked unless the requirements ask for others, or --upgrade
-    is given. When nothing has changed, nothing is solved, asked or written.
+    Writes for each target locks/TARGET.conda-lock.yml (conda packages, in conda-lock's format; where there are any)
+    and locks/TARGET.requirements.txt (what pip adds to them), with exact versions and the sha256 of every file, and
+    packager.lock, beside the spec; commit them. Versions stay as they are locked unless the requirements ask for
+    others, or --upgrade is given. When nothing has changed, nothing is solved, asked or written.
 
-    Index settings are those of the machine: UV_* and PIP_* variables, uv.toml, netrc. PACKAGER_REGISTRY_MIRROR
-    (docker.io=HOST, several with commas) names mirrors of the base image's registry.
+    conda packages are solved for each target's platforms and virtual packages (`__cuda`, `__glibc` …), whatever this
+    machine is, and what they bring is taken as given when pip's half is solved.
+
+    Index settings are those of the machine: UV_* and PIP_* variables, uv.toml, netrc. Credentials of channels are
+    those of rattler: RATTLER_AUTH_FILE, its login, netrc. PACKAGER_REGISTRY_MIRROR (docker.io=HOST, several with
+    commas) names mirrors of the base image's registry, PACKAGER_CHANNEL_MIRROR (conda-forge=URL) those of channels; no
+    lock names one.
 
     \b
     --format json prints
       {"changed": bool, "written": [PATH, …],
        "targets": {TARGET: {"base": REF, "requirements": PATH, "digest": DIGEST,
-                            "packages": [{"name", "before", "after"}, …]}}}
+                            "packages": [{"name", "before", "after"}, …],
+                            "conda": {"file": PATH, "digest": DIGEST, "installer": REF,
+                                      "packages": [{"name", "before", "after"}, …]}}}}
     and with --check
       {"fresh": bool, "targets": {TARGET: [CHANGE, …]}}
     """  # noqa: D301 - click reads the backspace character, not the two letters
@@ -60,19 +82,44 @@ def command(
         raise UsageError(f"{names[0]!r}: names of packages go with --upgrade", remedy="packager lock --upgrade NAME …")
     if check and (upgrade or upgrade_base or offline):
         raise UsageError("--check writes nothing", remedy="use it without --upgrade, --upgrade-base and --offline")
+    if (solver == "conda-lock") != (executable is not None):
+        raise UsageError(
+            "--solver conda-lock and --conda EXE go together",
+            remedy="name a conda, mamba or micromamba: packager lock --solver conda-lock --conda /path/to/micromamba",
+        )
     spec_file = load_spec(file)
     if check:
         _check(spec_file, output_format)
         return
-    result = _lock(spec_file, _upgrade(names, upgrade), upgrade_base, offline, reporter)
+    conda = _conda_solver(spec_file, executable)
+    result = _lock(spec_file, conda, _upgrade(names, upgrade), upgrade_base, offline, reporter)
+    for note in result.notes:
+        reporter.step(f"note: {note}")
     if output_format == "json":
         common.emit_json(_as_json(result))
     else:
         common.emit("\n".join(_as_text(result)))
 
 
+def _conda_solver(spec_file: SpecFile, executable: str | None) -> CondaSolver:
+    from packager.pipeline import channel_mirrors
+
+    if executable is not None:
+        from packager.environments.conda.conda_lock import CondaLockSolver
+
+        return CondaLockSolver(executable, channel_mirrors(spec_file))
+    from packager.environments.conda.solve import RattlerSolver
+
+    return RattlerSolver(spec_file.root, channel_mirrors(spec_file))
+
+
 def _lock(
-    spec_file: SpecFile, upgrade: Upgrade, upgrade_base: bool, offline: bool, reporter: common.Reporter
+    spec_file: SpecFile,
+    conda: CondaSolver,
+    upgrade: Upgrade,
+    upgrade_base: bool,
+    offline: bool,
+    reporter: common.Reporter,
 ) -> LockResult:
     from packager.environments.locking import lock
     from packager.environments.solve import UvSolver
@@ -89,6 +136,7 @@ def _lock(
     return lock(
         spec_file,
         solver=UvSolver(spec_file.root),
+        conda=conda,
         resolve_base=resolve,
         upgrade=upgrade,
         upgrade_base=upgrade_base,
@@ -124,32 +172,50 @@ def _as_text(result: LockResult) -> list[str]:
         return ["unchanged"]
     lines = list(result.written)
     for target in result.lock.targets:
-        moved = [f"  {_move(move.name, move.before, move.after)}" for move in result.changes[target]]
-        if target in result.bases:
-            before, after = result.bases[target]
-            moved.insert(0, f"  base {after}" if before is None else f"  base {before} -> {after}")
+        moved = [f"  {_move(move)}" for move in result.changes[target]]
+        for title, images in (("installer", result.installers), ("base", result.bases)):
+            if target in images:
+                before, after = images[target]
+                moved.insert(0, f"  {title} {after}" if before is None else f"  {title} {before} -> {after}")
         lines += [f"{target}:", *moved] if moved else []
     return lines
 
 
-def _move(name: str, before: str | None, after: str | None) -> str:
-    if before is None:
-        return f"+ {name} {after}"
-    if after is None:
-        return f"- {name} {before}"
-    return f"{name} {before} -> {after}" if before != after else f"{name} {after} (other files)"
+def _move(move: Move) -> str:
+    name = move.name if move.manager == "pip" else f"{move.manager} {move.name}"
+    if move.before is None:
+        return f"+ {name} {move.after}"
+    if move.after is None:
+        return f"- {name} {move.before}"
+    if move.before == move.after:
+        return f"{name} {move.after} (other files)"
+    return f"{name} {move.before} -> {move.after}"
 
 
 def _as_json(result: LockResult) -> dict[str, Any]:
-    targets = {
-        name: {
+    from msgspec import UnsetType
+
+    targets: dict[str, Any] = {}
+    for name, locked in result.lock.targets.items():
+        moves = result.changes[name]
+        targets[name] = {
             "base": locked.base,
             "requirements": locked.requirements,
             "digest": locked.digest,
-            "packages": [
-                {"name": move.name, "before": move.before, "after": move.after} for move in result.changes[name]
-            ],
+            "packages": _moves(moves, "pip"),
         }
-        for name, locked in result.lock.targets.items()
-    }
+        if not isinstance(locked.conda, UnsetType):
+            conda = locked.conda
+            targets[name]["conda"] = {
+                "file": conda.file,
+                "digest": conda.digest,
+                "installer": conda.installer,
+                "packages": _moves(moves, "conda"),
+            }
     return {"changed": result.changed, "written": list(result.written), "targets": targets}
+
+
+def _moves(moves: tuple[Move, ...], manager: str) -> list[dict[str, str | None]]:
+    return [
+        {"name": move.name, "before": move.before, "after": move.after} for move in moves if move.manager == manager
+    ]

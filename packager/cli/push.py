@@ -85,7 +85,7 @@ def spec_references(file: Path, target: str | None = None, platform: str | None 
         SpecError: no spec, or no such target.
     """
     from packager.pipeline import select_targets
-    from packager.plan import image_references
+    from packager.planning import image_references
     from packager.spec import load_spec
     from packager.targets import load_target
 

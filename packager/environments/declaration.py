@@ -1,4 +1,4 @@
-"""The environment that a spec names, read and normalised: requirements.txt, pyproject.toml, or inline."""
+"""The environment that a spec names, read and normalised: a file of conda's or pip's, pyproject.toml, or inline."""
 
 from __future__ import annotations
 
@@ -11,15 +11,32 @@ from typing import Any
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
+from packager.environments.conda.declaration import (
+    DEFAULT_CHANNEL,
+    Parts,
+    all_channels,
+    inline_parts,
+    note,
+    read_conda_file,
+    read_name_map,
+)
+from packager.environments.conda.python import settle_python
+from packager.environments.conda.values import CondaDeclaration
+from packager.environments.curated import load_curated
 from packager.environments.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.requirements_txt import RequirementsReader
 from packager.errors import Location, SpecError
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
-from packager.spec.model import InlineEnvironment
+from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment
 
-_KINDS = "requirements.txt (any *.txt or *.in), pyproject.toml, or inline `environment: {pip: […]}`"
+CONDA_SUFFIXES = (".yml", ".yaml")
+_KINDS = (
+    "environment.yml (any *.yml or *.yaml), requirements.txt (any *.txt or *.in), pyproject.toml, "
+    "or inline `environment: {conda: […], pip: […]}`"
+)
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +46,23 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         requirements: sorted, without repetition, the inference server among them.
         constraints: sorted, without repetition.
         inputs: digest (`sha256:…`) of each file that was read, by path relative to the spec, with `/`.
+        conda: what conda is asked; None for an environment of pip alone.
+        python: minor version that the environment asks for; None where it says nothing, or leaves it to the solve.
+        variables: environment variables of the image.
+        names: conda name → PyPI name, of the spec's `conda.name_map`.
+        curated: the curated environment that it stands on, whose locked versions are preferred.
+        notes: what of a file was passed over, for people.
     """
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     inputs: dict[str, str] = {}
+    conda: CondaDeclaration | None = None
+    python: str | None = None
+    variables: dict[str, str] = {}
+    names: dict[str, str] = {}
+    curated: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_environment(spec_file: SpecFile) -> Environment:
@@ -46,28 +75,27 @@ def read_environment(spec_file: SpecFile) -> Environment:
             line and what to do.
     """
     source = spec_file.spec.environment
+    shown = spec_file.document.path.parent
     if isinstance(source, InlineEnvironment):
-        lines = [normalise(text, spec_file.at(f"environment.pip[{index}]")) for index, text in enumerate(source.pip)]
-        return _environment(lines, (), {})
+        parts = inline_parts(source, spec_file.at, spec_file.root, spec_file.document.path)
+        return _written_in(source, parts, spec_file)
     path = _checked(Path(source), spec_file)
+    if path.suffix in CONDA_SUFFIXES:
+        return _of_conda((read_conda_file(spec_file.root, shown, path),), spec_file)
     if path.name == "pyproject.toml":
-        shown = spec_file.document.path.parent / path
-        lines = _pyproject(read_text(shown), spec_file.spec.python, shown)
-        return _environment(lines, (), _digests(spec_file.root, [path]))
-    reader = RequirementsReader(spec_file.root, spec_file.document.path.parent)
+        lines = _pyproject(read_text(shown / path), spec_file.spec.python or DEFAULT_PYTHON, shown / path)
+        return _of_pip((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
+    reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
-    return _environment(reader.requirements, reader.constraints, _digests(spec_file.root, reader.files))
+    parts = Parts(
+        requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
+    )
+    return _of_pip((parts,), spec_file)
 
 
 def _checked(path: Path, spec_file: SpecFile) -> Path:
     where = spec_file.at("environment")
-    if path.suffix in (".yml", ".yaml"):
-        raise SpecError(
-            "conda environments are not supported by this version",
-            where=where,
-            remedy=f"name the requirements in {_KINDS}",
-        )
-    if path.name != "pyproject.toml" and path.suffix not in (".txt", ".in"):
+    if path.name != "pyproject.toml" and path.suffix not in (".txt", ".in", *CONDA_SUFFIXES):
         raise SpecError(f"{str(path)!r} is no known kind of environment", where=where, remedy=f"use {_KINDS}")
     if not (spec_file.root / path).resolve().is_relative_to(spec_file.root.resolve()):
         raise SpecError(
@@ -76,11 +104,87 @@ def _checked(path: Path, spec_file: SpecFile) -> Path:
     return path
 
 
-def _environment(requirements: Iterable[str], constraints: Iterable[str], inputs: dict[str, str]) -> Environment:
-    wanted = set(requirements)
-    if INFERENCE_SERVER not in {requirement_name(each) for each in wanted}:
+def _written_in(source: InlineEnvironment, parts: Parts, spec_file: SpecFile) -> Environment:
+    """Return an environment that is written into the spec, on a curated one where it names one."""
+    if source.curated is None:
+        return _of_conda((parts,), spec_file) if parts.specs else _of_pip((_told(parts, spec_file),), spec_file)
+    base = load_curated(source.curated, spec_file.at("environment.curated")).parts
+    taken = {requirement_name(each) for each in parts.requirements}
+    kept = [each for each in base.requirements if requirement_name(each) not in taken]
+    where = spec_file.at("environment.pip")
+    notes = [
+        note(where, f"takes the place of {each!r} of the curated environment {source.curated!r}")
+        for each in base.requirements
+        if each not in kept and each not in parts.requirements
+    ]
+    base = msgspec.structs.replace(base, requirements=tuple(kept), notes=tuple(notes))
+    # With nothing but Python asked of conda, the base image's own will do.
+    if parts.specs or any(each.spec.name != "python" for each in base.specs):
+        return _of_conda((parts, base), spec_file, source.curated)
+    python, _ = settle_python(base.specs, spec_file.spec.python, spec_file.at("python"))
+    environment = _of_pip((_told(parts, spec_file), base), spec_file)
+    return msgspec.structs.replace(environment, python=python, curated=source.curated)
+
+
+def _told(parts: Parts, spec_file: SpecFile) -> Parts:
+    if not parts.channels:
+        return parts
+    said = note(spec_file.at("environment.channels"), "channels say nothing without packages of conda")
+    return msgspec.structs.replace(parts, notes=(*parts.notes, said))
+
+
+def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
+    return Environment(
+        requirements=_requirements(parts, served=False),
+        constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
+        variables=_variables(parts),
+        notes=tuple(text for each in parts for text in each.notes),
+    )
+
+
+def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None = None) -> Environment:
+    """Return an environment of conda; what earlier parts say goes before what later ones do."""
+    spec = spec_file.spec
+    specs = [each for part in parts for each in part.specs]
+    python, added = settle_python(specs, spec.python, spec_file.at("python" if spec.python else "environment"))
+    served = any(canonicalize_name(each.spec.name) == INFERENCE_SERVER for each in specs)
+    files = {path for each in parts for path in each.files}
+    names = {}
+    if spec.conda.name_map is not None:
+        names = read_name_map(spec_file.document.path.parent / spec.conda.name_map)
+        files.add(Path(spec.conda.name_map))
+    notes = [text for each in parts for text in each.notes]
+    if not any(each.channels for each in parts):
+        notes.append(note(spec_file.at("environment"), f"no channels are named: {DEFAULT_CHANNEL} is asked"))
+    return Environment(
+        requirements=_requirements(parts, served=served),
+        constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        inputs=_digests(spec_file.root, files),
+        conda=CondaDeclaration(
+            specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
+        ),
+        python=python,
+        variables=_variables(parts),
+        names=names,
+        curated=curated,
+        notes=tuple(notes),
+    )
+
+
+def _requirements(parts: Iterable[Parts], *, served: bool) -> tuple[str, ...]:
+    """Return what pip is asked, with the inference server, unless that is `served` by conda."""
+    wanted = {line for each in parts for line in each.requirements}
+    if not served and INFERENCE_SERVER not in {requirement_name(each) for each in wanted}:
         wanted.add(INFERENCE_SERVER)
-    return Environment(requirements=tuple(sorted(wanted)), constraints=tuple(sorted(set(constraints))), inputs=inputs)
+    return tuple(sorted(wanted))
+
+
+def _variables(parts: Iterable[Parts]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in parts:
+        found = each.variables | found
+    return dict(sorted(found.items()))
 
 
 def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from packager.environments.around import conflicts, in_words
 from packager.errors import LockError, PackagerError, TemporaryError
 
 #: Lines of uv's explanation that a message repeats.
@@ -42,7 +43,7 @@ def explain(stderr: str, *, platform: str, python: str, hide: str = "") -> Packa
     Args:
         stderr: what uv wrote.
         platform: for which it solved.
-        python: minor version for which it solved.
+        python: version for which it solved.
         hide: the temporary folder, which means nothing to the user.
     """
     text = redact(stderr.replace(f"{hide}/", "") if hide else stderr)
@@ -92,6 +93,13 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
         )
     if "No solution found" not in text:
         return LockError(f"uv failed for {solving_for}:\n{lines}")
+    given = conflicts(text)
+    if given:
+        brought = ", ".join(f"{name} {version}" for name, version in sorted(given.items()))
+        return LockError(
+            f"pip's packages do not fit what conda brings ({brought}) for {solving_for}:\n{in_words(lines)}",
+            remedy=f"ask conda for another version of {' or '.join(sorted(given))}, or change pip's requirements",
+        )
     wheels = sorted(set(_NO_WHEEL.findall(text)))
     unknown = sorted(set(_NOT_FOUND.findall(text)))
     remedy = "change the requirements so that they fit together"

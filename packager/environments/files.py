@@ -1,5 +1,7 @@
 """The files of a lock: `packager.lock` and `locks/<target>.requirements.txt`, as text and on disk.
 
+The conda half, `locks/<target>.conda-lock.yml`, is read here; `conda.file` has its text.
+
 The requirements file is in pip's own format and `pip install --require-hashes --no-deps -r` takes it; it names no
 index, so it works with every mirror.
 """
@@ -12,13 +14,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
+from msgspec import UnsetType
 from packaging.version import InvalidVersion, Version
 
+from packager.environments.conda.file import conda_lock_path, find_conflict, parse_conda_lock
+from packager.environments.conda.values import CondaPackage, LockedConda
 from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
 from packager.environments.requirements_txt import logical_lines
 from packager.errors import Location, LockError, PackagerError
 from packager.images.reference import Reference
 from packager.spec.load import SpecFile
+from packager.targets import machine
 
 # No version, no date and no host: the same packages give the same bytes, on any day and machine.
 HEADER = """\
@@ -26,9 +32,6 @@ HEADER = """\
 # `packager lock --upgrade` takes newer versions.
 """
 
-# OCI architecture (and variant) → what `platform.machine()` says there: the same names but for these.
-_MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "arm64/v8": "aarch64", "386": "i686"}
-_ARM = re.compile(r"arm/(v[0-9]+)")
 _MACHINE = re.compile(r"platform_machine == '([A-Za-z0-9_]+)'")
 _MARKER = rf"{_MACHINE.pattern}(?: or {_MACHINE.pattern})*"
 _ENTRY = re.compile(
@@ -36,7 +39,6 @@ _ENTRY = re.compile(
     r"(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)"
 )
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
-_CONFLICT = re.compile(r"^(?:<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
 
 
 def requirements_path(target: str) -> str:
@@ -73,13 +75,6 @@ def merge(solved: Mapping[str, Iterable[LockedPackage]]) -> tuple[LockedPackage,
         )
         for (name, version), (platforms, digests) in sorted(found.items())
     )
-
-
-def machine(platform: str) -> str:
-    """Return what `platform.machine()` says on an OCI platform (`linux/arm64` → `aarch64`)."""
-    architecture = platform.partition("/")[2]
-    arm = _ARM.fullmatch(architecture)
-    return f"arm{arm[1]}l" if arm else _MACHINES.get(architecture, architecture)
 
 
 def format_requirements(packages: Iterable[LockedPackage]) -> str:
@@ -150,11 +145,11 @@ def parse_lock(text: str, file: str) -> Lock:
     Raises:
         LockError: a merge conflict, not JSON, of another format version, or values that packager does not write.
     """
-    conflict = _CONFLICT.search(text)
-    if conflict:
+    conflict = find_conflict(text)
+    if conflict is not None:
         raise LockError(
             "has an unresolved merge conflict",
-            where=Location(file=file, line=text.count("\n", 0, conflict.start()) + 1),
+            where=Location(file=file, line=conflict),
             remedy="take either side of packager.lock and locks/, then run `packager lock`",
         )
     remedy = "take the file back from version control, or delete it and run `packager lock`"
@@ -188,11 +183,26 @@ def _line_of(error: Exception, text: str) -> int | None:
 
 def _is_ours(name: str, locked: LockedTarget) -> bool:
     """Whether paths and references are what we write: they are read, and go into a Dockerfile, later on."""
+    ours = locked.requirements == requirements_path(name) and _HASH.fullmatch(locked.digest) is not None
+    return ours and _is_pinned(locked.base) and _is_our_conda(name, locked)
+
+
+def _is_pinned(reference: str) -> bool:
     try:
-        pinned = Reference.parse(locked.base).digest is not None and str(Reference.parse(locked.base)) == locked.base
+        return Reference.parse(reference).digest is not None and str(Reference.parse(reference)) == reference
     except PackagerError:
         return False
-    return pinned and locked.requirements == requirements_path(name) and _HASH.fullmatch(locked.digest) is not None
+
+
+def _is_our_conda(name: str, locked: LockedTarget) -> bool:
+    if isinstance(locked.conda, UnsetType) or isinstance(locked.request.conda, UnsetType):
+        return locked.conda is locked.request.conda
+    conda: LockedConda = locked.conda
+    return (
+        conda.file == conda_lock_path(name)
+        and _HASH.fullmatch(conda.digest) is not None
+        and _is_pinned(conda.installer)
+    )
 
 
 def read_lock(spec_file: SpecFile) -> Lock | None:
@@ -241,12 +251,32 @@ def read_locked(spec_file: SpecFile, target_name: str) -> tuple[LockedTarget, tu
             remedy="run `packager lock`",
         )
     locked = lock.targets[target_name]
+    text = _untouched(spec_file, locked.requirements, locked.digest)
     file = str(shown / locked.requirements)
-    text = read_file(spec_file.root / locked.requirements)
-    if text is None or digest_of(text) != locked.digest:
+    return locked, parse_requirements(text, locked.request.platforms, file=file), text
+
+
+def read_conda(spec_file: SpecFile, locked: LockedTarget) -> tuple[tuple[CondaPackage, ...], str]:
+    """Return the conda packages of a target, of all its platforms, and the text of its conda-lock file.
+
+    Both are empty for an environment of pip alone.
+
+    Raises:
+        LockError: the file is missing, or was edited by hand.
+    """
+    if isinstance(locked.conda, UnsetType):
+        return (), ""
+    text = _untouched(spec_file, locked.conda.file, locked.conda.digest)
+    file = str(spec_file.document.path.parent / locked.conda.file)
+    return parse_conda_lock(text, file=file, platforms=locked.request.platforms), text
+
+
+def _untouched(spec_file: SpecFile, path: str, digest: str) -> str:
+    text = read_file(spec_file.root / path)
+    if text is None or digest_of(text) != digest:
         raise LockError(
             "the file is missing" if text is None else "the file was edited by hand: its digest is not the lock's",
-            where=Location(file=file),
+            where=Location(file=str(spec_file.document.path.parent / path)),
             remedy="take it back from version control, or run `packager lock`",
         )
-    return locked, parse_requirements(text, locked.request.platforms, file=file), text
+    return text

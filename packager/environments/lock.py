@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from packager.environments.conda.values import CondaPackage, CondaRequest, LockedConda
 from packager.spec.model import canonical
 
 FORMAT = 1
@@ -20,12 +22,14 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     """All that a solve depends on.
 
     Attributes:
-        python: minor version (`3.13`).
+        python: minor version (`3.13`); empty where conda is to find it.
         platforms: platform → wheel tags in uv's words.
         requirements: normalised requirement lines of the user, sorted, and the inference server's.
         constraints: normalised constraint lines, sorted.
         build_from_source: names that are built from an sdist, normalised and sorted.
         base: the base image that is asked for: the target's pin, or the spec's own reference.
+        conda: what conda is asked; unset for an environment of pip alone.
+        installer: the image of the stage that installs conda packages, as it is asked for.
     """
 
     python: str
@@ -34,6 +38,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     build_from_source: tuple[str, ...] = ()
     base: str
+    conda: CondaRequest | UnsetType = UNSET
+    installer: str | UnsetType = UNSET
 
     @property
     def digest(self) -> str:
@@ -41,8 +47,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
         return f"sha256:{hashlib.sha256(canonical(self)).hexdigest()}"
 
     def same_solve(self, other: LockRequest) -> bool:
-        """Whether the packages of `other`'s solve are right for this request too: all but the base is equal."""
-        return msgspec.structs.replace(self, base=other.base) == other
+        """Whether the packages of `other`'s solve are right for this request too: all but the images is equal."""
+        return msgspec.structs.replace(self, base=other.base, installer=other.installer) == other
 
 
 class LockedTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +59,14 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True):
         base: the base image with its digest, in full (`docker.io/library/python:3.13-slim@sha256:…`).
         requirements: path of the requirements file, relative to the folder of the spec.
         digest: of that file, as `sha256:…`.
+        conda: the conda half; unset for an environment of pip alone.
     """
 
     request: LockRequest
     base: str
     requirements: str
     digest: str
+    conda: LockedConda | UnsetType = UNSET
 
 
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,14 +105,44 @@ def changes(locked: LockRequest, wanted: LockRequest) -> tuple[str, ...]:
     """Return what differs between what was locked and what is wanted now, a line each; empty when nothing does."""
     lines = []
     if locked.python != wanted.python:
-        lines.append(f"python: {locked.python} -> {wanted.python}")
+        lines.append(f"python: {locked.python or 'of conda'} -> {wanted.python or 'of conda'}")
     lines += _moved("platform", _flat(locked.platforms), _flat(wanted.platforms))
     for name in ("requirements", "constraints", "build_from_source"):
         label = {"requirements": "requirement", "constraints": "constraint"}.get(name, name)
         lines += _moved(label, getattr(locked, name), getattr(wanted, name))
     if locked.base != wanted.base:
         lines.append(f"base: {locked.base} -> {wanted.base}")
-    return tuple(lines)
+    return (*lines, *_conda_changes(locked, wanted))
+
+
+def _conda_changes(locked: LockRequest, wanted: LockRequest) -> list[str]:
+    before, after = locked.conda, wanted.conda
+    if isinstance(before, UnsetType) or isinstance(after, UnsetType):
+        if before is after:
+            return []
+        return ["conda packages are asked for" if isinstance(before, UnsetType) else "no conda packages are asked for"]
+    lines = _moved("conda requirement", before.specs, after.specs)
+    if before.channels != after.channels:
+        lines += _moved("channel", before.channels, after.channels) or [
+            f"order of channels: {', '.join(before.channels)} -> {', '.join(after.channels)}"
+        ]
+    if before.channel_priority != after.channel_priority:
+        lines.append(f"channel priority: {before.channel_priority} -> {after.channel_priority}")
+    for platform in sorted(before.virtual_packages.keys() & after.virtual_packages.keys()):
+        old, new = before.virtual_packages[platform], after.virtual_packages[platform]
+        lines += [
+            f"virtual package {name} ({platform}): {old.get(name, 'none')} -> {new.get(name, 'none')}"
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name)
+        ]
+    lines += _moved("name map", _pairs(before.names), _pairs(after.names))
+    if locked.installer != wanted.installer:
+        lines.append(f"installer: {locked.installer} -> {wanted.installer}")
+    return lines
+
+
+def _pairs(names: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{conda}: {pypi}" for conda, pypi in sorted(names.items()))
 
 
 def _flat(platforms: Mapping[str, str]) -> tuple[str, ...]:
@@ -123,11 +161,13 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
         name: normalised.
         before: version so far, with its platforms in parentheses where it is not for all; `None` when it is new.
         after: version now; `None` when it is gone; equal to `before` when other files of the same version are taken.
+        manager: who installs it, `pip` or `conda`.
     """
 
     name: str
     before: str | None
     after: str | None
+    manager: str = "pip"
 
 
 def moves(before: Iterable[LockedPackage], after: Iterable[LockedPackage]) -> tuple[Move, ...]:
@@ -152,3 +192,39 @@ def _versions(packages: tuple[LockedPackage, ...] | None) -> str | None:
         return None
     parts = [each.version + (f" ({', '.join(each.platforms)})" if each.platforms else "") for each in packages]
     return ", ".join(parts)
+
+
+def conda_moves(before: Iterable[CondaPackage], after: Iterable[CondaPackage]) -> tuple[Move, ...]:
+    """Return what differs between the conda packages of two locks, sorted by name; builds where these alone differ."""
+    old, new = _by_conda_name(before), _by_conda_name(after)
+    found = []
+    for name in sorted({*old, *new}):
+        was, now = old.get(name, ()), new.get(name, ())
+        if [_identity(each) for each in was] == [_identity(each) for each in now]:
+            continue
+        texts = _conda_versions(was, builds=False), _conda_versions(now, builds=False)
+        if texts[0] == texts[1]:
+            texts = _conda_versions(was, builds=True), _conda_versions(now, builds=True)
+        found.append(Move(name=name, before=texts[0], after=texts[1], manager="conda"))
+    return tuple(found)
+
+
+def _identity(package: CondaPackage) -> tuple[str, ...]:
+    return package.platform, package.version, package.build, package.sha256
+
+
+def _by_conda_name(packages: Iterable[CondaPackage]) -> dict[str, tuple[CondaPackage, ...]]:
+    found: dict[str, tuple[CondaPackage, ...]] = {}
+    for package in sorted(packages, key=lambda each: (each.name, each.platform)):
+        found[package.name] = (*found.get(package.name, ()), package)
+    return found
+
+
+def _conda_versions(packages: tuple[CondaPackage, ...], *, builds: bool) -> str | None:
+    """Return `2.3.1`, or each version with its platforms where these have different ones."""
+    found: dict[str, list[str]] = {}
+    for each in packages:
+        found.setdefault(f"{each.version} {each.build}" if builds else each.version, []).append(each.platform)
+    if len(found) > 1:
+        return ", ".join(f"{version} ({', '.join(platforms)})" for version, platforms in found.items())
+    return next(iter(found), None)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from packaging.utils import canonicalize_name
 
-from packager.environments.declaration import read_environment
+from packager.environments.conda.file import conda_lock_path, format_conda_lock
+from packager.environments.conda.solve import CondaSolver
+from packager.environments.conda.values import SUBDIRS, CondaRequest, LockedConda
+from packager.environments.declaration import Environment, read_environment
 from packager.environments.files import (
     digest_of,
     format_lock,
@@ -15,20 +21,18 @@ from packager.environments.files import (
     read_lock,
     requirements_path,
 )
-from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRequest, Move, moves
+from packager.environments.lock import Lock, LockedTarget, LockRequest, Move, conda_moves, moves
+from packager.environments.locked_images import ResolveBase, base_of, installer_of, moved_images, pin_images
 from packager.environments.solve import Solver, Upgrade, tool_versions
-from packager.environments.solve_targets import solve_targets
+from packager.environments.solve_targets import SolvedTarget, Solvers, solve_targets
 from packager.environments.status import Held, LoadTarget, hold, lock_status, requests, require_fresh
 from packager.environments.writing import write_files
-from packager.errors import LockError, UsageError
-from packager.images.reference import Reference
+from packager.errors import PackagerError, UsageError
 from packager.spec.load import SpecFile
+from packager.spec.model import canonical
 from packager.targets import load_target
 
 __all__ = ["LockResult", "Move", "ResolveBase", "Upgrade", "lock", "lock_status", "require_fresh"]
-
-#: Canonical reference with a tag → `sha256:…` at its registry.
-ResolveBase = Callable[[Reference], str]
 
 
 class LockResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,16 +41,20 @@ class LockResult(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         lock: as it is on disk now.
         changed: whether anything that an image is made of is other than before.
-        changes: target → its packages that moved, sorted by name.
+        changes: target → its packages that moved, sorted by name, conda's first.
         bases: target → its base so far (`None` when it is new) and now, where they differ.
+        installers: the same of the image of the stage that installs conda packages.
         written: the files that were written, relative to the folder of the spec.
+        notes: what was passed over or decided, for people; empty where nothing was solved.
     """
 
     lock: Lock
     changed: bool
     changes: dict[str, tuple[Move, ...]]
     bases: dict[str, tuple[str | None, str]]
+    installers: dict[str, tuple[str | None, str]] = {}
     written: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _silent(_text: str) -> None:
@@ -58,6 +66,7 @@ def lock(
     *,
     solver: Solver,
     resolve_base: ResolveBase,
+    conda: CondaSolver | None = None,
     upgrade: Upgrade | None = None,
     upgrade_base: bool = False,
     offline: bool = False,
@@ -68,11 +77,12 @@ def lock(
 
     Args:
         spec_file: the spec.
-        solver: finds the packages.
-        resolve_base: finds the digest of a base image that is given by its tag; mirrors are its business.
+        solver: finds pip's packages.
+        resolve_base: finds the digest of an image that is given by its tag; mirrors are its business.
+        conda: finds conda's packages; without it, an environment that asks for some is an error.
         upgrade: which versions may move although they still fit.
-        upgrade_base: resolve the spec's own base again.
-        offline: neither index nor registry may be asked.
+        upgrade_base: resolve the spec's own base, and its own image of the installer, again.
+        offline: neither index, channel nor registry may be asked.
         report: told what is being done.
         load: gives a target by its name.
 
@@ -80,93 +90,141 @@ def lock(
         SpecError: the spec's environment, targets or base are not usable.
         UsageError: a package to upgrade is not locked.
         LockError: no packages fit, or the lock is damaged. Nothing on disk has changed then.
-        TemporaryError: index or registry do not answer. Nothing on disk has changed then.
+        TemporaryError: index, channel or registry do not answer. Nothing on disk has changed then.
         RegistryError: the registry refuses the base. Nothing on disk has changed then.
     """
     environment = read_environment(spec_file)
+    if environment.conda is not None and conda is None:
+        raise PackagerError("there is no solver for conda packages")
     wanted = requests(spec_file, environment, load)
     before = read_lock(spec_file) or Lock()
     held = {name: hold(spec_file, before.targets.get(name)) for name in wanted}
     upgrade = upgrade or Upgrade()
     _check_names(upgrade, held)
-    # The base first: it takes a moment, and an error in it should not come after a long solve.
-    bases = _bases(wanted, held, resolve_base, upgrade_base, offline, report)
-    solved = solve_targets(wanted, held, solver, upgrade, offline, report)
-    texts = {name: _text(held[name], wanted[name], packages) for name, packages in solved.items()}
-    targets = {
-        name: LockedTarget(
-            request=request, base=bases[name], requirements=requirements_path(name), digest=digest_of(texts[name])
-        )
-        for name, request in wanted.items()
-    }
-    fresh = all(held[name].fits(request) for name, request in wanted.items()) and not upgrade
-    after = Lock(inputs=environment.inputs, targets=targets, tools=before.tools if fresh else tool_versions())
+    # The images first: they take a moment, and an error in them should not come after a long solve.
+    images = pin_images(wanted, held, resolve_base, upgrade_base, offline, report)
+    solvers = Solvers(pip=solver, conda=conda, offline=offline)
+    solved = solve_targets(wanted, held, solvers, upgrade, report, _preferences(environment, wanted, held))
+    texts: dict[str, str] = {}
+    targets = {}
+    for name, request in wanted.items():
+        targets[name], files = _locked(name, request, images, held[name], solved[name], tuple(environment.inputs))
+        texts.update(files)
+    fresh = all(each.kept for each in solved.values())
+    tools = before.tools if fresh else _tools(environment, conda)
+    after = Lock(inputs=environment.inputs, targets=targets, tools=tools)
     return LockResult(
         lock=after,
         changed=after.targets != before.targets,
-        changes={name: moves(held[name].packages, solved[name]) for name in wanted},
-        bases=_moved_bases(before.targets, targets),
+        changes={name: _moves(held[name], solved[name]) for name in wanted},
+        bases=moved_images(before.targets, targets, base_of),
+        installers=moved_images(before.targets, targets, installer_of),
         written=_write(spec_file, before, after, texts),
+        notes=() if fresh else _notes(environment, solved.values()),
     )
 
 
-def _text(held: Held, wanted: LockRequest, packages: tuple[LockedPackage, ...]) -> str:
+def _preferences(
+    environment: Environment, wanted: Mapping[str, LockRequest], held: Mapping[str, Held]
+) -> dict[str, str | None]:
+    """Return, of targets that were never locked, the versions of the curated environment that they stand on."""
+    new = [name for name in wanted if held[name].text is None]
+    if environment.curated is None or not new:
+        return {}
+    from packager.environments.curated import preferences
+
+    return {name: preferences(environment.curated, name) for name in new}
+
+
+def _tools(environment: Environment, conda: CondaSolver | None) -> dict[str, str]:
+    return tool_versions(*(conda.tools if environment.conda is not None and conda is not None else ()))
+
+
+def _locked(
+    name: str,
+    request: LockRequest,
+    images: Mapping[str, str],
+    held: Held,
+    solved: SolvedTarget,
+    sources: tuple[str, ...],
+) -> tuple[LockedTarget, dict[str, str]]:
+    """Return a target's part of the lock, and the texts of its files by path."""
     # The bytes on disk stay, even where a later version of packager would write them in another way.
-    if held.text is not None and held.fits(wanted) and held.packages == packages:
-        return held.text
-    return format_requirements(packages)
+    same = held.text is not None and held.fits(request) and held.packages == solved.packages
+    text = held.text if same and held.text is not None else format_requirements(solved.packages)
+    files = {requirements_path(name): text}
+    conda: LockedConda | UnsetType = UNSET
+    if not isinstance(request.conda, UnsetType):
+        assert isinstance(request.installer, str), "asked for with conda"
+        conda_text, provides = _conda_half(request.conda, held, solved, sources)
+        files[conda_lock_path(name)] = conda_text
+        conda = LockedConda(
+            file=conda_lock_path(name),
+            digest=digest_of(conda_text),
+            installer=images[request.installer],
+            provides=provides,
+        )
+    locked = LockedTarget(
+        request=request,
+        base=images[request.base],
+        requirements=requirements_path(name),
+        digest=digest_of(text),
+        conda=conda,
+    )
+    return locked, files
+
+
+def _conda_half(
+    request: CondaRequest, held: Held, solved: SolvedTarget, sources: tuple[str, ...]
+) -> tuple[str, dict[str, str]]:
+    known = held.locked.conda if held.locked is not None else UNSET
+    if solved.kept and not isinstance(known, UnsetType) and held.conda_text is not None:
+        return held.conda_text, known.provides
+    assert solved.conda is not None, "solved or kept"
+    hashes = {
+        SUBDIRS[platform]: hashlib.sha256(canonical([request.specs, request.channels, virtual])).hexdigest()
+        for platform, virtual in request.virtual_packages.items()
+    }
+    text = format_conda_lock(
+        solved.conda.packages,
+        channels=request.channels,
+        content_hashes=hashes,
+        sources=[f"../{each}" for each in sources if each.endswith((".yml", ".yaml"))],
+    )
+    return text, solved.conda.provides
+
+
+def _moves(held: Held, solved: SolvedTarget) -> tuple[Move, ...]:
+    if solved.kept:
+        return ()
+    before, after = held.conda_packages(), solved.conda.packages if solved.conda else ()
+    return (*conda_moves(before, after), *moves(held.packages, solved.packages))
+
+
+def _notes(environment: Environment, solved: Iterable[SolvedTarget]) -> tuple[str, ...]:
+    from packager.environments.around import notes
+    from packager.environments.requirement import INFERENCE_SERVER
+
+    asked = [each for each in environment.requirements if each != INFERENCE_SERVER]
+    found = dict.fromkeys(environment.notes)
+    for each in solved:
+        if each.conda is not None:
+            found.update(dict.fromkeys(notes(asked, each.conda.provides)))
+    return tuple(found)
 
 
 def _check_names(upgrade: Upgrade, held: Mapping[str, Held]) -> None:
-    known = {package.name for each in held.values() for package in each.packages}
+    if not upgrade.names:
+        return
+    known: set[str] = set()
+    for each in held.values():
+        known.update(package.name for package in each.packages)
+        known.update(canonicalize_name(package.name) for package in each.conda_packages())
+        if each.locked is not None and not isinstance(each.locked.conda, UnsetType):
+            known.update(each.locked.conda.provides)
     for name in upgrade.names:
         if known and name not in known:
             raise UsageError(f"cannot upgrade {name!r}: it is not in the lock", remedy="check the name")
-
-
-# --- bases ------------------------------------------------------------------------------------------------------------
-
-
-def _bases(
-    wanted: Mapping[str, LockRequest],
-    held: Mapping[str, Held],
-    resolve: ResolveBase,
-    upgrade: bool,
-    offline: bool,
-    report: Callable[[str], None],
-) -> dict[str, str]:
-    """Return the pinned base of each target; each tag is asked for once."""
-    found: dict[str, str] = {}
-    for name, request in wanted.items():
-        known = pinned_base(request, held[name].locked, upgrade=upgrade) or found.get(request.base)
-        if known is None:
-            if offline:
-                raise LockError(
-                    f"the digest of the base image {request.base} is not known, and --offline asks no registry",
-                    remedy="run `packager lock` once with network, or write `base: NAME:TAG@sha256:…`",
-                )
-            reference = Reference.parse(request.base)
-            tagged = reference.with_tag(reference.tag or "latest")
-            report(f"resolving the base image {tagged}")
-            known = str(tagged.with_digest(resolve(tagged)))
-        found[request.base] = known
-    return {name: found[request.base] for name, request in wanted.items()}
-
-
-def pinned_base(request: LockRequest, locked: LockedTarget | None, *, upgrade: bool) -> str | None:
-    """Return the base with its digest where no registry needs to be asked: given with one, or locked before. Pure."""
-    if Reference.parse(request.base).digest is not None:
-        return request.base
-    if locked is not None and locked.request.base == request.base and not upgrade:
-        return locked.base
-    return None
-
-
-def _moved_bases(
-    before: Mapping[str, LockedTarget], after: Mapping[str, LockedTarget]
-) -> dict[str, tuple[str | None, str]]:
-    pairs = {name: (before[name].base if name in before else None, locked.base) for name, locked in after.items()}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -174,13 +232,15 @@ def _moved_bases(
 
 def _write(spec_file: SpecFile, before: Lock, after: Lock, texts: Mapping[str, str]) -> tuple[str, ...]:
     """Write what differs from what is on disk; `packager.lock` last, for it vouches for the others."""
-    files = {requirements_path(name): text for name, text in texts.items()}
-    files[spec_file.lock_path.name] = format_lock(after)
+    files = {**texts, spec_file.lock_path.name: format_lock(after)}
     differing = {path: text for path, text in files.items() if read_file(spec_file.root / path) != text}
     write_files(spec_file.root, differing)
-    for name, locked in before.targets.items():
-        # The file of a target that is gone goes too, unless someone has made it theirs.
-        path = spec_file.root / locked.requirements
-        if name not in after.targets and digest_of(read_file(path) or "") == locked.digest:
-            path.unlink()
+    for locked in before.targets.values():
+        # The files of a target, or of a conda half, that is gone go too, unless someone has made them theirs.
+        ours = {locked.requirements: locked.digest}
+        if not isinstance(locked.conda, UnsetType):
+            ours[locked.conda.file] = locked.conda.digest
+        for path, digest in ours.items():
+            if path not in files and digest_of(read_file(spec_file.root / path) or "") == digest:
+                (spec_file.root / path).unlink()
     return tuple(differing)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -26,20 +26,23 @@ _GLIBC = re.compile(r"(?P<arch>[a-z0-9_]+)-manylinux(?:_2_(?P<minor>\d+)|(?P<old
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-def parse_pylock(text: str, *, python: str, tags: str) -> tuple[LockedPackage, ...]:
+def parse_pylock(text: str, *, python: str, tags: str, without: Collection[str] = ()) -> tuple[LockedPackage, ...]:
     """Return the packages that uv solved for one platform, sorted by name.
 
     Args:
         text: of the pylock.toml.
         python: minor version (`3.13`).
         tags: the platform in uv's words.
+        without: names, normalised, that are left out: conda brings them.
 
     Raises:
         LockError: the text is not what uv writes, or a package has no sha256.
     """
     try:
         entries = tomllib.loads(text).get("packages", [])
-        packages = [_package(entry, python, tags) for entry in entries]
+        packages = [
+            _package(entry, python, tags) for entry in entries if canonicalize_name(entry["name"]) not in without
+        ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise LockError(
             f"uv's answer is not understood: {error!r}", remedy="report this with the version of uv"

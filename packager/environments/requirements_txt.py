@@ -105,11 +105,27 @@ class RequirementsReader:
             self.files.append(path)
         shown = self._shown / path
         for number, line in logical_lines(read_text(shown)):
-            where = Location(file=str(shown), line=number)
-            if line.startswith("-"):
-                self._option(line, where, kind, (*chain, path))
-            else:
-                self._requirement(line, where, kind)
+            self._line(line, Location(file=str(shown), line=number), kind, (*chain, path))
+
+    def read_text(self, text: str, where: Location, including: Path) -> None:
+        """Read lines that stand in a file of another kind: a `pip:` section.
+
+        Args:
+            text: one line or several.
+            where: named in errors.
+            including: the file that they stand in, relative to the root; includes are relative to its folder.
+
+        Raises:
+            SpecError: as for `read`.
+        """
+        for _, line in logical_lines(text):
+            self._line(line, where, "requirements", (including,))
+
+    def _line(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
+        if line.startswith("-"):
+            self._option(line, where, kind, chain)
+        else:
+            self._requirement(line, where, kind)
 
     def _requirement(self, line: str, where: Location, kind: str) -> None:
         # Their hashes are dropped: the lock has its own, of exactly the files that it takes.

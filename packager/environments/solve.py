@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
+from packager.environments.conda.values import Around, minor
 from packager.environments.files import parse_requirements
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.errors import LockError, PackagerError
@@ -53,7 +54,13 @@ class Solver(Protocol):
     """Finds the packages that fit a request on one platform."""
 
     def solve(
-        self, request: LockRequest, platform: str, preferences: str | None, upgrade: Upgrade, offline: bool
+        self,
+        request: LockRequest,
+        platform: str,
+        preferences: str | None,
+        upgrade: Upgrade,
+        offline: bool,
+        around: Around | None = None,
     ) -> tuple[LockedPackage, ...]:
         """Return the packages for one platform, sorted by name, `platforms` left empty.
 
@@ -63,6 +70,7 @@ class Solver(Protocol):
             preferences: the text of the requirements file so far, whose versions stay where they still fit.
             upgrade: which of them may move all the same.
             offline: take only what is cached.
+            around: what conda brings, which is neither solved nor in the result; None where there is no conda.
 
         Raises:
             LockError: no packages fit.
@@ -99,7 +107,13 @@ class UvSolver:
         self._stopped = False
 
     def solve(
-        self, request: LockRequest, platform: str, preferences: str | None, upgrade: Upgrade, offline: bool
+        self,
+        request: LockRequest,
+        platform: str,
+        preferences: str | None,
+        upgrade: Upgrade,
+        offline: bool,
+        around: Around | None = None,
     ) -> tuple[LockedPackage, ...]:
         """See `Solver.solve`.
 
@@ -115,20 +129,28 @@ class UvSolver:
         from packager.environments.pylock import format_preferences, parse_pylock
 
         uv = find_uv()
+        python = around.python if around else request.python
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
             folder = Path(name)
             answer = folder / "pylock.solved.toml"
-            (folder / "requirements.in").write_text("\n".join([*request.requirements, ""]), "utf-8")
-            (folder / "constraints.in").write_text("\n".join([*request.constraints, ""]), "utf-8")
+            _write_inputs(folder, request, platform, around)
             preferred = _preferred(preferences, platform, request)
             if preferred:
                 # uv takes the file that it is to write for what was locked before, as pip-compile does.
                 answer.write_text(format_preferences(preferred), "utf-8")
-            command = [uv, *arguments(request, platform, upgrade, offline, folder), *switches(self._environ)]
-            code, stderr = self._run(command)
+            asked = msgspec.structs.replace(request, python=python)
+            command = [uv, *arguments(asked, platform, upgrade, offline, folder), *switches(self._environ)]
+            if around:
+                command += ["--overrides", str(folder / "overrides.in")]
+            code, stderr = self._run(command, folder / "stubs" if around else None)
             if code != 0:
-                raise explain(stderr, platform=platform, python=request.python, hide=name)
-            return parse_pylock(answer.read_text("utf-8"), python=request.python, tags=request.platforms[platform])
+                raise explain(stderr, platform=platform, python=python, hide=name)
+            return parse_pylock(
+                answer.read_text("utf-8"),
+                python=minor(python),
+                tags=request.platforms[platform],
+                without=around.provided if around else (),
+            )
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
@@ -137,7 +159,7 @@ class UvSolver:
             for process in self._running:
                 _end(process)
 
-    def _run(self, command: list[str]) -> tuple[int, str]:
+    def _run(self, command: list[str], stubs: Path | None) -> tuple[int, str]:
         import subprocess
 
         with self._guard:
@@ -146,7 +168,7 @@ class UvSolver:
             process = subprocess.Popen(
                 command,
                 cwd=self._root,
-                env=uv_environment(self._environ),
+                env=_with_stubs(uv_environment(self._environ), stubs),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -167,6 +189,25 @@ class UvSolver:
             name = signal.Signals(-process.returncode).name
             raise PackagerError(f"uv was ended by {name}", remedy="look for a memory limit, and try again")
         return process.returncode, stderr
+
+
+def _write_inputs(folder: Path, request: LockRequest, platform: str, around: Around | None) -> None:
+    texts = {"requirements": list(request.requirements), "constraints": list(request.constraints)}
+    if around:
+        from packager.environments.around import check_direct, constraints, overrides, write_stubs
+
+        check_direct([*request.requirements, *request.constraints], around, platform)
+        write_stubs(around, folder / "stubs")
+        texts["constraints"] += constraints(around)
+        texts["overrides"] = overrides(around)
+    for name, lines in texts.items():
+        (folder / f"{name}.in").write_text("\n".join([*lines, ""]), "utf-8")
+
+
+def _with_stubs(environ: dict[str, str], stubs: Path | None) -> dict[str, str]:
+    if stubs is not None:
+        environ["UV_FIND_LINKS"] = ",".join(filter(None, (environ.get("UV_FIND_LINKS"), str(stubs))))
+    return environ
 
 
 def arguments(request: LockRequest, platform: str, upgrade: Upgrade, offline: bool, folder: Path) -> list[str]:
@@ -215,13 +256,18 @@ def _preferred(text: str | None, platform: str, request: LockRequest) -> list[Lo
     return [package for package in packages if not package.platforms or platform in package.platforms]
 
 
-def tool_versions() -> dict[str, str]:
-    """Return the versions of what solves, for `packager.lock`."""
-    from importlib.metadata import version
+def tool_versions(*more: str) -> dict[str, str]:
+    """Return the versions of what solves, for `packager.lock`; `more` names installed projects beside uv."""
+    from importlib.metadata import PackageNotFoundError, version
 
     from packager import __version__
 
-    return {"packager": __version__, "uv": version("uv")}
+    found = {"packager": __version__, "uv": version("uv")}
+    for name in more:
+        # Of a solver that is no project of ours, nothing is known.
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 _FINDING = threading.Lock()

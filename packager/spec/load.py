@@ -77,6 +77,7 @@ _NESTED: dict[tuple[type, str], type] = {
     (m.Spec, "environment"): m.InlineEnvironment,
     (m.Spec, "image"): m.Image,
     (m.Spec, "server"): m.Server,
+    (m.Spec, "conda"): m.CondaOptions,
 }
 
 
@@ -102,12 +103,6 @@ def _known_keys(data: Any, kind: type, field: str, document: Document) -> None:
 
 
 def _unknown(key: str, names: list[str], field: str, document: Document) -> SpecError:
-    if field == "environment.conda":
-        return SpecError(
-            "conda environments are not supported by this version",
-            where=document.at(field),
-            remedy="give the environment as `pip:` requirements, requirements.txt or pyproject.toml",
-        )
     close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
     return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)
@@ -138,9 +133,14 @@ def _with_keys(field: str, document: Document) -> str:
     parent = head.rstrip(".")
     mapping = _value_at(document.data, parent)
     for key, value in mapping.items() if isinstance(mapping, dict) else ():
-        if tail or not isinstance(value, str) or not re.match(m.PRINTABLE, value):
-            return f"{parent}.{key}{tail}"
+        below = tail.partition("[")[0].lstrip(".")
+        if (below and _value_at(value, below) is not None) or not (tail or _is_text(value)):
+            return _with_keys(f"{parent}.{key}{tail}", document)
     return parent
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and re.match(m.PRINTABLE, value) is not None
 
 
 def _value_at(data: Any, field: str) -> Any:
@@ -159,12 +159,18 @@ def _plain(message: str, value: Any) -> str:
     return f"{message}: {shown}" if value is not None else message
 
 
+_EXACT = ("environment.variables.", "targets.")
 _PATTERNS = {
     "version": TAG_FORM,
     "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
     "python": 'a minor version in quotes, such as "3.13"',
     "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
     "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
+    "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
+    "variables": "text in quotes, on one line and without control characters",
+    "installer": "rattler or micromamba",
+    "channel_priority": "strict, flexible or disabled",
+    "curated": "the name of a curated environment: `packager environment list`",
     "env": "text in quotes, on one line and without control characters",
 }
 
@@ -172,7 +178,9 @@ _PATTERNS = {
 def _remedy(field: str, value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
-        return exact if field.split(".")[0] in ("version", "python", "env") else None
+        return exact if field.split(".")[0] in ("version", "python", "env") or field.startswith(_EXACT) else None
+    if field in ("environment.conda", "environment.pip", "environment.channels"):
+        return "a list, such as [first, second]"
     steps = re.findall(r"[A-Za-z_]+", field)
     if steps[:1] == ["models"] and steps[-1] == "name":
         return "letters, digits, `.`, `_` and `-`, starting with a letter or a digit"

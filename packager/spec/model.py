@@ -7,7 +7,7 @@ shell word, an option of a program, or a path outside the folder of the spec.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,8 @@ ModelName = Annotated[
 RelativePath = Annotated[
     str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
 ]
-PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=32768, description="Text without line breaks.")]
+MAX_TEXT = 32768
+PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=MAX_TEXT, description="Text without line breaks.")]
 DebianPackage = Annotated[
     str, Meta(pattern=DEBIAN_PACKAGE, description="`name` or `name=version`, as apt-get takes it.")
 ]
@@ -55,6 +56,12 @@ PythonVersion = Annotated[
     str, Meta(pattern=r"^3\.[0-9]{1,2}(?!\n)$", description='Minor version in quotes, such as "3.13".')
 ]
 Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
+MatchSpec = Annotated[
+    str, Meta(min_length=1, max_length=4096, description="One requirement as conda takes it, such as `python=3.12`.")
+]
+Channel = Annotated[
+    str, Meta(min_length=1, max_length=1024, description="A conda channel: a name, a URL, or `nodefaults`.")
+]
 
 
 class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,15 +85,51 @@ class Model(_Struct, frozen=True):
 
 
 class InlineEnvironment(_Struct, frozen=True):
-    """An environment written into the spec."""
+    """An environment written into the spec: pip or conda packages or both, alone or added to a curated environment.
 
-    pip: tuple[Requirement, ...]
+    Attributes:
+        curated: name of the environment that the others are added to (`packager environment list`).
+        channels: where conda packages come from, the first with the highest priority.
+        conda: match specs.
+        pip: requirements.
+        variables: environment variables of the image, as conda's `variables`; `env` of the spec goes before them.
+    """
+
+    curated: Name | None = None
+    channels: tuple[Channel, ...] = ()
+    conda: tuple[MatchSpec, ...] = ()
+    pip: tuple[Requirement, ...] = ()
+    variables: dict[str, PrintableText] = {}
+
+
+class CondaOptions(_Struct, frozen=True):
+    """How conda packages are solved and installed; nothing of it matters where there are none.
+
+    Attributes:
+        channel_priority: strict takes a package from the first channel that has it, and from no other.
+        installer: what lays the packages down in the image's build stage.
+        installer_base: image of that stage, in place of the target's.
+        name_map: a YAML file, conda name: PyPI name, for packages whose names differ.
+        channel_mirrors: start of a channel's URL → what to fetch from in its place; locks keep the channel's own.
+    """
+
+    channel_priority: Literal["strict", "flexible", "disabled"] = "strict"
+    installer: Literal["rattler", "micromamba"] = "rattler"
+    installer_base: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    name_map: RelativePath | None = None
+    channel_mirrors: dict[str, str] = {}
 
 
 class TargetOptions(_Struct, frozen=True):
-    """What differs for one target."""
+    """What differs for one target.
+
+    Attributes:
+        platforms: those to build for, in place of the target's.
+        virtual_packages: conda's `__cuda`, `__glibc` …: what this target promises, in place of its own.
+    """
 
     platforms: tuple[Platform, ...] | None = None
+    virtual_packages: dict[str, PrintableText] = {}
 
 
 class Image(_Struct, frozen=True):
@@ -104,6 +147,10 @@ class Server(_Struct, frozen=True):
     timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
 
 
+#: Of an environment without conda, where the spec names none.
+DEFAULT_PYTHON = "3.13"
+
+
 class Spec(_Struct, frozen=True):
     """What the user declares: `packager.yaml`, checked."""
 
@@ -114,9 +161,10 @@ class Spec(_Struct, frozen=True):
     description: PrintableText = ""
     source_dir: RelativePath = "."
     models: tuple[Model, ...] = ()
-    python: PythonVersion = "3.13"
+    python: PythonVersion | None = None
     build_from_source: tuple[Requirement, ...] = ()
     targets: tuple[str, ...] | dict[str, TargetOptions] = ("cpu",)
+    conda: CondaOptions = CondaOptions()
     base: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     registry_mirrors: dict[str, str] = {}
     image: Image = Image()

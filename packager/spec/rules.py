@@ -6,7 +6,8 @@ import re
 from pathlib import PurePosixPath
 from typing import Literal
 
-from packager.errors import PackagerError, SpecError
+from packager.environments.conda.channel import check_channel
+from packager.errors import Location, PackagerError, SpecError
 from packager.images.reference import Reference
 from packager.spec import model as m
 from packager.spec.document import Document
@@ -21,6 +22,10 @@ RESERVED_ENV = {
     "WORKER_TIMEOUT": "use `server.timeout`",
     "PATH": "the environment's programs must come first in it",
 }
+
+_VIRTUAL = re.compile(r"__[a-z0-9_]{1,64}")
+# `__archspec` has its value in the build string: `1=x86_64_v3`.
+_VIRTUAL_VERSION = re.compile(r"[A-Za-z0-9_.+!]{1,64}(?:=[A-Za-z0-9_.+]{1,64})?")
 
 TAG_FORM = "letters, digits, `.`, `_`, `-`, at most 128 of them: the version becomes an image tag"
 
@@ -46,6 +51,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
             remedy="name the .py file that has init() and run()",
         )
     _check_image(spec, document)
+    _check_conda(spec, document)
 
 
 def _paths(spec: m.Spec) -> list[tuple[str, str]]:
@@ -53,6 +59,8 @@ def _paths(spec: m.Spec) -> list[tuple[str, str]]:
     paths += [(f"models[{index}].path", model.path) for index, model in enumerate(spec.models)]
     if isinstance(spec.environment, str):
         paths.append(("environment", spec.environment))
+    if spec.conda.name_map is not None:
+        paths.append(("conda.name_map", spec.conda.name_map))
     return paths
 
 
@@ -86,17 +94,32 @@ def _check_models(spec: m.Spec, document: Document) -> None:
         seen[key] = index
 
 
+def check_variable(name: str, value: str, where: Location) -> None:
+    """Refuse an environment variable that the image cannot have.
+
+    Raises:
+        SpecError: the name is not one or is set by packager, or the value has control characters or no end.
+    """
+    if not re.match(m.ENV_NAME, name):
+        raise SpecError(
+            f"{name!r} is not a name of an environment variable",
+            where=where,
+            remedy="letters, digits and `_`, not starting with a digit",
+        )
+    if name in RESERVED_ENV:
+        raise SpecError(f"{name} is set by packager", where=where, remedy=RESERVED_ENV[name])
+    if not re.match(m.PRINTABLE, value) or len(value) > m.MAX_TEXT:
+        raise SpecError(
+            f"the value of {name} is not a line of text", where=where, remedy="no line breaks, no control characters"
+        )
+
+
 def _check_names(spec: m.Spec, document: Document) -> None:
-    for name in spec.env:
-        field = f"env.{name}"
-        if not re.match(m.ENV_NAME, name):
-            raise SpecError(
-                f"{name!r} is not a name of an environment variable",
-                where=document.at(field),
-                remedy="letters, digits and `_`, not starting with a digit",
-            )
-        if name in RESERVED_ENV:
-            raise SpecError(f"{name} is set by packager", where=document.at(field), remedy=RESERVED_ENV[name])
+    for name, value in spec.env.items():
+        check_variable(name, value, document.at(f"env.{name}"))
+    if isinstance(spec.environment, m.InlineEnvironment):
+        for name, value in spec.environment.variables.items():
+            check_variable(name, value, document.at(f"environment.variables.{name}"))
     repeated = {each for each in spec.system_packages if spec.system_packages.count(each) > 1}
     if repeated:
         raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at("system_packages"))
@@ -123,6 +146,33 @@ def _check_image(spec: m.Spec, document: Document) -> None:
             m.expand_tag(tag, name=spec.name, version=spec.version, target="cpu", platform="linux/amd64")
         except ValueError as error:
             raise SpecError(str(error), where=document.at(field), remedy=TAG_FORM) from None
+
+
+def _check_conda(spec: m.Spec, document: Document) -> None:
+    if spec.conda.installer_base is not None:
+        _reference(spec.conda.installer_base, "conda.installer_base", document, kind="image")
+    for channel, mirror in spec.conda.channel_mirrors.items():
+        where = document.at(f"conda.channel_mirrors.{channel}")
+        check_channel(channel, where)
+        if not check_channel(mirror, where).startswith(("http://", "https://")):
+            raise SpecError(
+                "a mirror of a channel is a URL of http or https",
+                where=where,
+                remedy="https://mirror.example.com/channel",
+            )
+    if not isinstance(spec.targets, dict):
+        return
+    for target, options in spec.targets.items():
+        for name, version in options.virtual_packages.items():
+            where = document.at(f"targets.{target}.virtual_packages.{name}")
+            if not _VIRTUAL.fullmatch(name):
+                raise SpecError(
+                    f"{name!r} is not a virtual package", where=where, remedy="conda's names start with `__`: __glibc"
+                )
+            if not _VIRTUAL_VERSION.fullmatch(version):
+                raise SpecError(
+                    f"{version!r} is not a version of {name}", where=where, remedy='in quotes, such as "12.4"'
+                )
 
 
 def _reference(text: str, field: str, document: Document, *, kind: Literal["repository", "image", "registry"]) -> None:

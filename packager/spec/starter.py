@@ -51,14 +51,25 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
+#: Names of conda's environment files, the likeliest first; the last is Azure ML's.
+CONDA_FILES = (
+    "environment.yml",
+    "environment.yaml",
+    "conda.yml",
+    "conda.yaml",
+    "conda_dependencies.yml",
+    "conda_dependencies.yaml",
+)
 #: Import names that come with the inference server.
 SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
+# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`.
+_PYTHON = re.compile(r"^\s*-\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
 _SKIPPED = {"node_modules", "__pycache__", "site-packages", "locks", "tests", "test"}
 _MAX_ENTRIES = 20_000
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What `look` saw; paths are relative to the folder, with `/`."""
+    """What `look` saw; paths are relative to the folder, with `/`; `python` is empty where the environment names it."""
 
     name: str
     version: str
@@ -94,14 +105,15 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
     inside = tuple(f"{each}/" for each in model_folders)
     models = [path for path in files if Path(path).suffix.lower() in MODEL_SUFFIXES and not path.startswith(inside)]
     project = _project(folder)
+    environment = _environment(files, project)
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),
         version=_version(project.get("version")),
         entry_scripts=tuple(entries),
         models=tuple(sorted([*model_folders, *models])),
-        environment=_environment(files, project),
+        environment=environment,
         imports=_imports(folder, entries[0], scripts),
-        python=_python(folder, project),
+        python=_python(folder, project, environment),
     )
 
 
@@ -153,11 +165,15 @@ def _project(folder: Path) -> dict[str, object]:
 
 
 def _environment(files: list[str], project: dict[str, object]) -> str | None:
-    if "requirements.txt" in files:
-        return "requirements.txt"
+    """Return the environment file; conda's before pip's, for who has both installs pip's into conda's."""
+    conda = [name for name in CONDA_FILES if name in files]
+    if conda or "requirements.txt" in files:
+        return conda[0] if conda else "requirements.txt"
     if project.get("dependencies"):
         return "pyproject.toml"
-    return next((path for path in files if path.endswith("/requirements.txt")), None)
+    deeper = [path for path in files if path.endswith("/requirements.txt")]
+    deeper += [path for path in files if path.rpartition("/")[2] in CONDA_FILES]
+    return next(iter(deeper), None)
 
 
 def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
@@ -177,8 +193,10 @@ def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
     return tuple(sorted(PACKAGES.get(name, name) for name in found))
 
 
-def _python(folder: Path, project: dict[str, object]) -> str:
-    """Return the newest Python that the cpu target has and the folder admits."""
+def _python(folder: Path, project: dict[str, object], environment: str | None) -> str:
+    """Return the newest Python that the cpu target has and the folder admits; empty where a conda file names it."""
+    if environment and environment.rpartition("/")[2] in CONDA_FILES and _PYTHON.search(_text(folder / environment)):
+        return ""
     known = sorted(load_target("cpu").bases, key=lambda text: int(text.partition(".")[2]), reverse=True)
     pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", _text(folder / ".python-version").strip())
     if pinned and pinned[1] in known:
@@ -219,9 +237,7 @@ entry_script: {_scalar(entry)}{others}
 source_dir: {_scalar(source_dir)}
 
 {_models(found)}
-# Minor version of Python, and the environment: requirements.txt, pyproject.toml, or a list of requirements. The
-# inference server is added. `packager lock` solves it and writes down every version and sha256.
-python: "{found.python}"
+{_python_text(found)}
 {_environment_text(found)}
 targets: [cpu]
 
@@ -261,6 +277,14 @@ def _models(found: Found) -> str:
         used.add(name)
         lines += [f"  - path: {_scalar(path)}", f"    name: {_scalar(name)}", "    version: 1"]
     return "\n".join(lines) + "\n"
+
+
+def _python_text(found: Found) -> str:
+    added = "The\n# inference server is added. `packager lock` solves it and writes down every version and sha256."
+    if not found.python:
+        return f"# The environment: conda's file, which names Python too (the target's base image needs none). {added}"
+    kinds = "environment.yml, requirements.txt, pyproject.toml, or inline."
+    return f'# Minor version of Python, and the environment: {kinds} {added}\npython: "{found.python}"'
 
 
 def _environment_text(found: Found) -> str:

@@ -12,7 +12,8 @@ import msgspec
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
-from packager.plan import Plan, make_plan
+from packager.plan import Plan
+from packager.planning import make_plan
 from packager.reading import digest_file
 from packager.spec.load import SpecFile, load_spec
 from packager.targets import Target

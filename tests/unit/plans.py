@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from packager.environments.conda.values import CondaPackage, CondaRequest, LockedConda
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
-from packager.plan import Plan, make_plan
+from packager.plan import Plan
+from packager.planning import make_plan
 from packager.spec import parse_spec
 from packager.spec.load import SpecFile
 from packager.targets import load_target
@@ -61,6 +63,35 @@ def example_plan(
         options.pop("sources", example_sources(models)),
         **options,
     )
+
+
+def _conda_package(name: str, version: str, platform: str, subdir: str) -> CondaPackage:
+    url = f"https://conda.example.com/forge/{subdir}/{name}-{version}-h0_0.conda"
+    return CondaPackage(name=name, version=version, build="h0_0", platform=platform, url=url, sha256="e" * 64)
+
+
+CONDA = (
+    _conda_package("numpy", "2.4.0", "linux/amd64", "linux-64"),
+    _conda_package("python", "3.13.5", "linux/amd64", "linux-64"),
+    _conda_package("python", "3.13.5", "linux/arm64", "linux-aarch64"),
+)
+
+
+def example_conda_locked() -> LockedTarget:
+    import msgspec
+
+    target = load_target("cpu")
+    assert target.conda is not None
+    asked = CondaRequest(specs=("python 3.13.*",), channels=("https://conda.example.com/forge",), virtual_packages={})
+    half = LockedConda(
+        file="locks/cpu.conda-lock.yml", digest="sha256:" + "f" * 64, installer=str(target.conda.installers["rattler"])
+    )
+    plain = example_locked(platforms=dict(target.wheels), conda=asked)
+    return msgspec.structs.replace(plain, conda=half, base=str(target.conda.base))
+
+
+def example_conda_plan(more: str = "models: [{path: models/m.pkl, version: 1}]\n", **options: Any) -> Plan:
+    return example_plan(more, locked=example_conda_locked(), conda=CONDA, **options)
 
 
 def _file(path: str, text: str, mode: int, origin: str) -> TreeFile:

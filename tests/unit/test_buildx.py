@@ -174,3 +174,8 @@ def test_docker_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_secret_that_is_not_there(secret: str) -> None:
     with pytest.raises(UsageError, match="id=s"):
         build(request(secrets=(secret,)), {})
+
+
+def test_the_network_of_the_steps() -> None:
+    assert options(command(network="host"), "--network") == ["host"]
+    assert "--network" not in command()

@@ -102,3 +102,13 @@ def test_proxies_go_by_name(environ: dict[str, str], names: tuple[str, ...]) -> 
 
 def test_a_proxy_that_the_user_gives_wins() -> None:
     assert proxy_args({"HTTP_PROXY": "http://p", "http_proxy": "http://p"}, ["HTTP_PROXY=http://mine"]) == ()
+
+
+def test_credentials_of_conda_channels_travel_as_a_file() -> None:
+    def files(environ: dict[str, str], *given: Secret) -> list[str | None]:
+        return [each.file for each in index_secrets(environ, given).secrets if each.id == "rattler-auth"]
+
+    assert files({"HOME": "/home/ann"}) == ["/home/ann/.rattler/credentials.json"]
+    assert files({"HOME": "/home/ann", "RATTLER_AUTH_FILE": "/a.json"}) == ["/a.json"]
+    assert files({}) == []
+    assert files({"RATTLER_AUTH_FILE": "/a.json"}, Secret(id="rattler-auth", file="/b.json")) == []

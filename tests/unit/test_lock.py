@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from packager.cli.lock import command
+from packager.environments.conda.values import Around
 from packager.environments.declaration import read_environment
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
 from packager.environments.locking import LockResult, Upgrade, lock, lock_status, require_fresh
@@ -43,7 +44,13 @@ class FakeSolver:
         self.stopped = False
 
     def solve(
-        self, request: LockRequest, platform: str, preferences: str | None, upgrade: Upgrade, offline: bool
+        self,
+        request: LockRequest,
+        platform: str,
+        preferences: str | None,
+        upgrade: Upgrade,
+        offline: bool,
+        around: Around | None = None,
     ) -> tuple[LockedPackage, ...]:
         self.asked.append((request, platform, preferences, upgrade, offline))
         names = sorted(each.split("=")[0] for each in request.requirements)

@@ -14,7 +14,6 @@ from packager.environments.files import (
     digest_of,
     format_lock,
     format_requirements,
-    machine,
     merge,
     parse_lock,
     parse_requirements,

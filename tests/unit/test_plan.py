@@ -3,10 +3,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from packager.errors import ContextError, SpecError
-from packager.plan import Base, locked_base, model_folder
+from packager.errors import ContextError, SpecError, UsageError
+from packager.plan import Base
+from packager.planning import locked_base, model_folder
 from packager.trees import Sources
-from tests.unit.plans import example_locked, example_plan, example_sources
+from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources
 
 TWO = "models: [{path: a/m.pkl, name: one}, {path: b/m.pkl, name: two, version: 3}]\n"
 
@@ -133,3 +134,37 @@ def test_the_digests_say_which_spec_and_lock() -> None:
     assert one.spec_digest != two.spec_digest
     assert one.lock_digest == two.lock_digest
     assert example_plan().spec_digest == one.spec_digest
+
+
+def test_conda_brings_python_and_variables_which_the_specs_own_go_before() -> None:
+    variables = {"MODE": "fast", "LOG_LEVEL": "debug"}
+    plan = example_conda_plan("models: []\nenv: {LOG_LEVEL: info}\n", models=0, variables=variables)
+    assert plan.environment.python == "3.13"
+    assert plan.environment.conda is not None
+    assert plan.environment.conda.subdir == "linux-64"
+    assert [each.name for each in plan.environment.conda.packages] == ["numpy", "python"]
+    assert (plan.config.env["MODE"], plan.config.env["LOG_LEVEL"]) == ("fast", "info")
+    assert plan.environment.title == "environment of 2 conda packages and 2 Python packages"
+
+
+def test_the_machines_mirrors_of_channels_go_before_the_specs() -> None:
+    spec = "models: []\nconda: {channel_mirrors: {a: https://spec.example/a, b: https://spec.example/b}}\n"
+    plan = example_conda_plan(spec, models=0, channel_mirrors={"a": "https://machine.example/a"})
+    assert plan.environment.conda is not None
+    assert plan.environment.conda.mirrors == {"a": "https://machine.example/a", "b": "https://spec.example/b"}
+
+
+@pytest.mark.parametrize("url", ["https://ann:hunter2@m.example/a", "https://m.example/t/tok-en/a"])
+def test_a_mirror_with_credentials_would_be_in_the_dockerfile(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        example_conda_plan(channel_mirrors={"a": url})
+    assert "hunter2" not in str(caught.value)
+    assert "tok-en" not in str(caught.value)
+    assert "RATTLER_AUTH_FILE" in str(caught.value)
+
+
+def test_micromamba_knows_no_mirrors_of_urls() -> None:
+    with pytest.raises(UsageError, match="micromamba"):
+        example_conda_plan(
+            "models: []\nconda: {installer: micromamba}\n", models=0, channel_mirrors={"a": "https://m.example/a"}
+        )

@@ -15,7 +15,7 @@ from packager.dockerfile.render import quoted, render, render_template
 from packager.errors import RenderError
 from packager.handoff.instructions import instructions
 from packager.plan import Base
-from tests.unit.plans import example_plan
+from tests.unit.plans import example_conda_plan, example_plan
 
 PRINTABLE = st.text(alphabet=st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=60)
 
@@ -99,3 +99,25 @@ def test_errors_of_templates_name_file_and_line(tmp_path: Path, monkeypatch: pyt
         render_template("undefined.j2", example_plan())
     with pytest.raises(RenderError, match="no template"):
         render_template("missing.j2", example_plan())
+
+
+def test_conda_is_installed_in_a_stage_of_its_own_image() -> None:
+    plan = example_conda_plan()
+    text = render(plan)
+    assert plan.environment.conda is not None
+    assert f"FROM {plan.environment.conda.installer_base.source} AS environment" in text
+    assert f"FROM {plan.base.source} AS base" in text
+    assert "--subdir linux-64" in text
+    assert "python3 -m venv --without-pip" not in text
+    assert lint(text) == ()
+    assert lint(render(example_conda_plan("models: []\nconda: {installer: micromamba}\n", models=0))) == ()
+    assert "2 conda packages from https://conda.example.com/forge" in instructions(plan)
+    assert "2 conda packages and 2 Python packages" in instructions(plan)
+
+
+def test_mirrors_of_channels_are_words_of_the_shell() -> None:
+    mirrors = {"https://conda.example.com/forge": "https://m.example/$(id)/forge"}
+    assert "--mirror 'https://conda.example.com/forge=https://m.example/$(id)/forge'" in render(
+        example_conda_plan(channel_mirrors=mirrors)
+    )
+    assert "--mirror" not in render(example_conda_plan())

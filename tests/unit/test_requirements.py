@@ -299,13 +299,6 @@ def test_an_empty_file_still_has_the_inference_server(tmp_path: Path) -> None:
 # --- other kinds ---
 
 
-@pytest.mark.parametrize("file", ["environment.yml", "conda.yaml"])
-def test_conda_environments_are_not_supported_yet(tmp_path: Path, file: str) -> None:
-    error = refused(tmp_path, "dependencies: []\n", file=file)
-    assert error.message == "conda environments are not supported by this version"
-    assert str(error.where).endswith("packager.yaml:4 (environment)")
-
-
 @pytest.mark.parametrize("file", ["setup.py", "Pipfile", "other.toml"])
 def test_an_unknown_kind_of_environment(tmp_path: Path, file: str) -> None:
     assert "no known kind" in refused(tmp_path, "", file=file).message

@@ -38,7 +38,7 @@ def refused(more: str = "", **replaced: str) -> SpecError:
 def test_the_least_spec_has_the_documented_defaults() -> None:
     found = spec()
     assert found.source_dir == "."
-    assert found.python == "3.13"
+    assert found.python is None
     assert found.target_names == ("cpu",)
     assert found.image.tags == ("{version}",)
     assert (found.server.port, found.server.workers, found.server.timeout) == (5001, 1, 300)
@@ -183,9 +183,46 @@ def test_variables_that_the_image_sets_are_refused(name: str) -> None:
     assert f"{name} is set by packager" in str(refused(f"env: {{{name}: x}}\n"))
 
 
-def test_conda_says_that_it_is_not_there_yet() -> None:
-    with pytest.raises(SpecError, match="conda environments are not supported"):
-        parse_spec(LEAST.replace("requirements.txt", "{conda: [numpy]}"), PATH)
+def test_the_options_of_conda_are_read() -> None:
+    found = spec(
+        "conda:\n  channel_priority: flexible\n  installer: micromamba\n  name_map: names.yml\n"
+        "  channel_mirrors: {conda-forge: 'https://mirror.example.com/conda-forge'}\n"
+        "targets: {cpu: {platforms: [linux/arm64], virtual_packages: {__glibc: '2.36', __archspec: 1=x86_64_v3}}}\n",
+        environment="{curated: sklearn, channels: [conda-forge], conda: [numpy], pip: [six], variables: {A: '1'}}",
+    )
+    assert found.conda.name_map == "names.yml"
+    assert found.target_options("cpu").virtual_packages == {"__glibc": "2.36", "__archspec": "1=x86_64_v3"}
+    assert not isinstance(found.environment, str)
+    assert found.environment.conda == ("numpy",)
+
+
+@pytest.mark.parametrize(
+    ("more", "environment", "field", "message"),
+    [
+        ("conda: {instaler: rattler}\n", "r.txt", "conda.instaler", "unknown key 'instaler'"),
+        ("conda: {installer: mamba}\n", "r.txt", "conda.installer", "mamba"),
+        ("conda: {name_map: ../names.yml}\n", "r.txt", "conda.name_map", "leaves the folder"),
+        ("conda: {installer_base: 'a b'}\n", "r.txt", "conda.installer_base", "not valid"),
+        ("conda: {channel_mirrors: {a: b}}\n", "r.txt", "conda.channel_mirrors.a", "URL of http"),
+        ("conda: {channel_mirrors: {a: 'https://u:hush@b/c'}}\n", "r.txt", "conda.channel_mirrors.a", "credentials"),
+        ("targets: {cpu: {virtual_packages: {cuda: '12'}}}\n", "r.txt", "targets.cpu.virtual_packages.cuda", "virtual"),
+        ("targets: {cpu: {virtual_packages: {__cuda: 12}}}\n", "r.txt", "targets.cpu.virtual_packages.__cuda", "12"),
+        ("targets: {cpu: {virtual_packages: {__a: 'x y'}}}\n", "r.txt", "targets.cpu.virtual_packages.__a", "version"),
+        ("", "{conda: numpy}", "environment.conda", "array"),
+        ("", "{cuda: [numpy]}", "environment.cuda", "unknown key 'cuda'"),
+        ("", "{variables: {PATH: x}}", "environment.variables.PATH", "set by packager"),
+        ("", "{variables: {'A B': x}}", "environment.variables.A B", "not a name"),
+        ("", "{variables: {A: 1}}", "environment.variables.A", "1"),
+        ("", "{curated: Sklearn!}", "environment.curated", "not valid"),
+    ],
+)
+def test_what_conda_cannot_be_told(more: str, environment: str, field: str, message: str) -> None:
+    error = refused(more, environment=environment)
+    assert error.where is not None
+    assert error.where.field == field
+    assert message in str(error)
+    assert error.remedy
+    assert "hush" not in str(error)
 
 
 @pytest.mark.parametrize(

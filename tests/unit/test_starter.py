@@ -93,6 +93,29 @@ def test_python_and_version_come_from_the_project(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["environment.yml", "environment.yaml", "conda.yml", "conda.yaml", "conda_dependencies.yml"]
+)
+def test_a_conda_file_is_the_environment_and_names_python(tmp_path: Path, name: str) -> None:
+    conda = "channels: [conda-forge]\ndependencies:\n  - conda-forge::python=3.12\n  - numpy\n"
+    write(tmp_path, **{"score.py": SCRIPT, name: conda, "requirements.txt": "six\n"})
+    spec = starter(tmp_path)
+    assert (spec.environment, spec.python) == (name, None)
+
+
+def test_a_conda_file_without_python_gets_one_from_the_spec(tmp_path: Path) -> None:
+    write(tmp_path, **{"score.py": SCRIPT, "environment.yml": "dependencies:\n  - python-dateutil\n  - numpy\n"})
+    assert starter(tmp_path).python == "3.13"
+
+
+def test_the_requirements_of_a_model_folder_go_before_its_conda_file(tmp_path: Path) -> None:
+    conda = "dependencies:\n- python=3.12\n"
+    write(tmp_path, **{"score.py": SCRIPT, "m/MLmodel": "", "m/conda.yaml": conda, "m/requirements.txt": "six\n"})
+    assert starter(tmp_path).environment == "m/requirements.txt"
+    (tmp_path / "m/requirements.txt").unlink()
+    assert starter(tmp_path).environment == "m/conda.yaml"
+
+
+@pytest.mark.parametrize(
     "name", ["näme.pkl", "a'b.pkl", 'a"b.pkl', "true.pkl", "1.pkl", "a#b.pkl", "x: y.pkl", "-a.pkl"]
 )
 def test_odd_file_names_give_a_valid_spec_or_a_clear_error(tmp_path: Path, name: str) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from packager.environments.files import machine as machine_of
 from packager.images.oci.base_files import BaseFiles
 from packager.images.oci.elf import Elf, NotElf, parse_elf
+from packager.targets import machine as machine_of
 
 #: Library → the Debian package (trixie) that brings it: what manylinux (PEP 600) leaves to the system, and what wheels
 #: that ignore it ask for most.

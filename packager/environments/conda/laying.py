@@ -1,0 +1,95 @@
+"""Lay the conda packages of a lock down by `install` and `settle`: the first in a process of its own.
+
+py-rattler's threads have crashed the interpreter at its exit, with all done and written: what counts is the answer.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packager.environments.conda.channels import redact
+from packager.environments.conda.file import format_conda_lock
+from packager.environments.conda.install_failure import explain_install
+from packager.environments.conda.settle import Record, SettleError, settle
+from packager.environments.conda.values import CondaPackage
+from packager.errors import LockError, PackagerError
+
+
+def lay_packages(
+    packages: Iterable[CondaPackage],
+    subdir: str,
+    prefix: str,
+    folder: Path,
+    cache: Path,
+    *,
+    mirrors: Mapping[str, str],
+    environ: Mapping[str, str],
+    copy: bool = False,
+) -> list[Record]:
+    """Lay packages down, each checked against its sha256, and make them the same everywhere; none of their code is run.
+
+    Args:
+        packages: of one platform.
+        subdir: that platform, in conda's words.
+        prefix: final place of the environment, which is written into files.
+        folder: new; it gets the files.
+        cache: where downloads are kept.
+        mirrors: channel (name, or start of its URL) → where to fetch from in its place.
+        environ: environment variables of this machine: proxies, certificates, credentials.
+        copy: no hard links into the cache, and permissions set.
+
+    Returns:
+        the records of the packages, as `conda-meta` has them.
+
+    Raises:
+        LockError: a package is not what was locked, or is gone, or the channel refuses credentials.
+        TemporaryError: the channel does not answer.
+        PackagerError: py-rattler is missing, or the disk is full.
+    """
+    if importlib.util.find_spec("rattler") is None:
+        raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
+    with tempfile.TemporaryDirectory(prefix="packager-conda-") as name:
+        lock = Path(name) / "conda-lock.yml"
+        lock.write_text(format_conda_lock(packages, channels=(), content_hashes={subdir: ""}), "utf-8")
+        # -P: what stands beside the program are modules of packager, not of the program.
+        command = [sys.executable, "-P", str(Path(__file__).parent / "install.py"), "--json", "--lock", str(lock)]
+        command += ["--subdir", subdir, "--prefix", prefix, "--into", str(folder), "--cache", str(cache)]
+        for channel, url in mirrors.items():
+            command += ["--mirror", f"{channel}={url}"]
+        command += ["--copy"] if copy else []
+        done = subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    answer = _answer(done.stdout, done.returncode, done.stderr)
+    if "error" in answer:
+        raise explain_install(answer["error"], answer["message"])
+    try:
+        return settle(folder, modes=copy)
+    except SettleError as error:
+        raise LockError(
+            f"{error.message}; somebody changed it in {cache}",
+            remedy=f"remove {cache / subdir}, then run the command again",
+        ) from None
+
+
+def _answer(stdout: str, code: int, stderr: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(stdout)
+    except ValueError:
+        said = redact("\n".join(stderr.strip().splitlines()[-12:]))
+        raise PackagerError(f"py-rattler ended without an answer (code {code}):\n{said}", remedy="try again") from None
+    assert isinstance(answer, dict)
+    return answer

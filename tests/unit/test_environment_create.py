@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from packager.environments.create import MARKER, Machine, create
+from packager.environments.wanted import environment_of, make_wanted, native_platform
+from packager.errors import ContextError, LockError, UsageError
+from packager.targets import load_target
+from tests.unit.plans import CONDA, PACKAGES, example_conda_locked, example_locked
+
+HERE = next((each for each, tags in load_target("cpu").wheels.items() if tags.startswith(os.uname().machine)), "")
+
+
+def test_only_this_machines_platform_can_be_laid_down_here() -> None:
+    platforms = dict(load_target("cpu").wheels)
+    locked = example_locked(platforms=platforms)
+    if sys.platform == "linux" and HERE:
+        assert native_platform(locked, "cpu") == HERE
+        assert native_platform(locked, "cpu", HERE) == HERE
+        del platforms[HERE]
+    (other, *_) = platforms
+    with pytest.raises(UsageError, match=f"{other} is not this machine's platform"):
+        native_platform(locked, "cpu", other)
+    with pytest.raises(UsageError, match=f"locked for {other}, and this machine is"):
+        native_platform(example_locked(platforms={other: platforms[other]}), "cpu")
+
+
+def test_what_is_wanted_is_of_one_platform() -> None:
+    wanted = make_wanted(example_conda_locked(), "cpu", "linux/amd64", CONDA, PACKAGES, {"A": "1"})
+    assert [each.name for each in wanted.conda] == ["numpy", "python"]
+    assert "only-arm" not in [each.name for each in wanted.packages]
+    assert wanted.python == "3.13"
+    same = make_wanted(example_conda_locked(), "cpu", "linux/amd64", CONDA, PACKAGES, {})
+    assert same.key == wanted.key
+    assert make_wanted(example_locked(), "cpu", "linux/amd64", (), PACKAGES, {}).key != wanted.key
+    with pytest.raises(LockError):
+        make_wanted(example_conda_locked(), "cpu", "linux/amd64", (), PACKAGES, {})
+
+
+def test_a_program_gets_the_environment_and_no_other() -> None:
+    environ = {"PATH": "/bin", "VIRTUAL_ENV": "/old", "CONDA_PREFIX": "/older", "PYTHONHOME": "/x", "HOME": "/h"}
+    conda = make_wanted(example_conda_locked(), "cpu", "linux/amd64", CONDA, PACKAGES, {"A": "1", "HOME": "/other"})
+    assert environment_of(conda, Path("/p"), environ) == {
+        "PATH": "/p/bin:/bin", "CONDA_PREFIX": "/p", "A": "1", "HOME": "/other",
+    }  # fmt: skip
+    pip = make_wanted(example_locked(), "cpu", "linux/amd64", (), PACKAGES, {})
+    assert environment_of(pip, Path("/p"), environ) == {"PATH": "/p/bin:/bin", "VIRTUAL_ENV": "/p", "HOME": "/h"}
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_others_made_is_left_alone(force: bool, tmp_path: Path) -> None:
+    wanted = make_wanted(example_locked(), "cpu", "linux/amd64", (), PACKAGES, {})
+    here = Machine(root=tmp_path, cache=tmp_path / "cache", environ={})
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").touch()
+    with pytest.raises(ContextError, match="was not made by packager"):
+        create(wanted, theirs, here, force=force)
+    with pytest.raises(ContextError, match="not a folder"):
+        create(wanted, theirs / "file", here, force=force)
+    (tmp_path / "link").symlink_to(theirs)
+    with pytest.raises(ContextError, match="not a folder"):
+        create(wanted, tmp_path / "link", here, force=force)
+
+
+def test_an_environment_of_another_lock_is_kept_unless_forced(tmp_path: Path) -> None:
+    wanted = make_wanted(example_locked(), "cpu", "linux/amd64", (), PACKAGES, {})
+    here = Machine(root=tmp_path, cache=tmp_path / "cache", environ={})
+    (tmp_path / "env").mkdir()
+    marker = tmp_path / "env" / MARKER
+    marker.write_text('{"key": "another", "complete": true}')
+    with pytest.raises(ContextError, match="of another lock"):
+        create(wanted, tmp_path / "env", here)
+    marker.write_text(f'{{"key": "{wanted.key}", "complete": true}}')
+    assert create(wanted, tmp_path / "env", here) is False

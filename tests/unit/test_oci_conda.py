@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from packager.errors import LockError
+from packager.images.oci.compile import Interpreter
+from packager.images.oci.conda import make_conda_recipe, merge
+from tests.unit.plans import example_conda_plan
+
+
+def tree(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def test_pips_half_is_merged_into_condas(tmp_path: Path) -> None:
+    ours = tree(tmp_path / "prefix", lib__a="conda", lib__both="conda", bin__python="conda")
+    wheels = tree(tmp_path / "wheels", lib__both="pip", lib__new__deep="pip", bin__flask="pip")
+    merge(wheels, ours)
+    found = {str(path.relative_to(ours)): path.read_text() for path in ours.rglob("*") if path.is_file()}
+    assert found == {
+        "lib/a": "conda", "lib/both": "pip", "lib/new/deep": "pip", "bin/python": "conda", "bin/flask": "pip",
+    }  # fmt: skip
+
+
+def test_a_hard_link_into_the_cache_is_not_written_through(tmp_path: Path) -> None:
+    cached = tmp_path / "cached"
+    cached.write_text("conda")
+    ours = tree(tmp_path / "prefix")
+    ours.mkdir()
+    (ours / "both").hardlink_to(cached)
+    merge(tree(tmp_path / "wheels", both="pip"), ours)
+    assert cached.read_text() == "conda"
+
+
+@pytest.mark.parametrize(("first", "second"), [("x", "x__y"), ("x__y", "x")])
+def test_a_folder_never_takes_the_place_of_a_file(first: str, second: str, tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="'x', one as a folder"):
+        merge(tree(tmp_path / "wheels", **{second: ""}), tree(tmp_path / "prefix", **{first: ""}))
+
+
+def test_a_folder_is_not_merged_through_a_link(tmp_path: Path) -> None:
+    outside = tree(tmp_path / "outside", a="theirs")
+    ours = tmp_path / "prefix"
+    ours.mkdir()
+    (ours / "lib").symlink_to(outside)
+    with pytest.raises(LockError):
+        merge(tree(tmp_path / "wheels", lib__a="ours"), ours)
+    assert (outside / "a").read_text() == "theirs"
+
+
+def test_the_key_is_of_what_is_laid_down() -> None:
+    plan = example_conda_plan()
+    recipe = make_conda_recipe(plan.environment, plan.platform)
+    assert [each.name for each in recipe.conda] == ["numpy", "python"]
+    assert recipe.python == "3.13"
+    other = msgspec.structs.replace(recipe, conda=recipe.conda[:1])
+    assert other.key != recipe.key
+    one, two = (
+        make_conda_recipe(plan.environment, plan.platform, compiler=Interpreter(path=path, version="3.13.5"))
+        for path in ("/a/python", "/b/python")
+    )
+    assert one.key == two.key != recipe.key
