@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -14,11 +15,23 @@ from packager.checks.entry_script import check_entry_script
 from packager.checks.finding import Finding
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
-from packager.environments.files import read_locked
+from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
+from packager.environments.declaration import read_environment
+from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
 from packager.errors import ContextError, UsageError
 from packager.images.reference import parse_mirrors
-from packager.plan import REQUIREMENTS, Base, Plan, make_plan
+from packager.plan import (
+    CONDA_INSTALLER,
+    CONDA_LOCK,
+    CONDA_SETTLER,
+    INSTALLER_REQUIREMENTS,
+    REQUIREMENTS,
+    Base,
+    Plan,
+)
+from packager.planning import make_plan
+from packager.resources import data_folder
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.targets import load_target
@@ -28,10 +41,17 @@ DOCKERIGNORE = "*\n!environment\n!layers\n"
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """One image, planned: the plan, and the text of its hashed requirements."""
+    """One image, planned.
+
+    Attributes:
+        plan: of the image.
+        requirements: text of the hashed requirements.
+        conda: text of the conda-lock file; empty for an environment of pip alone.
+    """
 
     plan: Plan
     requirements: str
+    conda: str = ""
 
 
 def machine_mirrors(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -41,6 +61,24 @@ def machine_mirrors(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         UsageError: the variable is not of the form `docker.io=127.0.0.1:5000`.
     """
     return parse_mirrors(environ.get("PACKAGER_REGISTRY_MIRROR", ""))
+
+
+def machine_channel_mirrors(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the mirrors of conda channels of this machine (`PACKAGER_CHANNEL_MIRROR`).
+
+    Raises:
+        UsageError: the variable is not of the form `conda-forge=https://host/path`.
+    """
+    return parse_channel_mirrors(environ.get(VARIABLE, ""))
+
+
+def channel_mirrors(spec_file: SpecFile) -> dict[str, str]:
+    """Return channel → mirror: those of this machine go before those of the spec, which everyone shares.
+
+    Raises:
+        UsageError: see `machine_channel_mirrors`.
+    """
+    return {**spec_file.spec.conda.channel_mirrors, **machine_channel_mirrors()}
 
 
 def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
@@ -83,12 +121,26 @@ def plan_image(
     """
     spec = spec_file.spec
     target = load_target(target_name)
-    require_fresh(spec_file, target_name)
+    environment = read_environment(spec_file)
+    require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
+    conda_packages, conda = read_conda(spec_file, locked)
     sources = scan_sources(spec_file, digest_model)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
-    plan = make_plan(spec, target, chosen, locked, packages, sources, base=base, mirrors=mirrors)
-    return Planned(plan=plan, requirements=requirements)
+    plan = make_plan(
+        spec,
+        target,
+        chosen,
+        locked,
+        packages,
+        sources,
+        conda=conda_packages,
+        variables=environment.variables,
+        base=base,
+        mirrors=mirrors,
+        channel_mirrors=machine_channel_mirrors() if conda else None,
+    )
+    return Planned(plan=plan, requirements=requirements, conda=conda)
 
 
 def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -141,5 +193,19 @@ def build_context(planned: Planned) -> BuildContext:
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
         "HANDOFF.md": instructions(planned.plan),
+        **_conda_texts(planned),
     }
     return assemble(planned.plan, texts)
+
+
+def _conda_texts(planned: Planned) -> dict[str, str]:
+    """Return what the build stage of a conda environment needs: the lock, and the programs that lay it down."""
+    conda = planned.plan.environment.conda
+    if conda is None:
+        return {}
+    programs = Path(__file__).parent / "environments/conda"
+    texts = {CONDA_LOCK: planned.conda, CONDA_SETTLER: (programs / "settle.py").read_text("utf-8")}
+    if conda.installer == "rattler":
+        texts[CONDA_INSTALLER] = (programs / "install.py").read_text("utf-8")
+        texts[INSTALLER_REQUIREMENTS] = (data_folder("templates") / "conda-installer.txt").read_text("utf-8")
+    return texts

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label (repeatable).")
 @click.option("--cache-from", multiple=True, metavar="CACHE", help="As docker buildx build.")
 @click.option("--cache-to", multiple=True, metavar="CACHE", help="As docker buildx build.")
+@click.option("--network", metavar="default|host|none", help="Network of the build's steps, as docker buildx build.")
 @click.option(
     "--builder",
     metavar="auto|oci|engine|NAME",
@@ -114,7 +115,7 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
 def _build_one(
     spec_file: SpecFile, target: str, reporter: Reporter, platform: str | None, base: str | None, **options: Any
 ) -> dict[str, Any]:
-    from packager.images.builders import choose_builder
+    from packager.images.builders import NeedsEngineError, choose_builder
     from packager.pipeline import require_entry_script
     from packager.store import Store
 
@@ -134,7 +135,12 @@ def _build_one(
             planned_image(spec_file, target, each, found, reporter, digest_model=digest_model) for each in platforms
         ]
     if choice.kind == "oci":
-        return oci_build(spec_file, target, planned, reporter, options)
+        try:
+            return oci_build(spec_file, target, planned, reporter, options)
+        except NeedsEngineError as error:
+            if options["builder"] != "auto":
+                raise
+            reporter.step(f"builder: engine ({error.message})")
     return _engine_build(spec_file, target, planned, choice.buildx, reporter, options)
 
 

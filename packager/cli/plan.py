@@ -78,9 +78,11 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
     if plan.system_packages:
         number = count(len(plan.system_packages), "Debian package")
         rows.append(("system", ", ".join(plan.system_packages), number, "the base's Debian sources"))
-    packages = f"{len(plan.environment.packages)} packages"
     content = f"Python {plan.environment.python} in {plan.environment.prefix}"
-    rows.append(("environment", content, packages, f"locks/{plan.target}.requirements.txt (from {declared})"))
+    locks = f"locks/{plan.target}.requirements.txt (from {declared})"
+    if plan.environment.conda:
+        locks = f"locks/{plan.target}.conda-lock.yml, {locks}"
+    rows.append(("environment", content, plan.environment.title.removeprefix("environment of "), locks))
     for layer in plan.layers:
         size = human_size(layer.tree.size)
         rows.append(
@@ -100,7 +102,9 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
 
 def _details(plan: Plan, layer: int, kind: str) -> list[str]:
     if kind == "environment":
-        return [f"      {package.name} {package.version}" for package in plan.environment.packages]
+        conda = plan.environment.conda.packages if plan.environment.conda else ()
+        shown = [f"      {package.name} {package.version} {package.build}  {package.channel}" for package in conda]
+        return shown + [f"      {package.name} {package.version}" for package in plan.environment.packages]
     if layer < 0:
         return []
     return [

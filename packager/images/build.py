@@ -33,6 +33,7 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
+    network: str | None = None
     builder: str | None = None
     progress: str = "auto"
     metadata_file: Path | None = None
@@ -76,6 +77,7 @@ def build_image(
             labels={**build_labels(spec_file.root, epoch), **options.labels},
             cache_from=options.cache_from,
             cache_to=options.cache_to,
+            network=options.network,
             outputs=options.outputs,
             builder=options.builder,
             progress=options.progress,

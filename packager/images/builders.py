@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from packager.errors import UsageError
+from packager.errors import LockError, UsageError
 from packager.images.oci.outputs_wanted import Output, parse_output
 from packager.plan import Plan
 
 #: Options that mean something to BuildKit alone.
-BUILDKIT_OPTIONS = ("no_cache", "pull", "secrets", "build_args", "cache_from", "cache_to")
+BUILDKIT_OPTIONS = ("no_cache", "pull", "secrets", "build_args", "cache_from", "cache_to", "network")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +27,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["oci", "engine"]
     buildx: str | None = None
     reason: str
+
+
+class NeedsEngineError(LockError):
+    """What was locked turned out to need a container: its own code has to run."""
 
 
 def needs_engine(plan: Plan) -> str | None:

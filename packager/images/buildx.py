@@ -31,6 +31,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         secrets: `id=…,src=…` or `id=…,env=…`, never a value.
         build_args: `NAME=VALUE`, or `NAME` for a variable of this process.
         outputs: what `-o` takes.
+        network: of the steps: `default`, `host` or `none`.
         builder: name of a buildx builder; the current one by default.
         progress: `auto`, `tty`, `plain` or `quiet`; shown on standard error.
         source_date_epoch: seconds; becomes `created` in the image's configuration and history.
@@ -50,6 +51,7 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     cache_from: tuple[str, ...] = ()
     cache_to: tuple[str, ...] = ()
+    network: str | None = None
     outputs: tuple[str, ...] = ()
     builder: str | None = None
     progress: str = "auto"
@@ -105,6 +107,8 @@ def buildx_command(
         words += ["--iidfile", str(iidfile)]
     if request.builder is not None:
         words += ["--builder", request.builder]
+    if request.network is not None:
+        words += ["--network", request.network]
     load = request.load or not (request.push or request.outputs)
     flags = {"--no-cache": request.no_cache, "--pull": request.pull, "--push": request.push, "--load": load}
     words += [flag for flag, wanted in flags.items() if wanted]

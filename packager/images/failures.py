@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from packager.environments.conda.install_failure import find_install_failure
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError
 from packager.images.reference import DEFAULT_REGISTRY, Reference
 
@@ -212,6 +213,9 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
             f"the package index sent other files than were locked: {', '.join(named) or 'see above'}\n{tail}",
             remedy="find out who changed them; `packager lock --upgrade NAME` takes the index's word for it",
         )
+    conda = find_install_failure(text)
+    if conda is not None:
+        return conda
     if "exec format error" in text:
         return _no_emulation()
     if _NO_SPACE.search(text):

@@ -17,6 +17,7 @@ from packager.errors import UsageError
 #: Ids that the Dockerfile's environment step asks for.
 PIP_CONF = "pip.conf"
 CA = "ca"
+RATTLER_AUTH = "rattler-auth"
 
 #: Variable of the child process that holds the text of pip.conf.
 PIP_CONF_VARIABLE = "PACKAGER_PIP_CONF"
@@ -97,11 +98,12 @@ def parse_secret(text: str) -> Secret:
 
 
 def index_secrets(environ: Mapping[str, str], given: Sequence[Secret] = ()) -> MachineSettings:
-    """Return the secrets that hand this machine's package index and CA bundle to the environment step.
+    """Return the secrets that hand this machine's package index, channels and CA bundle to the environment step.
 
     Args:
-        environ: where `PIP_*` and `UV_*` index settings and the usual CA variables are looked up; pip's go first.
-        given: the user's own secrets; one with the id `pip.conf` or `ca` takes the place of ours.
+        environ: where `PIP_*` and `UV_*` index settings, the place of rattler's credentials, and the usual CA variables
+            are looked up; pip's go first.
+        given: the user's own secrets; one with the id `pip.conf`, `rattler-auth` or `ca` takes the place of ours.
     """
     ids = {secret.id for secret in given}
     text = pip_conf(environ)
@@ -111,8 +113,20 @@ def index_secrets(environ: Mapping[str, str], given: Sequence[Secret] = ()) -> M
     bundle = next((environ[name] for name in _CA_FILES if environ.get(name)), None)
     if bundle and CA not in ids:
         secrets.append(Secret(id=CA, file=bundle))
+    credentials = rattler_credentials(environ)
+    if credentials and RATTLER_AUTH not in ids:
+        secrets.append(Secret(id=RATTLER_AUTH, file=credentials))
     ours = any(secret.variable == PIP_CONF_VARIABLE for secret in secrets)
     return MachineSettings(secrets=tuple(secrets), environ={PIP_CONF_VARIABLE: text} if ours else {})
+
+
+def rattler_credentials(environ: Mapping[str, str]) -> str | None:
+    """Return where rattler keeps the credentials of conda channels; the file need not be there.
+
+    Source: rattler_networking's `AuthenticationStorage` and `FileStorage`.
+    """
+    home = environ.get("HOME")
+    return environ.get("RATTLER_AUTH_FILE") or (f"{home}/.rattler/credentials.json" if home else None)
 
 
 def proxy_args(environ: Mapping[str, str], given: Sequence[str] = ()) -> tuple[str, ...]:

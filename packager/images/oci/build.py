@@ -15,10 +15,11 @@ from packager.images.oci.base import fetch_base
 from packager.images.oci.base_files import BaseFiles, FileBlob, find_python, read_base_files
 from packager.images.oci.compile import require_interpreter
 from packager.images.oci.compression import Compression
+from packager.images.oci.conda import CondaRecipe, conda_layer, make_conda_recipe
 from packager.images.oci.content import BaseImage, Content, Image, Layer
 from packager.images.oci.document import make_image
-from packager.images.oci.environment import Recipe, make_recipe
-from packager.images.oci.environment_cache import cached
+from packager.images.oci.environment import LaidDown, Recipe, make_recipe
+from packager.images.oci.environment_cache import cached, cached_by
 from packager.images.oci.layers import folder_layer, recall_folder_layer, tree_layer
 from packager.images.oci.libraries import check_starts
 from packager.images.oci.venv import BasePython
@@ -111,28 +112,38 @@ def _environment(
         (FileBlob(digest=layer.blob.digest, path=str(content.path(layer.blob.digest))) for layer in base.layers), cache
     )
     recipe = _recipe(plan, files, recipes)
-    title = f"environment of {len(plan.environment.packages)} packages"
+    title = plan.environment.title
     # The check belongs to base and environment together, so that both are in the key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
     checked = cache / "checked" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
     if known is not None and checked.exists():
         return known
-    say(f"laying down {len(recipe.packages)} packages for {plan.platform}")
-    laid = cached(recipe, cache, Source.of(spec_file.root))
+    say(f"laying down the {title} for {plan.platform}")
+    laid = _laid(recipe, plan, cache, Source.of(spec_file.root))
     _require_start(Path(laid.folder), files, plan)
     checked.parent.mkdir(parents=True, exist_ok=True)
     checked.touch()
     return folder_layer(Path(laid.folder), plan.environment.prefix, title, recipe.key, content, recipes.compression)
 
 
-def _recipe(plan: Plan, files: BaseFiles, recipes: Recipes) -> Recipe:
+def _laid(recipe: Recipe | CondaRecipe, plan: Plan, cache: Path, source: Source) -> LaidDown:
+    if isinstance(recipe, Recipe):
+        return cached(recipe, cache, source)
+    mirrors = plan.environment.conda.mirrors if plan.environment.conda else {}
+    return cached_by(recipe, cache, source, conda_layer(cache / "conda", mirrors))
+
+
+def _recipe(plan: Plan, files: BaseFiles, recipes: Recipes) -> Recipe | CondaRecipe:
+    compiler = require_interpreter(plan.environment.python) if recipes.compile else None
+    if plan.environment.conda:
+        # It brings its own Python: the base needs none.
+        return make_conda_recipe(plan.environment, plan.platform, compiler=compiler)
     python: BasePython | None = find_python(files)
     if python is None:
         raise ContextError(
             f"the base {plan.base.reference} has no python3 in /usr/local/bin or /usr/bin",
             remedy=f"take a base with Python {plan.environment.python}",
         )
-    compiler = require_interpreter(plan.environment.python) if recipes.compile else None
     return make_recipe(plan.environment, plan.platform, plan.environment.wheels, python, compiler=compiler)
 
 

@@ -109,7 +109,7 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
     with _staging(folder.parent) as staging:
         try:
             site = unpack(recipe.packages, recipe.base.minor, recipe.platform, recipe.tags, source, staging)
-            records = _checked(recipe, staging, site, source)
+            records = checked_records(recipe, staging, site, source)
             arrange(staging, records, recipe.base)
             if recipe.compiler:
                 compile_environment(staging, recipe.base.minor, recipe.compiler)
@@ -132,7 +132,7 @@ def _staging(parent: Path) -> Iterator[Path]:
         shutil.rmtree(outer, ignore_errors=True)
 
 
-def _checked(recipe: Recipe, staging: Path, site: str, source: Source) -> tuple[Record, ...]:
+def checked_records(recipe: Recipe, staging: Path, site: str, source: Source) -> tuple[Record, ...]:
     """Return the records, every file being what its owner's wheel holds.
 
     Files differ where two wheels have one path (then uv leaves either, by chance), where uv's cache was edited through

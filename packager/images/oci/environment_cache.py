@@ -7,8 +7,10 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -30,10 +32,35 @@ def environment_folder(cache_root: Path, key: str) -> Path:
     return cache_root / "environments" / key
 
 
+class AnyRecipe(Protocol):
+    """What an environment is made of."""
+
+    @property
+    def key(self) -> str:
+        """64 hex digits that name it."""
+        ...
+
+
+_AnyRecipe = TypeVar("_AnyRecipe", bound=AnyRecipe)
+
+
 def cached(recipe: Recipe, cache_root: Path, source: Source) -> LaidDown:
+    """Return what `cached_by` does, for an environment of wheels alone."""
+    return cached_by(recipe, cache_root, source, lay_down)
+
+
+def cached_by(
+    recipe: _AnyRecipe, cache_root: Path, source: Source, make: Callable[[_AnyRecipe, Path, Source], LaidDown]
+) -> LaidDown:
     """Return an environment of the cache, laid down if it is not there or somebody changed it.
 
     Two processes that want the same one make it once: the second waits.
+
+    Args:
+        recipe: of the environment.
+        cache_root: the folder of all that packager remembers.
+        source: settings of this machine.
+        make: makes it, for a folder that does not exist yet.
 
     Raises:
         LockError, TemporaryError, ContextError: as `lay_down`.
@@ -51,7 +78,7 @@ def cached(recipe: Recipe, cache_root: Path, source: Source) -> LaidDown:
             note.unlink(missing_ok=True)
             if folder.exists():
                 shutil.rmtree(folder)
-            laid = lay_down(recipe, folder, source)
+            laid = make(recipe, folder, source)
             note.write_bytes(msgspec.json.encode(_Note(laid=laid, stamp=_stamped(folder))))
             return laid
     except OSError as error:
