@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from packager.serving.service import Service
 
 __all__ = [
-    "archive", "build", "check", "load_spec", "lock", "plan_image", "push", "render", "run", "save", "score", "verify",
+    "archive", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save", "score",
+    "verify",
 ]  # fmt: skip
 
 
@@ -46,18 +47,19 @@ def lock(
     upgrade_base: bool = False,
     offline: bool = False,
 ) -> LockResult:
-    """Solve the environment of every target by uv, and write the lock; do nothing where nothing changed.
+    """Solve the environment of every target by rattler and uv, and write the lock; nothing where nothing changed.
 
     Args:
         spec_file: the spec.
         upgrade: True for all packages, or the names of some.
         upgrade_base: resolve a base without a digest anew.
-        offline: use only what uv has in its cache.
+        offline: use only what uv and rattler have in their caches.
 
     Raises:
         LockError: no solution, or a package without a wheel.
-        TemporaryError: an index or a registry is out of reach.
+        TemporaryError: an index, a channel or a registry is out of reach.
     """
+    from packager.environments.conda.solve import RattlerSolver
     from packager.environments.locking import lock as lock_step
     from packager.environments.solve import Upgrade, UvSolver
     from packager.images.registry import resolve_digest
@@ -67,6 +69,7 @@ def lock(
     return lock_step(
         spec_file,
         solver=UvSolver(spec_file.root),
+        conda=RattlerSolver(spec_file.root, pipeline.channel_mirrors(spec_file)),
         resolve_base=lambda reference: resolve_digest(reference, mirrors),
         upgrade=Upgrade(all=upgrade is True, names=names),
         upgrade_base=upgrade_base,
@@ -103,6 +106,28 @@ def check(spec_file: SpecFile) -> tuple[Finding, ...]:
     from packager.checks.run import check as check_step
 
     return check_step(spec_file, lambda target: plan_image(spec_file, target))
+
+
+def export(
+    spec_file: SpecFile, form: str, target: str = "cpu", platform: str | None = None, *, offline: bool = False
+) -> str:
+    """Return the lock of a target in a format of other tools.
+
+    Args:
+        spec_file: the spec.
+        form: `conda-lock`, `explicit`, `requirements`, `pylock` or `environment-yml`.
+        target: one of the spec's.
+        platform: OCI os/arch; the target's first where None.
+        offline: for `pylock`, which asks an index: take only what uv has in its cache.
+
+    Raises:
+        LockError: the lock is missing, stale, or was edited by hand.
+        UsageError: the format cannot hold this environment, or the target was not locked for the platform.
+        TemporaryError: the index does not answer.
+    """
+    from packager.environments.exporting import export as export_step
+
+    return export_step(spec_file, form, target, platform, offline=offline)
 
 
 def render(planned: Planned) -> str:

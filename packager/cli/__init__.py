@@ -13,6 +13,8 @@ from packager import __version__
 VERBS = {
     "init": "Look at a folder and write a commented spec for it.",
     "lock": "Solve the environment and write the lock.",
+    "environment": "List curated environments, compare locks, lay a locked environment down here.",
+    "export": "Print the lock in a format of other tools.",
     "check": "Find what is wrong with spec, lock, entry script, models and Dockerfile.",
     "plan": "Show what each layer of the image will hold.",
     "render": "Print the Dockerfile.",

@@ -1,0 +1,182 @@
+"""`packager environment`: what lists and compares; `environment_create` has what lays an environment down."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from packager.cli import common
+from packager.cli.environment_create import create_command, run_command
+from packager.errors import LockError, UsageError
+
+if TYPE_CHECKING:
+    from packager.environments.curated import Curated
+    from packager.environments.difference import Side, TargetDifference
+    from packager.environments.lock import Move
+
+#: Of the files of a lock; in git, what ends otherwise is a folder.
+_ENDINGS = (".lock", ".yml", ".yaml", ".txt")
+
+
+@click.group("environment")
+def command() -> None:
+    """List curated environments, compare locks, and lay a locked environment down on this machine."""
+
+
+command.add_command(create_command)
+command.add_command(run_command)
+
+
+# --- list and show ----------------------------------------------------------------------------------------------------
+
+
+@command.command("list")
+@common.format_option
+@common.standard_options
+def list_command(output_format: str, reporter: common.Reporter) -> None:
+    """List the curated environments: name, Python, the platforms that each target is locked for.
+
+    A spec stands on one by `environment: {curated: NAME}`, and adds packages by `pip: […]` and `conda: […]` beside it.
+    """
+    from packager.environments.curated import curated_names, load_curated
+
+    found = [load_curated(name) for name in curated_names()]
+    if output_format == "json":
+        common.emit_json([_summary(each) for each in found])
+        return
+    width = max(len(each.name) for each in found)
+    for each in found:
+        common.emit(f"{each.name:<{width}}  Python {each.python}  {_locked(each)}")
+        common.emit(f"{'':<{width}}  {each.description}")
+    reporter.step("packager environment show NAME says more")
+
+
+def _locked(curated: Curated) -> str:
+    if not curated.platforms:
+        return "not locked: solved by `packager lock`"
+    return "locked for " + "; ".join(f"{name} ({', '.join(each)})" for name, each in curated.platforms.items())
+
+
+def _summary(curated: Curated) -> dict[str, Any]:
+    return {
+        "name": curated.name,
+        "description": curated.description,
+        "python": curated.python,
+        "locked": {name: list(platforms) for name, platforms in curated.platforms.items()},
+    }
+
+
+@command.command("show")
+@click.argument("name", metavar="NAME")
+@common.format_option
+@common.standard_options
+def show_command(name: str, output_format: str, reporter: common.Reporter) -> None:
+    """Show a curated environment: its file, its locked packages, and how a spec uses it."""
+    from packager.environments.curated import load_curated, locked_packages
+
+    curated = load_curated(name)
+    locked = {target: locked_packages(curated, target) for target in curated.platforms}
+    if output_format == "json":
+        packages = {
+            target: [{"name": each.name, "version": each.version, "platforms": list(each.platforms)} for each in found]
+            for target, found in locked.items()
+        }
+        details = {"remarks": list(curated.remarks), "environment": curated.text, "packages": packages}
+        common.emit_json({**_summary(curated), **details})
+        return
+    common.emit(curated.text.rstrip())
+    for target, found in locked.items():
+        common.emit(f"\n# locked for {target}: {', '.join(curated.platforms[target])}")
+        for each in found:
+            common.emit(f"{each.name}=={each.version}" + (f"  ({', '.join(each.platforms)})" if each.platforms else ""))
+    if not locked:
+        common.emit("\n# not locked: solved by `packager lock`")
+    common.emit(f"\n# in packager.yaml\nenvironment: {{curated: {name}, pip: [your-package==1.2]}}")
+    reporter.detail(f"Python {curated.python}")
+
+
+# --- diff -------------------------------------------------------------------------------------------------------------
+
+
+@command.command("diff")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@click.option("--exit-code", "exit_code", is_flag=True, help="Exit with 1 when anything moved.")
+@common.format_option
+@common.standard_options
+def diff_command(old: str, new: str, exit_code: bool, output_format: str, reporter: common.Reporter) -> None:
+    """Say which packages moved between two locks.
+
+    OLD and NEW are each a folder with a packager.lock, a packager.lock, a *.conda-lock.yml or a *.requirements.txt; or
+    one of these in git, as REV:PATH (`HEAD:.`, `main:packager.lock`).
+    """
+    import msgspec
+
+    from packager.environments.difference import difference
+
+    found = difference(_side(old), _side(new))
+    if output_format == "json":
+        common.emit_json({"targets": [msgspec.to_builtins(each) for each in found]})
+    else:
+        for line in _lines(found):
+            common.emit(line)
+    if not found:
+        reporter.step("nothing moved")
+    elif exit_code:
+        raise click.exceptions.Exit(1)
+
+
+def _side(text: str) -> dict[str, Side]:
+    from packager.environments.difference import read_side
+    from packager.environments.files import read_file
+
+    path = Path(text)
+    revision, colon, inside = text.partition(":")
+    if not path.exists() and colon and revision and not revision.startswith("-"):
+        if not inside.endswith(_ENDINGS):
+            inside = f"{inside.rstrip('/') or '.'}/packager.lock"
+        found = _from_git(revision, inside)
+        if found is None:
+            raise UsageError(f"{text}: git has no such file", remedy="REV:PATH, PATH from the current folder")
+        folder = inside.rpartition("/")[0] or "."
+        return read_side(inside, found, lambda name: _from_git(revision, f"{folder}/{name}"))
+    if path.is_dir():
+        path = path / "packager.lock"
+    content = read_file(path)
+    if content is None:
+        raise LockError(f"there is no {path}", remedy="name a lock; `packager lock` writes one")
+    return read_side(str(path), content, lambda name: read_file(path.parent / name))
+
+
+def _from_git(revision: str, path: str) -> str | None:
+    try:
+        # `./` makes the path one from the current folder, and no option of git.
+        done = subprocess.run(
+            ["git", "show", f"{revision}:./{path}"], capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError:
+        raise UsageError("git is not there", remedy="install it, or name files") from None
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
+
+
+def _lines(found: tuple[TargetDifference, ...]) -> list[str]:
+    lines = []
+    for each in found:
+        lines.append(f"{each.target}:" if each.status == "changed" else f"{each.target} ({each.status}):")
+        managers = {move.manager for move in each.moves}
+        lines += [f"  {_move(move, named='conda' in managers)}" for move in each.moves]
+    return lines
+
+
+def _move(move: Move, *, named: bool) -> str:
+    label = f"{move.manager:<5} " if named else ""
+    if move.before is None:
+        return f"{label}+ {move.name} {move.after}"
+    if move.after is None:
+        return f"{label}- {move.name} {move.before}"
+    if move.before == move.after:
+        return f"{label}  {move.name} {move.after} (other files)"
+    return f"{label}  {move.name} {move.before} -> {move.after}"
