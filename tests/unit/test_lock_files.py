@@ -23,6 +23,7 @@ from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRe
 from packager.environments.writing import write_files
 from packager.errors import LockError, PackagerError
 from packager.spec import load_spec
+from packager.targets import machine
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 AMD, ARM, ARM7 = "linux/amd64", "linux/arm64", "linux/arm/v7"
