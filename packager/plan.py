@@ -14,7 +14,7 @@ import msgspec
 from packager.environments.lock import LockedPackage, LockedTarget
 from packager.errors import ContextError, SpecError
 from packager.images.reference import Reference
-from packager.spec.model import Spec, canonical, expand_tag
+from packager.spec.model import Spec, canonical, expand_tag, packaged
 from packager.targets import Target
 from packager.trees import MTIME, Sources, Tree
 
@@ -191,7 +191,7 @@ def make_plan(
         packages=tuple(each for each in packages if not each.platforms or platform in each.platforms),
         from_source=locked.request.build_from_source,
     )
-    spec_digest = f"sha256:{hashlib.sha256(canonical(spec)).hexdigest()}"
+    spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
     lock_digest = f"sha256:{hashlib.sha256(canonical(locked)).hexdigest()}"
     return Plan(
         name=spec.name,

@@ -77,6 +77,9 @@ _NESTED: dict[tuple[type, str], type] = {
     (m.Spec, "environment"): m.InlineEnvironment,
     (m.Spec, "image"): m.Image,
     (m.Spec, "server"): m.Server,
+    (m.Spec, "test"): m.Case,
+    (m.Case, "expect"): m.Expect,
+    (m.Expect, "tolerance"): m.Tolerance,
 }
 
 
@@ -166,6 +169,8 @@ _PATTERNS = {
     "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
     "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
     "env": "text in quotes, on one line and without control characters",
+    "headers": "text in quotes, on one line and without control characters",
+    "method": "an HTTP method in capitals, such as GET",
 }
 
 
@@ -174,6 +179,8 @@ def _remedy(field: str, value: Any) -> str | None:
         exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
         return exact if field.split(".")[0] in ("version", "python", "env") else None
     steps = re.findall(r"[A-Za-z_]+", field)
+    if steps[:1] == ["test"] and steps[-1] == "path":
+        return "the path of a URL with its query, such as /score or /swagger.json"
     if steps[:1] == ["models"] and steps[-1] == "name":
         return "letters, digits, `.`, `_` and `-`, starting with a letter or a digit"
     if steps and steps[-1] in ("path", "entry_script", "source_dir", "environment") and isinstance(value, str):
