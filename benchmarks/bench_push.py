@@ -78,7 +78,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def build_and_push(folder: Path, reference: str, base: str | None) -> float:
-    command = [sys.executable, "-m", "packager", "build", "--push", "-q", "-t", reference]
+    command = [sys.executable, "-m", "packager", "build", "--push", "--no-test", "-q", "-t", reference]
     start = time.perf_counter()
     subprocess.run([*command, *(("--base", base) if base else ())], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start

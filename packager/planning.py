@@ -30,7 +30,7 @@ from packager.plan import (
     Layer,
     Plan,
 )
-from packager.spec.model import Spec, canonical, expand_tag
+from packager.spec.model import Spec, canonical, expand_tag, packaged
 from packager.targets import Target
 from packager.trees import Sources
 
@@ -87,7 +87,7 @@ def make_plan(
         from_source=locked.request.build_from_source,
         conda=half,
     )
-    spec_digest = f"sha256:{hashlib.sha256(canonical(spec)).hexdigest()}"
+    spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
     lock_digest = f"sha256:{hashlib.sha256(canonical(locked)).hexdigest()}"
     return Plan(
         name=spec.name,

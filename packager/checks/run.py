@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from packager.checks.declared import check_declared, check_environment
 from packager.checks.finding import Finding, Severity, from_error
@@ -13,20 +14,38 @@ from packager.errors import ContextError, LockError, PackagerError, SpecError
 from packager.pipeline import Planned, entry_script_findings
 from packager.spec.load import SpecFile
 
+if TYPE_CHECKING:
+    from packager.checks.packaged import Looker
+
 _SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 
 
-def check(spec_file: SpecFile, plan: Callable[[str], Planned]) -> tuple[Finding, ...]:
+def _silent(_message: str) -> None:
+    return None
+
+
+def check(
+    spec_file: SpecFile,
+    plan: Callable[[str], Planned],
+    *,
+    offline: bool = False,
+    say: Callable[[str], None] = _silent,
+) -> tuple[Finding, ...]:
     """Return every finding: spec, lock, entry script, models and sources, and the lint of each target's Dockerfile.
 
     Args:
         spec_file: a spec that could be loaded.
         plan: plans one target.
+        offline: fetch no package to look into it, where only that could tell what an import gets.
+        say: is told what takes long.
     """
+    from packager.checks.packaged import make_looker
+
+    looker = make_looker(spec_file, offline=offline, say=say)
     findings = [*check_declared(spec_file), *_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
-        findings += _planned(spec_file, plan, target)
+        findings += _planned(spec_file, plan, target, looker)
     if not fresh:
         findings += _sources(spec_file)
     return tuple(dict.fromkeys(findings))
@@ -67,7 +86,7 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
             )
 
 
-def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str) -> Iterator[Finding]:
+def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, looker: Looker) -> Iterator[Finding]:
     from packager.dockerfile.render import render
 
     try:
@@ -76,6 +95,7 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str) -
     except ContextError as error:
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
+    yield from looker.findings(planned.plan)
     for each in lint(text, spec_file.root):
         if each.level != "ignore":
             yield Finding(

@@ -25,6 +25,8 @@ VERBS = {
     "pull": "Fetch an image into a folder or file, without an engine.",
     "inspect": "Show what is in an image, without an engine.",
     "run": "Start the image and wait until it is healthy.",
+    "test": "Start the image, and hold its answers against the spec's tests.",
+    "service": "Deploy, update and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean the store of models.",
     "schema": "Print the JSON Schema of the spec.",

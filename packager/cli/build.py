@@ -21,6 +21,7 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
+from packager.cli.test import gate_build, gate_references, no_test_option
 
 if TYPE_CHECKING:
     from packager.pipeline import Planned
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     "-t", "--tag", "tags", multiple=True, metavar="REF", help="Image reference instead of the spec's (repeatable)."
 )
 @click.option("--push", is_flag=True, help="Push every reference after the build.")
+@no_test_option
 @click.option("--load", is_flag=True, help="Load the image into the engine (the default without --push and -o).")
 @click.option("--no-cache", is_flag=True, help="Build every step anew.")
 @click.option("--pull", is_flag=True, help="Ask the registry for the base, even if the engine has it.")
@@ -103,6 +105,7 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
             f"--{single[0].replace('_', '-').removesuffix('s')} names one image, and the spec has several targets",
             remedy=f"choose one: --target {names[0]}",
         )
+    options["tested"] = gate_build(spec_file, reporter, push=options["push"], no_test=options["no_test"])
     results = [_build_one(spec_file, name, reporter, **options) for name in names]
     if options["verify"]:
         _say_verified(results, options["verify"], output_format)
@@ -158,7 +161,14 @@ def _engine_build(
     if len(planned) > 1 or options["verify"]:
         wanted = "--verify" if options["verify"] else "several platforms at once"
         raise UsageError(f"{wanted} is for the builder without an engine", remedy="--builder oci")
-    built = build_image(spec_file, planned[0], _options(reporter, {**options, "builder": buildx}), say=reporter.step)
+    asked: dict[str, Any] = {**options, "builder": buildx}
+    if options["tested"]:
+        # Built into the engine, tested, and then pushed from the same build's cache.
+        first = {**asked, "push": False, "load": True, "outputs": (), "metadata_file": None, "iidfile": None}
+        tested = build_image(spec_file, planned[0], _options(reporter, first), say=reporter.step)
+        gate_references(spec_file, tested.references[:1], reporter, no_test=False)
+        asked |= {"no_cache": False, "pull": False}
+    built = build_image(spec_file, planned[0], _options(reporter, asked), say=reporter.step)
     return {
         "target": target,
         "builder": "engine",

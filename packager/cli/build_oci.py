@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packager.cli.common import Reporter
+from packager.cli.test import gate_written
 
 if TYPE_CHECKING:
     from packager.images.oci.build import Written
@@ -80,11 +81,14 @@ def oci_build(
     }
     if options["verify"]:
         return result | _verified(written, options["verify"], spec_file)
+    references = options["tags"] or planned[0].plan.references
+    for each, made in zip(planned, written, strict=True) if options["tested"] else ():
+        gate_written(spec_file, made.image, content, f"{references[0]} {each.plan.platform}", target, reporter)
     delivered = deliver(
         [each.image for each in written],
         planned[0].plan,
         content,
-        options["tags"] or planned[0].plan.references,
+        references,
         push=options["push"],
         load=options["load"],
         outputs=[output for text in options["outputs"] if (output := parse_output(text))],

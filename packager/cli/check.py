@@ -27,12 +27,16 @@ from packager.cli.common import (
     show_default=True,
     help="The mildest severity that makes the exit code 5.",
 )
+@click.option(
+    "--offline", is_flag=True, help="Fetch no package to look into it: what cannot be decided without is said to be so."
+)
 @format_option
 @standard_options
-def command(file: Path, fail_on: str, output_format: str, reporter: Reporter) -> None:
+def command(file: Path, fail_on: str, offline: bool, output_format: str, reporter: Reporter) -> None:
     """Find what is wrong before anything is built: spec, lock, entry script, models, and the Dockerfile by hadolint.
 
-    The entry script is read, never run. An invalid spec ends with 2; findings at or above the threshold end with 5.
+    Imports, models and their paths are held against the lock; scripts and pickles are read, never run. An
+    invalid spec ends with 2; findings at or above the threshold end with 5.
     """
     from packager.checks.finding import SEVERITIES, at_least
     from packager.checks.run import check
@@ -40,7 +44,12 @@ def command(file: Path, fail_on: str, output_format: str, reporter: Reporter) ->
     from packager.spec.load import load_spec
 
     spec_file = load_spec(file)
-    findings = check(spec_file, lambda target: planned_image(spec_file, target, None, None, reporter))
+    findings = check(
+        spec_file,
+        lambda target: planned_image(spec_file, target, None, None, reporter),
+        offline=offline,
+        say=reporter.step,
+    )
     if output_format == "json":
         import msgspec
 

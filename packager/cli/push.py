@@ -19,9 +19,11 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
+from packager.cli.test import gate_references, no_test_option
 
 if TYPE_CHECKING:
     from packager.images.push import Progress
+    from packager.spec.load import SpecFile
 
 
 @click.command("push")
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @file_option
 @target_option
 @platform_option
+@no_test_option
 @format_option
 @standard_options
 def command(
@@ -36,18 +39,20 @@ def command(
     file: Path,
     target: str | None,
     platform: str | None,
+    no_test: bool,
     output_format: str,
     reporter: Reporter,
 ) -> None:
     """Push images to their registries and print each reference with its digest.
 
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
-    `docker login` is all the set-up.
+    `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed.
     """
     from packager.images.push import push, tagged
 
     # All are checked before the first is sent.
     wanted = [tagged(each) for each in references or spec_references(file, target, platform)]
+    gate_references(_spec(file, references), wanted, reporter, no_test)
     results = []
     for reference in dict.fromkeys(wanted):
         reporter.step(f"pushing {reference}")
@@ -70,6 +75,15 @@ def command(
         )
     else:
         emit("\n".join(each.pinned for each in results))
+
+
+def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
+    """Return the spec; None where references are given, and there is none under the name that nobody chose."""
+    from packager.spec import DEFAULT_FILE, load_spec
+
+    if references and file == Path(DEFAULT_FILE) and not file.exists():
+        return None
+    return load_spec(file)
 
 
 def spec_references(file: Path, target: str | None = None, platform: str | None = None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from packager.serving.service import RunRequest, Service
 
 #: Docker's form of sizes (`docker run --memory`).
-_MEMORY = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
+MEMORY = r"\d+[bkmg]?"
 
 
 @click.command("run")
@@ -59,7 +59,7 @@ def command(
     request = _request(reference, file, target, options)
     detach = options["detach"]
     reporter.step(f"starting {request.reference}")
-    started = serve(request, timeout=options["timeout"], keep=detach, waiting=_waiting(reporter))
+    started = serve(request, timeout=options["timeout"], keep=detach, waiting=say_waiting(reporter))
     with terminated_as_interrupted(), started as (service, container):
         try:
             reporter.step(f"healthy after {service.seconds:.1f} s, container {service.name}")
@@ -77,29 +77,38 @@ def command(
 def _request(reference: str | None, file: Path, target: str | None, options: dict[str, Any]) -> RunRequest:
     from packager.cli.push import spec_references
     from packager.errors import UsageError
-    from packager.images.engine import require_local
     from packager.serving.service import DEFAULT_PORT, RunRequest, container_name, parse_publish
 
     memory = options["memory"]
-    if memory is not None and not _MEMORY.fullmatch(memory):
+    if memory is not None and not re.fullmatch(MEMORY, memory, re.IGNORECASE):
         raise UsageError(f"--memory {memory!r} is not a size", remedy="such as 512m or 2g")
-    env = _env(options["env"])
+    env = variables(options["env"])
     parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
     if reference is None:
         reference = spec_references(file, target)[0]
-    # The image knows its port, whichever spec made it.
-    ports = require_local(reference).ports
-    port = ports[0] if len(ports) == 1 else DEFAULT_PORT
     return RunRequest(
         reference=reference,
         name=options["name"] or container_name(re.split("[:@]", reference.rpartition("/")[2])[0]),
-        publish=parse_publish(options["publish"], port),
+        publish=parse_publish(options["publish"], image_port(reference)),
         env=env,
         memory=memory,
     )
 
 
-def _env(values: tuple[str, ...]) -> dict[str, str]:
+def image_port(reference: str) -> int:
+    """Return the port of an image that the engine has: it knows its own, whichever spec made it.
+
+    Raises:
+        EngineError: no engine, or no such image.
+    """
+    from packager.images.engine import require_local
+    from packager.serving.service import DEFAULT_PORT
+
+    ports = require_local(reference).ports
+    return ports[0] if len(ports) == 1 else DEFAULT_PORT
+
+
+def variables(values: tuple[str, ...]) -> dict[str, str]:
     """Return the variables that `-e` gives; a name alone takes this machine's value, where it has one."""
     from packager.errors import UsageError
 
@@ -121,7 +130,7 @@ def _show(service: Service, output_format: str) -> None:
     emit_json({"container": service.container_id, "name": service.name, "urls": urls})
 
 
-def _waiting(reporter: Reporter) -> Callable[[float], None]:
+def say_waiting(reporter: Reporter) -> Callable[[float], None]:
     """Say every ten seconds that it still goes on."""
     said = 0.0
 

@@ -9,6 +9,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -57,7 +58,8 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
     request = urllib.request.Request(
         url, data=body, headers={"Content-Type": "application/json", **_capitalised(headers or {})}, method="POST"
     )
-    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname) else []))
+    direct = [urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname) else []
+    opener = urllib.request.build_opener(_NoRedirect(), *direct)
     try:
         with opener.open(request, timeout=timeout) as response:
             content_type = response.headers.get("Content-Type", "")
@@ -69,6 +71,13 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
         raise _no_answer(url, error.reason, timeout) from None
     except (OSError, http.client.HTTPException) as error:
         raise _no_answer(url, error, timeout) from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: urllib would send the key to whatever host is named there, and a GET instead of the POST."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Answer that no other request is to be made."""
 
 
 def refused(url: str, status: int, reason: str, headers: Mapping[str, str], body: bytes) -> ServiceError:
@@ -85,7 +94,11 @@ def refused(url: str, status: int, reason: str, headers: Mapping[str, str], body
     what = f"{url} answered {status} {reason}".rstrip()
     if any(name.lower() == RUN_FAILED and value.lower() == "true" for name, value in headers.items()):
         return ServiceError(f"{what}: run() raised: {message}", remedy="the service's log has the traceback")
+    elsewhere = next((value for name, value in headers.items() if name.lower() == "location"), None)
+    if elsewhere is not None and http.HTTPStatus.MULTIPLE_CHOICES <= status < http.HTTPStatus.BAD_REQUEST:
+        return ServiceError(what, remedy=f"it names another URL; give that one if you trust it: {elsewhere}")
     remedies: dict[int, str] = {
+        http.HTTPStatus.UNAUTHORIZED: "give its key: PACKAGER_KEY in the environment, or --key-file FILE",
         http.HTTPStatus.BAD_REQUEST: "compare the request with the service's /swagger.json",
         http.HTTPStatus.NOT_FOUND: "requests are posted to /score",
         http.HTTPStatus.METHOD_NOT_ALLOWED: "requests are posted to /score",

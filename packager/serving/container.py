@@ -17,6 +17,7 @@ from packager.images.engine import connect, require_local
 from packager.serving.service import (
     LOG_LINES,
     LOOPBACK,
+    Publish,
     RunRequest,
     Service,
     State,
@@ -35,6 +36,14 @@ GRACE = 30
 
 #: Label of every container that we start; its value is different in each.
 MARK = "packager.run"
+
+#: How every container of ours runs, as the SDK's `containers.create` takes it.
+HARDENED: dict[str, Any] = {
+    "read_only": True,
+    "tmpfs": {"/tmp": ""},
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+}
 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|failed to bind (?:host )?port", re.I)
 
@@ -98,7 +107,7 @@ def serve(
         container = _start(client, request)
         kept = False
         try:
-            service = _service(container, request, _engine_host(client))
+            service = _service(container, request, engine_host(client))
             seconds = wait_until_healthy(container, lambda: answers(service.url), timeout, waiting=waiting)
             yield msgspec.structs.replace(service, seconds=seconds), container
             kept = keep
@@ -146,21 +155,27 @@ def create_options(request: RunRequest, address: str) -> dict[str, Any]:
         address: on which its port is published.
     """
     publish = request.publish
-    options: dict[str, Any] = {
+    return {
         "image": request.reference,
         "name": request.name,
         "environment": request.env,
         # None lets the engine choose a free port.
         "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
-        "read_only": True,
-        "tmpfs": {"/tmp": ""},
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
+        **HARDENED,
+        **limits(request.memory),
     }
-    if request.memory is not None:
-        # Swap of the same size as memory means none: a model that swaps does not serve.
-        options |= {"mem_limit": request.memory, "memswap_limit": request.memory}
-    return options
+
+
+def limits(memory: str | int | None, cpus: float | None = None) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for limits. Pure.
+
+    Args:
+        memory: in Docker's form, or in bytes; None for no limit.
+        cpus: processors; None for no limit.
+    """
+    # Swap of the same size as memory means none: a model that swaps does not serve.
+    options: dict[str, Any] = {} if memory is None else {"mem_limit": memory, "memswap_limit": memory}
+    return options if cpus is None else {**options, "nano_cpus": round(cpus * 1e9)}
 
 
 def state_of(values: Mapping[str, Any]) -> State:
@@ -192,7 +207,7 @@ def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
 
     mark = f"{MARK}={secrets.token_hex(8)}"
     try:
-        options = create_options(request, _address(client, request))
+        options = create_options(request, published_on(client, request.publish))
         container = client.containers.create(**options, labels=dict([mark.split("=")]))
         container.start()
     except BaseException as error:
@@ -206,23 +221,23 @@ def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
     return RunningContainer(container)
 
 
-def _service(container: RunningContainer, request: RunRequest, engine_host: str | None) -> Service:
+def _service(container: RunningContainer, request: RunRequest, host: str | None) -> Service:
     inner = container._container
     inner.reload()
     bindings = inner.attrs["NetworkSettings"]["Ports"].get(f"{request.publish.container_port}/tcp") or ()
     name = inner.name or request.name
     if not bindings:  # it ended before the engine could publish anything; waiting for it finds out why
         return Service(container_id=inner.id or "", name=name, url=f"http://{LOOPBACK}:{request.publish.port}/")
-    host = reachable_host(bindings[0]["HostIp"], engine_host)
-    return Service(container_id=inner.id or "", name=name, url=f"http://{host}:{bindings[0]['HostPort']}/")
+    reached = reachable_host(bindings[0]["HostIp"], host)
+    return Service(container_id=inner.id or "", name=name, url=f"http://{reached}:{bindings[0]['HostPort']}/")
 
 
-def _address(client: DockerClient, request: RunRequest) -> str:
-    """The loopback address unless the user gave one; that of an engine elsewhere would be out of our reach."""
-    return request.publish.address or (LOOPBACK if _engine_host(client) is None else "0.0.0.0")
+def published_on(client: DockerClient, publish: Publish) -> str:
+    """Return loopback unless the user gave an address; that of an engine elsewhere would be out of our reach."""
+    return publish.address or (LOOPBACK if engine_host(client) is None else "0.0.0.0")
 
 
-def _engine_host(client: DockerClient) -> str | None:
+def engine_host(client: DockerClient) -> str | None:
     """Return the host of an engine that is reached over the network; None for one on this machine."""
     parts = urlsplit(client.api.base_url)
     # The SDK writes sockets, pipes and ssh as `http+…`; what ssh reaches is published there, not here.

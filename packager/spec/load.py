@@ -78,6 +78,9 @@ _NESTED: dict[tuple[type, str], type] = {
     (m.Spec, "image"): m.Image,
     (m.Spec, "server"): m.Server,
     (m.Spec, "conda"): m.CondaOptions,
+    (m.Spec, "test"): m.Case,
+    (m.Case, "expect"): m.Expect,
+    (m.Expect, "tolerance"): m.Tolerance,
 }
 
 
@@ -172,6 +175,8 @@ _PATTERNS = {
     "channel_priority": "strict, flexible or disabled",
     "curated": "the name of a curated environment: `packager environment list`",
     "env": "text in quotes, on one line and without control characters",
+    "headers": "text in quotes, on one line and without control characters",
+    "method": "an HTTP method in capitals, such as GET",
 }
 
 
@@ -182,6 +187,8 @@ def _remedy(field: str, value: Any) -> str | None:
     if field in ("environment.conda", "environment.pip", "environment.channels"):
         return "a list, such as [first, second]"
     steps = re.findall(r"[A-Za-z_]+", field)
+    if steps[:1] == ["test"] and steps[-1] == "path":
+        return "the path of a URL with its query, such as /score or /swagger.json"
     if steps[:1] == ["models"] and steps[-1] == "name":
         return "letters, digits, `.`, `_` and `-`, starting with a letter or a digit"
     if steps and steps[-1] in ("path", "entry_script", "source_dir", "environment") and isinstance(value, str):

@@ -151,6 +151,42 @@ class Server(_Struct, frozen=True):
 DEFAULT_PYTHON = "3.13"
 
 
+class Tolerance(_Struct, frozen=True):
+    """How far numbers may be apart: by an amount, or by a part of the larger one; either is enough."""
+
+    absolute: Annotated[float, Meta(ge=0)] = 0.0
+    relative: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class Expect(_Struct, frozen=True):
+    """What an answer must be: `body` is JSON, `file` is JSON or bytes by its ending, `schema` is inline or a file."""
+
+    status: Annotated[int, Meta(ge=100, le=599)] = 200
+    headers: dict[str, PrintableText] = {}
+    body: Any = msgspec.UNSET
+    text: str | None = None
+    file: RelativePath | None = None
+    tolerance: Annotated[float, Meta(ge=0)] | Tolerance = 0.0
+    # Not RelativePath: msgspec 0.22 frees the pattern of such a union twice when the program ends.
+    schema: dict[str, Any] | str | None = None
+    contains: str | tuple[str, ...] = ()
+    max_latency: Annotated[float, Meta(gt=0, description="Seconds.")] | None = None
+
+
+class Case(_Struct, frozen=True):
+    """One request to the packaged service, and the answer that it must give. At most one of request, text and file."""
+
+    name: Annotated[str, Meta(pattern=PRINTABLE, min_length=1, max_length=200)]
+    request: Any = msgspec.UNSET
+    text: str | None = None
+    file: RelativePath | None = None
+    content_type: PrintableText | None = None
+    method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
+    path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
+    headers: dict[str, PrintableText] = {}
+    expect: Expect = Expect()
+
+
 class Spec(_Struct, frozen=True):
     """What the user declares: `packager.yaml`, checked."""
 
@@ -171,6 +207,7 @@ class Spec(_Struct, frozen=True):
     env: dict[str, PrintableText] = {}
     system_packages: tuple[DebianPackage, ...] = ()
     server: Server = Server()
+    test: tuple[Case, ...] = ()
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -185,6 +222,13 @@ class Spec(_Struct, frozen=True):
 def canonical(value: Any) -> bytes:
     """Return the one JSON text of a value: keys sorted, no white space. Digests are made of it."""
     return msgspec.json.encode(value, order="sorted")
+
+
+def packaged(spec: Spec) -> dict[str, Any]:
+    """Return what of a spec decides the image: everything but its tests."""
+    values: dict[str, Any] = msgspec.to_builtins(spec)
+    del values["test"]
+    return values
 
 
 #: What a tag of the spec may name in braces.

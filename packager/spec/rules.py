@@ -10,6 +10,7 @@ from packager.environments.conda.channel import check_channel
 from packager.errors import Location, PackagerError, SpecError
 from packager.images.reference import Reference
 from packager.spec import model as m
+from packager.spec.case_rules import check_cases
 from packager.spec.document import Document
 
 #: Variables that the image sets from other fields of the spec; setting them beside it would only break the contract.
@@ -52,6 +53,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
         )
     _check_image(spec, document)
     _check_conda(spec, document)
+    check_cases(spec, document)
 
 
 def _paths(spec: m.Spec) -> list[tuple[str, str]]:
@@ -61,6 +63,9 @@ def _paths(spec: m.Spec) -> list[tuple[str, str]]:
         paths.append(("environment", spec.environment))
     if spec.conda.name_map is not None:
         paths.append(("conda.name_map", spec.conda.name_map))
+    for index, case in enumerate(spec.test):
+        files = {"file": case.file, "expect.file": case.expect.file, "expect.schema": case.expect.schema}
+        paths += [(f"test[{index}].{field}", path) for field, path in files.items() if isinstance(path, str)]
     return paths
 
 

@@ -113,7 +113,9 @@ def test_it_runs_and_answers(
     example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry, removed: list[str]
 ) -> None:
     reference = f"{registry.address}/packager-test/oci-run:1"
-    done = run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env={**mirror, **NO_ENGINE})
+    done = run_packager(
+        "build", *OCI, *BASE, "--push", "--no-test", "-t", reference, cwd=example, env={**mirror, **NO_ENGINE}
+    )
     pinned = done.stdout.strip()
     removed.append(pinned)
     docker("pull", "--quiet", pinned)
@@ -136,7 +138,7 @@ def test_an_edit_sends_one_small_layer(
     example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
 ) -> None:
     reference = f"{registry.address}/packager-test/oci-edit:1"
-    words = ("build", *OCI, *BASE, "--push", "-t", reference, "--format", "json")
+    words = ("build", *OCI, *BASE, "--push", "--no-test", "-t", reference, "--format", "json")
     (first,) = json.loads(run_packager(*words, cwd=example, env=mirror).stdout)
     (again,) = json.loads(run_packager(*words, cwd=example, env=mirror).stdout)
     assert again["digest"] == first["digest"]
@@ -217,7 +219,7 @@ def test_verify_says_which_file_differs(
     example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
 ) -> None:
     reference = f"{registry.address}/packager-test/oci-verify:1"
-    run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env=mirror)
+    run_packager("build", *OCI, *BASE, "--push", "--no-test", "-t", reference, cwd=example, env=mirror)
     same = run_packager("build", *BASE, "--verify", reference, cwd=example, env=mirror)
     assert "exactly what these inputs give" in same.stdout
     script = example / "src/score.py"
@@ -245,7 +247,7 @@ def test_pull_and_inspect_need_no_engine(
     example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
 ) -> None:
     reference = f"{registry.address}/packager-test/oci-pull:1"
-    pushed = run_packager("build", *OCI, *BASE, "--push", "-t", reference, cwd=example, env=mirror)
+    pushed = run_packager("build", *OCI, *BASE, "--push", "--no-test", "-t", reference, cwd=example, env=mirror)
     digest = pushed.stdout.strip().partition("@")[2]
     run_packager("pull", reference, "-o", tmp_path / "layout", cwd=tmp_path, env=NO_ENGINE)
     config, diff_ids = manifest_of(tmp_path / "layout")

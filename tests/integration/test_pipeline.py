@@ -164,7 +164,7 @@ def test_each_edit_changes_its_own_layer_and_uploads_no_other(
     builder_name = build.name
     build.name = f"{registry.address}/{builder_name}"
     before = build(iris, "before")
-    run_packager("push", before, cwd=iris)
+    run_packager("push", "--no-test", before, cwd=iris)
     script = iris / "src/iris/score.py"
     # Never the same edit: a registry keeps what earlier runs of this test have pushed.
     script.write_text(f"{script.read_text()}# {uuid.uuid4()}\n")
@@ -174,7 +174,7 @@ def test_each_edit_changes_its_own_layer_and_uploads_no_other(
     ]
     app = len(layers(before)) - 2  # the last one is the empty layer that WORKDIR makes
     assert changed == [app]
-    pushed = json.loads(run_packager("push", edited, "--format", "json", cwd=iris).stdout)
+    pushed = json.loads(run_packager("push", "--no-test", edited, "--format", "json", cwd=iris).stdout)
     assert pushed[0]["uploaded"] == 1
     model = iris / "models/petal_width.onnx"
     model.write_bytes(model.read_bytes() + uuid.uuid4().bytes)
@@ -184,7 +184,7 @@ def test_each_edit_changes_its_own_layer_and_uploads_no_other(
     ]
     assert len(changed) == 1
     assert changed != [app]
-    pushed = json.loads(run_packager("push", remodelled, "--format", "json", cwd=iris).stdout)
+    pushed = json.loads(run_packager("push", "--no-test", remodelled, "--format", "json", cwd=iris).stdout)
     assert pushed[0]["uploaded"] == 1
 
 
@@ -331,7 +331,7 @@ def test_build_and_push_to_a_registry_and_back(
     repository = f"{registry.address}/packager-test/round-trip"
     references = [f"{repository}:1", f"{repository}:latest"]
     done = run_packager(
-        *("build", *ENGINE, "--base", base_image, "--push"),
+        *("build", *ENGINE, "--base", base_image, "--push", "--no-test"),
         *(word for reference in references for word in ("-t", reference)),
         cwd=example,
     )

@@ -15,9 +15,21 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules that decide: values in, values out.
 PURE = (
+    "checks/code_findings.py",
+    "checks/constants.py",
     "checks/declared.py",
     "checks/entry_script.py",
     "checks/finding.py",
+    "checks/import_findings.py",
+    "checks/installed.py",
+    "checks/known_modules.py",
+    "checks/module_facts.py",
+    "checks/module_reader.py",
+    "checks/module_search.py",
+    "checks/pickle_reader.py",
+    "checks/pickle_stream.py",
+    "checks/pickled_models.py",
+    "checks/reach.py",
     "context/build_context.py",
     "context/dockerignore.py",
     "environments/conda/channel.py",

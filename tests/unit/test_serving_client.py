@@ -23,6 +23,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         echo = f"{self.headers['Content-Type']}|{self.headers.get('X-Own')}|".encode() + body
         answer = echo if status == 200 else b'{"message": "no such column"}'
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
         self.send_header("Content-Length", str(len(answer)))
         if status == 500:
             self.send_header("x-ms-run-function-failed", "True")
@@ -52,6 +54,13 @@ def test_headers_replace_the_default_whatever_their_case(url: str) -> None:
     assert answer.body == b"text/csv|1|x"
 
 
+def test_a_redirect_gets_no_key(url: str) -> None:
+    with pytest.raises(ServiceError, match="answered 302") as caught:
+        score(f"{url}/302", b"x", headers={"Authorization": "Bearer secret"})
+    assert "127.0.0.1:1/elsewhere" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_proxy_is_not_asked_for_this_machine(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -65,6 +74,7 @@ def test_a_proxy_is_not_asked_for_this_machine(url: str, monkeypatch: pytest.Mon
         (400, "swagger.json"),
         (404, "/score"),
         (415, "--binary"),
+        (401, "PACKAGER_KEY"),
         (503, "503 Service Unavailable: no such column"),
     ],
 )

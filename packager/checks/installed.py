@@ -1,0 +1,152 @@
+"""Which modules the wheels of an environment bring, by their own RECORD. Pure.
+
+Format: the packaging specifications "Binary distribution format" and "Recording installed projects".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from packager.checks.known_modules import ALTERNATIVES, PACKAGES, SAME, SERVER_FOLDER, SERVER_MODULES, SERVER_PACKAGE
+
+#: The two ways in which a package with an `__init__.py` says that others have parts of it (pkgutil, pkg_resources).
+_SHARES = re.compile(r"extend_path\(\s*__path__|declare_namespace\(\s*__name__")
+_ENDINGS = (".so", ".py", ".pyc")
+
+
+class WheelModules(msgspec.Struct, frozen=True, kw_only=True):
+    """The modules of one wheel.
+
+    Attributes:
+        modules: dotted, packages among them; sorted.
+        namespaces: of these, packages that other wheels and the app may have parts of.
+        changing: of these, packages that may make modules at run time (they change `__path__` or `sys.modules`).
+    """
+
+    modules: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    changing: tuple[str, ...] = ()
+
+
+def modules_of(paths: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the modules among a wheel's files (relative to site-packages), and those that are packages with a file."""
+    modules, packages = set(), set()
+    for path in paths:
+        ending = next((each for each in _ENDINGS if path.endswith(each)), None)
+        if ending is None or path.startswith(("../", "/")) or "__pycache__" in path:
+            continue
+        *folders, name = path.split("/")
+        # `_core.cpython-313-x86_64-linux-gnu.so` is the module `_core`.
+        name = name.partition(".")[0] if ending == ".so" else name.removesuffix(ending)
+        if not all(each.isidentifier() for each in (*folders, name)):
+            continue
+        if name == "__init__":
+            packages.add(".".join(folders))
+            modules.add(".".join(folders))
+        elif name != "__main__":
+            modules.add(".".join([*folders, name]))
+    return frozenset(modules - {""}), frozenset(packages - {""})
+
+
+def wheel_modules(paths: Sequence[str], texts: Mapping[str, str]) -> WheelModules:
+    """Return the modules of one wheel.
+
+    Args:
+        paths: its files, relative to site-packages.
+        texts: source of its upper modules, by dotted name.
+    """
+    modules, packages = modules_of(paths)
+    shared = {name for name, text in texts.items() if _SHARES.search(text)}
+    changing = {name for name, text in texts.items() if "__path__" in text or "sys.modules" in text}
+    # What is compiled makes its modules below itself when it is loaded.
+    changing |= modules_of(each for each in paths if each.endswith(".so"))[0]
+    parents = {each.rpartition(".")[0] for each in modules}
+    parents |= {".".join(each.split(".")[:count]) for each in parents for count in range(1, each.count(".") + 1)}
+    namespaces = (parents - packages - modules - {""}) | shared
+    return WheelModules(
+        modules=tuple(sorted(modules)),
+        namespaces=tuple(sorted(namespaces)),
+        changing=tuple(sorted(changing - shared)),
+    )
+
+
+class Installed:
+    """All modules of an environment.
+
+    Args:
+        wheels: name of each package that could be looked into → its modules.
+        unknown: normalised names of those that could not.
+    """
+
+    def __init__(self, wheels: Mapping[str, WheelModules], unknown: Iterable[str] = ()) -> None:
+        self.unknown = frozenset(unknown)
+        self.names = frozenset(wheels) | self.unknown
+        self._modules: set[str] = set()
+        self._namespaces: set[str] = set()
+        self._changing: set[str] = set()
+        self._made: frozenset[str] = frozenset()
+        regular: set[str] = set()
+        for wheel in wheels.values():
+            self._modules.update(wheel.modules)
+            self._namespaces.update(wheel.namespaces)
+            self._changing.update(wheel.changing)
+            regular.update(set(wheel.modules) - set(wheel.namespaces))
+        # All wheels share one folder: where one has an `__init__.py`, the parts of the others belong to it.
+        self._namespaces -= regular
+        if SERVER_PACKAGE in self.names:
+            self._made = SERVER_MODULES
+        if "setuptools" in self.names:
+            # By its `distutils-precedence.pth`.
+            self._modules.add("distutils")
+            self._changing.add("distutils")
+
+    def has(self, module: str) -> bool:
+        """Whether a module or regular package of this name is there."""
+        return module in self._modules and module not in self._namespaces
+
+    def is_made(self, module: str) -> bool:
+        """Whether a module is there though its parents need not be: the inference server makes it when it starts."""
+        return module in self._made
+
+    def is_namespace(self, module: str) -> bool:
+        """Whether packages have parts of a namespace of this name."""
+        return module in self._namespaces
+
+    def is_changing(self, module: str) -> bool:
+        """Whether the package of this name, or one that holds it, may make modules at run time."""
+        parts = module.split(".")
+        return any(".".join(parts[:count]) in self._changing for count in range(1, len(parts) + 1))
+
+    def hidden_by_server(self, name: str) -> str | None:
+        """Return the module of the inference server that a top-level import gets, whatever the app has."""
+        module = f"{SERVER_FOLDER}.{name}"
+        return module if name != "__init__" and module in self._modules else None
+
+    def may_hold(self, module: str) -> bool:
+        """Whether one of the packages that could not be looked into is named as the one that brings this module."""
+        return bool(self.unknown & {*candidates(module)})
+
+
+def candidates(module: str) -> list[str]:
+    """Return the packages that a module is likely from, the likeliest first; normalised."""
+    parts = module.split(".")
+    names = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
+    found: list[str] = []
+    for name in names:
+        if name in PACKAGES:
+            found.append(PACKAGES[name])
+        found += ALTERNATIVES.get(name, ())
+    # `google.cloud.storage` is from google-cloud-storage, `numpy.linalg` from numpy.
+    found += [str(canonicalize_name(name)) for name in names]
+    return list(dict.fromkeys(found))
+
+
+def provider(module: str) -> str | None:
+    """Return the package that is known to bring a module."""
+    parts = module.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((PACKAGES[name] for name in names if name in PACKAGES), parts[0] if parts[0] in SAME else None)

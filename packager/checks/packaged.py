@@ -1,0 +1,217 @@
+"""Looks at what a plan would package: the code that the entry script reaches, and the models. It only reads."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from packager.checks.code_findings import gone_findings, model_findings
+from packager.checks.constants import MODEL_DIR
+from packager.checks.facts_memory import FactsMemory
+from packager.checks.finding import Finding
+from packager.checks.import_findings import import_findings, undecided, unknown_finding
+from packager.checks.installed import Installed
+from packager.checks.pickle_reader import PickleFacts, read_pickle
+from packager.checks.pickled_models import pickle_findings
+from packager.checks.reach import Image, Reached, reach
+from packager.checks.wheel_contents import WheelContents, Wheels
+from packager.errors import PackagerError
+from packager.images.oci.wheels import Source
+from packager.plan import APP_ROOT, Plan
+from packager.planning import model_folder
+from packager.spec.load import SpecFile
+from packager.spec.model import InlineEnvironment, Spec
+from packager.store import default_root
+
+#: Of the facts of pickles that are remembered; a higher number forgets all.
+_FORMAT = 1
+
+
+class Looker:
+    """Checks what plans would package; what it finds out about wheels and models is remembered on this machine.
+
+    Args:
+        spec_file: the spec.
+        contents: looks into wheels.
+        memory: facts of models by their digest.
+        offline: fetch no wheel to look into it.
+        say: is told what takes long.
+    """
+
+    def __init__(
+        self,
+        spec_file: SpecFile,
+        contents: WheelContents,
+        memory: FactsMemory,
+        *,
+        offline: bool,
+        say: Callable[[str], None],
+    ) -> None:
+        self._spec_file, self._contents, self._memory = spec_file, contents, memory
+        self._offline, self._say = offline, say
+
+    def findings(self, plan: Plan) -> Iterator[Finding]:
+        """Yield what is wrong with the code and the models of one image.
+
+        Raises:
+            ContextError: a model cannot be read.
+        """
+        image = image_of(self._spec_file.spec, plan)
+        wheels = _wheels(plan)
+        environment = self._environment()
+        reached, installed, reason = self._reach(image, wheels)
+        gone = list(gone_findings(image, reached, _versions(plan)))
+        told = {(each.file, each.line) for each in gone}
+        yield from reached.problems
+        for finding in import_findings(image, reached, environment, self._left_out):
+            # `sklearn.externals` is told once, by the rule that says what to write in its place.
+            if (finding.file, finding.line) not in told:
+                yield finding
+        yield from gone
+        yield from model_findings(image, reached, frozenset(installed.names))
+        open_questions = undecided(reached)
+        if open_questions:
+            yield unknown_finding(
+                open_questions, installed.unknown, reason, _remedy(self._offline), image.files[image.entry]
+            )
+        yield from self._models(plan, reached, environment)
+
+    def _reach(self, image: Image, wheels: Wheels) -> tuple[Reached, Installed, str]:
+        """Follow imports with what is known of the packages; fetch the others only where an import asks for it."""
+        # uv names one package at a time that it has not; who is offline waits a little longer for an answer.
+        installed = self._contents.known(wheels, tries=12 if self._offline else 4)
+        reached = reach(image, installed, self._read(image))
+        names = undecided(reached)
+        if not names or self._offline:
+            return reached, installed, "offline, and not in uv's cache"
+        self._say(f"looking for {', '.join(names[:3])} in {len(installed.unknown)} packages (uv fetches them once)")
+        try:
+            installed = self._contents.fetched(wheels)
+        except PackagerError as error:
+            return reached, installed, error.message.partition("\n")[0]
+        return reach(image, installed, self._read(image)), installed, "built from source, or no wheels"
+
+    def _read(self, image: Image) -> _Reader:
+        return _Reader(self._spec_file.root, image.files)
+
+    def _environment(self) -> str:
+        environment = self._spec_file.spec.environment
+        return "`environment: pip:`" if isinstance(environment, InlineEnvironment) else environment
+
+    def _left_out(self, name: str) -> str | None:
+        """Return a module of the user's that lies in the source directory."""
+        source = self._spec_file.spec.source_dir
+        for path in (f"{name}.py", f"{name}/__init__.py"):
+            shown = posixpath.normpath(posixpath.join(source, path))
+            if (self._spec_file.root / shown).is_file():
+                return shown
+        return None
+
+    # --- models -------------------------------------------------------------------------------------------------------
+
+    def _models(self, plan: Plan, reached: Reached, environment: str) -> Iterator[Finding]:
+        versions = _versions(plan)
+        made = any(each.target == "__main__" for each in reached.imported)
+        for file in (file for layer in plan.models for file in layer.tree.files):
+            facts = self._facts(file.origin, file.digest)
+            if facts is not None:
+                yield from pickle_findings(
+                    facts,
+                    file.origin,
+                    reached.search,
+                    versions,
+                    plan.environment.python,
+                    environment,
+                    main_is_made=made,
+                )
+
+    def _facts(self, shown: str, digest: str) -> PickleFacts | None:
+        key = hashlib.sha256(f"pickle {_FORMAT} {digest}".encode()).hexdigest()
+        kept = self._memory.recall(key)
+        if kept is not None:
+            with suppress(msgspec.DecodeError):
+                return msgspec.json.decode(kept, type=PickleFacts | None)
+        try:
+            with (self._spec_file.root / shown).open("rb") as file:
+                facts = read_pickle(file)
+        except OSError:
+            return None  # the scan of the sources has read it a moment ago; it will say so the next time
+        self._memory.remember(key, msgspec.json.encode(facts))
+        return facts
+
+
+class _Reader:
+    """Reads files of the image from where they come from."""
+
+    def __init__(self, root: Path, files: dict[str, str]) -> None:
+        self._root, self._files = root, files
+
+    def __call__(self, path: str) -> bytes:
+        with (self._root / self._files[path]).open("rb") as stream:
+            return stream.read((1 << 20) + 1)
+
+
+def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None]) -> Looker:
+    """Return what checks the plans of a spec with this machine's caches and index settings."""
+    cache = default_root().parent
+    memory = FactsMemory(cache / "facts.sqlite")
+    contents = WheelContents(memory, Source.of(spec_file.root), cache)
+    return Looker(spec_file, contents, memory, offline=offline, say=say)
+
+
+def image_of(spec: Spec, plan: Plan) -> Image:
+    """Return what the checks need to know of an image. Pure."""
+    files = {f"/{file.path}": file.origin for layer in plan.layers for file in layer.tree.files}
+    folders: set[str] = set()
+    for path in files:
+        folder = posixpath.dirname(path) if path.endswith((".py", ".so")) else "/"
+        while folder != "/" and folder not in folders:
+            folders.add(folder)
+            folder = posixpath.dirname(folder)
+    models = {}
+    for model in spec.models:
+        top = posixpath.basename(posixpath.normpath(model.path))
+        models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
+    return Image(
+        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.entry_script)),
+        root=APP_ROOT,
+        python=plan.environment.python,
+        files=files,
+        folders=frozenset(folders),
+        environ=plan.config.env,
+        unset=frozenset({MODEL_DIR} - plan.config.env.keys()),
+        models=models,
+    )
+
+
+def _wheels(plan: Plan) -> Wheels:
+    # What conda brings is no wheel: its packages are known by name alone.
+    conda: Any = getattr(plan.environment, "conda", None)
+    return Wheels(
+        packages=plan.environment.packages,
+        python=plan.environment.python,
+        platform=plan.platform,
+        tags=plan.environment.wheels,
+        from_source=plan.environment.from_source,
+        others=tuple(each.name for each in conda.packages) if conda is not None else (),
+    )
+
+
+def _versions(plan: Plan) -> dict[str, str]:
+    conda: Any = getattr(plan.environment, "conda", None)
+    brought = {each.name: each.version for each in conda.packages} if conda is not None else {}
+    return brought | {each.name: each.version for each in plan.environment.packages}
+
+
+def _remedy(offline: bool) -> str:
+    return (
+        "run `packager check` without --offline"
+        if offline
+        else "see that the package index is in reach; `packager test` runs the service"
+    )

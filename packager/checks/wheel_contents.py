@@ -1,0 +1,187 @@
+"""Looks into the wheels of a lock for the modules they bring, and remembers them: a wheel is looked into once.
+
+uv lays wheels down as for an image without an engine (each is checked against its sha256; nothing of theirs is run),
+from its cache where it has them. What is remembered is a cache: whatever is wrong with it, wheels are looked into anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from packager.checks.facts_memory import FactsMemory
+from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
+from packager.environments.lock import LockedPackage
+from packager.errors import PackagerError
+from packager.images.oci.venv import STAGING
+from packager.images.oci.wheels import Source, unpack
+
+#: Of what is remembered; a higher number forgets all.
+_FORMAT = 1
+
+#: Bytes of a module's source that are looked at for what changes `__path__` or `sys.modules`.
+_HEAD = 1 << 18
+
+#: How uv names a package that is not in its cache, whichever way it finds out.
+_ABSENT = re.compile(
+    r"(?:Because|not in its cache:|download `?)\s*([A-Za-z0-9][A-Za-z0-9._]*(?:-[A-Za-z_][A-Za-z0-9_.]*)*)"
+)
+
+
+class Wheels(msgspec.Struct, frozen=True, kw_only=True):
+    """The packages of one environment.
+
+    Attributes:
+        packages: of this platform.
+        python: minor version.
+        platform: OCI os/arch.
+        tags: the platform in uv's words.
+        from_source: names that are built from an sdist, which are not looked into.
+        others: names of packages that are no wheels.
+    """
+
+    packages: tuple[LockedPackage, ...]
+    python: str
+    platform: str
+    tags: str
+    from_source: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+class WheelContents:
+    """Knows what wheels bring.
+
+    Args:
+        memory: where it is remembered.
+        source: index settings of this machine; its `offline` is not looked at.
+        scratch: folder below which wheels are laid down for a moment.
+    """
+
+    def __init__(self, memory: FactsMemory, source: Source, scratch: Path) -> None:
+        self._memory = memory
+        self._source = source
+        self._scratch = scratch
+
+    def known(self, wheels: Wheels, *, tries: int = 4) -> Installed:
+        """Return the modules of all packages that are remembered or in uv's cache; the others stay unknown.
+
+        Args:
+            wheels: the packages.
+            tries: how often uv is asked again without a package that its cache has not.
+        """
+        found, waiting = self._recalled(wheels)
+        for _ in range(tries if waiting else 0):
+            try:
+                found |= self._look(wheels, waiting.values(), offline=True)
+            except PackagerError as error:
+                absent = _absent(error.message, waiting)
+                if not absent or not waiting:
+                    break
+                for name in absent:
+                    del waiting[name]
+                if not waiting:
+                    break
+                continue
+            break
+        return self._installed(wheels, found)
+
+    def fetched(self, wheels: Wheels) -> Installed:
+        """Return the modules of all packages; what is nowhere on this machine is fetched from the index.
+
+        Raises:
+            LockError: a wheel is not what was locked, or is not there for this platform.
+            TemporaryError: the index does not answer.
+        """
+        found, waiting = self._recalled(wheels)
+        if waiting:
+            found |= self._look(wheels, waiting.values(), offline=False)
+        return self._installed(wheels, found)
+
+    def _installed(self, wheels: Wheels, found: dict[str, WheelModules]) -> Installed:
+        names = {*(each.name for each in wheels.packages), *wheels.others}
+        return Installed(found, names - found.keys())
+
+    def _recalled(self, wheels: Wheels) -> tuple[dict[str, WheelModules], dict[str, LockedPackage]]:
+        found: dict[str, WheelModules] = {}
+        waiting: dict[str, LockedPackage] = {}
+        for package in wheels.packages:
+            kept = self._memory.recall(_key(package, wheels))
+            modules = None
+            if kept is not None:
+                with contextlib.suppress(msgspec.DecodeError):
+                    modules = msgspec.json.decode(kept, type=WheelModules)
+            if modules is not None:
+                found[package.name] = modules
+            elif package.name not in wheels.from_source:
+                waiting[package.name] = package
+        return found, waiting
+
+    def _look(self, wheels: Wheels, packages: Iterable[LockedPackage], *, offline: bool) -> dict[str, WheelModules]:
+        """Lay wheels down, read what they bring, and remove them again."""
+        source = msgspec.structs.replace(self._source, offline=offline)
+        wanted = {each.name: each for each in packages}
+        try:
+            self._scratch.mkdir(parents=True, exist_ok=True)
+            outer = Path(tempfile.mkdtemp(prefix=".looking-", dir=self._scratch))
+        except OSError as error:
+            raise PackagerError(f"{self._scratch} cannot be written: {error.strerror}") from None
+        try:
+            staging = outer / f"{STAGING}0"
+            site = staging / unpack(wanted.values(), wheels.python, wheels.platform, wheels.tags, source, staging)
+            found = {name: modules for name, modules in _read(site) if name in wanted}
+        finally:
+            shutil.rmtree(outer, ignore_errors=True)
+        for name, modules in found.items():
+            self._memory.remember(_key(wanted[name], wheels), msgspec.json.encode(modules))
+        return found
+
+
+def _key(package: LockedPackage, wheels: Wheels) -> str:
+    # One version may have a wheel of its own for each platform, and the lock names them side by side.
+    text = f"wheel {_FORMAT} {wheels.platform} {' '.join(sorted(package.digests))}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _absent(message: str, waiting: dict[str, LockedPackage]) -> list[str]:
+    names = {str(canonicalize_name(each)) for each in _ABSENT.findall(message)}
+    # A wheel's file name, where uv names its address instead: `numpy-2.5.5-cp313-….whl`.
+    names |= {str(canonicalize_name(each)) for each in re.findall(r"([A-Za-z0-9_.]+)-[0-9][^\s/,]*\.whl", message)}
+    return sorted(names & waiting.keys())
+
+
+def _read(site: Path) -> list[tuple[str, WheelModules]]:
+    """Return package and modules for each `.dist-info` of a folder."""
+    found = []
+    for info in sorted(site.glob("*.dist-info")):
+        try:
+            with (info / "RECORD").open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
+                paths = [row[0] for row in csv.reader(stream) if row]
+        except (OSError, csv.Error):
+            continue
+        name = str(canonicalize_name(info.name.removesuffix(".dist-info").partition("-")[0]))
+        found.append((name, wheel_modules(paths, _texts(site, paths))))
+    return found
+
+
+def _texts(site: Path, paths: list[str]) -> dict[str, str]:
+    """Read the source of modules of the upper two levels, and of the `__init__.py` of the third."""
+    texts = {}
+    for path in paths:
+        levels = path.count("/")
+        if not path.endswith(".py") or levels > 2 or (levels == 2 and not path.endswith("/__init__.py")):
+            continue
+        modules, _ = modules_of([path])
+        for module in modules:
+            with contextlib.suppress(OSError), open(os.path.join(site, path), "rb") as stream:
+                texts[module] = stream.read(_HEAD).decode("utf-8", "replace")
+    return texts

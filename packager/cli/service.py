@@ -1,0 +1,238 @@
+"""`packager service`: named services on the engine."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
+from packager.cli.run import MEMORY, image_port, say_waiting, variables
+from packager.cli.score import key_options, post, request_options
+
+if TYPE_CHECKING:
+    from packager.serving.named import Status
+
+_limits = (
+    click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
+    click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g."),
+    click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, such as 0.5."),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds until it must be healthy.",
+    ),
+)
+
+
+def _limit_options(command: Any) -> Any:
+    for option in reversed(_limits):
+        command = option(command)
+    return command
+
+
+@click.group("service")
+def command() -> None:
+    """Services by name: they outlive this program and restarts of the engine, and are replaced without losing requests.
+
+    A service is two containers and a network: the image, and a small one that owns the port and passes requests on.
+    """
+
+
+@command.command("deploy")
+@click.argument("name")
+@click.argument("reference", required=False, metavar="[REF]")
+@file_option
+@target_option
+@click.option(
+    "-p",
+    "--publish",
+    metavar="[[ADDR:]PORT:]CPORT",
+    help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
+)
+@_limit_options
+@format_option
+@standard_options
+def deploy(
+    name: str,
+    reference: str | None,
+    file: Path,
+    target: str | None,
+    output_format: str,
+    reporter: Reporter,
+    **options: Any,
+) -> None:
+    """Start the image as service NAME, wait until it is healthy, and print the URL to post requests to.
+
+    Without REF it is the first reference of the spec.
+    """
+    from packager.cli.push import spec_references
+    from packager.images.process import terminated_as_interrupted
+    from packager.serving.deployment import deploy as deploy_step
+    from packager.serving.named import Wanted, service_name
+    from packager.serving.service import DEFAULT_PORT, parse_publish
+
+    service_name(name)
+    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
+    _memory(options["memory"])
+    reference = reference or spec_references(file, target)[0]
+    wanted = Wanted(
+        name=name,
+        reference=reference,
+        publish=parse_publish(options["publish"], image_port(reference)),
+        env=variables(options["env"]),
+        memory=options["memory"],
+        cpus=options["cpus"],
+    )
+    if wanted.publish.address not in (None, "127.0.0.1", "::1"):
+        reporter.warn(f"{name} is published on {wanted.publish.address}: whoever reaches that address can use it")
+    with terminated_as_interrupted():
+        status = deploy_step(wanted, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter))
+    _show(status, output_format, reporter)
+
+
+@command.command("update")
+@click.argument("name")
+@click.argument("reference", required=False, metavar="[REF]")
+@_limit_options
+@format_option
+@standard_options
+def update(name: str, reference: str | None, output_format: str, reporter: Reporter, **options: Any) -> None:
+    """Replace what service NAME runs, without losing a request.
+
+    Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
+    are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
+    """
+    from packager.images.process import terminated_as_interrupted
+    from packager.serving.deployment import Change
+    from packager.serving.deployment import update as update_step
+
+    change = Change(
+        reference=reference, env=variables(options["env"]), memory=_memory(options["memory"]), cpus=options["cpus"]
+    )
+    with terminated_as_interrupted():
+        status = update_step(
+            _named(name), change, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter)
+        )
+    _show(status, output_format, reporter)
+
+
+@command.command("list")
+@format_option
+@standard_options
+def list_(output_format: str, reporter: Reporter) -> None:
+    """List all services with their states."""
+    from packager.serving.deployment import list_services
+
+    found = list_services()
+    if output_format == "json":
+        emit_json([_data(each) for each in found])
+        return
+    rows = [(each.name, each.state, each.image, each.scoring_url) for each in found]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
+    for row in rows:
+        emit("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip())
+    if not rows:
+        reporter.step("no services")
+
+
+@command.command("show")
+@click.argument("name")
+@format_option
+@standard_options
+def show(name: str, output_format: str, reporter: Reporter) -> None:
+    """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
+    from packager.serving.deployment import logs, look
+    from packager.serving.service import LOG_LINES
+
+    status = look(_named(name))
+    log = ""
+    if status.state not in ("Healthy", "Transitioning") and status.created:
+        log = b"".join(logs(name, LOG_LINES)).decode(errors="replace")
+    if output_format == "json":
+        emit_json({**_data(status), "log": log.splitlines()})
+        return
+    lines = {
+        "state": f"{status.state} ({status.reason})" if status.reason else status.state,
+        "image": status.image,
+        "score": status.scoring_url,
+        "swagger": status.swagger_url,
+        "memory": f"{status.memory} bytes" if status.memory else "no limit",
+        "cpus": f"{status.cpus:g}" if status.cpus else "no limit",
+        "restarts": str(status.restarts),
+    }
+    emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
+    if log:
+        emit("  log\n" + "\n".join(f"    {line}" for line in log.splitlines()))
+
+
+@command.command("logs")
+@click.argument("name")
+@click.option("-n", "--tail", type=click.IntRange(min=1), metavar="N", help="The last lines alone.")
+@click.option("--follow", is_flag=True, help="Go on with what it writes, until Ctrl-C.")
+@standard_options
+def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
+    """Print what the service wrote."""
+    from packager.serving.deployment import logs
+
+    for chunk in logs(_named(name), tail, follow=follow):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+
+@command.command("score")
+@click.argument("name")
+@request_options
+@key_options
+@standard_options
+def score(name: str, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
+    """Post a request to service NAME and print the body of its answer, byte for byte."""
+    post(None, _named(name), data, reporter, **options)
+
+
+@command.command("delete")
+@click.argument("name")
+@standard_options
+def delete(name: str, reporter: Reporter) -> None:
+    """Remove service NAME; requests in flight are finished first."""
+    from packager.serving.deployment import delete as delete_step
+
+    delete_step(_named(name))
+    reporter.step(f"{name} is removed")
+
+
+def _named(name: str) -> str:
+    from packager.serving.named import service_name
+
+    return service_name(name)
+
+
+def _memory(text: str | None) -> str | None:
+    from packager.errors import UsageError
+
+    if text is not None and not re.fullmatch(MEMORY, text, re.IGNORECASE):
+        raise UsageError(f"--memory {text!r} is not a size", remedy="such as 512m or 2g")
+    return text
+
+
+def _show(status: Status, output_format: str, reporter: Reporter) -> None:
+    reporter.step(f"{status.state}: {status.name} runs {status.image}")
+    if output_format == "json":
+        emit_json(_data(status))
+        return
+    reporter.step(f"swagger: {status.swagger_url}")
+    emit(status.scoring_url)
+
+
+def _data(status: Status) -> dict[str, Any]:
+    import msgspec
+
+    urls = {"root": status.url, "score": status.scoring_url, "swagger": status.swagger_url}
+    values = msgspec.structs.asdict(status)
+    del values["url"]
+    return {**values, "urls": urls}

@@ -1,0 +1,139 @@
+"""The spec's `test:` section → requests with the answers that they must get; all files are read before the start."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from packager.errors import ContextError, SpecError
+from packager.serving.matching import Expected, schema_errors
+from packager.spec.load import SpecFile
+from packager.spec.model import Case, Tolerance
+
+# The machine's own table would make the same spec send different types on different machines.
+_TYPES = mimetypes.MimeTypes()
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """One test, ready to be sent.
+
+    Attributes:
+        name: unique in the spec.
+        method: of HTTP.
+        path: with its query.
+        headers: of the request.
+        body: of the request; None for none.
+        expected: the answer.
+    """
+
+    name: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes | None
+    expected: Expected
+
+
+def prepare(spec_file: SpecFile) -> tuple[Prepared, ...]:
+    """Return the tests of a spec with their files read.
+
+    Raises:
+        ContextError: a file is missing or cannot be read.
+        SpecError: a file or a schema is not what it should be.
+    """
+    return tuple(_prepare(case, f"test[{index}]", spec_file) for index, case in enumerate(spec_file.spec.test))
+
+
+def _prepare(case: Case, field: str, spec_file: SpecFile) -> Prepared:
+    body, content_type = _body(case, field, spec_file)
+    headers = dict(case.headers)
+    if body is not None and not any(name.lower() == "content-type" for name in headers):
+        headers["Content-Type"] = case.content_type or content_type
+    return Prepared(
+        name=case.name,
+        method=case.method or ("GET" if body is None else "POST"),
+        path=case.path,
+        headers=headers,
+        body=body,
+        expected=_expected(case, f"{field}.expect", spec_file),
+    )
+
+
+def _body(case: Case, field: str, spec_file: SpecFile) -> tuple[bytes | None, str]:
+    if case.request is not msgspec.UNSET:
+        return json.dumps(case.request).encode(), "application/json"
+    if case.text is not None:
+        return case.text.encode(), "text/plain; charset=utf-8"
+    if case.file is not None:
+        guessed = _TYPES.guess_type(case.file)[0] or "application/octet-stream"
+        return _read(case.file, f"{field}.file", spec_file), guessed
+    return None, ""
+
+
+def _expected(case: Case, field: str, spec_file: SpecFile) -> Expected:
+    expect = case.expect
+    value: Any = expect.body
+    body = expect.text.encode() if expect.text is not None else None
+    if expect.file is not None:
+        body = _read(expect.file, f"{field}.file", spec_file)
+        if expect.file.endswith(".json"):
+            value, body = _json(body, f"{field}.file", spec_file), None
+    near = expect.tolerance if isinstance(expect.tolerance, Tolerance) else Tolerance(absolute=expect.tolerance)
+    return Expected(
+        status=expect.status,
+        headers=expect.headers,
+        json=value,
+        body=body,
+        absolute=near.absolute,
+        relative=near.relative,
+        schema=_schema(expect.schema, f"{field}.schema", spec_file),
+        contains=(expect.contains,) if isinstance(expect.contains, str) else expect.contains,
+        max_latency=expect.max_latency,
+    )
+
+
+def _schema(given: dict[str, Any] | str | None, field: str, spec_file: SpecFile) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    schema = _json(_read(given, field, spec_file), field, spec_file) if isinstance(given, str) else given
+    if not isinstance(schema, dict):
+        raise SpecError(f"{given} is not a JSON Schema but another value", where=spec_file.at(field))
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing.exceptions import Unresolvable
+
+    try:
+        validator_for(schema, default=Draft202012Validator).check_schema(schema)
+        list(schema_errors(None, schema))
+    except SchemaError as error:
+        raise SpecError(f"is not a JSON Schema: {error.message}", where=spec_file.at(field)) from None
+    except Unresolvable as error:
+        raise SpecError(
+            f"the JSON Schema refers to {error.ref}, which is not in it",
+            where=spec_file.at(field),
+            remedy="nothing is fetched: put the definition into the schema, under $defs",
+        ) from None
+    return schema
+
+
+def _json(text: bytes, field: str, spec_file: SpecFile) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise SpecError(f"the file is not JSON: {error}", where=spec_file.at(field)) from None
+
+
+def _read(path: str, field: str, spec_file: SpecFile) -> bytes:
+    file: Path = spec_file.root / path
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ContextError(
+            f"{path!r} cannot be read: {error.strerror}",
+            where=spec_file.at(field),
+            remedy="files of tests are relative to the folder of the spec",
+        ) from None

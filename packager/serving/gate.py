@@ -1,0 +1,133 @@
+"""An image, started as in production, is sent the spec's tests. Nothing of it stays."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from packager.errors import ServiceError
+from packager.images.engine import require_local
+from packager.serving.cases import Prepared
+from packager.serving.container import serve
+from packager.serving.matching import Reply, differences
+from packager.serving.service import DEFAULT_PORT, LOG_LINES, Publish, RunRequest, container_name
+
+#: Seconds that a service may be silent during a test.
+SILENCE = 120.0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How one test went: its name, the seconds that it took, and what was wrong."""
+
+    name: str
+    seconds: float
+    differences: tuple[str, ...]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """How an image did.
+
+    Attributes:
+        image: its reference, as people know it.
+        target: it was made for.
+        platform: of the image.
+        outcomes: one for each test; none when it did not start.
+        start: seconds until it was healthy.
+        failure: why it did not start, with the last lines of its log.
+        log: the last lines that it wrote, when a test failed.
+    """
+
+    image: str
+    target: str
+    platform: str
+    outcomes: tuple[Outcome, ...] = ()
+    start: float = 0.0
+    failure: str = ""
+    log: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Everything was as expected."""
+        return not self.failure and not any(each.differences for each in self.outcomes)
+
+
+def check_image(
+    reference: str,
+    cases: Sequence[Prepared],
+    *,
+    shown: str = "",
+    target: str = "",
+    timeout: float = 120.0,
+    env: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    waiting: Callable[[float], None] = lambda _: None,
+    done: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
+    """Start an image on a free port of this machine, send it requests, and remove it.
+
+    Args:
+        reference: of the image; the engine has it.
+        cases: the tests.
+        shown: the reference in the report, where it is another one.
+        target: for the report.
+        timeout: seconds until it must be healthy.
+        env: variables beside the image's own.
+        headers: of each request, where the test itself gives none.
+        waiting: is told the seconds so far, while it starts.
+        done: is told of each test.
+
+    Raises:
+        EngineError: no engine, or no such image.
+    """
+    found = require_local(reference)
+    report = Report(image=shown or reference, target=target, platform=found.platform)
+    port = found.ports[0] if len(found.ports) == 1 else DEFAULT_PORT
+    request = RunRequest(
+        reference=reference,
+        name=container_name("test"),
+        publish=Publish(container_port=port, port=0),
+        env=dict(env or {}),
+    )
+    try:
+        with serve(request, timeout=timeout, waiting=waiting) as (service, container):
+            outcomes = []
+            for case in cases:
+                outcomes.append(_run(service.url, case, headers or {}))
+                done(outcomes[-1])
+            report = msgspec.structs.replace(report, outcomes=tuple(outcomes), start=service.seconds)
+            return report if report.passed else msgspec.structs.replace(report, log=container.logs(LOG_LINES))
+    except ServiceError as error:
+        return msgspec.structs.replace(report, failure=error.message)
+
+
+def _run(url: str, case: Prepared, headers: Mapping[str, str]) -> Outcome:
+    start = time.monotonic()
+    try:
+        reply = send(url, case, headers)
+    except (OSError, http.client.HTTPException) as error:
+        what = f"no answer: {error or type(error).__name__}"
+        return Outcome(name=case.name, seconds=time.monotonic() - start, differences=(what,))
+    return Outcome(name=case.name, seconds=reply.seconds, differences=differences(case.expected, reply))
+
+
+def send(url: str, case: Prepared, headers: Mapping[str, str]) -> Reply:
+    """Send one test's request and return the answer, whatever its status.
+
+    Raises:
+        OSError, http.client.HTTPException: there is none.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE)
+    try:
+        start = time.monotonic()
+        connection.request(case.method, case.path, body=case.body, headers={**headers, **case.headers})
+        response = connection.getresponse()
+        body = response.read()
+        seconds = time.monotonic() - start
+        return Reply(status=response.status, headers=tuple(response.getheaders()), body=body, seconds=seconds)
+    finally:
+        connection.close()

@@ -1,0 +1,42 @@
+"""Programs of ours that run by the Python of a packaged image: the commands with their text.
+
+A container with a read-only root file system takes no files, so a program travels as an argument of `python -c`. It is
+kept in the container's configuration, and so survives a restart of the engine.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.plan import ENVIRONMENT_PREFIX
+
+#: -I: nothing of the app or of the user's variables gets in between.
+PYTHON = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-c")
+
+_FOLDER = Path(__file__).parent
+
+# Makes the one module that the forwarder imports, as if our package were there.
+_WITH_MESSAGES = """\
+import sys, types
+for name in ("packager", "packager.serving", "packager.serving.messages"):
+    sys.modules[name] = types.ModuleType(name)
+exec({messages!r}, sys.modules["packager.serving.messages"].__dict__)
+exec({forwarder!r}, {{"__name__": "__main__"}})
+"""
+
+
+def forwarder_command(listen: int, backend: str, port: int) -> tuple[str, ...]:
+    """Return the command of the forwarder's container.
+
+    Args:
+        listen: port on which it takes requests.
+        backend: name of the container that gets them.
+        port: of that container.
+    """
+    texts = {name: (_FOLDER / f"{name}.py").read_text() for name in ("messages", "forwarder")}
+    return (*PYTHON, _WITH_MESSAGES.format(**texts), str(listen), backend, str(port))
+
+
+def control_command(*words: str) -> tuple[str, ...]:
+    """Return a command that asks the forwarder, inside its container (see `packager/serving/control.py`)."""
+    return (*PYTHON, (_FOLDER / "control.py").read_text(), *words)

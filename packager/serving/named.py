@@ -1,0 +1,158 @@
+"""Named services as values: their names on the engine, what is seen of them, and which state that is. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+from packager.errors import UsageError
+from packager.serving.service import Publish, State, why_it_ended
+
+#: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
+SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{each}" for each in ("", ".role", ".image", ".env"))
+
+#: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+
+#: Seconds in which a service that never answered may still be starting.
+STARTING = 120
+
+Role = Literal["forwarder", "current", "next", "previous"]
+StateName = Literal["Transitioning", "Healthy", "Unhealthy", "Unschedulable", "Failed"]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as it is asked for.
+
+    Attributes:
+        name: of the service.
+        reference: of the image; the engine has it.
+        publish: where it is reached; port 0 takes a free one, once.
+        env: variables beside the image's own.
+        memory: limit in Docker's form (`512m`); None for none.
+        cpus: limit in processors; None for none.
+    """
+
+    name: str
+    reference: str
+    publish: Publish
+    env: dict[str, str] = {}
+    memory: str | None = None
+    cpus: float | None = None
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine says of a container.
+
+    Attributes:
+        status: `created`, `running`, `restarting`, `exited` …
+        state: whether it runs, and how it ended.
+        error: why the engine could not start it.
+        health: of the image's own check: `starting`, `healthy`, `unhealthy`; None where it has none.
+        restarts: how often the engine started it again.
+        kept: the engine starts it again when it ends; so it is with those that were healthy once.
+        age: seconds since it was started.
+    """
+
+    status: str
+    state: State
+    error: str = ""
+    health: str | None = None
+    restarts: int = 0
+    kept: bool = False
+    age: float = 0.0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as it is.
+
+    Attributes:
+        name: of the service.
+        state: in the words of Azure ML.
+        reason: in a sentence; empty for a healthy one.
+        image: reference of what it runs.
+        url: its root, with a final `/`; empty where nothing is published.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often the engine started it again.
+        created: when its backend was made (RFC 3339).
+    """
+
+    name: str
+    state: StateName
+    reason: str
+    image: str
+    url: str
+    memory: int = 0
+    cpus: float = 0.0
+    restarts: int = 0
+    created: str = ""
+
+    @property
+    def scoring_url(self) -> str:
+        """Where requests are posted."""
+        return f"{self.url}score" if self.url else ""
+
+    @property
+    def swagger_url(self) -> str:
+        """Where the description of the service is."""
+        return f"{self.url}swagger.json" if self.url else ""
+
+
+def service_name(text: str) -> str:
+    """Return a service's name, checked.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if not _NAME.fullmatch(text):
+        raise UsageError(
+            f"{text!r} cannot be the name of a service", remedy="lower-case letters, digits and `-`, at most 40 of them"
+        )
+    return text
+
+
+def container_of(name: str, role: Role) -> str:
+    """Return the name of a service's container; also, for the forwarder, that of its network."""
+    return f"packager_{name}" if role == "forwarder" else f"packager_{name}_{role}"
+
+
+def decide(
+    forwarder: Seen | None, current: Seen | None, following: Seen | None, *, answers: bool
+) -> tuple[StateName, str]:
+    """Return the state of a service, and why.
+
+    Args:
+        forwarder: owns the port; None where there is no such container.
+        current: the backend.
+        following: the backend that an update is starting.
+        answers: `GET /` through the forwarder gave 200.
+    """
+    if current is None:
+        gone = "its container is gone"
+        return ("Transitioning", "it is being replaced") if following is not None else ("Failed", gone)
+    if current.error and current.status in ("created", "exited"):
+        return "Unschedulable", f"the engine could not start it: {current.error}"
+    again = f", started again {current.restarts} times" if current.restarts else ""
+    if not current.state.running or current.status == "restarting":
+        late = current.state.exit_code == 0 and not current.state.out_of_memory and not current.kept
+        return "Failed", "it did not become healthy and was ended" if late else why_it_ended(current.state) + again
+    if forwarder is None or not forwarder.state.running:
+        if forwarder is not None and forwarder.error:
+            return "Unschedulable", f"the engine could not publish its port: {forwarder.error}"
+        return "Failed", "the container that owns its port does not run"
+    memory = "a process of it ran out of memory and was ended (exit code 137)" if current.state.out_of_memory else ""
+    if answers:
+        return "Healthy", memory or ("an update is under way" if following is not None else "")
+    if current.health == "healthy" and not memory:
+        return "Healthy", "it is busy"
+    if (
+        current.status == "running"
+        and current.health != "unhealthy"
+        and current.age < STARTING
+        and not (again or memory)
+    ):
+        return "Transitioning", "it does not answer yet"
+    return "Unhealthy", (memory or f"it does not answer{' (paused)' if current.status == 'paused' else ''}") + again

@@ -1,0 +1,211 @@
+"""Named services on a real engine, asked by real clients."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import RunPackager
+from tests.integration.serving_package import ask, build_package, containers, remove_image
+
+pytestmark = [pytest.mark.engine, pytest.mark.network]
+
+
+@pytest.fixture(scope="module")
+def image(run_packager: RunPackager, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    reference = f"packager-test/served:{secrets.token_hex(4)}"
+    build_package(run_packager, tmp_path_factory.mktemp("served"), base_image, reference)
+    yield reference
+    remove_image(reference)
+
+
+class Services:
+    """Deploys services of one image under names of its own."""
+
+    def __init__(self, run: RunPackager, image: str) -> None:
+        self.run, self.image, self.names = run, image, list[str]()
+
+    def deploy(self, *options: str) -> tuple[str, int]:
+        """Name and port."""
+        name = self.named()
+        done = self.run("service", "deploy", name, self.image, "-p", "0:5001", "--format", "json", *options)
+        found = json.loads(done.stdout)
+        assert found["state"] == "Healthy"
+        return name, int(found["urls"]["root"].rstrip("/").rpartition(":")[2])
+
+    def named(self) -> str:
+        self.names.append(f"t-{secrets.token_hex(4)}")
+        return self.names[-1]
+
+    def fails(self, *words: str, code: int = 8) -> str:
+        done = self.run("service", *words, check=False)
+        assert done.returncode == code, done.stderr
+        assert "Traceback (most recent call last)" not in done.stderr.partition("\n    ")[0]
+        return done.stderr
+
+    def show(self, name: str) -> Any:
+        return json.loads(self.run("service", "show", name, "--format", "json").stdout)
+
+
+@pytest.fixture(scope="module")
+def services(run_packager: RunPackager, image: str) -> Iterator[Services]:
+    found = Services(run_packager, image)
+    yield found
+    for name in found.names:
+        run_packager("service", "delete", name, check=False)
+    assert not [each for name in found.names for each in containers(f"packager.service={name}")]
+
+
+class Load:
+    """Clients that ask without a pause, on kept connections and on new ones; any failure is a lost request."""
+
+    def __init__(self, port: int, clients: int = 4) -> None:
+        self.port, self.marks, self.lost = port, Counter[str](), list[str]()
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.client, args=(number % 2 == 0,)) for number in range(clients)]
+
+    def client(self, keep: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        while not self.stop.is_set():
+            try:
+                connection.request("POST", "/score", b'{"sleep": 0.02}', {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                body = answer.read()
+                assert answer.status == 200, (answer.status, body)
+                self.marks[json.loads(body)["mark"]] += 1
+            except (OSError, http.client.HTTPException, AssertionError, ValueError) as error:
+                self.lost.append(repr(error))
+            if not keep:
+                connection.close()
+        connection.close()
+
+    def __enter__(self) -> Load:
+        for each in self.threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for each in self.threads:
+            each.join()
+
+
+def test_an_update_loses_no_request_and_a_bad_one_changes_nothing(services: Services) -> None:
+    name, port = services.deploy("-e", "OWN=1")
+    with Load(port) as load:
+        services.run("service", "update", name, "-e", "MARK=second")
+        before = load.marks["second"]
+        said = services.fails("update", name, "-e", "FAIL=weights.bin")
+        while load.marks["second"] < before + 20 and not load.lost:
+            time.sleep(0.05)
+    assert load.lost == []
+    assert load.marks["first"] > 0
+    assert set(load.marks) == {"first", "second"}
+    assert "no such model: weights.bin" in said
+    assert f"still runs {services.image}" in said
+    assert sorted(containers(f"packager.service={name}")) == [f"packager_{name}", f"packager_{name}_current"]
+    inspected = subprocess.run(
+        ["docker", "inspect", *containers(f"packager.service={name}")], capture_output=True, check=True
+    )
+    for each in json.loads(inspected.stdout):
+        assert each["HostConfig"]["ReadonlyRootfs"] is True
+        assert each["HostConfig"]["CapDrop"] == ["ALL"]
+        assert each["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+        assert each["Config"]["User"] == "1000:1000"
+        if each["Name"].endswith("_current"):
+            assert {"OWN=1", "MARK=second"} <= set(each["Config"]["Env"]), "variables stay across an update"
+
+
+def test_a_service_from_its_first_day_to_its_last(services: Services, tmp_path: Path) -> None:
+    name, port = services.deploy("--memory", "300m", "--cpus", "0.9")
+    (tmp_path / "request.json").write_text('{"number": 5}')
+    done = services.run("service", "score", name, "--data", tmp_path / "request.json")
+    assert json.loads(done.stdout) == {"mark": "first", "half": 2.5}
+    assert services.run("score", "--service", name, "--data", "-", stdin="{}").stdout
+    shown = services.show(name)
+    assert (shown["state"], shown["memory"], shown["cpus"]) == ("Healthy", 300 << 20, 0.9)
+    assert name in services.run("service", "list").stdout
+    said = services.fails("deploy", name, services.image, code=2)
+    assert "already" in said
+    assert "service update" in said
+    other = services.named()
+    said = services.fails("deploy", other, services.image, "-p", f"{port}:5001", code=7)
+    assert f"port {port} is taken" in said
+    assert containers(f"packager.service={other}") == []
+    # The memory limit: the request is answered, the reason is told, and the service goes on.
+    done = services.run("service", "score", name, "--data", "-", stdin='{"allocate": 600000000}', check=False)
+    assert done.returncode == 8
+    assert "502" in done.stderr
+    assert "out of memory" in done.stderr
+    assert "137" in done.stderr
+    assert ask(port, {})[0] == 200
+    # SIGTERM while a request is scored: it is finished.
+    answers: list[tuple[int, bytes]] = []
+    client = threading.Thread(target=lambda: answers.append(ask(port, {"sleep": 1.5})))
+    client.start()
+    time.sleep(0.7)
+    subprocess.run(["docker", "stop", f"packager_{name}_current"], capture_output=True, check=True)
+    client.join()
+    assert [status for status, _ in answers] == [200]
+    said = services.fails("score", name, "--data", str(tmp_path / "request.json"))
+    assert f"{name} is Failed" in said
+    services.run("service", "delete", name)
+    assert f"no service '{name}'" in services.fails("score", name, "--data", str(tmp_path / "request.json"))
+    assert f"packager_{name}" not in subprocess.run(["docker", "network", "ls"], capture_output=True, text=True).stdout
+
+
+def test_a_service_that_does_not_start_says_why_and_makes_room(services: Services) -> None:
+    name = services.named()
+    deploy = ("deploy", name, services.image, "-p", "0:5001")
+    said = services.fails(*deploy, "-e", "FAIL=weights.bin", "--timeout", "60")
+    assert "no such model: weights.bin" in said
+    assert "init() failed" in said
+    shown = services.show(name)
+    assert shown["state"] == "Failed"
+    assert "no such model: weights.bin" in "\n".join(shown["log"])
+    assert "weights.bin" in services.run("service", "logs", name).stdout
+    assert "out of memory" in services.fails(*deploy, "--memory", "24m", "--timeout", "60")
+    assert "out of memory" in services.show(name)["reason"]
+    assert "Unschedulable" in services.fails(*deploy, "--cpus", "6400", code=7)
+
+
+def raw(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """Send pieces of a request as they are, and return the start of the answer."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(pause)
+        return connection.recv(65536)
+
+
+def test_hostile_requests_do_no_harm(services: Services) -> None:
+    _, port = services.deploy("--memory", "512m")
+    post = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    slow = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(40)]
+    for each in slow:  # more than the server has workers: each would block one for a minute
+        each.sendall(post + b"Content-Length: 100\r\n\r\n{")
+    assert ask(port, {"number": 4})[0] == 200
+    assert ask(port, b"[" + b"1," * 50_000_000 + b"x]", timeout=120)[0] >= 400, "100 MB"
+    assert ask(port, b"{")[0] == 500
+    assert ask(port, b'{"number": "text"}')[0] == 500
+    assert raw(port, b"GET / HTTP/1.1\r\n" + b"X-A: b\r\n" * 20_000 + b"\r\n").startswith(b"HTTP/1.1 431")
+    assert raw(port, b"\x16\x03\x01\x02\x00\x01\r\n\r\n").startswith(b"HTTP/1.1 400")
+    assert raw(port, post + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}").startswith(b"HTTP/1.1 400")
+    assert raw(port, post + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n").startswith(b"HTTP/1.1 400")
+    assert raw(port, *(bytes([each]) for each in post + b"Content-Length: 2\r\n\r\n{}"), pause=0.002).startswith(
+        b"HTTP/1.1 200"
+    )
+    for each in slow:
+        each.close()
+    assert ask(port, {"number": 4}) == (200, b'{"mark": "first", "half": 2.0}')

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packager.serving.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
+from packager.serving.messages import REQUEST_LINE, STATUS_LINE, parse_head
+
+Answer = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def head(*lines: bytes) -> bytes:
+    return b"\r\n".join([*lines, b"", b""])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        head(b"POST /score HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2"),
+        head(b"POST /score HTTP/1.1", b"Content-Length: 1", b"Transfer-Encoding: chunked"),
+        head(b"POST /score HTTP/1.1", b"Transfer-Encoding: gzip, chunked"),
+        head(b"POST /score HTTP/1.1", b"Content-Length: +1"),
+        head(b"POST /score HTTP/1.1", b"Content-Length: -1"),
+        head(b"POST /score HTTP/1.1", b"Content-Length : 1"),
+        head(b"POST /score HTTP/1.1", b"A: 1", b" folded"),
+        head(b"POST /score HTTP/1.1", b"A: 1\nContent-Length: 5"),
+        head(b"POST /score HTTP/1.1", b"A: \x00"),
+        head(b"POST /score HTTP/2.0"),
+        head(b"POST  /score HTTP/1.1"),
+        head(b"\x16\x03\x01"),
+        head(b""),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r"first line|header|length"):
+        parse_head(raw, REQUEST_LINE)
+
+
+def test_a_head_is_passed_on_without_what_is_about_the_connection() -> None:
+    lines = (
+        b"POST /score HTTP/1.1",
+        b"Host: x",
+        b"Connection: X-Own, Content-Length",
+        b"x-own: 1",
+        b"Expect: 100-continue",
+    )
+    found = parse_head(head(*lines, b"Content-Length: 3", b"Authorization: Bearer k"), REQUEST_LINE)
+    assert found.text(keep=False) == head(
+        b"POST /score HTTP/1.1", b"Host: x", b"Content-Length: 3", b"Authorization: Bearer k", b"Connection: close"
+    )
+    assert found.expects_continue()
+    assert parse_head(head(b"HTTP/1.1 200 OK"), STATUS_LINE).length is None
+
+
+@given(st.binary(max_size=200))
+def test_anything_is_a_head_or_refused(raw: bytes) -> None:
+    try:
+        found = parse_head(raw + b"\r\n\r\n", REQUEST_LINE)
+    except ValueError:
+        return
+    assert b"\n" not in found.line
+    assert not any(b"\n" in name + value for name, value in found.headers)
+
+
+async def echo(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answers with the body that came, or with `none` where there is none."""
+    found = parse_head(raw, REQUEST_LINE)
+    body = b""
+    if found.chunked:
+        while size := int(await reader.readline(), 16):
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readline()
+    elif found.length:
+        body = await reader.readexactly(found.length)
+    writer.write(head(b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body or b"none")) + (body or b"none"))
+
+
+async def backend_of(answer: Answer, port: int = 0) -> asyncio.Server:
+    """A backend, on a free port."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(await reader.readuntil(b"\r\n\r\n"), reader, writer)
+            await writer.drain()
+        except (OSError, EOFError):
+            pass
+        finally:
+            writer.close()
+
+    return await asyncio.start_server(serve, "127.0.0.1", port)
+
+
+def port_of(server: asyncio.Server) -> int:
+    return int(server.sockets[0].getsockname()[1])
+
+
+def talk(answer: Answer, *requests: bytes, end: bool = False) -> bytes:
+    """Send requests on one connection through a forwarder, and return all that came back until it was closed."""
+
+    async def run() -> bytes:
+        backend = await backend_of(answer)
+        tested = Forwarder(0, "127.0.0.1", port_of(backend))
+        front = await asyncio.start_server(tested.serve_client, "127.0.0.1", 0, limit=HEAD_LIMIT)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
+        for each in requests:
+            writer.write(each)
+        if end:
+            writer.write_eof()
+        came = await asyncio.wait_for(reader.read(-1), 30)
+        writer.close()
+        front.close()
+        backend.close()
+        await asyncio.sleep(0)
+        assert not tested.in_flight
+        return came
+
+    return asyncio.run(run())
+
+
+LAST = b"Connection: close"
+
+
+def test_several_requests_on_one_connection() -> None:
+    came = talk(
+        echo,
+        head(b"POST /score HTTP/1.1", b"Content-Length: 3") + b"one",
+        head(b"GET / HTTP/1.1"),
+        head(b"POST /score HTTP/1.1", b"Transfer-Encoding: chunked", LAST)
+        + b"2\r\ntw\r\n1;x=y\r\no\r\n0\r\nA: b\r\n\r\n",
+    )
+    assert [part.partition(b"\r\n\r\n")[2] for part in came.split(b"HTTP/1.1 200 OK")[1:]] == [b"one", b"none", b"two"]
+    assert came.count(b"Connection: keep-alive") == 2
+
+
+def test_large_bodies_stream_through() -> None:
+    body = bytes(range(256)) * (READ_FIRST // 64)
+    assert talk(echo, head(b"POST / HTTP/1.1", b"Content-Length: %d" % len(body), LAST) + body).endswith(body)
+
+
+def test_expectation_is_answered() -> None:
+    came = talk(echo, head(b"POST / HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 2", LAST), b"ab")
+    assert came.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    assert came.endswith(b"ab")
+
+
+async def streams(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(head(b"HTTP/1.1 200 OK", b"Transfer-Encoding: chunked") + b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")
+
+
+async def without_length(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(head(b"HTTP/1.1 200 OK") + b"until the end")
+
+
+async def cut(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(head(b"HTTP/1.1 200 OK", b"Content-Length: 100") + b"half")
+
+
+async def silent(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """As a worker that is killed."""
+
+
+async def early(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(head(b"HTTP/1.1 413 Too Large", b"Content-Length: 2") + b"no")
+    await writer.drain()
+    while await reader.read(65536):
+        pass
+
+
+async def bodiless(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(head(b"HTTP/1.1 100 Continue") + head(b"HTTP/1.1 204 No Content"))
+
+
+GET = head(b"GET / HTTP/1.1", LAST)
+
+
+def test_chunks_come_as_chunks() -> None:
+    assert talk(streams, GET).endswith(b"\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")
+
+
+def test_an_answer_without_length_ends_the_connection() -> None:
+    came = talk(without_length, head(b"GET / HTTP/1.1"))
+    assert came.endswith(b"until the end")
+    assert b"Connection: close" in came
+
+
+def test_an_answer_that_breaks_off_does_not_look_whole() -> None:
+    with suppress(ConnectionResetError):
+        assert len(talk(cut, GET).partition(b"\r\n\r\n")[2]) < 100
+
+
+def test_a_worker_that_dies_is_a_502() -> None:
+    came = talk(silent, GET)
+    assert came.startswith(b"HTTP/1.1 502 ")
+    assert b"without an answer" in came
+
+
+def test_an_early_answer_gets_through() -> None:
+    body = b"x" * (4 * READ_FIRST)
+    came = talk(early, head(b"POST / HTTP/1.1", b"Content-Length: %d" % (100 * len(body))) + body, end=True)
+    assert came.startswith(b"HTTP/1.1 413 ")
+    assert came.endswith(b"no")
+
+
+def test_no_body_where_none_belongs() -> None:
+    assert talk(bodiless, GET).startswith(b"HTTP/1.1 204 ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (head(b"POST / HTTP/1.1", b"Content-Length: 1", b"Content-Length: 2"), 400),
+        (head(b"POST / HTTP/1.1", b"Transfer-Encoding: chunked") + b"x\r\n", 400),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * (HEAD_LIMIT // 6 + 10), 431),
+    ],
+)
+def test_hostile_requests_are_answered_by_ourselves(request_: bytes, status: int) -> None:
+    async def never(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError("it reached the backend")
+
+    assert talk(never, request_).startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_half_a_body_never_reaches_the_backend_as_a_whole() -> None:
+    assert talk(echo, head(b"POST / HTTP/1.1", b"Content-Length: 10") + b"half", end=True) == b""
+
+
+def test_a_kept_connection_moves_to_the_new_backend() -> None:
+    """The switch is a new address for the same name; here, where all addresses are this machine's, a new port."""
+
+    async def run() -> tuple[bytes, bytes, dict[str, int]]:
+        going = asyncio.Event()
+
+        async def slow(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await going.wait()
+            writer.write(head(b"HTTP/1.1 200 OK", b"Content-Length: 3") + b"old")
+
+        async def new(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(head(b"HTTP/1.1 200 OK", b"Content-Length: 3") + b"new")
+
+        old_one, new_one = await backend_of(slow), await backend_of(new)
+        tested = Forwarder(0, "127.0.0.1", port_of(old_one))
+        front = await asyncio.start_server(tested.serve_client, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
+        writer.write(head(b"GET / HTTP/1.1"))
+        while not tested.in_flight:
+            await asyncio.sleep(0.01)
+        during = dict(tested.in_flight)
+        tested.port = port_of(new_one)
+        going.set()
+        answers = []
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            answers.append(await reader.readexactly(3))
+            writer.write(head(b"GET / HTTP/1.1"))
+        for each in (writer, front, old_one, new_one):
+            each.close()
+        return answers[0], answers[1], during
+
+    assert asyncio.run(run()) == (b"old", b"new", {"127.0.0.1": 1})
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_backend_that_is_away_for_a_moment_loses_nothing(comes_back: bool) -> None:
+    async def run() -> bytes:
+        backend = await backend_of(echo)
+        port = port_of(backend)
+        backend.close()
+        await backend.wait_closed()
+        tested = Forwarder(0, "127.0.0.1", port, connect_time=30 if comes_back else 0.2)
+        front = await asyncio.start_server(tested.serve_client, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
+        writer.write(GET)
+        if comes_back:
+            await asyncio.sleep(0.3)
+            backend = await backend_of(echo, port)
+        came = await reader.read(-1)
+        for each in (writer, front, backend):
+            each.close()
+        return came
+
+    came = asyncio.run(run())
+    if comes_back:
+        assert came.endswith(b"none")
+    else:
+        assert came.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After" in came
