@@ -22,6 +22,7 @@ from packager.errors import LockError
 from packager.images.oci.compile import Interpreter, compile_environment
 from packager.images.oci.records import Record, Row, differing, owners
 from packager.images.oci.venv import STAGING, BasePython, arrange, is_rewritten, read_records, sizes
+from packager.images.oci.wheel_archives import require_safe
 from packager.images.oci.wheels import Source, needs_engine, unpack
 from packager.plan import Environment
 from packager.reading import digest_file, failure
@@ -109,6 +110,7 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
     with _staging(folder.parent) as staging:
         try:
             site = unpack(recipe.packages, recipe.base.minor, recipe.platform, recipe.tags, source, staging)
+            require_safe(recipe.packages, recipe.base.minor, recipe.tags, source)
             records = _checked(recipe, staging, site, source)
             arrange(staging, records, recipe.base)
             if recipe.compiler:
