@@ -174,14 +174,15 @@ def verify(path: Path | str) -> VerifyResult:
 
 
 def build(planned: Planned, spec_file: SpecFile, **options: Any) -> Built:
-    """Build a planned image by BuildKit; the options are the fields of `packager.images.build.BuildOptions`.
+    """Build a planned image by BuildKit; the options are the fields of `packager.images.buildx.BuildOptions`.
 
     Raises:
         EngineError: no engine, no BuildKit, or a step failed.
         RegistryError: a registry refused.
         TemporaryError: the network or a registry failed in a way that may pass.
     """
-    from packager.images.build import BuildOptions, build_image
+    from packager.images.build import build_image
+    from packager.images.buildx import BuildOptions
 
     return build_image(spec_file, planned, BuildOptions(**options))
 

@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from packager.errors import ContextError
@@ -16,6 +16,9 @@ from packager.errors import ContextError
 #: Bytes of one read. Large enough that calls cost nothing, small enough to stay in a processor's cache between the
 #: write and the hashing of the same block.
 BLOCK = 1 << 20
+
+# Of a file whose inode changes meanwhile.
+_READS = 10
 
 # <linux/fs.h>: FICLONE = _IOW(0x94, 9, int).
 _FICLONE = 0x40049409
@@ -81,8 +84,9 @@ def opened(path: AnyPath) -> Iterator[int]:
         if not stat.S_ISREG(before.st_mode):
             raise _special(path)
         yield descriptor
-        if Stamp.of(os.fstat(descriptor)) != Stamp.of(before):
-            raise changed(path)
+        now, then = Stamp.of(os.fstat(descriptor)), Stamp.of(before)
+        if now != then:
+            raise _touched(path) if now._replace(ctime_ns=then.ctime_ns) == then else changed(path)
     finally:
         os.close(descriptor)
 
@@ -112,9 +116,10 @@ def read_small(path: AnyPath) -> tuple[bytes, int] | None:
             os.close(descriptor)
     except OSError as error:
         raise failure("read", path, error) from None
-    same = after.st_mtime_ns == before.st_mtime_ns and after.st_ctime_ns == before.st_ctime_ns
-    if not same or len(data) != size or after.st_size != size:
+    if after.st_mtime_ns != before.st_mtime_ns or len(data) != size or after.st_size != size:
         raise changed(path)
+    if after.st_ctime_ns != before.st_ctime_ns:
+        raise _touched(path)
     return data, before.st_mode
 
 
@@ -130,6 +135,15 @@ def changed(path: AnyPath) -> ContextError:
     )
 
 
+class TouchedError(ContextError):
+    """Nothing tells of other content than that the inode changed: a hard link was made or removed, or a mode set."""
+
+
+def _touched(path: AnyPath) -> TouchedError:
+    error = changed(path)
+    return TouchedError(error.message, remedy=error.remedy)
+
+
 def changed_since(path: AnyPath) -> ContextError:
     """Return the error for a file that is not what it was when its digest was taken."""
     return ContextError(f"{os.fsdecode(path)} changed since it was read", remedy="run the command again")
@@ -138,9 +152,18 @@ def changed_since(path: AnyPath) -> ContextError:
 def digest_file(path: AnyPath) -> Digested:
     """Return digest, size and mode of a file, which must not change meanwhile.
 
+    One that only got or lost a hard link is read again: other builds do that to the files of uv's cache all the time.
+
     Raises:
         ContextError: it is missing, unreadable, not a regular file, or changed.
     """
+    for _ in range(_READS - 1):
+        with suppress(TouchedError):
+            return _digest_once(path)
+    return _digest_once(path)
+
+
+def _digest_once(path: AnyPath) -> Digested:
     small = read_small(path)
     if small is not None:
         return Digested(hashlib.sha256(small[0]).hexdigest(), len(small[0]), small[1])

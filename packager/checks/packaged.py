@@ -7,7 +7,6 @@ import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -192,7 +191,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
 
 def _wheels(plan: Plan) -> Wheels:
     # What conda brings is no wheel: its packages are known by name alone.
-    conda: Any = getattr(plan.environment, "conda", None)
+    conda = plan.environment.conda
     return Wheels(
         packages=plan.environment.packages,
         python=plan.environment.python,
@@ -204,7 +203,7 @@ def _wheels(plan: Plan) -> Wheels:
 
 
 def _versions(plan: Plan) -> dict[str, str]:
-    conda: Any = getattr(plan.environment, "conda", None)
+    conda = plan.environment.conda
     brought = {each.name: each.version for each in conda.packages} if conda is not None else {}
     return brought | {each.name: each.version for each in plan.environment.packages}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -75,10 +77,8 @@ def main() -> None:
 
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        sys.exit(_say("interrupted", 130))
-    except KeyboardInterrupt:
-        sys.exit(_say("interrupted", 130))
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        _end(_say("interrupted", 130))
     except click.ClickException as error:
         error.show()
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
@@ -89,6 +89,19 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once, whatever other threads are still waiting for (a registry that does not answer)."""
+    import threading
+
+    waiting = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    if waiting:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        # `sys.exit` waits for them. What they would leave undone was made undone where the interruption was caught.
+        os._exit(code)
+    sys.exit(code)
 
 
 def _say(text: str, code: int) -> int:

@@ -10,16 +10,13 @@ import click
 from packager.cli.build_oci import Peek, oci_build, pairs, read_ahead
 from packager.cli.common import (
     Reporter,
-    base_option,
     emit,
     emit_json,
-    file_option,
     format_option,
+    image_options,
     planned_image,
-    platform_option,
     resolved_base,
     standard_options,
-    target_option,
 )
 from packager.cli.test import gate_build, gate_references, no_test_option
 
@@ -29,10 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command("build")
-@file_option
-@target_option
-@platform_option
-@base_option
+@image_options
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="REF", help="Image reference instead of the spec's (repeatable)."
 )
@@ -193,7 +187,7 @@ def _say_verified(results: list[dict[str, Any]], reference: str, output_format: 
 
 
 def _options(reporter: Reporter, options: dict[str, Any]) -> Any:
-    from packager.images.build import BuildOptions
+    from packager.images.buildx import BuildOptions
 
     quiet = reporter.verbosity < 0 and options["progress"] == "auto"
     values = {name: value for name, value in options.items() if name in BuildOptions.__struct_fields__}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from packager.interruption import terminated_as_interrupted
+
 if TYPE_CHECKING:
     from packager.context.sources import DigestModel
     from packager.pipeline import Planned
@@ -49,10 +51,11 @@ class Reporter:
 
 
 def standard_options(command: Command) -> Command:
-    """Add `-q` and `-v`; the verb gets a `reporter`."""
+    """Add `-q` and `-v`; the verb gets a `reporter`, and leaves nothing behind when it is told to end."""
 
     def wrap(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
-        return command(*args, reporter=Reporter(-1 if quiet else int(verbose)), **kwargs)
+        with terminated_as_interrupted():
+            return command(*args, reporter=Reporter(-1 if quiet else int(verbose)), **kwargs)
 
     wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
     wrap.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -93,6 +96,13 @@ base_option = click.option(
     metavar="REF",
     help="Another base for this run: at a registry, in the engine, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
 )
+
+
+def image_options(command: Command) -> Command:
+    """Add the options that say which image of which spec: `--file`, `--target`, `--platform`, `--base`."""
+    for option in (base_option, platform_option, target_option, file_option):
+        command = option(command)
+    return command
 
 
 def emit(text: str) -> None:

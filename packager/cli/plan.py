@@ -9,17 +9,14 @@ import click
 
 from packager.cli.common import (
     Reporter,
-    base_option,
     count,
     emit,
     emit_json,
-    file_option,
     format_option,
     human_size,
+    image_options,
     planned_image,
-    platform_option,
     standard_options,
-    target_option,
 )
 
 if TYPE_CHECKING:
@@ -27,10 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@file_option
-@target_option
-@platform_option
-@base_option
+@image_options
 @click.option("--files", is_flag=True, help="List every file and package, too.")
 @format_option
 @standard_options

@@ -8,22 +8,16 @@ import click
 
 from packager.cli.common import (
     Reporter,
-    base_option,
     emit,
-    file_option,
+    image_options,
     one_target,
     planned_image,
-    platform_option,
     standard_options,
-    target_option,
 )
 
 
 @click.command("render")
-@file_option
-@target_option
-@platform_option
-@base_option
+@image_options
 @standard_options
 def command(file: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter) -> None:
     """Print the Dockerfile that `save` and `build` would use."""

@@ -53,7 +53,7 @@ def command(
     Without REF it is the first reference of the spec. It runs as in production: read-only, without capabilities, with
     a /tmp in memory. Its log goes to standard error until Ctrl-C stops and removes it; with -d it stays.
     """
-    from packager.images.process import terminated_as_interrupted
+    from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
 
     request = _request(reference, file, target, options)

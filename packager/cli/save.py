@@ -8,29 +8,23 @@ import click
 
 from packager.cli.common import (
     Reporter,
-    base_option,
     count,
     emit,
     emit_json,
-    file_option,
     format_option,
     human_size,
+    image_options,
     planned_image,
-    platform_option,
     standard_options,
-    target_option,
 )
 
 
 @click.command("save")
-@file_option
+@image_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="Folder for the build context.")
 @click.option(
     "--archive", type=click.Path(path_type=Path), metavar="FILE", help="Archive instead: .tar, .tar.gz or .tar.zst."
 )
-@target_option
-@platform_option
-@base_option
 @click.option("--force", is_flag=True, help="Replace a saved context that was changed by hand.")
 @format_option
 @standard_options

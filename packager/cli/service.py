@@ -72,7 +72,7 @@ def deploy(
     Without REF it is the first reference of the spec.
     """
     from packager.cli.push import spec_references
-    from packager.images.process import terminated_as_interrupted
+    from packager.interruption import terminated_as_interrupted
     from packager.serving.deployment import deploy as deploy_step
     from packager.serving.named import Wanted, service_name
     from packager.serving.service import DEFAULT_PORT, parse_publish
@@ -108,7 +108,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
     are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
     """
-    from packager.images.process import terminated_as_interrupted
+    from packager.interruption import terminated_as_interrupted
     from packager.serving.deployment import Change
     from packager.serving.deployment import update as update_step
 

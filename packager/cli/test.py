@@ -145,7 +145,7 @@ def gate_written(
     """
     from packager.images.engine import connect
     from packager.images.oci.outputs import load_into_engine
-    from packager.images.process import terminated_as_interrupted
+    from packager.interruption import terminated_as_interrupted
 
     reference = f"packager-test/{spec_file.spec.name}:{secrets.token_hex(6)}"
     with terminated_as_interrupted():
@@ -191,7 +191,6 @@ def _reports(
     from packager.cli.run import say_waiting
     from packager.errors import EngineError
     from packager.images.engine import require_local
-    from packager.images.process import terminated_as_interrupted
     from packager.serving.cases import prepare
     from packager.serving.gate import check_image
     from packager.serving.reports import outcome_lines

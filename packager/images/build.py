@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,33 +12,12 @@ import msgspec
 
 from packager.context.save import save
 from packager.errors import ContextError, EngineError
-from packager.images.buildx import BuildRequest, Built, build
+from packager.images.buildx import BuildOptions, BuildRequest, Built, build
 from packager.images.engine import inspect_local
 from packager.images.revision import build_labels, source_date_epoch
 from packager.pipeline import Planned, build_context
 from packager.spec.load import SpecFile
 from packager.store import Store, default_root
-
-
-class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build can be asked for, besides its inputs; the names are those of `docker buildx build`."""
-
-    tags: tuple[str, ...] = ()
-    push: bool = False
-    load: bool = False
-    no_cache: bool = False
-    pull: bool = False
-    secrets: tuple[str, ...] = ()
-    build_args: tuple[str, ...] = ()
-    labels: Mapping[str, str] = {}
-    cache_from: tuple[str, ...] = ()
-    cache_to: tuple[str, ...] = ()
-    network: str | None = None
-    builder: str | None = None
-    progress: str = "auto"
-    metadata_file: Path | None = None
-    iidfile: Path | None = None
-    outputs: tuple[str, ...] = ()
 
 
 def build_image(
@@ -64,27 +43,11 @@ def build_image(
     with _staging(spec_file, plan.target, plan.platform) as folder:
         say(f"staging {len(context.files)} files")
         save(context, spec_file.root, folder, Store(), force=True)
-        request = BuildRequest(
-            context=folder,
-            tags=options.tags or plan.references,
-            platform=plan.platform,
-            push=options.push,
-            load=options.load,
-            no_cache=options.no_cache,
-            pull=options.pull,
-            secrets=options.secrets,
-            build_args=options.build_args,
-            labels={**build_labels(spec_file.root, epoch), **options.labels},
-            cache_from=options.cache_from,
-            cache_to=options.cache_to,
-            network=options.network,
-            outputs=options.outputs,
-            builder=options.builder,
-            progress=options.progress,
-            source_date_epoch=epoch,
-            metadata_file=options.metadata_file,
-            iidfile=options.iidfile,
-        )
+        given = msgspec.structs.asdict(options) | {
+            "tags": options.tags or plan.references,
+            "labels": {**build_labels(spec_file.root, epoch), **options.labels},
+        }
+        request = BuildRequest(context=folder, platform=plan.platform, source_date_epoch=epoch, **given)
         return build(request)
 
 

@@ -19,13 +19,11 @@ from packager.images.secrets import MachineSettings, Secret, index_secrets, pars
 MAX_SECRET = 500 * 1024
 
 
-class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One build; the names are those of `docker buildx build`.
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build can be asked for, besides its inputs; the names are those of `docker buildx build`.
 
     Attributes:
-        context: folder with a Dockerfile in it.
         tags: references that the image gets.
-        platform: OCI os/arch.
         push: upload it under every tag.
         load: put it into the engine; so it is also done without `push` and `outputs`.
         secrets: `id=…,src=…` or `id=…,env=…`, never a value.
@@ -34,14 +32,11 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         network: of the steps: `default`, `host` or `none`.
         builder: name of a buildx builder; the current one by default.
         progress: `auto`, `tty`, `plain` or `quiet`; shown on standard error.
-        source_date_epoch: seconds; becomes `created` in the image's configuration and history.
         metadata_file: gets BuildKit's metadata, as JSON.
         iidfile: gets the image's id.
     """
 
-    context: Path
-    tags: tuple[str, ...]
-    platform: str
+    tags: tuple[str, ...] = ()
     push: bool = False
     load: bool = False
     no_cache: bool = False
@@ -55,9 +50,22 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
     builder: str | None = None
     progress: str = "auto"
-    source_date_epoch: int
     metadata_file: Path | None = None
     iidfile: Path | None = None
+
+
+class BuildRequest(BuildOptions, frozen=True, kw_only=True):
+    """One build: the options, and what it is of.
+
+    Attributes:
+        context: folder with a Dockerfile in it.
+        platform: OCI os/arch.
+        source_date_epoch: seconds; becomes `created` in the image's configuration and history.
+    """
+
+    context: Path
+    platform: str
+    source_date_epoch: int
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,12 +8,13 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
+
+from packager.interruption import terminated_as_interrupted
 
 #: Bytes of output that are remembered. The block that BuildKit writes at the end of a failed build repeats the failed
 #: step's log, which can be thousands of lines on a terminal.
@@ -46,30 +47,6 @@ def show_on_stderr(chunk: bytes) -> None:
         return
     stream.write(chunk)
     stream.flush()
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM (a cancelled CI job) and SIGHUP (a closed terminal) like Ctrl-C, so that they too leave nothing.
-
-    Raises:
-        KeyboardInterrupt: when one of them comes.
-    """
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # Python hears signals in the main thread only
-        yield
-        return
-    # One that is ignored, as SIGHUP is by nohup, stays so.
-    numbers = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_shown(

@@ -5,6 +5,7 @@ Where one of these is missing, the tests that ask for it are skipped, and the su
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -18,8 +19,10 @@ from uv import find_uv_bin
 
 from tests.integration import conda_channel as conda_channels
 from tests.integration.conda_server import ChannelServer
+from tests.integration.tiny import make_tiny
 
 MARKS = {"engine": "engine", "index": "network"}  # fixture: the mark of tests that use it
+NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 OLDEST_ENGINE = 23  # the first whose BuildKit knows `COPY --link`
 
 
@@ -163,6 +166,16 @@ def emulation(engine: Engine) -> None:
         missing("this machine does not emulate linux/arm64 (run ./scripts/engine)")
 
 
+@pytest.fixture
+def removed() -> Iterator[list[str]]:
+    """References and containers that are removed after the test."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+        subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
+
+
 @pytest.fixture(scope="session")
 def index() -> None:
     """A Python package index, as uv is set up to find it."""
@@ -203,6 +216,20 @@ def run_packager(tmp_path_factory: pytest.TempPathFactory) -> RunPackager:
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def locked_tiny(index: None, run_packager: RunPackager, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny package, locked for linux/amd64 and linux/arm64; to be copied."""
+    folder = make_tiny(tmp_path_factory.mktemp("locked") / "tiny")
+    run_packager("lock", cwd=folder, env=NO_ENGINE)
+    return folder
+
+
+@pytest.fixture
+def tiny(locked_tiny: Path, tmp_path: Path) -> Path:
+    """The tiny package, locked."""
+    return Path(shutil.copytree(locked_tiny, tmp_path / "tiny"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,19 +11,17 @@ import sys
 import tarfile
 import urllib.request
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from packager.trees import MTIME
-from tests.integration.conftest import Registry, RunPackager
+from tests.integration.conftest import NO_ENGINE, Registry, RunPackager
 from tests.integration.test_pipeline import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
 OCI = ("--builder", "oci")
-NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 
 
 @pytest.fixture
@@ -38,16 +36,6 @@ def mirror(registry: Registry, docker_config: Path) -> dict[str, str]:
 
 
 BASE = ("--base", "docker.io/library/python:3.13-slim-trixie")
-
-
-@pytest.fixture
-def removed() -> Iterator[list[str]]:
-    """References and containers that are removed after the test."""
-    names: list[str] = []
-    yield names
-    for name in names:
-        subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
-        subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
 
 
 def manifest_of(layout: Path) -> tuple[dict[str, object], list[str]]:
@@ -187,6 +175,32 @@ def test_the_same_digest_whatever_the_machine_says(
         digests.append(done.stdout.strip())
     assert digests[0] == digests[1]
     assert (tmp_path / "out0.tar").read_bytes() == (tmp_path / "out1.tar").read_bytes()
+
+
+def test_the_same_digest_for_another_user(
+    tmp_path: Path, base_archive: Path, tiny: Path, run_packager: RunPackager
+) -> None:
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can be somebody else")
+    theirs = Path(shutil.copytree(tiny, tmp_path / "theirs/tiny")).parent
+    user = {"HOME": str(theirs), "XDG_CACHE_HOME": str(theirs / "cache"), "UV_CACHE_DIR": str(theirs / "uv")}
+    for path in (theirs, *theirs.rglob("*")):
+        os.chown(path, 65534, 65534)
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    # Nobody may read what is root's, as anyone may where Python is installed for all, and write nothing but their own.
+    who = ("--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all,+dac_read_search")
+    setpriv = ("setpriv", *who, "--bounding-set=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+    words = ("build", *OCI, "--base", f"oci-archive:{base_archive}", "-q", "-o")
+    first = run_packager(*words, f"type=oci,dest={tmp_path}/ours.tar", cwd=tiny, env=NO_ENGINE).stdout
+    second = subprocess.run(
+        [*setpriv, sys.executable, "-m", "packager", *words, f"type=oci,dest={theirs}/theirs.tar"],
+        cwd=theirs / "tiny", env={**os.environ, **NO_ENGINE, **user, "PYTHONDONTWRITEBYTECODE": "1"},
+        umask=0o077, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert second.returncode == 0, second.stderr
+    assert second.stdout == first
+    assert {path.lstat().st_uid for path in theirs.rglob("*")} == {65534}
+    assert (tmp_path / "ours.tar").read_bytes() == (theirs / "theirs.tar").read_bytes()
 
 
 def test_two_builds_at_once_and_one_that_is_killed(

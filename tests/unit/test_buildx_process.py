@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from packager.images.process import Finished, plain_lines, run_shown, show_on_stderr, terminated_as_interrupted
+from packager.images.process import Finished, plain_lines, run_shown, show_on_stderr
+from packager.interruption import terminated_as_interrupted
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 

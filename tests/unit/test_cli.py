@@ -90,6 +90,17 @@ def test_interruption_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_an_interruption_waits_for_no_other_thread() -> None:
+    code = (
+        "import threading, time\nfrom packager.cli import cli, main\n"
+        "def interrupted(**_):\n    print('so far', end='')\n"
+        "    threading.Thread(target=time.sleep, args=[60]).start()\n    raise KeyboardInterrupt\n"
+        "cli.main = interrupted\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "so far", "interrupted\n")
+
+
 def test_results_go_to_standard_output_alone(folder: Path) -> None:
     done = run("save", "-o", "context", cwd=folder)
     assert done.returncode == 0

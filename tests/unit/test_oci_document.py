@@ -21,7 +21,7 @@ from packager.images.oci.content import (
     Layer,
     digest_of,
 )
-from packager.images.oci.document import image_config, index, make_image, manifest, merged_env, rfc3339
+from packager.images.oci.document import image_config, make_image, make_index, manifest, merged_env, rfc3339
 from tests.unit.oci_content import FolderContent
 from tests.unit.plans import example_plan
 
@@ -170,7 +170,7 @@ def test_an_index_names_platforms() -> None:
         Image(platform=platform, manifest=platform.encode(), config=b"{}", layers=())
         for platform in ("linux/amd64", "linux/arm64/v8")
     ]
-    found = json.loads(index(images))
+    found = json.loads(make_index(images))
     assert found["mediaType"] == INDEX
     assert [each["platform"] for each in found["manifests"]] == [
         {"os": "linux", "architecture": "amd64"},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ import pytest
 
 from packager.errors import ContextError, PackagerError, RegistryError, TemporaryError, UsageError
 from packager.images.oci.content import INDEX, LAYER, MANIFEST, Descriptor, digest_of
+from packager.images.oci.document import make_index
+from packager.images.oci.outputs import write_layout as write_images
 from packager.images.oci.pull import pull_image, write_layout
 from packager.images.oci.push import BlobProgress, PushResult, push_images
 from packager.images.oci.registry_client import RegistryClient
@@ -137,6 +142,14 @@ def test_an_index_of_two_platforms(registry: FakeRegistry, content: ContentStore
     assert b'"variant":"v8"' in index
     assert {("ml/x", image.digest) for image in images} <= set(registry.manifests)
     assert sum(blob.size == 3 for blob in result.uploaded) == 1, "a layer of both is sent once"
+
+
+def test_what_is_pushed_is_what_is_written(registry: FakeRegistry, content: ContentStore, tmp_path: Path) -> None:
+    images = [image_of(content, b"x", platform=each) for each in ("linux/amd64", "linux/arm64/v8")]
+    (result,) = push_images(images, content, [f"{registry.address}/ml/x:1"], connect=Connect())
+    write_images([*images], (), tmp_path / "layout", content)
+    (entry,) = json.loads((tmp_path / "layout/index.json").read_text())["manifests"]
+    assert entry["digest"] == result.digest == digest_of(make_index(images))
 
 
 @pytest.mark.parametrize("references", [[], ["x@sha256:" + "0" * 64]])
@@ -295,6 +308,34 @@ def test_one_failure_ends_the_others(registry: FakeRegistry, content: ContentSto
     with pytest.raises(RegistryError, match="does not let us write to"):
         push(registry, content, *layers)
     assert registry.count("PATCH") <= 4
+    assert registry.count("PUT", "manifests") == 0
+
+
+def test_an_interruption_waits_for_no_registry_that_hangs(
+    registry: FakeRegistry, content: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        hanging.set()
+        go_on.wait(30)
+        raise StoppedError
+
+    def interrupted(futures: Any, timeout: float | None = None, **_: object) -> object:
+        if timeout is None:
+            assert hanging.wait(30)
+            raise KeyboardInterrupt
+        return concurrent.futures.wait(futures, timeout)
+
+    monkeypatch.setattr("packager.images.oci.push.wait", interrupted)
+    monkeypatch.setattr("packager.images.oci.push.GRACE", 0.1)
+    monkeypatch.setattr(RegistryClient, "upload", hang)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            push(registry, content, b"a", b"b")
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
     assert registry.count("PUT", "manifests") == 0
 
 

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from packager import blobs
 from packager.errors import ContextError
+from packager.reading import digest_file
 from packager.store import Store, default_root
 from packager.trees import MTIME
 
@@ -211,6 +212,28 @@ def test_a_model_that_changes_while_it_is_read(
     monkeypatch.undo()
     assert not list(store.root.glob("sha256/*/*"))
     assert files_in(store.root) == []
+
+
+@pytest.mark.parametrize("size", [10, MIB + 10])
+def test_a_file_that_others_link_to_meanwhile_is_read_again(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So do other builds with the files of uv's cache; only the time of the inode tells of it."""
+    path = tmp_path / "m"
+    path.write_bytes(bytes(size))
+    links = iter(range(3 if size > MIB else 1))
+
+    def link() -> None:
+        for number in links:
+            before = path.stat().st_ctime_ns
+            (tmp_path / str(number)).hardlink_to(path)
+            while path.stat().st_ctime_ns == before:  # the clock of files is a slow one
+                path.chmod(0o644)
+            return
+
+    Writer(monkeypatch, link)
+    assert digest_file(path).digest == hashlib.sha256(bytes(size)).hexdigest()
+    assert next(links, None) is None
 
 
 @pytest.mark.parametrize("action", ["add", "digest"])

@@ -24,7 +24,7 @@ from packager.images.oci.elf import NotElf, parse_elf
 from packager.images.oci.venv import BasePython
 
 #: Of what is remembered about a layer: a higher number reads all anew.
-FORMAT = 1
+FORMAT = 2
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
 # Libraries that most wheels take from the base (manylinux, PEP 600) and whose age matters.
@@ -45,6 +45,7 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
         offers: versions of symbols of some libraries, by path.
         machines: machine of those libraries.
         loader_folders: lines of the loader's configuration.
+        damaged: those of these libraries that are no ELF files, or cut off.
         version: `FORMAT`.
     """
 
@@ -54,6 +55,7 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
     loader_folders: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     version: int = FORMAT
 
 
@@ -64,6 +66,7 @@ class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
     loader_folders: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     def resolve(self, path: str) -> str | None:
         """Return the path of the file that a path leads to, links followed; None where there is no such file."""
@@ -169,6 +172,7 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
     folders: list[str] = []
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
+    damaged: list[str] = []
     with tarfile.open(fileobj=_decompressed(stream), mode="r|", errorlevel=2) as archive:
         for member in archive:
             path = posixpath.normpath(posixpath.join("/", member.name)).strip("/")
@@ -180,12 +184,16 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
             elif not member.isdir() and path:
                 paths[path] = member.linkname if member.issym() else None
                 data = _content(archive, member, path)
+                if data is None:
+                    continue
                 if _LOADER_FOLDERS.fullmatch(path):
                     folders += _folders(data)
-                elif data:
-                    with suppress(NotElf):
-                        parsed = parse_elf(data)
-                        offers[path], machines[path] = parsed.offers, parsed.machine
+                    continue
+                try:
+                    parsed = parse_elf(data)
+                    offers[path], machines[path] = parsed.offers, parsed.machine
+                except NotElf:
+                    damaged.append(path)
     return LayerFiles(
         paths=paths,
         removed=tuple(removed),
@@ -193,15 +201,16 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
         offers=offers,
         machines=machines,
         loader_folders=tuple(folders),
+        damaged=tuple(damaged),
     )
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes:
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes | None:
     wanted = _VERSIONED.fullmatch(posixpath.basename(path)) or _LOADER_FOLDERS.fullmatch(path)
     if not wanted or not member.isreg() or member.size > _MAX_LIBRARY:
-        return b""
+        return None
     file = archive.extractfile(member)
-    return file.read() if file else b""
+    return file.read() if file else None
 
 
 def _folders(data: bytes) -> Iterator[str]:
@@ -230,6 +239,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
     folders: list[str] = []
+    damaged: set[str] = set()
     for layer in layers:
         removed = set(layer.removed)
         gone = {*removed, *layer.emptied}
@@ -241,6 +251,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
             offers.pop(path, None)
             machines.pop(path, None)
         paths |= layer.paths
+        damaged = damaged.difference(layer.paths).union(layer.damaged)
         offers |= layer.offers
         machines |= layer.machines
         folders += layer.loader_folders
@@ -250,6 +261,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
         offers=kept,
         machines={path: machine for path, machine in machines.items() if path in kept},
         loader_folders=tuple(dict.fromkeys(folders)),
+        damaged=tuple(sorted(damaged.intersection(paths))),
     )
 
 

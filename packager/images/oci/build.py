@@ -29,6 +29,9 @@ from packager.plan import Plan
 from packager.spec.load import SpecFile
 from packager.store import Store, default_root
 
+#: Of what is checked of environment and base: a higher number checks all of them anew.
+CHECKS = 2
+
 
 class Recipes(msgspec.Struct, frozen=True, kw_only=True):
     """How the layers of an image are made; what they hold is the plan's business.
@@ -115,14 +118,17 @@ def _environment(
     title = plan.environment.title
     # The check belongs to base and environment together, so that both are in the key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
-    checked = cache / "checked" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
+    checked = cache / f"checked-{CHECKS}" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
     if known is not None and checked.exists():
         return known
     say(f"laying down the {title} for {plan.platform}")
     laid = _laid(recipe, plan, cache, Source.of(spec_file.root))
-    _require_start(Path(laid.folder), files, plan)
-    checked.parent.mkdir(parents=True, exist_ok=True)
-    checked.touch()
+    warnings = _require_start(Path(laid.folder), files, plan)
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if not warnings:  # they are said at every build
+        checked.parent.mkdir(parents=True, exist_ok=True)
+        checked.touch()
     return folder_layer(Path(laid.folder), plan.environment.prefix, title, recipe.key, content, recipes.compression)
 
 
@@ -147,13 +153,17 @@ def _recipe(plan: Plan, files: BaseFiles, recipes: Recipes) -> Recipe | CondaRec
     return make_recipe(plan.environment, plan.platform, plan.environment.wheels, python, compiler=compiler)
 
 
-def _require_start(folder: Path, files: BaseFiles, plan: Plan) -> None:
+def _require_start(folder: Path, files: BaseFiles, plan: Plan) -> tuple[str, ...]:
+    """Refuse an environment that cannot work on the base; return what may go wrong."""
     library_path = [each for each in plan.config.env.get("LD_LIBRARY_PATH", "").split(":") if each]
-    problems = check_starts(folder, files, plan.platform, plan.environment.wheels, library_path)
+    found = check_starts(folder, files, plan.platform, plan.environment.wheels, library_path)
+    problems = [problem for problem in found if problem.certain]
     if not problems:
-        return
+        return tuple(problem.message for problem in found)
     packages = sorted({problem.package for problem in problems if problem.package})
     remedy = f"`system_packages: [{', '.join(packages)}]`, or another base" if packages else "take another base"
+    if all(problem.kind == "damaged" and problem.what in problem.needed_by for problem in problems):
+        remedy = "take another version of the package that brings it"
     reasons = "".join(f"\n    {problem.message}" for problem in problems)
     raise ContextError(f"the environment would not work on {plan.base.reference}:{reasons}", remedy=remedy)
 

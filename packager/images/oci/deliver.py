@@ -8,6 +8,7 @@ import msgspec
 
 from packager.errors import EngineError, UsageError
 from packager.images.oci.content import Content, Image, digest_of
+from packager.images.oci.document import make_index
 from packager.images.oci.outputs import (
     load_into_engine,
     write_docker_archive,
@@ -15,7 +16,7 @@ from packager.images.oci.outputs import (
     write_oci_archive,
 )
 from packager.images.oci.outputs_wanted import Output
-from packager.images.oci.push import PushResult, make_index, push_images
+from packager.images.oci.push import PushResult, push_images
 from packager.images.reference import Reference
 from packager.plan import Plan
 

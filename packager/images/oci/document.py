@@ -84,7 +84,7 @@ def manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
     )
 
 
-def index(images: Sequence[Image]) -> bytes:
+def make_index(images: Sequence[Image]) -> bytes:
     """Return the index of one image for several platforms."""
     return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest_descriptor(each) for each in images]})
 

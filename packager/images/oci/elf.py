@@ -109,6 +109,8 @@ class _Reader:
             else:
                 kind, offset, address, _, length = self._unpack("IIIII", at)
             if kind == _LOAD:
+                if offset + length > len(self._data):
+                    raise NotElf("cut off")
                 self._loads.append((address, offset, length))
             elif kind == _DYNAMIC:
                 dynamic = (offset, length)

@@ -22,6 +22,7 @@ from packager.errors import LockError
 from packager.images.oci.compile import Interpreter, compile_environment
 from packager.images.oci.records import Record, Row, differing, owners
 from packager.images.oci.venv import STAGING, BasePython, arrange, is_rewritten, read_records, sizes
+from packager.images.oci.wheel_archives import require_safe
 from packager.images.oci.wheels import Source, needs_engine, unpack
 from packager.plan import Environment
 from packager.reading import digest_file, failure
@@ -138,6 +139,7 @@ def checked_records(recipe: Recipe, staging: Path, site: str, source: Source) ->
     Files differ where two wheels have one path (then uv leaves either, by chance), where uv's cache was edited through
     a hard link, and where a wheel's own RECORD is wrong.
     """
+    require_safe(recipe.packages, recipe.base.minor, recipe.tags, source)
     records = read_records(staging, site, recipe.base.minor)
     owned = owners(records)
     bad = differing(staging, owned)

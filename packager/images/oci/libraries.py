@@ -71,6 +71,7 @@ DEBIAN_PACKAGES: Mapping[str, str] = {
 _FROM_DRIVER = re.compile(r"lib(?:cuda|nvidia-[a-z-]+|nvcuvid|nvoptix)\.so(?:\.\d+)?")
 _SHARED = re.compile(r".+\.so(?:\.[0-9][0-9.]*)?")
 _EXTENSION = re.compile(r"\.(?:cpython-[^/.]+|abi3)\.so$")
+_IMPORTED = re.compile(r"\.(?:cpython-[^/.]+-linux-[^/.]+|abi3)\.so$")
 _MANYLINUX = re.compile(r".*-manylinux(?:_(\d+)_(\d+)|(2014))")
 _SHOWN = 3
 # Where the loader looks when nothing says otherwise, and Debian's folders for a machine.
@@ -79,14 +80,15 @@ _TRIPLETS = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu", "arm"
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
-    """A reason why the environment will not work on the base.
+    """A reason why the environment will not work on the base, or may not.
 
     Attributes:
-        kind: `library`, `version`, `machine` or `libc`.
+        kind: `library`, `version`, `machine`, `libc` or `damaged`.
         what: the library, or the version, that is missing.
         needed_by: files of the environment, sorted.
         message: for people, in one sentence.
         package: the Debian package that brings it; empty where that is not known or does not help.
+        certain: it will not work; else something is odd that nothing may ever use.
     """
 
     kind: str
@@ -94,6 +96,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     needed_by: tuple[str, ...]
     message: str
     package: str = ""
+    certain: bool = True
 
 
 class Module(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +169,7 @@ def find_problems(
     machine = _MACHINE_ALIASES.get(machine_of(platform), machine_of(platform))
     # Debuggers and profilers carry libraries for other machines as data; what Python imports says so in its name.
     wrong = [module for module in modules.found if module.elf.machine != machine and _EXTENSION.search(module.path)]
-    problems = [*_of_base(files, machine, platform, tags, modules)]
+    problems = [*_of_base(files, machine, platform, tags, modules), *_damaged(modules.unreadable)]
     for other in sorted({module.elf.machine for module in wrong}):
         paths = tuple(module.path for module in wrong if module.elf.machine == other)
         problems.append(
@@ -210,6 +213,16 @@ def _of_base(files: BaseFiles, machine: str, platform: str, tags: str, modules: 
         yield Problem(kind="version", what=f"glibc {least[0]}.{least[1]}", needed_by=(), message=message)
 
 
+def _damaged(paths: Iterable[str]) -> Iterator[Problem]:
+    # What Python itself imports must be whole. Others may be data of a package's own: a linker's script, a library of
+    # another system, a broken one for its tests.
+    for path in paths:
+        message = f"{_named([path])} is no ELF file, or one that is cut off: it cannot be loaded"
+        yield Problem(
+            kind="damaged", what=path, needed_by=(path,), message=message, certain=_IMPORTED.search(path) is not None
+        )
+
+
 def _missing(modules: Iterable[Module], files: BaseFiles, search: tuple[str, ...]) -> Iterator[Problem]:
     modules = tuple(modules)
     # By file name and by soname: a package may load a library before the module that needs it is imported.
@@ -229,6 +242,10 @@ def _missing(modules: Iterable[Module], files: BaseFiles, search: tuple[str, ...
             offered = files.offers.get(found.get(name) or "")
             if offered and name not in inside and version not in offered:
                 versions[name, version].append(module.path)
+    for name, path in sorted((name, path) for name, path in found.items() if path in files.damaged):
+        needed_by = tuple(module.path for module in modules if name in module.elf.needed)
+        message = f"/{path} of the base is damaged, and {_named(needed_by)} cannot be loaded without"
+        yield Problem(kind="damaged", what=name, needed_by=needed_by, message=message)
     for name, paths in sorted(libraries.items()):
         package = DEBIAN_PACKAGES.get(name, "")
         brought = f"; the Debian package {package} brings it" if package else ""

@@ -20,7 +20,7 @@ import msgspec
 from packager.context.save import new_parents
 from packager.errors import ContextError, EngineError, UsageError
 from packager.images.oci.content import INDEX, Content, Descriptor, Image, digest_of
-from packager.images.oci.document import index, manifest_descriptor
+from packager.images.oci.document import make_index, manifest_descriptor
 from packager.images.oci.tarring import Entry, in_order, tar_blocks
 from packager.images.reference import Reference
 from packager.reading import failure
@@ -118,7 +118,7 @@ def _layout(images: Sequence[Image], references: Sequence[str], content: Content
     blobs: dict[str, Entry] = {}
     documents = [data for image in images for data in (image.manifest, image.config)]
     if len(images) > 1:
-        documents.append(index(images))
+        documents.append(make_index(images))
     for data in documents:
         path = _blob_path(digest_of(data))
         blobs[path] = _text(path, data)
@@ -138,7 +138,7 @@ def _index_json(images: Sequence[Image], references: Sequence[str]) -> bytes:
     if len(images) == 1:
         found = [manifest_descriptor(images[0], each) for each in _names(references)]
     else:
-        document = index(images)
+        document = make_index(images)
         digest, size = digest_of(document), len(document)
         found = [
             Descriptor(media_type=INDEX, digest=digest, size=size, annotations=each) for each in _names(references)

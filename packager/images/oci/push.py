@@ -12,11 +12,14 @@ import msgspec
 
 from packager.errors import UsageError
 from packager.images.oci.content import CONFIG, INDEX, MANIFEST, Content, Descriptor, Image, digest_of
+from packager.images.oci.document import make_index
 from packager.images.oci.registry_client import RegistryClient
 from packager.images.oci.upload import StoppedError
 from packager.images.reference import Reference
 
 JOBS = 4
+#: Seconds that an interrupted push may take to bring chunks under way to their end, where another run continues.
+GRACE = 5.0
 
 Status = Literal["present", "mounted", "uploading", "uploaded"]
 Connect = Callable[..., RegistryClient]
@@ -54,25 +57,6 @@ class PushResult(msgspec.Struct, frozen=True, kw_only=True):
     def pinned(self) -> tuple[str, ...]:
         """The references with the digest."""
         return tuple(f"{reference}@{self.digest}" for reference in self.references)
-
-
-def make_index(images: Sequence[Image], annotations: Mapping[str, str] | None = None) -> bytes:
-    """Return the index of images for several platforms; the same bytes for the same images, in their order. Pure."""
-    document: dict[str, object] = {
-        "schemaVersion": 2,
-        "mediaType": INDEX,
-        "manifests": [msgspec.to_builtins(manifest_descriptor(image)) for image in images],
-    }
-    if annotations:
-        document["annotations"] = dict(sorted(annotations.items()))
-    return msgspec.json.encode(document)
-
-
-def manifest_descriptor(image: Image) -> Descriptor:
-    """Return the descriptor of an image's manifest for an index. Pure."""
-    names = ("os", "architecture", "variant")
-    platform = dict(zip(names, image.platform.split("/"), strict=False))
-    return Descriptor(media_type=MANIFEST, digest=image.digest, size=len(image.manifest), platform=platform)
 
 
 def push_images(
@@ -188,16 +172,20 @@ class _Push:
             return
         # The largest first, so that it is not what everyone waits for at the end.
         order = sorted(blobs.values(), key=lambda item: (-item[0].size, item[0].digest))
-        with ThreadPoolExecutor(min(jobs, len(order))) as pool:
-            futures = [pool.submit(self._send, blob, title) for blob, title in order]
-            try:
-                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                _raise_first(done)
-            except BaseException:
-                # Ctrl-C too: what is being sent ends with its chunk, so that another run can continue there.
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(min(jobs, len(order)))
+        futures = [pool.submit(self._send, blob, title) for blob, title in order]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
+        except BaseException as error:
+            # Ctrl-C too: what is being sent ends with its chunk, so that another run can continue there.
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # Who wants to end does not wait for a registry that does not answer.
+            running = [future for future in futures if not future.cancelled()]
+            wait(running, None if isinstance(error, Exception) else GRACE)
+            raise
+        pool.shutdown()
 
     def _send(self, blob: Descriptor, title: str) -> None:
         if self._stop.is_set():

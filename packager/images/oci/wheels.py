@@ -2,7 +2,7 @@
 
 What uv 0.13 does with bad wheels (seen, and kept by tests): an entry whose name leaves the folder or is absolute is
 left out and gone from RECORD; a symbolic link becomes a small text file; a script name that leaves `bin`, or is that
-of the interpreter, is an error. So nothing is ever written outside the folder, and `records` refuses what is left.
+of the interpreter, is an error. So nothing is ever written outside the folder; `wheel_archives` says what is left out.
 """
 
 from __future__ import annotations
