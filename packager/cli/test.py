@@ -191,6 +191,7 @@ def _reports(
     from packager.cli.run import say_waiting
     from packager.errors import EngineError
     from packager.images.engine import require_local
+    from packager.interruption import terminated_as_interrupted
     from packager.serving.cases import prepare
     from packager.serving.gate import check_image
     from packager.serving.reports import outcome_lines
