@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conda_server import ChannelServer
 from tests.integration.conftest import Registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
 
-def sections(checkout: Path) -> Iterator[list[tuple[str, str]]]:
-    """The commands of each console block, with their output."""
-    for block in re.findall(r"```console\n(.*?)```", (checkout / "README.md").read_text(), re.S):
+def sections(checkout: Path, kind: str = "") -> Iterator[list[tuple[str, str]]]:
+    """The commands of each console block of a kind, with their output."""
+    for block in re.findall(rf"```console{kind}\n(.*?)```", (checkout / "README.md").read_text(), re.S):
         commands = re.split(r"^\$ ", block, flags=re.M)[1:]
         yield [(command, output) for command, _, output in (each.partition("\n") for each in commands)]
 
@@ -53,16 +54,36 @@ def test_every_example(folder: Path, checkout: Path, base_image: str, registry: 
             for command, output in section:
                 run(folder, command, output, base_image)
     finally:
+        run_quietly("service", "delete", "progress")
         subprocess.run(["docker", "rm", "--force", "first", "second"], capture_output=True, check=False)
         made = ("diabetes:1", "diabetes:latest", "127.0.0.1:5000/ml/diabetes:1")
         subprocess.run(["docker", "image", "rm", "--force", *made], capture_output=True, check=False)
 
 
-def run(folder: Path, command: str, output: str, base: str) -> None:
+def test_the_conda_examples(
+    folder: Path, checkout: Path, channel_server: ChannelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACKAGER_CHANNEL_MIRROR", f"conda-forge={channel_server.url}/forge")
+    (text,) = re.findall(r"```yaml environment.yml\n(.*?)```", (checkout / "README.md").read_text(), re.S)
+    (folder / "environment.yml").write_text(text)
+    spec = folder / "packager.yaml"
+    spec.write_text(re.sub(r"(?m)^environment: .*", "environment: environment.yml", spec.read_text()))
+    (folder / "packager.lock").unlink()
+    shutil.rmtree(folder / "locks")
+    (section,) = sections(checkout, " conda")
+    for command, output in section:
+        run(folder, command, output)
+
+
+def run_quietly(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "packager", *words], capture_output=True, check=False)
+
+
+def run(folder: Path, command: str, output: str, base: str | None = None) -> None:
     words = shlex.split(command)
     assert words[0] == "packager"
     # The pinned base is at a public registry; tests have a stand-in for it.
-    words += ["--base", base] if words[1] == "build" else []
+    words += ["--base", base] if base and words[1] == "build" else []
     done = subprocess.run(
         [sys.executable, "-m", *words],
         cwd=folder,
