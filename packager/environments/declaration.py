@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from packager.environments.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.requirements_txt import RequirementsReader
@@ -135,6 +134,8 @@ def _project(text: str, path: Path) -> dict[str, Any]:
 def _check_python(wanted: object, python: str, text: str, path: Path) -> None:
     if wanted is None:
         return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     where = Location(file=str(path), line=_line(text, "requires-python"), field="project.requires-python")
     try:
         specifiers = SpecifierSet(wanted if isinstance(wanted, str) else "?")

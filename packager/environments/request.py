@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from packaging.utils import canonicalize_name
-
 from packager.environments.declaration import Environment
 from packager.environments.lock import LockRequest
+from packager.environments.requirement import canonical_name
 from packager.errors import Location, SpecError
 from packager.images.reference import Reference
 from packager.spec.model import Spec
@@ -85,4 +84,4 @@ def _names(names: tuple[str, ...], at: Callable[[str], Location | None]) -> tupl
                 where=at(f"build_from_source[{index}]"),
                 remedy="names alone, without versions, such as `build_from_source: [docopt]`",
             )
-    return tuple(sorted({canonicalize_name(name) for name in names}))
+    return tuple(sorted({canonical_name(name) for name in names}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +107,8 @@ def _unknown(key: str, names: list[str], field: str, document: Document) -> Spec
             where=document.at(field),
             remedy="give the environment as `pip:` requirements, requirements.txt or pyproject.toml",
         )
+    from difflib import get_close_matches
+
     close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
     return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)

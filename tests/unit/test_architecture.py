@@ -29,6 +29,7 @@ PURE = (
     "images/oci/document.py",
     "images/oci/documents.py",
     "images/oci/outputs_wanted.py",
+    "images/oci/recipe.py",
     "images/reference.py",
     "plan.py",
     "spec/model.py",
