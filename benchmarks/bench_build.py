@@ -65,15 +65,20 @@ def builds(work: Path, base: str, push: str | None) -> None:
     output = ("-o", f"type=oci,dest={work}/layout")
     packager(folder, source, work / "warm", *output)  # wheels into uv's cache
     wall(buildx, docker)  # and into the cache mount
-    # The base is there on both sides: an engine keeps it, and so does the content store.
+    # The base is there on both sides: an engine keeps it unpacked, and we keep its layers and the list of its files.
     prepared = work / "prepared"
     environ = {"XDG_CACHE_HOME": str(prepared), "UV_CACHE_DIR": UV_CACHE}
     code = "import sys; from packager.images.base import resolve_base; from packager.images.oci.base import fetch_base;"
     code += "from packager.images.oci.store import ContentStore;"
-    code += "fetch_base(resolve_base(sys.argv[1], {}), 'linux/amd64', ContentStore())"
+    code += (
+        "from packager.images.oci.base_files import FileBlob, read_base_files; from packager.memory import cache_root;"
+    )
+    code += "content = ContentStore(); base = fetch_base(resolve_base(sys.argv[1], {}), 'linux/amd64', content);"
+    code += "blobs = [layer.blob.digest for layer in base.layers];"
+    code += "read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in blobs), cache_root())"
     wall([sys.executable, "-c", code, source], folder, **environ)
-    cold = packager(folder, source, prepared, *output)
-    cold_docker = wall([*buildx, "--no-cache"], docker)
+    cold = cold_build(folder, source, prepared, output)
+    cold_docker = min(wall([*buildx, "--no-cache"], docker) for _ in range(2))
     ratio = cold / cold_docker
     print(f"cold build           {cold:6.2f} s   BuildKit {cold_docker:6.2f} s   ratio {ratio:.2f} (at most 0.25)")
     again = min(packager(folder, source, prepared, *output) for _ in range(3))
@@ -83,16 +88,25 @@ def builds(work: Path, base: str, push: str | None) -> None:
         edited(folder, docker, source, prepared, push)
 
 
+def cold_build(folder: Path, source: str, prepared: Path, output: tuple[str, ...]) -> float:
+    """Seconds of a build that finds the base in our store, and not the environment; the best of three."""
+    copies = [Path(shutil.copytree(prepared, prepared.with_name(f"cold{number}"))) for number in range(2)]
+    # The last one is for the builds after this, which find all there.
+    return min(packager(folder, source, cache, *output) for cache in (*copies, prepared))
+
+
 def edited(folder: Path, docker: Path, source: str, cache: Path, push: str) -> None:
     words = ("--push", "--no-test", "-t", f"{push}:ours")
     packager(folder, source, cache, *words)
     image = f"{push}:docker"
     buildx = ["docker", "buildx", "build", "--quiet", "--provenance=false", "--push", "--tag", image, "."]
     wall(buildx, docker)
-    for each in (folder, docker):
-        script = each / "src/score.py"
-        script.write_text(script.read_text() + f"# {time.time()}\n")
-    ours, theirs = packager(folder, source, cache, *words), wall(buildx, docker)
+    ours = theirs = float("inf")
+    for _ in range(3):
+        for each in (folder, docker):
+            script = each / "src/score.py"
+            script.write_text(script.read_text() + f"# {time.time()}\n")
+        ours, theirs = min(ours, packager(folder, source, cache, *words)), min(theirs, wall(buildx, docker))
     print(f"edit script and push {ours:6.2f} s   BuildKit {theirs:6.2f} s   (at most 0.5 s)")
 
 

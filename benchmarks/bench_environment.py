@@ -24,10 +24,10 @@ import msgspec
 from packager.environments.files import read_locked
 from packager.images.oci.base_files import BaseFiles
 from packager.images.oci.compile import find_interpreter
-from packager.images.oci.environment import Recipe, lay_down
+from packager.images.oci.environment import lay_down
 from packager.images.oci.environment_cache import cached
 from packager.images.oci.libraries import check_starts
-from packager.images.oci.venv import BasePython
+from packager.images.oci.recipe import BasePython, Recipe
 from packager.images.oci.wheels import Source, unpack
 from packager.spec import load_spec
 

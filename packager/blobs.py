@@ -11,9 +11,7 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +106,9 @@ class Blobs:
     @contextmanager
     def _temporary(self) -> Iterator[tuple[int, Path]]:
         """Give descriptor and path of a new file; its name is gone when the block ends."""
+        # Imported late: it costs 4 ms, and most commands write no blob.
+        import tempfile
+
         try:
             # Models may be private, and blobs are readable for all: nobody else gets into this folder.
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -157,6 +158,8 @@ def _copy(source: int, target: int, path: Path) -> tuple[str, int]:
 
 
 def _copy_out(blob: Path, destination: Path) -> None:
+    import shutil
+
     try:
         shutil.copyfile(blob, destination)
         destination.chmod(BLOB_MODE)

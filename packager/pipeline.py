@@ -184,15 +184,13 @@ def build_context(planned: Planned) -> BuildContext:
     from packager.images.base import require_no_archive
 
     require_no_archive(planned.plan.base)
-    # Jinja costs a tenth of a second to import, and `packager plan` does without.
-    from packager.dockerfile.render import render
-    from packager.handoff.instructions import instructions
+    from packager.dockerfile.remembered import remembered
 
     texts = {
-        "Dockerfile": render(planned.plan),
+        "Dockerfile": dockerfile(planned.plan),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": instructions(planned.plan),
+        "HANDOFF.md": remembered("handoff", planned.plan, _handoff),
         **_conda_texts(planned),
     }
     return assemble(planned.plan, texts)
@@ -209,3 +207,29 @@ def _conda_texts(planned: Planned) -> dict[str, str]:
         texts[CONDA_INSTALLER] = (programs / "install.py").read_text("utf-8")
         texts[INSTALLER_REQUIREMENTS] = (data_folder("templates") / "conda-installer.txt").read_text("utf-8")
     return texts
+
+
+def dockerfile(plan: Plan) -> str:
+    """Plan → text of the Dockerfile.
+
+    Raises:
+        RenderError: a template is not valid.
+    """
+    from packager.dockerfile.remembered import remembered
+
+    return remembered("dockerfile", plan, _dockerfile)
+
+
+# Jinja takes a tenth of a second to import, and most commands do without.
+
+
+def _dockerfile(plan: Plan) -> str:
+    from packager.dockerfile.render import render
+
+    return render(plan)
+
+
+def _handoff(plan: Plan) -> str:
+    from packager.handoff.instructions import instructions
+
+    return instructions(plan)

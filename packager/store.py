@@ -17,6 +17,7 @@ import msgspec
 from packager.blobs import Blobs
 from packager.digest_memory import DigestMemory
 from packager.errors import ContextError
+from packager.memory import cache_root
 from packager.reading import Stamp, changed_since, digest_file, failure
 
 #: Seconds after which a temporary file belongs to no running process.
@@ -53,9 +54,7 @@ class Collected(msgspec.Struct, frozen=True, kw_only=True):
 
 def default_root() -> Path:
     """Return the folder of this user's store: `$XDG_CACHE_HOME/packager/store`, below `~/.cache` when that is unset."""
-    # The XDG base directory specification: a relative path is invalid and to be ignored.
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "packager" / "store"
+    return cache_root() / "store"
 
 
 class Store:

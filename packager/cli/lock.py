@@ -146,11 +146,10 @@ def _lock(
 
 
 def _upgrade(names: tuple[str, ...], upgrade: bool) -> Upgrade:
-    from packaging.utils import canonicalize_name
-
+    from packager.environments.requirement import canonical_name
     from packager.environments.solve import Upgrade
 
-    return Upgrade(all=upgrade and not names, names=tuple(sorted({canonicalize_name(name) for name in names})))
+    return Upgrade(all=upgrade and not names, names=tuple(sorted({canonical_name(name) for name in names})))
 
 
 def _check(spec_file: SpecFile, output_format: str) -> None:

@@ -21,11 +21,11 @@ from packager.cli.common import (
 @standard_options
 def command(file: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter) -> None:
     """Print the Dockerfile that `save` and `build` would use."""
-    from packager.dockerfile.render import render
     from packager.images.base import require_no_archive
+    from packager.pipeline import dockerfile
     from packager.spec.load import load_spec
 
     spec_file = load_spec(file)
     planned = planned_image(spec_file, one_target(spec_file, target), platform, base, reporter)
     require_no_archive(planned.plan.base)
-    emit(render(planned.plan).removesuffix("\n"))
+    emit(dockerfile(planned.plan).removesuffix("\n"))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from packager.environments.conda.declaration import (
@@ -239,6 +238,8 @@ def _project(text: str, path: Path) -> dict[str, Any]:
 def _check_python(wanted: object, python: str, text: str, path: Path) -> None:
     if wanted is None:
         return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     where = Location(file=str(path), line=_line(text, "requires-python"), field="project.requires-python")
     try:
         specifiers = SpecifierSet(wanted if isinstance(wanted, str) else "?")

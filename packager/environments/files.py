@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 from msgspec import UnsetType
-from packaging.version import InvalidVersion, Version
 
 from packager.environments.conda.file import conda_lock_path, find_conflict, parse_conda_lock
 from packager.environments.conda.values import CondaPackage, LockedConda
@@ -38,6 +37,8 @@ _ENTRY = re.compile(
     rf"(?P<name>[a-z0-9]+(?:-[a-z0-9]+)*)==(?P<version>\S+)(?: ; (?P<marker>{_MARKER}))?"
     r"(?P<hashes>(?:\s+--hash=sha256:[0-9a-f]{64})+)"
 )
+# What most versions are; the library that knows all is imported for others alone.
+_RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -124,6 +125,10 @@ def parse_requirements(text: str, platforms: Iterable[str] = (), *, file: str = 
 
 
 def _is_version(text: str) -> bool:
+    if _RELEASE.fullmatch(text):
+        return True
+    from packaging.version import InvalidVersion, Version
+
     try:
         Version(text)
     except InvalidVersion:

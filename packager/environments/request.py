@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 
 from msgspec import UNSET, UnsetType
-from packaging.utils import canonicalize_name
 
 from packager.environments.conda.values import SUBDIRS, CondaRequest
 from packager.environments.declaration import Environment
 from packager.environments.lock import LockRequest
+from packager.environments.requirement import canonical_name
 from packager.errors import Location, SpecError
 from packager.images.reference import Reference
 from packager.spec.model import DEFAULT_PYTHON, Spec
@@ -159,4 +159,4 @@ def _names(names: tuple[str, ...], at: Callable[[str], Location | None]) -> tupl
                 where=at(f"build_from_source[{index}]"),
                 remedy="names alone, without versions, such as `build_from_source: [docopt]`",
             )
-    return tuple(sorted({canonicalize_name(name) for name in names}))
+    return tuple(sorted({canonical_name(name) for name in names}))

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import re
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from packager.errors import Location, SpecError
 
 #: The server that answers `/score` in every image (see CONTRACT of azureml-inference-server-http 1.5), normalised.
@@ -19,6 +16,11 @@ INFERENCE_SERVER = "azureml-inference-server-http"
 #: Characters of one requirement, without its hashes: far above any real one.
 MAX_LENGTH = 4096
 
+# A name, extras, and comparisons with releases (`~=` wants two parts, a prefix match is for `==` and `!=`).
+_NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
+_RELEASE = r"[0-9]+(?:\.[0-9]+)*"
+_ONE = rf"[ \t]*(?:(?:==|!=)[ \t]*{_RELEASE}(?:\.\*)?|(?:>=|<=|<|>)[ \t]*{_RELEASE}|~=[ \t]*[0-9]+\.{_RELEASE})[ \t]*"
+_PLAIN = re.compile(rf"({_NAME})[ \t]*(?:\[({_NAME}(?:,[ \t]*{_NAME})*)\])?({_ONE}(?:,{_ONE})*)?")
 # Of a normal form; parsing it a second time would take most of the time that an unchanged lock takes.
 _HEAD = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)(\[)?")
 # C0 (a tab is white space), DEL, NEL and the Unicode separators: some readers take them for line ends, others do not.
@@ -42,14 +44,40 @@ def normalise(text: str, where: Location) -> str:
     text = text.strip()
     _refuse_unusable(text, where)
     _refuse_places(text, where)
+    plain = plain_form(text)
+    if plain is not None:
+        return plain
+    # Imported late: it takes longer than all else that an unchanged lock does.
+    from packaging.requirements import InvalidRequirement, Requirement
+
     try:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         reason = str(error).splitlines()[0]
         raise SpecError(f"{text!r} is not a requirement: {reason}", where=where, remedy=_syntax_remedy(text)) from None
-    requirement.name = canonicalize_name(requirement.name)
-    requirement.extras = {canonicalize_name(extra) for extra in requirement.extras}
+    requirement.name = canonical_name(requirement.name)
+    requirement.extras = {canonical_name(extra) for extra in requirement.extras}
     return str(requirement)
+
+
+def plain_form(text: str) -> str | None:
+    """Return the normal form of what most requirements are, `name==1.2` or `name>=1,<2`; None of all others."""
+    found = _PLAIN.fullmatch(text)
+    if found is None:
+        return None
+    name, extras, specifiers = found.groups()
+    wanted = {canonical_name(each.strip()) for each in extras.split(",")} if extras else set()
+    limits = {re.sub(r"[ \t]", "", each) for each in specifiers.split(",")} if specifiers else set()
+    if len({each.rstrip("0123456789.*") for each in limits}) < len(limits):
+        # `>=1` and `>=1.0` are one to the library, by rules that are its own.
+        return None
+    shown = f"[{','.join(sorted(wanted))}]" if wanted else ""
+    return canonical_name(name) + shown + ",".join(sorted(limits))
+
+
+def canonical_name(name: str) -> str:
+    """Return the canonical form of a package's name (the packaging specification "Names and normalization")."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def requirement_name(text: str) -> str:

@@ -70,13 +70,23 @@ class RegistrySession:
         host = DOCKER_IO_HOST if at.registry == DEFAULT_REGISTRY else at.registry
         self.origin = f"{'http' if plain else 'https'}://{host}"
         self._scope = scope
-        self._session = new_session()
+        self._opened: requests.Session | None = None
         self._authorization = ""
         self._lock = threading.Lock()
+        self._lock_session = threading.Lock()
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        if self._opened is not None:
+            self._opened.close()
+
+    @property
+    def _session(self) -> requests.Session:
+        # Made late: what is in the store needs no connection, and the import of requests takes a tenth of a second.
+        with self._lock_session:
+            if self._opened is None:
+                self._opened = new_session()
+            return self._opened
 
     def url(self, path: str) -> str:
         """Return the URL of something in the repository (`blobs/uploads/`)."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +105,8 @@ def _known_keys(data: Any, kind: type, field: str, document: Document) -> None:
 
 
 def _unknown(key: str, names: list[str], field: str, document: Document) -> SpecError:
+    from difflib import get_close_matches
+
     close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
     return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)

@@ -101,8 +101,8 @@ def test_a_large_push_that_is_cut_continues(
     proxy.fail("PATCH", "", Fault(), Fault(cut_request=10 * MB), Fault(status=503))
     (result,) = push_images([large], content, [f"{proxy.address}/{repository}:1"])
     assert blobs_at(registry, repository, large) == 2
-    # What was cut and the chunk that got 503 go again, and nothing else.
-    assert result.bytes_sent <= 100 * MB + 10 * MB + CHUNK + 3 * MB
+    # What was cut and the chunk that got 503 go again, and nothing else but what stood in the sockets' buffers.
+    assert result.bytes_sent <= 100 * MB + 10 * MB + CHUNK + 8 * MB
     assert proxy.count("POST", "uploads") == 2
 
 

@@ -46,6 +46,7 @@ PURE = (
     "images/oci/document.py",
     "images/oci/documents.py",
     "images/oci/outputs_wanted.py",
+    "images/oci/recipe.py",
     "images/reference.py",
     "environments/conda/values.py",
     "plan.py",

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from packager.errors import LockError
-from packager.images.oci.compile import Interpreter
-from packager.images.oci.conda import make_conda_recipe, merge
+from packager.images.oci.conda import merge
+from packager.images.oci.recipe import Interpreter, make_conda_recipe
 from tests.unit.plans import example_conda_plan
 
 

@@ -9,9 +9,12 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,11 +23,12 @@ from hypothesis import strategies as st
 
 from packager.environments.lock import LockedPackage
 from packager.errors import LockError, PackagerError, TemporaryError
-from packager.images.oci.compile import Interpreter, find_interpreter, require_interpreter
-from packager.images.oci.environment import LaidDown, Recipe, lay_down, make_recipe
+from packager.images.oci.compile import find_interpreter, require_interpreter
+from packager.images.oci.environment import LaidDown, lay_down
 from packager.images.oci.environment_cache import cached, collect, environment_folder
-from packager.images.oci.records import parse_record
-from packager.images.oci.venv import BasePython, console_scripts, script_text
+from packager.images.oci.recipe import BasePython, Interpreter, Recipe, make_recipe
+from packager.images.oci.records import Record, differing, parse_record, row_of
+from packager.images.oci.venv import console_scripts, script_text
 from packager.images.oci.wheels import Source, explain_unpack
 from packager.plan import Environment
 
@@ -246,6 +250,29 @@ def test_a_wheel_that_is_not_the_locked_one(tmp_path: Path, links: Path, source:
         lay_down(recipe(package), tmp_path / "env", source)
 
 
+def test_what_uv_has_is_taken_without_asking_the_index(
+    tmp_path: Path, links: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    run = subprocess.run
+
+    def counting(command: list[str], **options: Any) -> Any:
+        if "install" in command:  # not what asks uv where the wheels are
+            asked.append("--offline" not in command)
+        return run(command, **options)
+
+    monkeypatch.setattr("packager.images.oci.wheels.subprocess.run", counting)
+    one, two = make_wheel(links, "tool", TOOL), make_wheel(links, "other", {"other.py": ""})
+    lay_down(recipe(one), tmp_path / "one", source)
+    asked.clear()
+    first = lay_down(recipe(one), tmp_path / "two", source)
+    assert asked == [False]
+    asked.clear()
+    lay_down(recipe(one, two), tmp_path / "three", source)
+    assert asked in ([False], [False, True]), "find-links of a folder may do without the index"
+    assert snapshot(Path(first.folder)) == snapshot(tmp_path / "one")
+
+
 def test_an_edited_cache_of_uv_does_not_reach_the_image(tmp_path: Path, links: Path, source: Source) -> None:
     package = make_wheel(links, "tool", TOOL)
     lay_down(recipe(package), tmp_path / "one", source)
@@ -258,6 +285,39 @@ def test_an_edited_cache_of_uv_does_not_reach_the_image(tmp_path: Path, links: P
     assert (tmp_path / "two" / SITE / "tool/__init__.py").read_bytes() == good
     with pytest.raises(LockError, match="cache of tool was changed"):
         lay_down(recipe(package), tmp_path / "three", msgspec.structs.replace(source, offline=True))
+
+
+def test_another_build_that_links_the_same_files(tmp_path: Path) -> None:
+    file = tmp_path / "big"
+    file.write_bytes(bytes(1 << 22))
+    row = row_of("big", file.read_bytes())
+    owned = {"big": (Record(info="x-1.dist-info", rows=(row,)), row)}
+    stop = threading.Event()
+
+    def links_come_and_go() -> None:
+        while not stop.is_set():
+            os.link(file, tmp_path / "other")  # changes the ctime of the file
+            os.unlink(tmp_path / "other")
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(links_come_and_go)
+        found = [differing(tmp_path, owned) for _ in range(20)]
+        stop.set()
+        going.result()
+    assert set(found) == {()}
+
+
+@pytest.mark.parametrize("what", ["nothing", "a folder", "a link", "other bytes"])
+def test_what_is_not_the_recorded_file(tmp_path: Path, what: str) -> None:
+    place, row = tmp_path / "a.py", row_of("a.py", b"content")
+    if what == "a folder":
+        place.mkdir()
+    elif what == "a link":
+        (tmp_path / "b.py").write_bytes(b"content")
+        place.symlink_to("b.py")
+    elif what == "other bytes":
+        place.write_bytes(b"contents")
+    assert differing(tmp_path, {"a.py": (Record(info="x-1.dist-info", rows=(row,)), row)}) == ("a.py",)
 
 
 def test_a_wheel_with_a_wrong_record_is_taken_as_it_is(tmp_path: Path, links: Path, source: Source) -> None:
@@ -433,7 +493,7 @@ def test_two_processes_want_the_same(tmp_path: Path, links: Path, source: Source
     (tmp_path / "recipe.json").write_bytes(msgspec.json.encode((wanted, source)))
     code = (
         "import sys, msgspec; from pathlib import Path\n"
-        "from packager.images.oci.environment import Recipe\n"
+        "from packager.images.oci.recipe import Recipe\n"
         "from packager.images.oci.environment_cache import cached\n"
         "from packager.images.oci.wheels import Source\n"
         "root = Path(sys.argv[1])\n"

@@ -27,7 +27,7 @@ from packager.images.oci.base_files import (
 )
 from packager.images.oci.elf import Elf, NotElf, parse_elf
 from packager.images.oci.libraries import Module, Modules, check_starts, find_problems, read_modules
-from packager.images.oci.venv import BasePython
+from packager.images.oci.recipe import BasePython
 
 TAGS = "x86_64-manylinux_2_28"
 X86, ARM = 62, 183

@@ -6,6 +6,8 @@ import base64
 import hashlib
 import http.server
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -363,6 +365,31 @@ def test_a_credential_helper_is_asked(config: Path, monkeypatch: pytest.MonkeyPa
     (config / "config.json").write_text(json.dumps({"credHelpers": {"reg.example.com": "fake"}}))
     assert docker_credentials("reg.example.com") == Credentials(username="bob", password="pw")
     assert docker_credentials("other.example.com") is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"auth": "Ym9iOnB3OngA"}, Credentials(username="bob", password="pw:x\0")),
+        ({"identitytoken": "t", "auth": "Ym9iOnB3"}, Credentials(identity_token="t")),
+        ({}, None),
+    ],
+)
+def test_what_docker_login_wrote(config: Path, entry: dict[str, str], expected: Credentials | None) -> None:
+    (config / "config.json").write_text(json.dumps({"auths": {"reg.example.com": entry}}))
+    assert docker_credentials("reg.example.com") == expected
+    (config / "config.json").write_text(json.dumps({"auths": {"https://reg.example.com/v1/": entry}}))
+    assert docker_credentials("reg.example.com") == expected
+
+
+def test_a_plain_login_needs_no_docker_library(config: Path) -> None:
+    log_in(config, "reg.example.com")
+    code = (
+        "import sys; from packager.images.registry_auth import docker_credentials\n"
+        "assert docker_credentials('reg.example.com').username == 'alice'\n"
+        "assert 'docker' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_broken_credential_helper(config: Path) -> None:

@@ -10,7 +10,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from packager.environments.declaration import Environment, read_environment
-from packager.environments.requirement import INFERENCE_SERVER, MAX_LENGTH, has_extras, normalise, requirement_name
+from packager.environments.requirement import (
+    INFERENCE_SERVER,
+    MAX_LENGTH,
+    has_extras,
+    normalise,
+    plain_form,
+    requirement_name,
+)
 from packager.environments.requirements_txt import logical_lines
 from packager.errors import Location, SpecError
 from packager.spec import load_spec
@@ -123,6 +130,41 @@ def test_what_packaging_reads_is_accepted_with_the_same_meaning(text: str) -> No
         return
     ours = Requirement(normalise(text, WHERE))
     assert (ours.specifier, ours.marker) == (theirs.specifier, theirs.marker)
+
+
+NUMBERS = st.lists(st.sampled_from(["0", "1", "01", "10", "*", "1rc1"]), min_size=1, max_size=3).map(".".join)
+LIMIT = st.tuples(st.sampled_from(["==", "!=", ">=", "<=", "<", ">", "~=", "==="]), st.sampled_from(["", " "]), NUMBERS)
+
+
+@given(
+    st.text("aB1-_.", min_size=1, max_size=4),
+    st.lists(st.text("aB1-_", min_size=1, max_size=3), max_size=2),
+    st.lists(LIMIT.map("".join), max_size=3),
+    st.sampled_from([",", ", ", " , "]),
+)
+def test_the_short_way_gives_what_the_library_gives(
+    name: str, extras: list[str], limits: list[str], comma: str
+) -> None:
+    text = f"{name}{f'[{comma.join(extras)}]' if extras else ''}{comma.join(limits)}"
+    ours = plain_form(text)
+    if ours is not None:
+        theirs = Requirement(text)
+        theirs.name = canonicalize_name(theirs.name)
+        theirs.extras = {canonicalize_name(extra) for extra in theirs.extras}
+        assert ours == str(theirs)
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [("scikit_learn==1.9.*", "scikit-learn==1.9.*"), ("a[Y_z,x] >= 1 , < 2", "a[x,y-z]<2,>=1"), ("a~=1.2", "a~=1.2")],
+)
+def test_the_short_way_is_taken(text: str, normal: str) -> None:
+    assert plain_form(text) == normal
+
+
+@pytest.mark.parametrize("text", ["a>=1,>=1.0", "a~=1", "a==1rc1", "a; python_version>'3'", "a (>=1)", "a>=1.*", "a-"])
+def test_the_short_way_leaves_the_rest_to_the_library(text: str) -> None:
+    assert plain_form(text) is None
 
 
 # --- requirements.txt ---

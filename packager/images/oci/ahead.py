@@ -17,8 +17,8 @@ from packager.errors import ContextError
 from packager.images.oci.compression import Compression
 from packager.images.oci.content import Content, Layer
 from packager.images.oci.layers import Known, holds_weights, tree_key, write_layer
-from packager.images.oci.store import Memory
 from packager.images.oci.tarring import Entry, in_order
+from packager.memory import Memory
 from packager.reading import Stamp, changed, failure
 from packager.store import Store
 from packager.trees import FOLDER_MODE, Tree, TreeFile, make_tree

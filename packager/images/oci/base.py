@@ -21,8 +21,9 @@ from packager.images.oci.content import BaseImage, Content, Descriptor
 from packager.images.oci.docker_archive import Saved, choose_saved, convert
 from packager.images.oci.documents import base_image, parse_config
 from packager.images.oci.origins import LayoutOrigin, RegistryOrigin, Say, changed, fetch_image
-from packager.images.oci.store import Memory, content_root
+from packager.images.oci.store import content_root
 from packager.images.reference import Reference
+from packager.memory import Memory
 from packager.plan import Base
 
 

@@ -5,8 +5,6 @@ Format: OCI image spec 1.1, `layer.md` (changesets, whiteouts).
 
 from __future__ import annotations
 
-import gzip
-import io
 import posixpath
 import re
 import tarfile
@@ -14,14 +12,15 @@ import zlib
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol
 
 import msgspec
 
 from packager.errors import ContextError, PackagerError
 from packager.files import write_bytes
+from packager.images.oci.archives import unpacked
 from packager.images.oci.elf import NotElf, parse_elf
-from packager.images.oci.venv import BasePython
+from packager.images.oci.recipe import BasePython
 
 #: Of what is remembered about a layer: a higher number reads all anew.
 FORMAT = 2
@@ -33,6 +32,8 @@ _LOADER_FOLDERS = re.compile(r"etc/ld\.so\.conf(?:\.d/[^/]+\.conf)?")
 _MUSL = re.compile(r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1")
 _MAX_LIBRARY = 64 << 20
 _MAX_LINKS = 40
+# Bytes that are unpacked at a time: `tarfile` cuts each header off what is left of them, by copying the rest.
+_PART = 32 << 10
 
 
 class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +174,12 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
     damaged: list[str] = []
-    with tarfile.open(fileobj=_decompressed(stream), mode="r|", errorlevel=2) as archive:
+    magic = stream.read(4)
+    stream.seek(0)
+    with (
+        unpacked(stream, magic) as plain,
+        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2) as archive,
+    ):
         for member in archive:
             path = posixpath.normpath(posixpath.join("/", member.name)).strip("/")
             parent, _, name = path.rpartition("/")
@@ -217,20 +223,6 @@ def _folders(data: bytes) -> Iterator[str]:
     for line in data.decode("utf-8", "replace").splitlines():
         if line.strip().startswith("/"):
             yield line.strip().strip("/")
-
-
-def _decompressed(stream: BinaryIO) -> BinaryIO:
-    magic = stream.read(4)
-    stream.seek(0)
-    if magic[:2] == b"\x1f\x8b":
-        # Once for each layer, ever, so the library that is there already is fast enough.
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
-    if magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        reader = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-        return cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, reader), 1 << 20))
-    return stream
 
 
 def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:

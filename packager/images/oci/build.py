@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from packager.errors import ContextError
 from packager.images.builders import needs_engine
 from packager.images.oci.base import fetch_base
-from packager.images.oci.base_files import BaseFiles, FileBlob, find_python, read_base_files
-from packager.images.oci.compile import require_interpreter
 from packager.images.oci.compression import Compression
-from packager.images.oci.conda import CondaRecipe, conda_layer, make_conda_recipe
 from packager.images.oci.content import BaseImage, Content, Image, Layer
 from packager.images.oci.document import make_image
-from packager.images.oci.environment import LaidDown, Recipe, make_recipe
-from packager.images.oci.environment_cache import cached, cached_by
 from packager.images.oci.layers import folder_layer, recall_folder_layer, tree_layer
-from packager.images.oci.libraries import check_starts
-from packager.images.oci.venv import BasePython
-from packager.images.oci.wheels import Source
+from packager.images.oci.recipe import BasePython, CondaRecipe, Recipe, make_conda_recipe, make_recipe
+from packager.memory import Memory, cache_root
 from packager.pipeline import Planned
 from packager.plan import Plan
 from packager.spec.load import SpecFile
-from packager.store import Store, default_root
+from packager.store import Store
+
+if TYPE_CHECKING:
+    from packager.images.oci.base_files import BaseFiles
+    from packager.images.oci.environment import LaidDown
+
+# What makes and checks an environment is imported where one is made: most builds find it in the store.
 
 #: Of what is checked of environment and base: a higher number checks all of them anew.
 CHECKS = 2
@@ -110,53 +112,90 @@ def write_image(
 def _environment(
     spec_file: SpecFile, plan: Plan, base: BaseImage, content: Content, recipes: Recipes, say: Callable[[str], None]
 ) -> Layer:
-    cache = default_root().parent
-    files = read_base_files(
-        (FileBlob(digest=layer.blob.digest, path=str(content.path(layer.blob.digest))) for layer in base.layers), cache
-    )
-    recipe = _recipe(plan, files, recipes)
+    recipe = _recipe(plan, base, content, recipes)
     title = plan.environment.title
     # The check belongs to base and environment together, so that both are in the key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
-    checked = cache / f"checked-{CHECKS}" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
+    checked = cache_root() / f"checked-{CHECKS}" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
     if known is not None and checked.exists():
         return known
     say(f"laying down the {title} for {plan.platform}")
-    laid = _laid(recipe, plan, cache, Source.of(spec_file.root))
-    warnings = _require_start(Path(laid.folder), files, plan)
+    laid = _laid(recipe, plan, spec_file.root)
+    warnings = _require_start(laid, _base_files(base, content), plan)
     for warning in warnings:
         say(f"warning: {warning}")
     if not warnings:  # they are said at every build
         checked.parent.mkdir(parents=True, exist_ok=True)
         checked.touch()
-    return folder_layer(Path(laid.folder), plan.environment.prefix, title, recipe.key, content, recipes.compression)
+    return folder_layer(
+        Path(laid.folder),
+        plan.environment.prefix,
+        title,
+        recipe.key,
+        content,
+        recipes.compression,
+        listing=laid.listing,
+    )
 
 
-def _laid(recipe: Recipe | CondaRecipe, plan: Plan, cache: Path, source: Source) -> LaidDown:
+def _laid(recipe: Recipe | CondaRecipe, plan: Plan, root: Path) -> LaidDown:
+    # Imported late, as all that lays an environment down: most builds have it in the store.
+    from packager.images.oci.environment_cache import cached, cached_by
+    from packager.images.oci.wheels import Source
+
     if isinstance(recipe, Recipe):
-        return cached(recipe, cache, source)
+        return cached(recipe, cache_root(), Source.of(root))
+    from packager.images.oci.conda import conda_layer
+
     mirrors = plan.environment.conda.mirrors if plan.environment.conda else {}
-    return cached_by(recipe, cache, source, conda_layer(cache / "conda", mirrors))
+    return cached_by(recipe, cache_root(), Source.of(root), conda_layer(cache_root() / "conda", mirrors))
 
 
-def _recipe(plan: Plan, files: BaseFiles, recipes: Recipes) -> Recipe | CondaRecipe:
-    compiler = require_interpreter(plan.environment.python) if recipes.compile else None
-    if plan.environment.conda:
-        # It brings its own Python: the base needs none.
-        return make_conda_recipe(plan.environment, plan.platform, compiler=compiler)
-    python: BasePython | None = find_python(files)
+def _base_files(base: BaseImage, content: Content) -> BaseFiles:
+    from packager.images.oci.base_files import FileBlob, read_base_files
+
+    layers = (layer.blob.digest for layer in base.layers)
+    return read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in layers), cache_root())
+
+
+def _base_python(plan: Plan, base: BaseImage, content: Content) -> BasePython:
+    """Return the interpreter of the base; remembered, because thousands of paths are read to find it."""
+    memory, key = Memory("pythons"), _key_of(base)
+    data = memory.recall(key)
+    if data is not None:
+        with contextlib.suppress(msgspec.MsgspecError):
+            return msgspec.json.decode(data, type=BasePython)
+    from packager.images.oci.base_files import find_python
+
+    python = find_python(_base_files(base, content))
     if python is None:
         raise ContextError(
             f"the base {plan.base.reference} has no python3 in /usr/local/bin or /usr/bin",
             remedy=f"take a base with Python {plan.environment.python}",
         )
+    memory.remember(msgspec.json.encode(python), key)
+    return python
+
+
+def _recipe(plan: Plan, base: BaseImage, content: Content, recipes: Recipes) -> Recipe | CondaRecipe:
+    compiler = None
+    if recipes.compile:
+        from packager.images.oci.compile import require_interpreter
+
+        compiler = require_interpreter(plan.environment.python)
+    if plan.environment.conda:
+        # It brings its own Python: the base needs none.
+        return make_conda_recipe(plan.environment, plan.platform, compiler=compiler)
+    python = _base_python(plan, base, content)
     return make_recipe(plan.environment, plan.platform, plan.environment.wheels, python, compiler=compiler)
 
 
-def _require_start(folder: Path, files: BaseFiles, plan: Plan) -> tuple[str, ...]:
+def _require_start(laid: LaidDown, files: BaseFiles, plan: Plan) -> tuple[str, ...]:
     """Refuse an environment that cannot work on the base; return what may go wrong."""
+    from packager.images.oci.libraries import check_starts
+
     library_path = [each for each in plan.config.env.get("LD_LIBRARY_PATH", "").split(":") if each]
-    found = check_starts(folder, files, plan.platform, plan.environment.wheels, library_path)
+    found = check_starts(Path(laid.folder), files, plan.platform, plan.environment.wheels, library_path, laid.listing)
     problems = [problem for problem in found if problem.certain]
     if not problems:
         return tuple(problem.message for problem in found)
@@ -169,8 +208,6 @@ def _require_start(folder: Path, files: BaseFiles, plan: Plan) -> tuple[str, ...
 
 
 def _key_of(base: BaseImage) -> str:
-    import hashlib
-
     return hashlib.sha256("\n".join(layer.diff_id for layer in base.layers).encode()).hexdigest()
 
 
@@ -180,7 +217,7 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    @contextmanager
+    @contextlib.contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         start = time.perf_counter()
         try:

@@ -14,24 +14,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import msgspec
-
 from packager.environments.solve import find_uv
 from packager.errors import LockError, PackagerError
+from packager.images.oci.recipe import Interpreter
 from packager.images.oci.venv import site_of
 from packager.plan import ENVIRONMENT_PREFIX
-
-
-class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """An interpreter of this machine.
-
-    Attributes:
-        path: of it.
-        version: in full, as it says.
-    """
-
-    path: str
-    version: str
 
 
 def find_interpreter(minor: str, environ: Mapping[str, str] | None = None) -> Interpreter | None:

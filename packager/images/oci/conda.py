@@ -6,85 +6,25 @@ executable bits everywhere; times and other permission bits are for the writer o
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from packager.environments.conda.laying import lay_packages
 from packager.environments.conda.settle import scripts_that_matter
-from packager.environments.conda.values import CondaPackage
-from packager.environments.lock import LockedPackage
 from packager.errors import LockError
 from packager.images.builders import NeedsEngineError
-from packager.images.oci.compile import Interpreter, compile_environment
-from packager.images.oci.environment import LaidDown, Recipe, checked_records
-from packager.images.oci.venv import STAGING, BasePython, arrange, sizes
+from packager.images.oci.compile import compile_environment
+from packager.images.oci.environment import LaidDown, checked_records
+from packager.images.oci.listing import list_folder, totals
+from packager.images.oci.recipe import BasePython, CondaRecipe, Interpreter, Recipe
+from packager.images.oci.venv import STAGING, arrange
 from packager.images.oci.wheels import Source, unpack
-from packager.plan import ENVIRONMENT_PREFIX, Environment
+from packager.plan import ENVIRONMENT_PREFIX
 from packager.reading import failure
-from packager.spec.model import canonical
-
-#: Of the way a conda environment is laid out: a higher number makes all cached ones anew.
-LAYOUT = 1
-
-
-class CondaRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a conda environment depends on.
-
-    Attributes:
-        conda: its packages, of this platform.
-        packages: pip's half, of this platform.
-        subdir: the platform, in conda's words.
-        platform: OCI os/arch.
-        tags: the platform in uv's words (`x86_64-manylinux_2_28`).
-        python: minor version that conda brings.
-        tool: version of py-rattler, which writes scripts and records.
-        compiler: what byte-compiles it; None where nothing is compiled.
-        layout: `LAYOUT`.
-    """
-
-    conda: tuple[CondaPackage, ...]
-    packages: tuple[LockedPackage, ...]
-    subdir: str
-    platform: str
-    tags: str
-    python: str
-    tool: str
-    compiler: Interpreter | None = None
-    layout: int = LAYOUT
-
-    @property
-    def key(self) -> str:
-        """sha256 of the recipe, 64 hex digits. Where the compiler is on this machine is not in it; its version is."""
-        compiler = self.compiler and msgspec.structs.replace(self.compiler, path="")
-        return hashlib.sha256(canonical(msgspec.structs.replace(self, compiler=compiler))).hexdigest()
-
-
-def make_conda_recipe(environment: Environment, platform: str, *, compiler: Interpreter | None = None) -> CondaRecipe:
-    """Return the recipe of a plan's conda environment."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    assert environment.conda is not None, "asked only where there is one"
-    tool = ""
-    with suppress(PackageNotFoundError):  # told by who needs it
-        tool = version("py-rattler")
-    return CondaRecipe(
-        conda=environment.conda.packages,
-        packages=tuple(msgspec.structs.replace(each, platforms=()) for each in environment.packages),
-        subdir=environment.conda.subdir,
-        platform=platform,
-        tags=environment.wheels,
-        python=environment.python,
-        tool=tool,
-        compiler=compiler,
-    )
 
 
 def conda_layer(cache: Path, mirrors: dict[str, str]) -> Callable[[CondaRecipe, Path, Source], LaidDown]:
@@ -133,13 +73,14 @@ def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Pat
         if recipe.compiler:
             compile_environment(prefix, recipe.python, recipe.compiler)
             _compile_library(prefix, recipe.python, recipe.compiler)
-        files, size = sizes(prefix)
+        listing = list_folder(prefix)
         prefix.rename(folder)
     except OSError as error:
         raise failure("written", folder, error) from None
     finally:
         shutil.rmtree(outer, ignore_errors=True)
-    return LaidDown(folder=str(folder), files=files, size=size)
+    files, size = totals(listing)
+    return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
 
 
 def _wheels(recipe: CondaRecipe, staging: Path, source: Source) -> Path:

@@ -17,7 +17,7 @@ from packager.images.oci.compression import MEDIA_TYPES, Compression, codec_for,
 from packager.images.oci.content import LAYER_GZIP, LAYER_ZSTD, BaseImage, Content, Descriptor, digest_of
 from packager.images.oci.documents import base_image, parse_config
 from packager.images.oci.packing import PackedStream
-from packager.images.oci.store import Memory
+from packager.memory import Memory
 from packager.reading import BLOCK
 
 

@@ -7,7 +7,6 @@ writer of the layer to fix (files are hard links into uv's cache, so they cannot
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -19,47 +18,19 @@ import msgspec
 
 from packager.environments.lock import LockedPackage
 from packager.errors import LockError
-from packager.images.oci.compile import Interpreter, compile_environment
+from packager.images.oci.compile import compile_environment
+from packager.images.oci.listing import Listed, list_folder, totals
+from packager.images.oci.recipe import Recipe
 from packager.images.oci.records import Record, Row, differing, owners
-from packager.images.oci.venv import STAGING, BasePython, arrange, is_rewritten, read_records, sizes
+from packager.images.oci.venv import STAGING, arrange, is_rewritten, read_records
 from packager.images.oci.wheel_archives import require_safe
-from packager.images.oci.wheels import Source, needs_engine, unpack
-from packager.plan import Environment
+from packager.images.oci.wheels import Source, unpack
 from packager.reading import digest_file, failure
-from packager.spec.model import canonical
 
-#: Of the way an environment is laid out: a higher number makes all cached ones anew.
-LAYOUT = 1
 _REMEDY_CACHE = "run `uv cache clean {name}`, then the command again"
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an environment depends on.
-
-    Attributes:
-        packages: of this platform.
-        platform: OCI os/arch.
-        tags: the platform in uv's words (`x86_64-manylinux_2_28`).
-        base: the interpreter in the base image.
-        compiler: what byte-compiles it; None where nothing is compiled.
-        layout: `LAYOUT`.
-    """
-
-    packages: tuple[LockedPackage, ...]
-    platform: str
-    tags: str
-    base: BasePython
-    compiler: Interpreter | None = None
-    layout: int = LAYOUT
-
-    @property
-    def key(self) -> str:
-        """sha256 of the recipe, 64 hex digits. Where the compiler is on this machine is not in it; its version is."""
-        compiler = self.compiler and msgspec.structs.replace(self.compiler, path="")
-        return hashlib.sha256(canonical(msgspec.structs.replace(self, compiler=compiler))).hexdigest()
-
-
-class LaidDown(msgspec.Struct, frozen=True, kw_only=True):
+class LaidDown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An environment on disk, to become `/opt/env` in an image.
 
     Attributes:
@@ -67,31 +38,14 @@ class LaidDown(msgspec.Struct, frozen=True, kw_only=True):
         files: how many.
         size: their bytes.
         reused: it was there already.
+        listing: all that is in it.
     """
 
     folder: str
     files: int
     size: int
     reused: bool = False
-
-
-def make_recipe(
-    environment: Environment, platform: str, tags: str, base: BasePython, *, compiler: Interpreter | None = None
-) -> Recipe:
-    """Return the recipe of a plan's environment. Pure.
-
-    Raises:
-        LockError: a package is to be built from source, or the base has another Python than the lock is for.
-    """
-    if environment.from_source:
-        raise needs_engine(f"{', '.join(environment.from_source)}: `build_from_source` runs the code of the package")
-    if base.minor != environment.python:
-        raise LockError(
-            f"the base has Python {base.version}, the lock is for {environment.python}",
-            remedy=f"take a base with Python {environment.python}, or set `python: '{base.minor}'` and lock again",
-        )
-    packages = tuple(msgspec.structs.replace(each, platforms=()) for each in environment.packages)
-    return Recipe(packages=packages, platform=platform, tags=tags, base=base, compiler=compiler)
+    listing: tuple[Listed, ...] = ()
 
 
 def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
@@ -114,11 +68,12 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
             arrange(staging, records, recipe.base)
             if recipe.compiler:
                 compile_environment(staging, recipe.base.minor, recipe.compiler)
-            files, size = sizes(staging)
+            listing = list_folder(staging)
             staging.rename(folder)
         except OSError as error:
             raise failure("written", folder, error) from None
-    return LaidDown(folder=str(folder), files=files, size=size)
+    files, size = totals(listing)
+    return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 import time
@@ -14,8 +13,9 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from packager.images.oci.environment import LaidDown, Recipe, lay_down
-from packager.images.oci.venv import sizes, stamp
+from packager.images.oci.environment import LaidDown, lay_down
+from packager.images.oci.listing import list_folder, stamp, totals
+from packager.images.oci.recipe import Recipe
 from packager.images.oci.wheels import Source
 from packager.reading import failure
 
@@ -74,28 +74,28 @@ def cached_by(
             known = _known(note, folder)
             if known is not None:
                 os.utime(note)  # for `collect`: it was used
-                return msgspec.structs.replace(known.laid, reused=True)
+                return known
             note.unlink(missing_ok=True)
             if folder.exists():
                 shutil.rmtree(folder)
             laid = make(recipe, folder, source)
-            note.write_bytes(msgspec.json.encode(_Note(laid=laid, stamp=_stamped(folder))))
+            kept = _Note(laid=msgspec.structs.replace(laid, listing=()), stamp=stamp(laid.listing))
+            note.write_bytes(msgspec.json.encode(kept))
             return laid
     except OSError as error:
         raise failure("written", folder, error) from None
 
 
-def _known(note: Path, folder: Path) -> _Note | None:
+def _known(note: Path, folder: Path) -> LaidDown | None:
     with suppress(FileNotFoundError, msgspec.DecodeError):
         known = msgspec.json.decode(note.read_bytes(), type=_Note)
+        if not folder.is_dir():
+            return None
+        listing = list_folder(folder)
         # An edit of a file in another virtual environment is one of this file too, through uv's hard links.
-        if folder.is_dir() and known.stamp == _stamped(folder):
-            return known
+        if known.stamp == stamp(listing):
+            return msgspec.structs.replace(known.laid, reused=True, listing=listing)
     return None
-
-
-def _stamped(folder: Path) -> str:
-    return hashlib.sha256(msgspec.json.encode(stamp(folder), order="sorted")).hexdigest()
 
 
 def collect(cache_root: Path, older_than: float) -> tuple[int, int]:
@@ -117,7 +117,7 @@ def collect(cache_root: Path, older_than: float) -> tuple[int, int]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             kept = path.with_suffix("")
             if kept.is_dir():
-                count, size = count + 1, size + sizes(kept)[1]
+                count, size = count + 1, size + totals(list_folder(kept))[1]
                 shutil.rmtree(kept)
             path.with_suffix(".json").unlink(missing_ok=True)
     return count, size

@@ -7,8 +7,7 @@ compression, and the versions of what writes both. An unchanged one is neither b
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -25,9 +24,9 @@ from packager.images.oci.compression import (
     sample_offsets,
 )
 from packager.images.oci.content import Content, Descriptor, Layer
-from packager.images.oci.packing import PackedStream
-from packager.images.oci.store import Memory
+from packager.images.oci.listing import Listed, list_folder
 from packager.images.oci.tarring import TAR_VERSION, Entry, in_order, tar_blocks
+from packager.memory import Memory
 from packager.reading import failure, opened
 from packager.store import Store
 from packager.trees import FOLDER_MODE, Tree, parent_of
@@ -87,6 +86,7 @@ def folder_layer(
     content: Content,
     compression: Compression = "gzip",
     memory: Memory | None = None,
+    listing: Iterable[Listed] | None = None,
 ) -> Layer:
     """Return the layer of a folder on disk (the environment), from the content store where it is.
 
@@ -100,12 +100,13 @@ def folder_layer(
         content: where the layer goes.
         compression: of the blob.
         memory: of the layers made before; this user's where None.
+        listing: of the folder, where it is known.
 
     Raises:
         ContextError: a file cannot be read, or is neither file, folder nor link; the disk is full. Nothing is kept.
     """
     known = Known(f"folder {prefix} {key}", compression, content, memory)
-    return known.recall(title) or known.make(title, folder_entries(folder, prefix), compression)
+    return known.recall(title) or known.make(title, folder_entries(folder, prefix, listing), compression)
 
 
 def recall_folder_layer(
@@ -176,6 +177,8 @@ def write_layer(
     Raises:
         ContextError: a file cannot be read or changed; the disk is full. Nothing is kept.
     """
+    from packager.images.oci.packing import PackedStream
+
     codec, block = codec_for(compression)
     with PackedStream(tar_blocks(entries, block, digests), codec) as stream:
         digest, size = content.put(cast(BinaryIO, stream))
@@ -198,7 +201,7 @@ def _tree_entries(tree: Tree, root: Root, store: Store) -> list[Entry]:
     return in_order(entries)
 
 
-def folder_entries(folder: Path, prefix: str) -> list[Entry]:
+def folder_entries(folder: Path, prefix: str, listing: Iterable[Listed] | None = None) -> list[Entry]:
     """Return the entries of a folder on disk, put at `prefix`; links as they are, pointing where they point.
 
     Raises:
@@ -209,28 +212,24 @@ def folder_entries(folder: Path, prefix: str) -> list[Entry]:
     while parent:
         entries.append(Entry(path=parent, kind="folder", mode=FOLDER_MODE))
         parent = parent_of(parent)
-    entries += _scanned(os.fspath(folder), f"{place}/" if place else "")
+    above = f"{place}/" if place else ""
+    found = list_folder(folder) if listing is None else listing
+    entries += (_entry(os.fspath(folder), above, each) for each in found)
     return in_order(entries)
 
 
-def _scanned(folder: str, prefix: str) -> Iterator[Entry]:
+def _entry(folder: str, above: str, each: Listed) -> Entry:
+    path, origin = above + each.path, f"{folder}/{each.path}"
+    if each.kind == "file":
+        return Entry(path=path, mode=0o755 if each.executable else 0o644, size=each.size, origin=origin)
+    if each.kind == "folder":
+        return Entry(path=path, kind="folder", mode=FOLDER_MODE)
+    if each.kind == "other":
+        raise ContextError(f"{origin} is not a regular file", remedy="package files and folders only")
     try:
-        with os.scandir(folder) as found:
-            for each in found:
-                path = prefix + each.name
-                status = each.stat(follow_symlinks=False)
-                if each.is_symlink():
-                    yield Entry(path=path, kind="link", mode=0o777, target=os.readlink(each.path))
-                elif each.is_dir():
-                    yield Entry(path=path, kind="folder", mode=FOLDER_MODE)
-                    yield from _scanned(each.path, f"{path}/")
-                elif each.is_file():
-                    mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
-                    yield Entry(path=path, mode=mode, size=status.st_size, origin=each.path)
-                else:
-                    raise ContextError(f"{each.path} is not a regular file", remedy="package files and folders only")
+        return Entry(path=path, kind="link", mode=0o777, target=os.readlink(origin))
     except OSError as error:
-        raise failure("read", folder, error) from None
+        raise failure("read", origin, error) from None
 
 
 def holds_weights(entries: Sequence[Entry]) -> bool:

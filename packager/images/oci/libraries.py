@@ -11,7 +11,6 @@ import mmap
 import os
 import posixpath
 import re
-import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import msgspec
 
 from packager.images.oci.base_files import BaseFiles
 from packager.images.oci.elf import Elf, NotElf, parse_elf
+from packager.images.oci.listing import Listed, list_folder
 from packager.targets import machine as machine_of
 
 #: Library → the Debian package (trixie) that brings it: what manylinux (PEP 600) leaves to the system, and what wheels
@@ -114,7 +114,12 @@ class Modules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_starts(
-    folder: Path, files: BaseFiles, platform: str, tags: str, library_path: Iterable[str] = ()
+    folder: Path,
+    files: BaseFiles,
+    platform: str,
+    tags: str,
+    library_path: Iterable[str] = (),
+    listing: Iterable[Listed] | None = None,
 ) -> tuple[Problem, ...]:
     """Return why the environment in a folder will not work on a base; empty when nothing is found.
 
@@ -124,14 +129,15 @@ def check_starts(
         platform: OCI os/arch of the image.
         tags: of the lock, in uv's words (`x86_64-manylinux_2_28`).
         library_path: folders of LD_LIBRARY_PATH, where base or spec set it.
+        listing: of the folder, where it is known.
     """
-    return find_problems(read_modules(folder), files, platform, tags, library_path)
+    return find_problems(read_modules(folder, listing), files, platform, tags, library_path)
 
 
-def read_modules(folder: Path) -> Modules:
+def read_modules(folder: Path, listing: Iterable[Listed] | None = None) -> Modules:
     """Return the compiled files of an environment; those that are damaged are noted, never an error."""
     found, unreadable = [], []
-    for path in sorted(_candidates(folder)):
+    for path in sorted(_candidates(list_folder(folder) if listing is None else listing)):
         try:
             elf = _read(f"{folder}/{path}")
         except NotElf:
@@ -142,16 +148,13 @@ def read_modules(folder: Path) -> Modules:
     return Modules(found=tuple(found), unreadable=tuple(unreadable))
 
 
-def _candidates(folder: Path) -> Iterator[str]:
-    stack = [str(folder)]
-    while stack:
-        for entry in os.scandir(stack.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                stack.append(entry.path)
-            elif entry.is_file(follow_symlinks=False):
-                shared = _SHARED.fullmatch(entry.name)
-                if shared or (entry.stat().st_mode & stat.S_IXUSR and "." not in entry.name):
-                    yield entry.path[len(str(folder)) + 1 :]
+def _candidates(listing: Iterable[Listed]) -> Iterator[str]:
+    for each in listing:
+        if each.kind != "file":
+            continue
+        name = each.name
+        if (".so" in name and _SHARED.fullmatch(name)) or (each.executable and "." not in name):
+            yield each.path
 
 
 def _read(path: str) -> Elf:

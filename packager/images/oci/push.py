@@ -173,10 +173,13 @@ class _Push:
         # The largest first, so that it is not what everyone waits for at the end.
         order = sorted(blobs.values(), key=lambda item: (-item[0].size, item[0].digest))
         pool = ThreadPoolExecutor(min(jobs, len(order)))
-        futures = [pool.submit(self._send, blob, title) for blob, title in order]
+        futures = [pool.submit(self._send_or_stop, blob, title) for blob, title in order]
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            _raise_first(done)
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if self._stop.is_set():
+                # Others may have ended for that reason before the one that failed has.
+                pool.shutdown(wait=True, cancel_futures=True)
+            _raise_first(each for each in futures if each.done() and not each.cancelled())
         except BaseException as error:
             # Ctrl-C too: what is being sent ends with its chunk, so that another run can continue there.
             self._stop.set()
@@ -186,6 +189,14 @@ class _Push:
             wait(running, None if isinstance(error, Exception) else GRACE)
             raise
         pool.shutdown()
+
+    def _send_or_stop(self, blob: Descriptor, title: str) -> None:
+        try:
+            self._send(blob, title)
+        except BaseException:
+            # Here already: this thread would take the next blob before the one that waits has heard of it.
+            self._stop.set()
+            raise
 
     def _send(self, blob: Descriptor, title: str) -> None:
         if self._stop.is_set():

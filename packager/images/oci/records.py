@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import LockError
-from packager.reading import digest_file
+from packager.reading import BLOCK, failure
 
 #: Files of a `.dist-info` folder that say how, when or whence it was installed.
 INSTALL_TRACES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
@@ -90,7 +91,10 @@ def format_record(record: Record, site: str) -> str:
     writer = csv.writer(stream, lineterminator="\n")
     rows = [row for row in record.rows if row.path != own]
     for row in sorted((*rows, Row(path=own, digest="", size="")), key=lambda row: row.path):
-        writer.writerow((posixpath.relpath(row.path, site), _unhex(row.digest), row.size))
+        # `relpath` of each would take longer than all else here.
+        inside = row.path.startswith(f"{site}/")
+        shown = row.path[len(site) + 1 :] if inside else posixpath.relpath(row.path, site)
+        writer.writerow((shown, _unhex(row.digest), row.size))
     return stream.getvalue()
 
 
@@ -109,13 +113,16 @@ def owners(records: Iterable[Record]) -> dict[str, tuple[Record, Row]]:
 
 
 def differing(folder: Path, owned: Mapping[str, tuple[Record, Row]]) -> tuple[str, ...]:
-    """Return the paths that are missing or not what their owner's RECORD says, sorted; those without digest pass."""
+    """Return the paths that are missing or not what their owner's RECORD says, sorted; those without digest pass.
+
+    Raises:
+        ContextError: a file cannot be read.
+    """
     paths = sorted(path for path, (_, row) in owned.items() if row.digest)
     root = str(folder)
 
     def differs(path: str) -> bool:
-        full = f"{root}/{path}"
-        return not os.path.isfile(full) or digest_file(full).digest != owned[path][1].digest
+        return _digest_at(f"{root}/{path}") != owned[path][1].digest
 
     def check(some: list[str]) -> list[str]:
         return [path for path in some if differs(path)]
@@ -126,6 +133,27 @@ def differing(folder: Path, owned: Mapping[str, tuple[Record, Row]]) -> tuple[st
         return tuple(
             sorted(path for bad in pool.map(check, (paths[i::workers] for i in range(workers))) for path in bad)
         )
+
+
+def _digest_at(path: str) -> str:
+    """Return the sha256 of a file, 64 hex digits; empty where there is no file.
+
+    Not by `digest_file`: whoever makes or removes another link to a file of uv's cache (another build) changes its
+    ctime, and it is told by its digest alone whether it is what it should be.
+    """
+    state = hashlib.sha256()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            while data := os.read(descriptor, BLOCK):
+                state.update(data)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            return ""
+        raise failure("read", path, error) from None
+    return state.hexdigest()
 
 
 def _inside(path: str, site: str, info: str) -> str:

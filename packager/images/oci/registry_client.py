@@ -16,13 +16,13 @@ import msgspec
 from packager.errors import RegistryError
 from packager.images.oci.content import Content, Descriptor, digest_of
 from packager.images.oci.download import download
-from packager.images.oci.store import Memory
 from packager.images.oci.upload import CHUNK, MONOLITHIC, Uploader
 from packager.images.oci.upload_parts import error_text, has_blob
 from packager.images.reference import Reference
 from packager.images.registry import MEDIA_TYPES, check_manifest
 from packager.images.registry_http import TRIES, is_local
 from packager.images.registry_session import RegistrySession
+from packager.memory import Memory
 
 Progress = Callable[[int], None]
 

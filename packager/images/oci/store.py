@@ -1,4 +1,4 @@
-"""Where the blobs of images are kept: by digest, verified when they come in, never half-written; and small memories.
+"""Where the blobs of images are kept: by digest, verified when they come in, never half-written.
 
 `$XDG_CACHE_HOME/packager/content` has the folders of `packager.blobs`. It is apart from the store of models: what a
 saved context links to must stay, and this here can always be pulled or made again.
@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -22,9 +21,12 @@ import msgspec
 
 from packager.blobs import BLOB_MODE, Blobs
 from packager.errors import ContextError
+from packager.memory import Memory, cache_root
 from packager.reading import BLOCK, failure, hash_descriptor, opened, write_all
-from packager.store import STALE, default_root
+from packager.store import STALE
 from packager.trees import MTIME
+
+__all__ = ["ContentCollected", "ContentInfo", "ContentStore", "Memory", "content_root"]
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
 _DAY = 86400
@@ -49,7 +51,7 @@ class ContentCollected(msgspec.Struct, frozen=True, kw_only=True):
 
 def content_root() -> Path:
     """Return the folder of this user's content store."""
-    return default_root().parent / "content"
+    return cache_root() / "content"
 
 
 class ContentStore:
@@ -153,46 +155,6 @@ class ContentStore:
         return ContentCollected(
             blobs=len(unused), size=sum(size for _, size in unused), temporary=len(stale), memories=len(old)
         )
-
-
-class Memory:
-    """Small values by a key of words, for what may be forgotten at any time; each in a file that only its owner reads.
-
-    Args:
-        kind: what they are (`uploads`), a folder.
-        root: of the content store; this user's where None.
-    """
-
-    def __init__(self, kind: str, root: Path | None = None) -> None:
-        self._folder = (root if root is not None else content_root()) / "memory" / kind
-
-    def recall(self, *key: str) -> bytes | None:
-        """Return what was remembered."""
-        try:
-            return self._path(key).read_bytes()
-        except OSError:
-            return None
-
-    def remember(self, value: bytes, *key: str) -> None:
-        """Remember a value; that it cannot be written costs time later, and is no error now."""
-        with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._folder)  # of mode 0600
-            try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(value)
-                os.replace(name, self._path(key))
-            except BaseException:
-                os.unlink(name)
-                raise
-
-    def forget(self, *key: str) -> None:
-        """Forget a value."""
-        with contextlib.suppress(OSError):
-            self._path(key).unlink(missing_ok=True)
-
-    def _path(self, key: tuple[str, ...]) -> Path:
-        return self._folder / hashlib.sha256("\0".join(key).encode()).hexdigest()
 
 
 class _StreamBlobs(Blobs):

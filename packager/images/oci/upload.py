@@ -16,10 +16,10 @@ from urllib.parse import urlencode
 
 from packager.errors import RegistryError, TemporaryError
 from packager.images.oci.content import Descriptor
-from packager.images.oci.store import Memory
 from packager.images.oci.upload_parts import Part, Progress, State, error_text, has_blob, received_bytes
 from packager.images.registry_http import LONGEST_WAIT, Answer, DroppedError, wait_before
 from packager.images.registry_session import RegistrySession
+from packager.memory import Memory
 
 #: Bytes up to which a blob goes in one request.
 MONOLITHIC = 8 << 20

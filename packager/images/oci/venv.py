@@ -10,12 +10,13 @@ import configparser
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from packager.errors import LockError
+from packager.images.oci.recipe import BasePython
 from packager.images.oci.records import INSTALL_TRACES, Record, Row, format_record, parse_record, row_of
 from packager.plan import ENVIRONMENT_PREFIX
 
@@ -36,23 +37,6 @@ _INTERPRETER = re.compile(r"python[0-9.]*")
 _REMEDY = "take another version of it, or leave it out"
 
 
-class BasePython(msgspec.Struct, frozen=True, kw_only=True):
-    """The interpreter of a base image.
-
-    Attributes:
-        path: absolute, as the environment's links name it (`/usr/local/bin/python3`).
-        version: as far as it is known: minor (`3.13`) or in full.
-    """
-
-    path: str
-    version: str
-
-    @property
-    def minor(self) -> str:
-        """`3.13`."""
-        return ".".join(self.version.split(".")[:2])
-
-
 def read_records(folder: Path, site: str, python: str) -> tuple[Record, ...]:
     """Move site-packages to where the image's Python looks; return what each wheel recorded, with those paths.
 
@@ -65,7 +49,7 @@ def read_records(folder: Path, site: str, python: str) -> tuple[Record, ...]:
         LockError: a wheel names files outside, links, what the environment itself has, or has no RECORD.
     """
     wanted = site_of(python)
-    _refuse_links(folder)
+    _tidy(folder)
     records = []
     for info in sorted(each.name for each in (folder / site).glob("*.dist-info")):
         record = folder / site / info / "RECORD"
@@ -88,22 +72,25 @@ def site_of(python: str) -> str:
 
 
 def _rows(record: Record, site: str, wanted: str) -> Iterator[Row]:
-    host, minor = site.split("/")[1], wanted.split("/")[1]
+    # This runs thousands of times; almost all paths are below site-packages.
+    inside = f"{site}/"
     for row in record.rows:
         path = row.path
-        top, _, rest = path.partition("/")
-        interpreter = top == "bin" and _INTERPRETER.fullmatch(rest)
-        if interpreter or top in ("pyvenv.cfg", "lib64") or (re.match(r"lib/python", path) and not _below(path, site)):
-            raise LockError(
-                f"the wheel of {record.title} brings {path!r}, which is the environment's own", remedy=_REMEDY
-            )
-        if _is_trace(path, site) or "__pycache__" in path.split("/"):
+        moved = wanted + path[len(site) :] if path.startswith(inside) else _outside(path, record, site, wanted)
+        if ("__pycache__" in path and "__pycache__" in path.split("/")) or _is_trace(path, site):
             continue
-        if _below(path, site):
-            path = wanted + path.removeprefix(site)
-        elif _below(path, f"include/site/{host}"):
-            path = f"include/site/{minor}" + path.removeprefix(f"include/site/{host}")
-        yield msgspec.structs.replace(row, path=path)
+        yield Row(path=moved, digest=row.digest, size=row.size)
+
+
+def _outside(path: str, record: Record, site: str, wanted: str) -> str:
+    """Return where a path goes that is not below site-packages."""
+    host, minor = site.split("/")[1], wanted.split("/")[1]
+    top, _, rest = path.partition("/")
+    interpreter = top == "bin" and _INTERPRETER.fullmatch(rest)
+    if interpreter or top in ("pyvenv.cfg", "lib64") or path.startswith("lib/python"):
+        raise LockError(f"the wheel of {record.title} brings {path!r}, which is the environment's own", remedy=_REMEDY)
+    headers = f"include/site/{host}"
+    return f"include/site/{minor}" + path.removeprefix(headers) if _below(path, headers) else path
 
 
 def _below(path: str, folder: str) -> bool:
@@ -111,17 +98,29 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _is_trace(path: str, site: str) -> bool:
+    if ".dist-info/" not in path:
+        return False
     parent, _, name = path.rpartition("/")
     return name in INSTALL_TRACES and parent.endswith(".dist-info") and parent.rpartition("/")[0] == site
 
 
-def _refuse_links(folder: Path) -> None:
-    ours = {str(folder / "lib64"), str(folder / "bin" / "python")}
-    for top, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            path = f"{top}/{name}"
-            if os.path.islink(path) and path not in ours:
-                raise LockError(f"a wheel holds the symbolic link {os.path.relpath(path, folder)}", remedy=_REMEDY)
+def _tidy(folder: Path) -> None:
+    """Refuse links that are not ours; remove `__pycache__`, made by another interpreter, and by whom is not known."""
+    ours = {f"{folder}/lib64", f"{folder}/bin/python"}
+    stack = [str(folder)]
+    while stack:
+        with os.scandir(stack.pop()) as found:
+            entries = list(found)
+        for each in entries:
+            if each.is_symlink():
+                if each.path not in ours:
+                    what = os.path.relpath(each.path, folder)
+                    raise LockError(f"a wheel holds the symbolic link {what}", remedy=_REMEDY)
+            elif each.is_dir():
+                if each.name == "__pycache__":
+                    shutil.rmtree(each.path)
+                else:
+                    stack.append(each.path)
 
 
 def arrange(folder: Path, records: Iterable[Record], base: BasePython) -> None:
@@ -218,11 +217,6 @@ def _remove_traces(folder: Path, site: str) -> None:
     for info in (folder / site).glob("*.dist-info"):
         for name in INSTALL_TRACES:
             (info / name).unlink(missing_ok=True)
-    for top, folders, _ in os.walk(folder):
-        if "__pycache__" in folders:
-            # Made by another interpreter than the image's, and by whom is not known.
-            folders.remove("__pycache__")
-            shutil.rmtree(f"{top}/__pycache__")
 
 
 def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -230,31 +224,3 @@ def _write(path: Path, data: bytes, mode: int = 0o644) -> None:
     path.unlink(missing_ok=True)
     path.write_bytes(data)
     path.chmod(mode)
-
-
-def sizes(folder: Path) -> tuple[int, int]:
-    """Return how many files an environment has, and their bytes."""
-    count = size = 0
-    stack = [str(folder)]
-    while stack:
-        for entry in os.scandir(stack.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                stack.append(entry.path)
-            elif not entry.is_symlink():
-                count, size = count + 1, size + entry.stat().st_size
-    return count, size
-
-
-def stamp(folder: Path) -> Mapping[str, tuple[int, int]]:
-    """Return what tells whether somebody changed a file: size and time (ns since the epoch) by path."""
-    found = {}
-    skip = len(str(folder)) + 1
-    stack = [str(folder)]
-    while stack:
-        for entry in os.scandir(stack.pop()):
-            if entry.is_dir(follow_symlinks=False):
-                stack.append(entry.path)
-            else:
-                status = entry.stat(follow_symlinks=False)
-                found[entry.path[skip:]] = (status.st_size, status.st_mtime_ns)
-    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from packager.environments.lock import LockedPackage
 # Private there until a second module needed them.
 from packager.environments.solve import find_uv, switches, uv_environment
 from packager.errors import LockError, PackagerError, TemporaryError
+from packager.images.oci.recipe import needs_engine
 
 # Settings of uv that would lay something else down than the lock says, or in another way.
 _IGNORED = frozenset(
@@ -91,32 +93,41 @@ def unpack(
         LockError: a wheel has another digest, is not valid, or is not there for this platform.
         TemporaryError: the index does not answer.
     """
-    interpreter = _fake_environment(staging)
-    requirements = staging / "requirements.txt"
     # The markers have done their work: these are the packages of this platform.
-    wanted = [msgspec.structs.replace(each, platforms=()) for each in packages]
-    requirements.write_text(format_requirements(wanted), "utf-8")
-    words = [find_uv(), "pip", "install", "--quiet", "--no-progress", "--python", str(interpreter)]
-    words += ["--requirement", str(requirements), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    words += ["--python-version", python, "--python-platform", tags, "--link-mode", "hardlink", "--no-compile-bytecode"]
-    words += ["--offline"] if source.offline else []
-    words += ["--no-cache"] if fresh else []
-    environ = {name: value for name, value in uv_environment(source.environ).items() if name not in _IGNORED}
-    done = subprocess.run(
-        [*words, *switches(source.environ)],
+    wanted = format_requirements([msgspec.structs.replace(each, platforms=()) for each in packages])
+    words = ["--python-version", python, "--python-platform", tags, *switches(source.environ)]
+    # Where its cache has all wheels, uv still asks the index for each, and takes three times as long for it.
+    for offline in (True,) if source.offline else (False,) if fresh else (True, False):
+        more = [*(["--offline"] if offline else []), *(["--no-cache"] if fresh else [])]
+        done = _install(wanted, [*more, *words], source, staging)
+        if done.returncode == 0:
+            break
+    else:
+        raise explain_unpack(done.stderr, platform=platform, python=python, hide=str(staging))
+    (staging / "requirements.txt").unlink()
+    (staging / ".lock").unlink(missing_ok=True)
+    return f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+def _install(requirements: str, words: list[str], source: Source, staging: Path) -> subprocess.CompletedProcess[str]:
+    """Run uv once, for an empty environment: what a try before this one has left is removed."""
+    if staging.exists():
+        shutil.rmtree(staging)
+    interpreter, file = _fake_environment(staging), staging / "requirements.txt"
+    file.write_text(requirements, "utf-8")
+    command = [find_uv(), "pip", "install", "--quiet", "--no-progress", "--python", str(interpreter)]
+    command += ["--requirement", str(file), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
+    command += ["--link-mode", "hardlink", "--no-compile-bytecode", *words]
+    return subprocess.run(
+        command,
         cwd=source.root,
-        env=environ,
+        env={name: value for name, value in uv_environment(source.environ).items() if name not in _IGNORED},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
         check=False,
     )
-    if done.returncode != 0:
-        raise explain_unpack(done.stderr, platform=platform, python=python, hide=str(staging))
-    requirements.unlink()
-    (staging / ".lock").unlink(missing_ok=True)
-    return f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
 def _fake_environment(staging: Path) -> Path:
@@ -158,8 +169,3 @@ def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -
         what = f"the wheel of {subject[1]}" if subject else "a wheel"
         return LockError(f"{what} cannot be laid down:\n{error.message}", remedy="take another version of it")
     return error
-
-
-def needs_engine(message: str) -> LockError:
-    """Return the error for what cannot be had without running code."""
-    return LockError(message, remedy="build it with an engine: `packager build --builder engine`")

@@ -1,0 +1,58 @@
+"""Small values by a key of words, for what may be forgotten at any time: each a file below the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Return the folder of all that packager remembers: `$XDG_CACHE_HOME/packager`, below `~/.cache` when unset."""
+    # The XDG base directory specification: a relative path is invalid and to be ignored.
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "packager"
+
+
+class Memory:
+    """Small values by a key of words, for what may be forgotten at any time; each in a file that only its owner reads.
+
+    Args:
+        kind: what they are (`uploads`), a folder.
+        root: of the content store, whose `gc` removes what is old; this user's where None.
+    """
+
+    def __init__(self, kind: str, root: Path | None = None) -> None:
+        self._folder = (root if root is not None else cache_root() / "content") / "memory" / kind
+
+    def recall(self, *key: str) -> bytes | None:
+        """Return what was remembered."""
+        try:
+            return self._path(key).read_bytes()
+        except OSError:
+            return None
+
+    def remember(self, value: bytes, *key: str) -> None:
+        """Remember a value; that it cannot be written costs time later, and is no error now."""
+        # Imported late: it costs 4 ms, and most commands only recall.
+        import tempfile
+
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self._folder)  # of mode 0600
+            try:
+                with os.fdopen(descriptor, "wb") as stream:
+                    stream.write(value)
+                os.replace(name, self._path(key))
+            except BaseException:
+                os.unlink(name)
+                raise
+
+    def forget(self, *key: str) -> None:
+        """Forget a value."""
+        with contextlib.suppress(OSError):
+            self._path(key).unlink(missing_ok=True)
+
+    def _path(self, key: tuple[str, ...]) -> Path:
+        return self._folder / hashlib.sha256("\0".join(key).encode()).hexdigest()
