@@ -27,6 +27,8 @@ _NETWORK = re.compile(
     r"error sending request|tcp connect|dns error|timed out|[Cc]onnection (?:refused|reset|closed)|"
     r"HTTP status server error|\((?:408|429|5\d\d) |unexpected end of file|IncompleteBody|error decoding response body"
     r"|end of file before message length|request or response body error|premature"
+    # What was said to somebody else who waited for the same answer.
+    r"|coalesced request failed"
 )
 _VIRTUAL = re.compile(r"(__[a-z0-9_]+) ?([^\s,]*), for which no candidates were found")
 _NO_CANDIDATES = re.compile(r"No candidates were found for ([^\n]+?)\.?$", re.MULTILINE)

@@ -135,12 +135,12 @@ class Request:
 
 
 async def answer(request: Request) -> dict[str, list[dict[str, Any]]]:
-    """Solve all platforms, side by side."""
+    """Solve all platforms, side by side; of errors, raise that of who did the download, not of who waited for it."""
     names = list(request.platforms)
     solved = await asyncio.gather(*(_platform(request, name) for name in names), return_exceptions=True)
-    for found in solved:
-        if isinstance(found, BaseException):
-            raise found
+    failed = [found for found in solved if isinstance(found, BaseException)]
+    if failed:
+        raise min(failed, key=lambda error: "coalesced request failed" in str(error))
     return {name: found for name, found in zip(names, solved, strict=True) if not isinstance(found, BaseException)}
 
 
