@@ -94,7 +94,18 @@ def checked_records(recipe: Recipe, staging: Path, site: str, source: Source) ->
     Files differ where two wheels have one path (then uv leaves either, by chance), where uv's cache was edited through
     a hard link, and where a wheel's own RECORD is wrong.
     """
-    require_safe(recipe.packages, recipe.base.minor, recipe.tags, source)
+    from concurrent.futures import ThreadPoolExecutor
+
+    # Looking at the archives is waiting for the index, for the most part.
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(require_safe, recipe.packages, recipe.base.minor, recipe.tags, source)
+        try:
+            return _true_records(recipe, staging, site, source)
+        finally:
+            looking.result()  # what it finds goes before what follows from that
+
+
+def _true_records(recipe: Recipe, staging: Path, site: str, source: Source) -> tuple[Record, ...]:
     records = read_records(staging, site, recipe.base.minor)
     owned = owners(records)
     bad = differing(staging, owned)
