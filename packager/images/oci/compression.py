@@ -121,8 +121,8 @@ class _Gzip:
         if len(deflate(sample, isal_zlib.Z_FINISH)) > WORTH * len(sample):
             return self._stored(memoryview(block))
         # On a loaded virtual machine about one in ten thousand blocks was seen to come out in other, equally valid
-        # bytes (isal 1.9.1; not reproduced in isolation, cause unknown). The same inputs have to give the same image, so
-        # each block is compressed twice, and more often where the two differ.
+        # bytes (isal 1.9.1; not reproduced in isolation, cause unknown). The same inputs have to give the same image,
+        # so each block is compressed twice, and more often where the two differ.
         first, second = deflate(block, isal_zlib.Z_FULL_FLUSH), deflate(block, isal_zlib.Z_FULL_FLUSH)
         while first != second:
             first, second = second, deflate(block, isal_zlib.Z_FULL_FLUSH)
