@@ -13,6 +13,7 @@ import msgspec
 
 from packager.checks.entry_script import check_entry_script
 from packager.checks.finding import Finding
+from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
@@ -34,6 +35,7 @@ from packager.planning import make_plan
 from packager.resources import data_folder
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
+from packager.spec.rules import check_written_tags
 from packager.targets import load_target
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
@@ -47,11 +49,13 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         plan: of the image.
         requirements: text of the hashed requirements.
         conda: text of the conda-lock file; empty for an environment of pip alone.
+        templates: folder of the user's templates; it need not be there.
     """
 
     plan: Plan
     requirements: str
     conda: str = ""
+    templates: Path | None = None
 
 
 def machine_mirrors(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -86,8 +90,16 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
 
     Raises:
         UsageError: the spec does not have this target.
+        SpecError: two targets would write one tag.
     """
-    names = spec_file.spec.target_names
+    spec = spec_file.spec
+    names = spec.target_names
+    if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
+        platforms = {
+            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
+            for name in names
+        }
+        check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
@@ -117,15 +129,17 @@ def plan_image(
     Raises:
         SpecError: an unknown target, or a platform that it was not locked for.
         LockError: the lock is missing, stale, or was edited by hand.
-        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
+        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder; an artefact
+            that the target needs is missing or of another kind.
     """
-    spec = spec_file.spec
-    target = load_target(target_name)
-    environment = read_environment(spec_file)
+    own = spec_file.for_target(target_name)
+    spec = own.spec
+    target = load_target(target_name, spec_file.templates)
+    environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = scan_sources(spec_file, digest_model)
+    sources = scan_sources(own, digest_model)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -140,7 +154,17 @@ def plan_image(
         mirrors=mirrors,
         channel_mirrors=machine_channel_mirrors() if conda else None,
     )
-    return Planned(plan=plan, requirements=requirements, conda=conda)
+    check_artefacts(own, target, plan)
+    plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
+    return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
+
+
+def _own_template(spec_file: SpecFile, plan: Plan) -> str:
+    """Return the first template of the user's that the Dockerfile is made of; empty where all are ours."""
+    for name in (plan.template, "base.Dockerfile.j2", "conda-environment.j2"):
+        if (spec_file.templates / name).is_file():
+            return name
+    return ""
 
 
 def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -185,14 +209,15 @@ def build_context(planned: Planned) -> BuildContext:
 
     require_no_archive(planned.plan.base)
     # Jinja costs a tenth of a second to import, and `packager plan` does without.
-    from packager.dockerfile.render import render
+    from packager.dockerfile.render import render, render_template
     from packager.handoff.instructions import instructions
 
     texts = {
-        "Dockerfile": render(planned.plan),
+        "Dockerfile": render(planned.plan, planned.templates),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": instructions(planned.plan),
+        "HANDOFF.md": instructions(planned.plan, planned.templates),
+        **{name: render_template(f"{name}.j2", planned.plan, planned.templates) for name in planned.plan.files},
         **_conda_texts(planned),
     }
     return assemble(planned.plan, texts)
