@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.environments.declaration import read_environment
+from packager.environments.declaration import read_environments
 from packager.environments.files import digest_of, format_lock, format_requirements, requirements_path
 from packager.environments.lock import Lock, LockedPackage, LockedTarget
 from packager.environments.status import requests
@@ -66,7 +66,7 @@ def make_project(folder: Path, model: bool) -> Path:
             requirements=requirements_path(name),
             digest=digest_of(text),
         )
-        for name, request in requests(spec_file, read_environment(spec_file), load_target).items()
+        for name, request in requests(spec_file, read_environments(spec_file), load_target).items()
     }
     (folder / "locks").mkdir()
     for target in targets.values():

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from packager.checks.entry_script import check_entry_script
 from packager.checks.finding import Finding
+from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
@@ -34,6 +35,7 @@ from packager.planning import make_plan
 from packager.resources import data_folder
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
+from packager.spec.rules import check_written_tags
 from packager.targets import load_target
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
@@ -47,11 +49,13 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         plan: of the image.
         requirements: text of the hashed requirements.
         conda: text of the conda-lock file; empty for an environment of pip alone.
+        templates: folder of the user's templates; it need not be there.
     """
 
     plan: Plan
     requirements: str
     conda: str = ""
+    templates: Path | None = None
 
 
 def machine_mirrors(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -86,8 +90,16 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
 
     Raises:
         UsageError: the spec does not have this target.
+        SpecError: two targets would write one tag.
     """
-    names = spec_file.spec.target_names
+    spec = spec_file.spec
+    names = spec.target_names
+    if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
+        platforms = {
+            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
+            for name in names
+        }
+        check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
@@ -117,15 +129,17 @@ def plan_image(
     Raises:
         SpecError: an unknown target, or a platform that it was not locked for.
         LockError: the lock is missing, stale, or was edited by hand.
-        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
+        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder; an artefact
+            that the target needs is missing or of another kind.
     """
-    spec = spec_file.spec
-    target = load_target(target_name)
-    environment = read_environment(spec_file)
+    own = spec_file.for_target(target_name)
+    spec = own.spec
+    target = load_target(target_name, spec_file.templates)
+    environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = scan_sources(spec_file, digest_model)
+    sources = scan_sources(own, digest_model)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -140,7 +154,17 @@ def plan_image(
         mirrors=mirrors,
         channel_mirrors=machine_channel_mirrors() if conda else None,
     )
-    return Planned(plan=plan, requirements=requirements, conda=conda)
+    check_artefacts(own, target, plan)
+    plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
+    return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
+
+
+def _own_template(spec_file: SpecFile, plan: Plan) -> str:
+    """Return the first template of the user's that the Dockerfile is made of; empty where all are ours."""
+    for name in (plan.template, "base.Dockerfile.j2", "conda-environment.j2"):
+        if (spec_file.templates / name).is_file():
+            return name
+    return ""
 
 
 def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -184,13 +208,12 @@ def build_context(planned: Planned) -> BuildContext:
     from packager.images.base import require_no_archive
 
     require_no_archive(planned.plan.base)
-    from packager.dockerfile.remembered import remembered
-
     texts = {
-        "Dockerfile": dockerfile(planned.plan),
+        "Dockerfile": dockerfile(planned),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": remembered("handoff", planned.plan, _handoff),
+        "HANDOFF.md": _rendered("HANDOFF.md.j2", planned, _handoff),
+        **{name: _rendered(f"{name}.j2", planned) for name in planned.plan.files},
         **_conda_texts(planned),
     }
     return assemble(planned.plan, texts)
@@ -209,27 +232,30 @@ def _conda_texts(planned: Planned) -> dict[str, str]:
     return texts
 
 
-def dockerfile(plan: Plan) -> str:
+def dockerfile(planned: Planned) -> str:
     """Plan → text of the Dockerfile.
 
     Raises:
         RenderError: a template is not valid.
     """
-    from packager.dockerfile.remembered import remembered
-
-    return remembered("dockerfile", plan, _dockerfile)
+    return _rendered(planned.plan.template, planned)
 
 
-# Jinja takes a tenth of a second to import, and most commands do without.
-
-
-def _dockerfile(plan: Plan) -> str:
-    from packager.dockerfile.render import render
-
-    return render(plan)
-
-
-def _handoff(plan: Plan) -> str:
+def _handoff(plan: Plan, templates: Path | None) -> str:
     from packager.handoff.instructions import instructions
 
-    return instructions(plan)
+    return instructions(plan, templates)
+
+
+def _rendered(name: str, planned: Planned, make: Callable[[Plan, Path | None], str] | None = None) -> str:
+    def render(plan: Plan) -> str:
+        # Jinja takes a tenth of a second to import, and most commands do without.
+        from packager.dockerfile.render import render_template
+
+        return make(plan, planned.templates) if make else render_template(name, plan, planned.templates)
+
+    if planned.templates is not None and planned.templates.is_dir():
+        return render(planned.plan)
+    from packager.dockerfile.remembered import remembered
+
+    return remembered(name, planned.plan, render)

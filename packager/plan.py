@@ -22,6 +22,10 @@ CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 USER = 1000
 
+#: Labels by which an image tells what the machine has to give to its containers.
+GPUS_LABEL = "packager.gpus"
+DEVICES_LABEL = "packager.devices"
+
 #: How `--base` names an image in a folder or file; as skopeo does.
 ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
 
@@ -147,8 +151,26 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
     stop_signal: str = "SIGTERM"
 
 
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine has to give to a container.
+
+    Attributes:
+        gpus: as Docker's `--gpus` takes it; empty for none.
+        devices: device files, as patterns of a shell.
+        host: name (`xrt`) → version that must be installed there.
+    """
+
+    gpus: str = ""
+    devices: tuple[str, ...] = ()
+    host: dict[str, str] = {}
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that one image (one target, one platform) is made of, in layer order."""
+    """Everything that one image (one target, one platform) is made of, in layer order.
+
+    `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
+    `own_template` is a template of the user's that the Dockerfile is made of.
+    """
 
     name: str
     version: str
@@ -164,6 +186,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     references: tuple[str, ...]
     spec_digest: str
     lock_digest: str
+    machine: Machine = Machine()
+    files: tuple[str, ...] = ()
+    own_template: str = ""
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -13,12 +13,15 @@ from msgspec import UnsetType
 from packager.environments.conda.channels import redact
 from packager.environments.conda.values import SUBDIRS, CondaPackage, minor
 from packager.environments.lock import LockedPackage, LockedTarget
+from packager.environments.request import check_options
 from packager.errors import ContextError, SpecError, UsageError
 from packager.images.reference import Reference
 from packager.plan import (
     APP_ROOT,
     CONDA_LOCK,
+    DEVICES_LABEL,
     ENVIRONMENT_PREFIX,
+    GPUS_LABEL,
     MODELS_FOLDER,
     REQUIREMENTS,
     USER,
@@ -28,10 +31,11 @@ from packager.plan import (
     Health,
     ImageConfig,
     Layer,
+    Machine,
     Plan,
 )
 from packager.spec.model import Spec, canonical, expand_tag, packaged
-from packager.targets import Target
+from packager.targets import Target, cuda_version
 from packager.trees import Sources
 
 
@@ -75,6 +79,8 @@ def make_plan(
             f"{{{target.name}: {{platforms: […]}}}}` and run `packager lock`",
         )
     registries = {**spec.registry_mirrors, **(mirrors or {})}
+    spec = spec.for_target(target.name)
+    check_options(spec, target)
     base = base or locked_base(locked.base, registries)
     half = _conda(spec, locked, platform, conda, registries, channel_mirrors or {})
     environment = Environment(
@@ -87,6 +93,9 @@ def make_plan(
         from_source=locked.request.build_from_source,
         conda=half,
     )
+    machine = _machine(spec, target)
+    models = _model_layers(spec, sources)
+    variables = {**artefacts(spec, target, models), **(variables or {})}
     spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
     lock_digest = f"sha256:{hashlib.sha256(canonical(locked)).hexdigest()}"
     return Plan(
@@ -98,13 +107,51 @@ def make_plan(
         base=base,
         system_packages=spec.system_packages,
         environment=environment,
-        models=_model_layers(spec, sources),
+        models=models,
         app=_app_layer(spec, sources),
-        config=_config(spec, target, base, lock_digest, variables or {}),
+        config=_config(
+            spec, target, {**_labels(spec, target, base, lock_digest), **_machine_labels(machine)}, variables
+        ),
         references=image_references(spec, target.name, platform),
         spec_digest=spec_digest,
         lock_digest=lock_digest,
+        machine=machine,
+        files=target.files,
     )
+
+
+def _machine(spec: Spec, target: Target) -> Machine:
+    return Machine(gpus=target.run.gpus, devices=target.run.devices, host=spec.target_options(target.name).host)
+
+
+def _machine_labels(machine: Machine) -> dict[str, str]:
+    """Return what an image tells of the machine that it needs; `packager run` reads it there."""
+    found = {GPUS_LABEL: machine.gpus, DEVICES_LABEL: ",".join(machine.devices)}
+    found |= {f"packager.{name}": version for name, version in machine.host.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def artefacts(spec: Spec, target: Target, models: tuple[Layer, ...]) -> dict[str, str]:
+    """Return the variables that name the artefacts of a target: variable → path in the image.
+
+    Raises:
+        ContextError: one is not among the models, or there are several and the spec does not say which.
+    """
+    found = {}
+    for kind in target.artefacts:
+        paths = [f"/{file.path}" for layer in models for file in layer.tree.files if file.path.endswith(kind.suffix)]
+        if not paths:
+            raise ContextError(
+                f"the target {target.name!r} needs a {kind.title} ({kind.suffix}), and no model is or holds one",
+                remedy=f"`targets: {{{target.name}: {{models: [{{path: FILE{kind.suffix}}}]}}}}`",
+            )
+        if len(paths) > 1 and kind.env not in spec.env:
+            raise ContextError(
+                f"the models of the target {target.name!r} hold several files {kind.suffix}: {', '.join(paths)}",
+                remedy=f"say which is meant: `targets: {{{target.name}: {{env: {{{kind.env}: {paths[0]}}}}}}}`",
+            )
+        found[kind.env] = paths[0]
+    return found
 
 
 def _conda(
@@ -188,12 +235,12 @@ def _app_layer(spec: Spec, sources: Sources) -> Layer:
     return Layer(name="app", title=f"app from {spec.source_dir}", tree=sources.app.below(APP_ROOT.removeprefix("/")))
 
 
-def _config(spec: Spec, target: Target, base: Base, lock_digest: str, variables: Mapping[str, str]) -> ImageConfig:
+def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
     port = spec.server.port
     probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=8).close()"
     return ImageConfig(
         env=_env(spec, target, variables),
-        labels=_labels(spec, target, base, lock_digest),
+        labels=labels,
         entrypoint=(
             f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
             f"--entry_script={APP_ROOT}/{spec.entry_script}",
@@ -225,7 +272,14 @@ def _env(spec: Spec, target: Target, variables: Mapping[str, str]) -> dict[str, 
         env["AZUREML_MODEL_DIR"] = model_folder(spec.models[0].called, spec.models[0].version)
     elif spec.models:
         env["AZUREML_MODEL_DIR"] = f"{APP_ROOT}/{MODELS_FOLDER}"
-    return env | target.env | dict(variables) | spec.env
+    return env | target.env | _cuda_env(spec, target) | dict(variables) | spec.env
+
+
+def _cuda_env(spec: Spec, target: Target) -> dict[str, str]:
+    version = cuda_version(target, spec.target_options(target.name).cuda)
+    if target.cuda is None or version is None:
+        return {}
+    return {name: value.replace("{cuda}", version) for name, value in target.cuda.env.items()}
 
 
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:
@@ -244,6 +298,7 @@ def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[st
 
 def image_references(spec: Spec, target: str, platform: str) -> tuple[str, ...]:
     """Return the references of one image, in the spec's order; its name is the repository where it gives none."""
+    spec = spec.for_target(target)
     repository = spec.image.repository or spec.name
     tags = [
         expand_tag(tag, name=spec.name, version=spec.version, target=target, platform=platform)

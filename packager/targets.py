@@ -16,6 +16,7 @@ from packager.resources import data_folder
 
 # OCI architecture (and variant) → what `platform.machine()` says there: the same names but for these.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "arm64/v8": "aarch64", "386": "i686"}
+_PIN = "pin it: NAME:TAG@sha256:…"
 _ARM = re.compile(r"arm/(v[0-9]+)")
 
 
@@ -29,12 +30,69 @@ class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bases: dict[str, str]
     env: dict[str, str] = {}
     conda: CondaFile | None = None
+    resolve_bases: bool = False
+    run: Run | None = None
+    cuda: CudaFile | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the machine has to give to a container: the table `[run]` of a `<target>.toml`.
+
+    Attributes:
+        gpus: as Docker's `--gpus` takes it; empty for none.
+        devices: device files, as patterns of a shell.
+        host: names of what must have the same version on the machine as in the base; the spec says which.
+    """
+
+    gpus: str = ""
+    devices: tuple[str, ...] = ()
+    host: tuple[str, ...] = ()
+
+
+class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of file that must be among the models: one of `[[artefacts]]` of a `<target>.toml`.
+
+    Attributes:
+        title: for people.
+        suffix: how its files end.
+        env: the variable that has its path in the image.
+        magic: its first bytes, in ASCII; empty where the format has none.
+    """
+
+    title: str
+    suffix: str
+    env: str
+    magic: str = ""
+
+
+class CudaFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table `[cuda]` of a `<target>.toml`."""
+
+    default: str
+    bases: dict[str, str]
+    env: dict[str, str] = {}
+
+
+class CudaTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target knows of CUDA.
+
+    Attributes:
+        default: the version where the spec names none.
+        bases: version → base image, with digest.
+        env: environment variables; `{cuda}` in them is the version.
+    """
+
+    default: str
+    bases: dict[str, Reference]
+    env: dict[str, str]
 
 
 class CondaFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[conda]` of a `<target>.toml`."""
 
-    base: str
+    base: str | None = None
     virtual_packages: dict[str, str]
     installers: dict[str, str]
 
@@ -43,12 +101,12 @@ class CondaTarget(msgspec.Struct, frozen=True, kw_only=True):
     """What a target has for environments of conda.
 
     Attributes:
-        base: the image under the environment, with digest; it needs no Python.
+        base: the image under the environment; it needs no Python. None where it follows from the CUDA version.
         virtual_packages: name (`__cuda`) → version: what the target promises about every machine that it runs on.
         installers: `rattler` and `micromamba` → image of the stage that installs, with digest.
     """
 
-    base: Reference
+    base: Reference | None
     virtual_packages: dict[str, str]
     installers: dict[str, Reference]
 
@@ -62,9 +120,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         template: file name of its Dockerfile template.
         platforms: what a spec gets that names none.
         wheels: platform → wheel tags in uv's words (`x86_64-manylinux_2_28`).
-        bases: Python minor version → base image, with digest.
+        bases: Python minor version → base image, with digest unless they are to be resolved.
         env: environment variables of every image of this target.
         conda: for environments of conda; None where the target takes none.
+        resolve_bases: the digests of its bases are not known here, and are resolved when it is locked.
+        run: what the machine has to give to a container.
+        cuda: None where the target promises no CUDA.
+        artefacts: kinds of files that must be among the models.
+        files: what the context holds for people besides HANDOFF.md, each made by the template of its name.
     """
 
     name: str
@@ -75,23 +138,38 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     bases: dict[str, Reference]
     env: dict[str, str]
     conda: CondaTarget | None = None
+    resolve_bases: bool = False
+    run: Run = Run()
+    cuda: CudaTarget | None = None
+    artefacts: tuple[Artefact, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def target_names() -> tuple[str, ...]:
-    """Return the names of all targets, sorted."""
-    return tuple(sorted(path.stem for path in data_folder("templates").glob("*.toml")))
+def target_files(own: Path | None = None) -> dict[str, Path]:
+    """Return name → file of every target, sorted.
+
+    Args:
+        own: the folder `templates` beside a spec; its targets take the place of ours of the same name.
+    """
+    folders = (data_folder("templates"), *((own,) if own is not None and own.is_dir() else ()))
+    return dict(sorted((path.stem, path) for folder in folders for path in folder.glob("*.toml")))
 
 
-def load_target(name: str) -> Target:
-    """Return a target by its name.
+def target_names(own: Path | None = None) -> tuple[str, ...]:
+    """Return the names of all targets, sorted; of a spec's own folder `templates`, too."""
+    return tuple(target_files(own))
+
+
+def load_target(name: str, own: Path | None = None) -> Target:
+    """Return a target by its name; that of a spec's own folder `templates` before ours.
 
     Raises:
         SpecError: there is none, or its file is not valid.
     """
-    names = target_names()
-    if name not in names:
-        raise SpecError(f"unknown target {name!r}", remedy=f"targets: {', '.join(names)}")
-    return read_target(data_folder("templates") / f"{name}.toml")
+    files = target_files(own)
+    if name not in files:
+        raise SpecError(f"unknown target {name!r}", remedy=f"targets: {', '.join(files)}")
+    return read_target(files[name])
 
 
 def read_target(path: Path) -> Target:
@@ -105,9 +183,9 @@ def read_target(path: Path) -> Target:
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SpecError(f"{path.name}: {error}", remedy="compare it with templates/cpu.toml") from None
     bases = {python: Reference.parse(text) for python, text in data.bases.items()}
-    loose = [python for python, base in bases.items() if base.digest is None]
+    loose = [python for python, base in bases.items() if base.digest is None and not data.resolve_bases]
     if loose:
-        raise SpecError(f"{path.name}: the base of Python {loose[0]} has no digest", remedy="pin it: NAME:TAG@sha256:…")
+        raise SpecError(f"{path.name}: the base of Python {loose[0]} has no digest", remedy=_PIN)
     missing = [platform for platform in data.platforms if platform not in data.wheels]
     if missing:
         raise SpecError(f"{path.name}: no wheel tags for {missing[0]}", remedy="add it to [wheels]")
@@ -119,18 +197,41 @@ def read_target(path: Path) -> Target:
         wheels=data.wheels,
         bases=bases,
         env=data.env,
-        conda=_conda(path, data.conda) if data.conda else None,
+        conda=_conda(path, data, data.conda) if data.conda else None,
+        resolve_bases=data.resolve_bases,
+        run=data.run or Run(),
+        cuda=_cuda(path, data.cuda) if data.cuda else None,
+        artefacts=data.artefacts,
+        files=data.files,
     )
 
 
-def _conda(path: Path, data: CondaFile) -> CondaTarget:
-    images = {"base": data.base, **data.installers}
-    pinned = {name: Reference.parse(text) for name, text in images.items()}
-    loose = [name for name, reference in pinned.items() if reference.digest is None]
+def _conda(path: Path, file: TargetFile, data: CondaFile) -> CondaTarget:
+    base = None if data.base is None else Reference.parse(data.base)
+    if base is None and file.cuda is None:
+        raise SpecError(f"{path.name}: [conda] has no base", remedy="name one, or a table [cuda]")
+    installers = {name: Reference.parse(text) for name, text in data.installers.items()}
+    loose = [name for name, reference in installers.items() if reference.digest is None]
+    if base is not None and base.digest is None and not file.resolve_bases:
+        loose.insert(0, "base")
     if loose:
-        raise SpecError(f"{path.name}: [conda] {loose[0]} has no digest", remedy="pin it: NAME:TAG@sha256:…")
-    base = pinned.pop("base")
-    return CondaTarget(base=base, virtual_packages=data.virtual_packages, installers=pinned)
+        raise SpecError(f"{path.name}: [conda] {loose[0]} has no digest", remedy=_PIN)
+    return CondaTarget(base=base, virtual_packages=data.virtual_packages, installers=installers)
+
+
+def _cuda(path: Path, data: CudaFile) -> CudaTarget:
+    bases = {version: Reference.parse(text) for version, text in data.bases.items()}
+    for version, base in bases.items():
+        if base.digest is None:
+            raise SpecError(f"{path.name}: the base of CUDA {version} has no digest", remedy=_PIN)
+    if data.default not in bases:
+        raise SpecError(f"{path.name}: [cuda.bases] has none for the default {data.default}", remedy="add it")
+    return CudaTarget(default=data.default, bases=bases, env=data.env)
+
+
+def cuda_version(target: Target, asked: str | None) -> str | None:
+    """Return the version of CUDA that an image of a target promises: the one that is asked, or the target's own."""
+    return None if target.cuda is None else asked or target.cuda.default
 
 
 def machine(platform: str) -> str:

@@ -19,8 +19,10 @@ _PLACED = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<text>.*)")
 
 def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
     """Yield what is doubtful in a valid spec."""
-    for name, value in spec_file.spec.env.items():
-        yield from _secret(name, value, spec_file.at(f"env.{name}"))
+    for target in spec_file.spec.target_names:
+        own = spec_file.for_target(target)
+        for name, value in own.spec.env.items():
+            yield from _secret(name, value, own.at(f"env.{name}"))
     if spec_file.spec.image.repository is None:
         where = spec_file.at("image")
         yield Finding(

@@ -174,7 +174,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
             folders.add(folder)
             folder = posixpath.dirname(folder)
     models = {}
-    for model in spec.models:
+    for model in spec.for_target(plan.target).models:
         top = posixpath.basename(posixpath.normpath(model.path))
         models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
     return Image(

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
 from packager.checks.finding import Finding, Severity, from_error
 from packager.dockerfile.lint import Level, lint
-from packager.environments.declaration import read_environment
+from packager.environments.declaration import read_environments
 from packager.environments.status import lock_status
-from packager.errors import ContextError, LockError, PackagerError, SpecError
+from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.pipeline import Planned, entry_script_findings
 from packager.spec.load import SpecFile
+from packager.targets import load_target
 
 if TYPE_CHECKING:
     from packager.checks.packaged import Looker
@@ -60,10 +62,11 @@ def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
 
 def _environment(spec_file: SpecFile) -> Iterator[Finding]:
     try:
-        environment = read_environment(spec_file)
+        environments = read_environments(spec_file)
     except PackagerError:
         return  # which is told with the lock
-    yield from check_environment(environment, spec_file)
+    for environment in environments.values():
+        yield from check_environment(environment, spec_file)
 
 
 def _lock(spec_file: SpecFile) -> Iterator[Finding]:
@@ -87,23 +90,29 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
 
 
 def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, looker: Looker) -> Iterator[Finding]:
-    from packager.dockerfile.render import render
+    from packager.dockerfile.render import render, template_line
 
     try:
         planned = plan(target)
-        text = render(planned.plan)
     except ContextError as error:
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
+    try:
+        text = render(planned.plan, planned.templates)
+    except RenderError as error:
+        yield from_error("template-invalid", error, planned.plan.template)
+        return
+    yield from check_accelerator(planned.plan, load_target(target, spec_file.templates))
     yield from looker.findings(planned.plan)
     for each in lint(text, spec_file.root):
         if each.level != "ignore":
+            own = template_line(text, each.line, planned.templates)
             yield Finding(
                 rule=each.code,
                 severity=_SEVERITY[each.level],
                 message=each.message,
-                file=f"Dockerfile ({target})",
-                line=each.line,
+                file=f"templates/{own[0]}" if own else f"Dockerfile ({target})",
+                line=own[1] if own else each.line,
             )
 
 
@@ -112,7 +121,8 @@ def _sources(spec_file: SpecFile) -> Iterator[Finding]:
     from packager.context.sources import scan_sources
     from packager.store import Store
 
-    try:
-        scan_sources(spec_file, Store().digest)
-    except ContextError as error:
-        yield from_error("source-invalid", error, str(spec_file.document.path))
+    for name in spec_file.spec.target_names:
+        try:
+            scan_sources(spec_file.for_target(name), Store().digest)
+        except ContextError as error:
+            yield from_error("source-invalid", error, str(spec_file.document.path))

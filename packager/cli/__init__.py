@@ -16,6 +16,7 @@ VERBS = {
     "init": "Look at a folder and write a commented spec for it.",
     "lock": "Solve the environment and write the lock.",
     "environment": "List curated environments, compare locks, lay a locked environment down here.",
+    "target": "List and show targets, and start one of your own.",
     "export": "Print the lock in a format of other tools.",
     "check": "Find what is wrong with spec, lock, entry script, models and Dockerfile.",
     "plan": "Show what each layer of the image will hold.",

@@ -86,7 +86,7 @@ def _wanted(file: Path, target: str | None, platform: str | None) -> tuple[Wante
 
     spec_file = load_spec(file)
     name = common.one_target(spec_file, target)
-    environment = read_environment(spec_file)
+    environment = read_environment(spec_file.for_target(name))
     require_fresh(spec_file, name, environment=environment)
     locked, packages, _ = read_locked(spec_file, name)
     conda, _ = read_conda(spec_file, locked)

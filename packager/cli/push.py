@@ -106,7 +106,7 @@ def spec_references(file: Path, target: str | None = None, platform: str | None 
     spec_file = load_spec(file)
     found: list[str] = []
     for name in select_targets(spec_file, target):
-        platforms = spec_file.spec.target_options(name).platforms or load_target(name).platforms
+        platforms = spec_file.spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
         found += image_references(spec_file.spec, name, platform or platforms[0])
     return tuple(dict.fromkeys(found))
 

@@ -28,4 +28,4 @@ def command(file: Path, target: str | None, platform: str | None, base: str | No
     spec_file = load_spec(file)
     planned = planned_image(spec_file, one_target(spec_file, target), platform, base, reporter)
     require_no_archive(planned.plan.base)
-    emit(dockerfile(planned.plan).removesuffix("\n"))
+    emit(dockerfile(planned).removesuffix("\n"))

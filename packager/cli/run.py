@@ -43,6 +43,7 @@ MEMORY = r"\d+[bkmg]?"
     help="Seconds until it must be healthy.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
 @standard_options
 def command(
@@ -51,7 +52,8 @@ def command(
     """Start an image, wait until it is healthy, and print the URL to post requests to.
 
     Without REF it is the first reference of the spec. It runs as in production: read-only, without capabilities, with
-    a /tmp in memory. Its log goes to standard error until Ctrl-C stops and removes it; with -d it stays.
+    a /tmp in memory, and with the GPUs and devices that its target asks for. Its log goes to standard error until
+    Ctrl-C stops and removes it; with -d it stays.
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
@@ -86,8 +88,11 @@ def _request(reference: str | None, file: Path, target: str | None, options: dic
     parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
     if reference is None:
         reference = spec_references(file, target)[0]
+    gpus, devices = (False, ()) if options["no_devices"] else image_devices(reference)
     return RunRequest(
         reference=reference,
+        gpus=gpus,
+        devices=devices,
         name=options["name"] or container_name(re.split("[:@]", reference.rpartition("/")[2])[0]),
         publish=parse_publish(options["publish"], image_port(reference)),
         env=env,
@@ -106,6 +111,32 @@ def image_port(reference: str) -> int:
 
     ports = require_local(reference).ports
     return ports[0] if len(ports) == 1 else DEFAULT_PORT
+
+
+def image_devices(reference: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether an image that the engine has asks for GPUs, and the device files of this machine that it asks for.
+
+    Raises:
+        EngineError: no engine, or no such image.
+        UsageError: this machine lacks a device.
+    """
+    from glob import glob
+
+    from packager.errors import UsageError
+    from packager.images.engine import require_local
+    from packager.plan import DEVICES_LABEL, GPUS_LABEL
+
+    labels = require_local(reference).labels
+    found: list[str] = []
+    for pattern in filter(None, labels.get(DEVICES_LABEL, "").split(",")):
+        here = sorted(glob(pattern))
+        if not here:
+            raise UsageError(
+                f"{reference} asks for the device {pattern}, and this machine has none",
+                remedy="run it where the device is, or start it without: --no-devices",
+            )
+        found += here
+    return GPUS_LABEL in labels, tuple(found)
 
 
 def variables(values: tuple[str, ...]) -> dict[str, str]:

@@ -50,7 +50,7 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
             leaves the folder of the spec; a name is not plain text.
     """
     root = Root.of(spec_file.root)
-    models = tuple(_model(spec_file, root, index, digest_model) for index in range(len(spec_file.spec.models)))
+    models = tuple(_model(spec_file, root, model, digest_model) for model in spec_file.spec.models)
     app, left_out = _app(spec_file, root)
     return Sources(app=app, models=models, left_out=left_out)
 
@@ -87,7 +87,7 @@ class _AppSelection:
 
 def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
     source_dir = _normal(spec_file.spec.source_dir)
-    for model in spec_file.spec.models:
+    for model in spec_file.every_model:
         if _below(source_dir, _normal(model.path)) is not None:
             raise ContextError(
                 f"the source directory {source_dir!r} is in the model {model.path!r}",
@@ -116,9 +116,15 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
 
 
 def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
-    """Return what the spec, its lock and its models are in the source directory, where they lie in it."""
+    """Return what the spec, its lock and its models are in the source directory, where they lie in it.
+
+    The models that only other targets have are among them: an image holds none but its own. So are targets and
+    Dockerfile templates beside the spec, but no other files of that folder: services keep templates of theirs there.
+    """
     paths = [spec_file.document.path.name, spec_file.lock_path.name, "locks"]
-    paths += [_normal(model.path) for model in spec_file.spec.models]
+    paths += [_normal(model.path) for model in spec_file.every_model]
+    ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
+    paths += [f"templates/{name}" for name in ours]
     return frozenset(path for path in (_below(each, source_dir) for each in paths) if path)
 
 
@@ -144,10 +150,9 @@ def _dockerignore(root: Root, folder: bytes) -> dockerignore.Matcher:
 # --- the models -------------------------------------------------------------------------------------------------------
 
 
-def _model(spec_file: SpecFile, root: Root, index: int, digest_model: DigestModel) -> Tree:
-    model = spec_file.spec.models[index]
+def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestModel) -> Tree:
     origin = _normal(model.path)
-    where = spec_file.at(f"models[{index}].path")
+    where = spec_file.at_model(model)
     full = root.join(origin)
     if origin == ".":
         raise ContextError("a model is a file or a folder in the folder of the spec, not this folder", where=where)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2.loaders import split_template_path
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from packager.errors import RenderError
+from packager.errors import Location, RenderError
 from packager.plan import Plan
 from packager.resources import data_folder
+from packager.targets import target_names
+
+_SUFFIX = ".Dockerfile.j2"
+_REMEDY = "correct the template; it can use what `plan` has: `packager plan --format json`"
+# Before the name of a template of ours that a user's template of the same name extends.
+_OURS = "ours:"
 
 
 def quoted(value: str) -> str:
@@ -28,6 +39,11 @@ def json_array(values: tuple[str, ...]) -> str:
     return json.dumps(list(values), ensure_ascii=False)
 
 
+def json_value(value: object) -> str:
+    """Return a value as JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def shell_word(value: str) -> str:
     """Return a value as one word of a POSIX shell."""
     import shlex
@@ -35,36 +51,109 @@ def shell_word(value: str) -> str:
     return shlex.quote(value)
 
 
+class _Templates(jinja2.BaseLoader):
+    """The user's templates before ours; a target that has none of its name has the base template as it is.
+
+    `extends` of its own name in a user's template means ours: see `_Environment`.
+    """
+
+    def __init__(self, own: Path | None) -> None:
+        self._own = own
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
+        name = template.removeprefix(_OURS)
+        steps = split_template_path(name)
+        for folder in (data_folder("templates"),) if name != template else self._folders():
+            path = folder.joinpath(*steps)
+            if path.is_file():
+                shown = f"templates/{name}" if folder is self._own else name
+                try:
+                    return path.read_text("utf-8"), shown, None
+                except (OSError, UnicodeDecodeError) as error:
+                    raise RenderError(f"{shown} cannot be read: {error}") from None
+        if name.removesuffix(_SUFFIX) in target_names(self._own) and name.endswith(_SUFFIX):
+            return '{% extends "base.Dockerfile.j2" %}\n', name, None
+        raise jinja2.TemplateNotFound(name)
+
+    def _folders(self) -> tuple[Path, ...]:
+        return (*((self._own,) if self._own is not None else ()), data_folder("templates"))
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Templates of users are text: they reach the plan, and nothing of Python."""
+
+    def join_path(self, template: str, parent: str) -> str:
+        return _OURS + template if template == parent else template
+
+
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(data_folder("templates")),
+def _environment(own: Path | None) -> jinja2.Environment:
+    environment = _Environment(
+        loader=_Templates(own),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # the output is no HTML; values go through the filters below
     )
-    environment.filters.update(quoted=quoted, json_array=json_array, shell_word=shell_word)
+    environment.filters.update(quoted=quoted, json_array=json_array, shell_word=shell_word, json=json_value)
     return environment
 
 
-def render(plan: Plan) -> str:
+def render(plan: Plan, templates: Path | None = None) -> str:
     """Return the Dockerfile of a plan.
+
+    Args:
+        plan: of the image.
+        templates: folder of the user's templates, which are found first; it need not be there.
 
     Raises:
         RenderError: the template is missing, not valid, or names what a plan does not have.
     """
-    return render_template(plan.template, plan)
+    return render_template(plan.template, plan, templates)
 
 
-def render_template(name: str, plan: Plan, **more: Any) -> str:
-    """Return the text of a template; `plan` is the one name in its scope, besides `more`."""
+def render_template(name: str, plan: Plan, templates: Path | None = None, **more: Any) -> str:
+    """Return the text of a template; `plan` is the one name in its scope, besides `more`.
+
+    Raises:
+        RenderError: see `render`; it names file and line.
+    """
+    own = templates if templates is not None and templates.is_dir() else None
     try:
-        return _environment().get_template(name).render(plan=plan, **more)
+        return _environment(own).get_template(name).render(plan=plan, **more)
     except jinja2.TemplateSyntaxError as error:
-        raise RenderError(f"{error.name}:{error.lineno}: {error.message}", remedy="correct the template") from None
+        where = Location(file=error.filename or error.name or name, line=error.lineno)
+        raise RenderError(f"the template is not valid: {error.message}", where=where, remedy=_REMEDY) from None
     except jinja2.TemplateNotFound as error:
-        raise RenderError(f"there is no template {error.name!r}", remedy="see `templates/`") from None
-    except jinja2.TemplateError as error:
-        raise RenderError(f"{name}: {error.message}", remedy="a template can use what `plan` has") from None
+        raise RenderError(
+            f"there is no template {error.name!r}", where=_place(error), remedy="see `templates/`"
+        ) from None
+    except RecursionError:
+        raise RenderError("the templates include each other without end", where=Location(file=name)) from None
+    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        # Anything that an expression of a template can do wrong, besides what Jinja itself refuses.
+        raise RenderError(str(error), where=_place(error) or Location(file=name), remedy=_REMEDY) from None
+
+
+def _place(error: BaseException) -> Location | None:
+    """Return file and line of the template that an error comes from: Jinja puts them into the traceback."""
+    found = [each for each in traceback.extract_tb(error.__traceback__) if each.filename.endswith(".j2")]
+    return Location(file=found[-1].filename, line=found[-1].lineno) if found else None
+
+
+def template_line(text: str, line: int, templates: Path | None) -> tuple[str, int] | None:
+    """Return file and line of the user's template that has a line of a Dockerfile word by word; None where none has.
+
+    Args:
+        text: the Dockerfile.
+        line: in it, from 1.
+        templates: folder of the user's templates.
+    """
+    lines = text.splitlines()
+    wanted = lines[line - 1].strip() if 0 < line <= len(lines) else ""
+    for path in sorted(templates.glob("*.j2")) if wanted and templates is not None else ():
+        for number, each in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
+            if each.strip() == wanted:
+                return path.name, number
+    return None

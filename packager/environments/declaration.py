@@ -26,10 +26,11 @@ from packager.environments.conda.values import CondaDeclaration
 from packager.environments.curated import load_curated
 from packager.environments.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.requirements_txt import RequirementsReader
+from packager.environments.target_changes import changed_parts
 from packager.errors import Location, SpecError
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
-from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment
+from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, canonical
 
 CONDA_SUFFIXES = (".yml", ".yaml")
 _KINDS = (
@@ -64,8 +65,25 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+def read_environments(spec_file: SpecFile) -> dict[str, Environment]:
+    """Read the environment of each target of a spec, in its order; those of targets that ask for the same once.
+
+    Raises:
+        SpecError: see `read_environment`.
+    """
+    read: dict[bytes, Environment] = {}
+    found = {}
+    for name in spec_file.spec.target_names:
+        own = spec_file.for_target(name)
+        key = canonical([own.spec.python, own.spec.target_options(name).environment])
+        if key not in read:
+            read[key] = read_environment(own)
+        found[name] = read[key]
+    return found
+
+
 def read_environment(spec_file: SpecFile) -> Environment:
-    """Read the environment of a spec.
+    """Read the environment of a spec, or of one target of it.
 
     `azureml-inference-server-http` is added where the user names none; a pin of theirs wins.
 
@@ -80,16 +98,22 @@ def read_environment(spec_file: SpecFile) -> Environment:
         return _written_in(source, parts, spec_file)
     path = _checked(Path(source), spec_file)
     if path.suffix in CONDA_SUFFIXES:
-        return _of_conda((read_conda_file(spec_file.root, shown, path),), spec_file)
+        return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
     if path.name == "pyproject.toml":
         lines = _pyproject(read_text(shown / path), spec_file.spec.python or DEFAULT_PYTHON, shown / path)
-        return _of_pip((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
+        return _of_either((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
     parts = Parts(
         requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
     )
-    return _of_pip((parts,), spec_file)
+    return _of_either((parts,), spec_file)
+
+
+def _of_either(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
+    """Return an environment of pip, unless the target adds packages of conda."""
+    parts = changed_parts(parts, spec_file)
+    return _of_conda(parts, spec_file) if parts[0].specs else _of_pip(parts, spec_file)
 
 
 def _checked(path: Path, spec_file: SpecFile) -> Path:
@@ -106,8 +130,10 @@ def _checked(path: Path, spec_file: SpecFile) -> Path:
 def _written_in(source: InlineEnvironment, parts: Parts, spec_file: SpecFile) -> Environment:
     """Return an environment that is written into the spec, on a curated one where it names one."""
     if source.curated is None:
+        (parts,) = changed_parts((parts,), spec_file)
         return _of_conda((parts,), spec_file) if parts.specs else _of_pip((_told(parts, spec_file),), spec_file)
     base = load_curated(source.curated, spec_file.at("environment.curated")).parts
+    parts, base = changed_parts((parts, base), spec_file)
     taken = {requirement_name(each) for each in parts.requirements}
     kept = [each for each in base.requirements if requirement_name(each) not in taken]
     where = spec_file.at("environment.pip")

@@ -55,7 +55,7 @@ def export(spec_file: SpecFile, form: str, target: str, platform: str | None = N
         channels=() if isinstance(locked.request.conda, UnsetType) else locked.request.conda.channels,
         conda=conda,
         pip=packages,
-        variables=read_environment(spec_file).variables,
+        variables=read_environment(spec_file.for_target(target)).variables,
     )
     return _pylock(spec_file, locked, found, offline) if form == "pylock" else _WRITERS[form](found)
 
@@ -79,7 +79,7 @@ def _pylock(spec_file: SpecFile, locked: LockedTarget, found: Locked, offline: b
 
 def _platform(spec_file: SpecFile, target: str, locked: LockedTarget, platform: str | None) -> str:
     options = spec_file.spec.target_options(target)
-    chosen = platform or next(iter(options.platforms or load_target(target).platforms))
+    chosen = platform or next(iter(options.platforms or load_target(target, spec_file.templates).platforms))
     if chosen not in locked.request.platforms:
         raise UsageError(
             f"target {target!r} is not locked for {chosen}", remedy=f"locked: {', '.join(locked.request.platforms)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packager.environments.conda.file import conda_lock_path, format_conda_lock
 from packager.environments.conda.solve import CondaSolver
 from packager.environments.conda.values import SUBDIRS, CondaRequest, LockedConda
-from packager.environments.declaration import Environment, read_environment
+from packager.environments.declaration import Environment, read_environments
 from packager.environments.files import (
     digest_of,
     format_lock,
@@ -30,7 +30,6 @@ from packager.environments.writing import write_files
 from packager.errors import PackagerError, UsageError
 from packager.spec.load import SpecFile
 from packager.spec.model import canonical
-from packager.targets import load_target
 
 __all__ = ["LockResult", "Move", "ResolveBase", "Upgrade", "lock", "lock_status", "require_fresh"]
 
@@ -71,7 +70,7 @@ def lock(
     upgrade_base: bool = False,
     offline: bool = False,
     report: Callable[[str], None] = _silent,
-    load: LoadTarget = load_target,
+    load: LoadTarget | None = None,
 ) -> LockResult:
     """Bring the lock up to date with the spec; nothing changed: no solve, no network, and no file is written.
 
@@ -84,7 +83,7 @@ def lock(
         upgrade_base: resolve the spec's own base, and its own image of the installer, again.
         offline: neither index, channel nor registry may be asked.
         report: told what is being done.
-        load: gives a target by its name.
+        load: gives a target by its name; those beside the spec and ours where None.
 
     Raises:
         SpecError: the spec's environment, targets or base are not usable.
@@ -93,10 +92,10 @@ def lock(
         TemporaryError: index, channel or registry do not answer. Nothing on disk has changed then.
         RegistryError: the registry refuses the base. Nothing on disk has changed then.
     """
-    environment = read_environment(spec_file)
-    if environment.conda is not None and conda is None:
+    environments = read_environments(spec_file)
+    if conda is None and any(each.conda is not None for each in environments.values()):
         raise PackagerError("there is no solver for conda packages")
-    wanted = requests(spec_file, environment, load)
+    wanted = requests(spec_file, environments, load)
     before = read_lock(spec_file) or Lock()
     held = {name: hold(spec_file, before.targets.get(name)) for name in wanted}
     upgrade = upgrade or Upgrade()
@@ -104,15 +103,18 @@ def lock(
     # The images first: they take a moment, and an error in them should not come after a long solve.
     images = pin_images(wanted, held, resolve_base, upgrade_base, offline, report)
     solvers = Solvers(pip=solver, conda=conda, offline=offline)
-    solved = solve_targets(wanted, held, solvers, upgrade, report, _preferences(environment, wanted, held))
+    solved = solve_targets(wanted, held, solvers, upgrade, report, _preferences(environments, held))
     texts: dict[str, str] = {}
     targets = {}
     for name, request in wanted.items():
-        targets[name], files = _locked(name, request, images, held[name], solved[name], tuple(environment.inputs))
+        targets[name], files = _locked(
+            name, request, images, held[name], solved[name], tuple(environments[name].inputs)
+        )
         texts.update(files)
     fresh = all(each.kept for each in solved.values())
-    tools = before.tools if fresh else _tools(environment, conda)
-    after = Lock(inputs=environment.inputs, targets=targets, tools=tools)
+    tools = before.tools if fresh else _tools(environments, conda)
+    inputs = {path: digest for each in environments.values() for path, digest in each.inputs.items()}
+    after = Lock(inputs=dict(sorted(inputs.items())), targets=targets, tools=tools)
     return LockResult(
         lock=after,
         changed=after.targets != before.targets,
@@ -120,24 +122,24 @@ def lock(
         bases=moved_images(before.targets, targets, base_of),
         installers=moved_images(before.targets, targets, installer_of),
         written=_write(spec_file, before, after, texts),
-        notes=() if fresh else _notes(environment, solved.values()),
+        notes=() if fresh else _notes(environments, solved),
     )
 
 
-def _preferences(
-    environment: Environment, wanted: Mapping[str, LockRequest], held: Mapping[str, Held]
-) -> dict[str, str | None]:
+def _preferences(environments: Mapping[str, Environment], held: Mapping[str, Held]) -> dict[str, str | None]:
     """Return, of targets that were never locked, the versions of the curated environment that they stand on."""
-    new = [name for name in wanted if held[name].text is None]
-    if environment.curated is None or not new:
-        return {}
-    from packager.environments.curated import preferences
+    found = {}
+    for name, environment in environments.items():
+        if environment.curated is not None and held[name].text is None:
+            from packager.environments.curated import preferences
 
-    return {name: preferences(environment.curated, name) for name in new}
+            found[name] = preferences(environment.curated, name)
+    return found
 
 
-def _tools(environment: Environment, conda: CondaSolver | None) -> dict[str, str]:
-    return tool_versions(*(conda.tools if environment.conda is not None and conda is not None else ()))
+def _tools(environments: Mapping[str, Environment], conda: CondaSolver | None) -> dict[str, str]:
+    asked = any(each.conda is not None for each in environments.values())
+    return tool_versions(*(conda.tools if asked and conda is not None else ()))
 
 
 def _locked(
@@ -201,13 +203,13 @@ def _moves(held: Held, solved: SolvedTarget) -> tuple[Move, ...]:
     return (*conda_moves(before, after), *moves(held.packages, solved.packages))
 
 
-def _notes(environment: Environment, solved: Iterable[SolvedTarget]) -> tuple[str, ...]:
+def _notes(environments: Mapping[str, Environment], solved: Mapping[str, SolvedTarget]) -> tuple[str, ...]:
     from packager.environments.around import notes
     from packager.environments.requirement import INFERENCE_SERVER
 
-    asked = [each for each in environment.requirements if each != INFERENCE_SERVER]
-    found = dict.fromkeys(environment.notes)
-    for each in solved:
+    found = dict.fromkeys(text for each in environments.values() for text in each.notes)
+    for name, each in solved.items():
+        asked = [line for line in environments[name].requirements if line != INFERENCE_SERVER]
         if each.conda is not None:
             found.update(dict.fromkeys(notes(asked, each.conda.provides)))
     return tuple(found)

@@ -14,7 +14,7 @@ from packager.environments.requirement import canonical_name
 from packager.errors import Location, SpecError
 from packager.images.reference import Reference
 from packager.spec.model import DEFAULT_PYTHON, Spec
-from packager.targets import CondaTarget, Target, machine
+from packager.targets import CondaTarget, Target, cuda_version, machine
 
 # In uv's words for a platform: `x86_64-manylinux_2_28`.
 _GLIBC = re.compile(r"manylinux_(\d+_\d+)")
@@ -47,6 +47,7 @@ def make_request(
         SpecError: the target has no base for this Python (and the spec names none), no wheels for a platform, or
             `build_from_source` holds what is no package name.
     """
+    spec = spec.for_target(target.name)
     wanted = tuple(platforms or spec.target_options(target.name).platforms or target.platforms)
     for platform in wanted:
         if platform not in target.wheels:
@@ -55,6 +56,7 @@ def make_request(
                 where=at("targets"),
                 remedy=f"its platforms: {', '.join(target.wheels)}",
             )
+    check_options(spec, target, at)
     conda = _conda(spec, target, environment, wanted, at) if environment.conda else UNSET
     return LockRequest(
         python=_python(spec, environment),
@@ -68,6 +70,36 @@ def make_request(
     )
 
 
+def check_options(spec: Spec, target: Target, at: Callable[[str], Location | None] = _nowhere) -> None:
+    """Refuse options of a target that it has no use for, and a host whose versions it needs and does not get.
+
+    Raises:
+        SpecError: with the field in the spec.
+    """
+    options = spec.target_options(target.name)
+    field = f"targets.{target.name}"
+    if options.cuda is not None and target.cuda is None:
+        raise SpecError(
+            f"the target {target.name!r} has no CUDA", where=at(f"{field}.cuda"), remedy="use the target gpu for it"
+        )
+    for name in options.host:
+        if name not in target.run.host:
+            known = ", ".join(target.run.host) or "nothing"
+            raise SpecError(
+                f"the target {target.name!r} needs no {name} of the host",
+                where=at(f"{field}.host.{name}"),
+                remedy=f"it needs {known}",
+            )
+    for name in target.run.host:
+        if name not in options.host:
+            raise SpecError(
+                f"the target {target.name!r} has to know the version of {name}, which must be the same on the host and "
+                "in the base",
+                where=at(field),
+                remedy=f'`targets: {{{target.name}: {{host: {{{name}: "VERSION"}}}}}}`',
+            )
+
+
 def _python(spec: Spec, environment: Environment) -> str:
     """Return the minor version that is asked; empty where conda's solve is to find it."""
     return environment.python or spec.python or ("" if environment.conda else DEFAULT_PYTHON)
@@ -77,8 +109,16 @@ def _base(spec: Spec, target: Target, environment: Environment, at: Callable[[st
     if spec.base is not None:
         return str(Reference.parse(spec.base))
     if environment.conda is not None:
-        return str(_conda_target(target, at).base)
+        return str(_conda_target(target, at).base or _cuda_base(spec, target, at))
     python = _python(spec, environment)
+    if not target.bases:
+        brought = f"targets: {{{target.name}: {{environment: {{add: {{conda: [python={python}]}}}}}}}}"
+        raise SpecError(
+            f"the base image of the target {target.name!r} has no Python for an environment of pip",
+            where=at("environment"),
+            remedy=f"let conda bring it: `{brought}`; "
+            f"or name an image that has Python {python}: `targets: {{{target.name}: {{base: …}}}}`",
+        )
     if python not in target.bases:
         raise SpecError(
             f"the target {target.name!r} has no base image for Python {python}",
@@ -86,6 +126,18 @@ def _base(spec: Spec, target: Target, environment: Environment, at: Callable[[st
             remedy=f"it has one for {', '.join(sorted(target.bases, key=_numbers))}; or name your own as `base:`",
         )
     return str(target.bases[python])
+
+
+def _cuda_base(spec: Spec, target: Target, at: Callable[[str], Location | None]) -> Reference:
+    assert target.cuda is not None, "read_target refuses a target with neither"
+    version = cuda_version(target, spec.target_options(target.name).cuda)
+    if version not in target.cuda.bases:
+        raise SpecError(
+            f"the target {target.name!r} has no base image for CUDA {version}",
+            where=at(f"targets.{target.name}.cuda"),
+            remedy=f"it has one for {', '.join(sorted(target.cuda.bases, key=_numbers))}; or name your own as `base:`",
+        )
+    return target.cuda.bases[version]
 
 
 # --- conda ------------------------------------------------------------------------------------------------------------
@@ -120,6 +172,9 @@ def _virtual_packages(spec: Spec, target: Target, platform: str) -> dict[str, st
         glibc = _GLIBC.search(target.wheels[platform])
         if glibc:
             found["__glibc"] = glibc[1].replace("_", ".")
+    cuda = cuda_version(target, spec.target_options(target.name).cuda)
+    if cuda is not None:
+        found["__cuda"] = cuda
     found["__archspec"] = f"1={machine(platform)}"
     return dict(sorted({**found, **spec.target_options(target.name).virtual_packages}.items()))
 

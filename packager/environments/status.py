@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import UnsetType
 
 from packager.environments.conda.file import parse_conda_lock
 from packager.environments.conda.values import CondaPackage, SolvedConda
-from packager.environments.declaration import Environment, read_environment
+from packager.environments.declaration import Environment, read_environment, read_environments
 from packager.environments.files import digest_of, parse_requirements, read_file, read_lock
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest, changes
 from packager.environments.request import make_request
@@ -20,6 +20,7 @@ from packager.targets import Target, load_target
 #: Gives a target by its name; tests have targets of their own.
 LoadTarget = Callable[[str], Target]
 
+_NO_LOCK = "there is no packager.lock beside the spec"
 _REMEDY = "run `packager lock`, and commit its files"
 
 
@@ -86,9 +87,7 @@ def hold(spec_file: SpecFile, locked: LockedTarget | None) -> Held:
     return Held(locked=locked, text=text, packages=packages, conda_text=conda_text)
 
 
-def lock_status(
-    spec_file: SpecFile, *, load: LoadTarget = load_target, environment: Environment | None = None
-) -> dict[str, tuple[str, ...]]:
+def lock_status(spec_file: SpecFile, *, load: LoadTarget | None = None) -> dict[str, tuple[str, ...]]:
     """Return for each target what changed since the lock was made, a line each; empty where it is fresh.
 
     Targets that the spec no longer names come last. No network is touched.
@@ -97,10 +96,10 @@ def lock_status(
         SpecError: the environment cannot be read.
         LockError: `packager.lock` cannot be read.
     """
-    wanted = requests(spec_file, environment or read_environment(spec_file), load)
+    wanted = requests(spec_file, read_environments(spec_file), load)
     lock = read_lock(spec_file)
     if lock is None:
-        return dict.fromkeys(wanted, ("there is no packager.lock beside the spec",))
+        return dict.fromkeys(wanted, (_NO_LOCK,))
     found = {
         name: reasons(lock.targets.get(name), request, *file_texts(spec_file, lock.targets.get(name)))
         for name, request in wanted.items()
@@ -110,7 +109,7 @@ def lock_status(
 
 
 def require_fresh(
-    spec_file: SpecFile, target: str, *, load: LoadTarget = load_target, environment: Environment | None = None
+    spec_file: SpecFile, target: str, *, load: LoadTarget | None = None, environment: Environment | None = None
 ) -> None:
     """Check that a target's lock fits the spec, before something is made of it.
 
@@ -118,9 +117,15 @@ def require_fresh(
         SpecError: the environment cannot be read, or the spec does not name the target.
         LockError: the lock is missing, stale or edited by hand; the message names each change.
     """
-    changed = lock_status(spec_file, load=load, environment=environment).get(
-        target, ("the spec does not name this target",)
-    )
+    if target not in spec_file.spec.target_names:
+        raise stale({target: ("the spec does not name this target",)})
+    environment = environment or read_environment(spec_file.for_target(target))
+    request = _request(spec_file, target, environment, load)
+    lock = read_lock(spec_file)
+    if lock is None:
+        raise stale({target: (_NO_LOCK,)})
+    locked = lock.targets.get(target)
+    changed = reasons(locked, request, *file_texts(spec_file, locked))
     if changed:
         raise stale({target: changed})
 
@@ -131,14 +136,21 @@ def stale(changed: dict[str, tuple[str, ...]]) -> LockError:
     return LockError("\n".join(["the lock does not fit the spec:", *lines]), remedy=_REMEDY)
 
 
-def requests(spec_file: SpecFile, environment: Environment, load: LoadTarget) -> dict[str, LockRequest]:
+def requests(
+    spec_file: SpecFile, environments: Mapping[str, Environment], load: LoadTarget | None
+) -> dict[str, LockRequest]:
     """Return what is to be locked for each target of the spec, in its order.
 
     Raises:
         SpecError: see `make_request`; or a target is unknown.
     """
-    spec = spec_file.spec
-    return {name: make_request(spec, load(name), environment, at=spec_file.at) for name in spec.target_names}
+    return {name: _request(spec_file, name, environments[name], load) for name in spec_file.spec.target_names}
+
+
+def _request(spec_file: SpecFile, target: str, environment: Environment, load: LoadTarget | None) -> LockRequest:
+    own = spec_file.for_target(target)
+    flavour = load(target) if load is not None else load_target(target, spec_file.templates)
+    return make_request(own.spec, flavour, environment, at=own.at)
 
 
 def file_texts(spec_file: SpecFile, locked: LockedTarget | None) -> tuple[str | None, str | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from packager.dockerfile.render import render_template
 from packager.plan import Plan
 
 
-def instructions(plan: Plan) -> str:
-    """Return the text of HANDOFF.md.
+def instructions(plan: Plan, templates: Path | None = None) -> str:
+    """Return the text of HANDOFF.md; by a template of the user's where their folder has one.
 
     Raises:
         RenderError: the template is not valid.
     """
-    return render_template("HANDOFF.md.j2", plan)
+    return render_template("HANDOFF.md.j2", plan, templates)

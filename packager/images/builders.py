@@ -39,6 +39,8 @@ def needs_engine(plan: Plan) -> str | None:
         return f"Debian packages have to be installed ({', '.join(plan.system_packages)})"
     if plan.environment.from_source:
         return f"packages have to be built from source ({', '.join(plan.environment.from_source)})"
+    if plan.own_template:
+        return f"templates/{plan.own_template} beside the spec says how its Dockerfile is written"
     return None
 
 

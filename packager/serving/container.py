@@ -163,7 +163,20 @@ def create_options(request: RunRequest, address: str) -> dict[str, Any]:
         "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
         **HARDENED,
         **limits(request.memory),
+        **devices(request),
     }
+
+
+def devices(request: RunRequest) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for GPUs and devices. Pure."""
+    options: dict[str, Any] = {}
+    if request.devices:
+        options["devices"] = [f"{each}:{each}:rwm" for each in request.devices]
+    if request.gpus:
+        from docker.types import DeviceRequest
+
+        options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    return options
 
 
 def limits(memory: str | int | None, cpus: float | None = None) -> dict[str, Any]:
@@ -198,6 +211,11 @@ def start_failure(message: str, request: RunRequest) -> PackagerError:
         return EngineError(
             f"there is a container {request.name!r} already",
             remedy=f"`docker rm --force {request.name}`, or another --name",
+        )
+    if "could not select device driver" in message:
+        return EngineError(
+            "the engine cannot give GPUs to containers",
+            remedy="install NVIDIA's driver and container toolkit there, or start it without: --no-devices",
         )
     return EngineError(f"the engine did not start {request.reference}: {message}")
 

@@ -48,6 +48,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         publish: how its port is reached.
         env: variables beside the image's own.
         memory: limit in Docker's form (`512m`); None for none.
+        gpus: give it all GPUs, as `--gpus all` does.
+        devices: device files of the machine that it may open.
     """
 
     reference: str
@@ -55,6 +57,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     publish: Publish
     env: dict[str, str] = {}
     memory: str | None = None
+    gpus: bool = False
+    devices: tuple[str, ...] = ()
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

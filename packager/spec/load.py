@@ -22,10 +22,14 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         spec: the checked declaration.
         document: the text's data and the line of each field, for the errors of later steps.
+        target: the one that `spec` is for; None for the spec of all.
+        whole: the spec of all, where `spec` is for one.
     """
 
     spec: m.Spec
     document: Document
+    target: str | None = None
+    whole: m.Spec | None = None
 
     @property
     def root(self) -> Path:
@@ -37,9 +41,42 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         """`packager.lock`, beside the spec."""
         return self.root / "packager.lock"
 
+    @property
+    def templates(self) -> Path:
+        """The folder beside the spec that may have targets and templates of the user's; it need not be there."""
+        return self.root / "templates"
+
     def at(self, field: str) -> Location:
-        """Return file and line of a field."""
-        return self.document.at(field)
+        """Return file and line of a field; of the one that the target has of its own, where it has."""
+        own = f"targets.{self.target}.{field}"
+        return self.document.at(own if field.partition(".")[0] in _OWN_FIELDS and own in self.document.lines else field)
+
+    def for_target(self, name: str) -> SpecFile:
+        """Return the spec as it is for one target (see `Spec.for_target`)."""
+        whole = self.whole or self.spec
+        return msgspec.structs.replace(self, spec=whole.for_target(name), target=name, whole=whole)
+
+    @property
+    def every_model(self) -> tuple[m.Model, ...]:
+        """The models of the spec, and those that only some target has."""
+        whole = self.whole or self.spec
+        own = (each for name in whole.target_names for each in whole.target_options(name).models)
+        return tuple(dict.fromkeys((*whole.models, *own)))
+
+    def at_model(self, model: m.Model) -> Location:
+        """Return file and line of a model's path."""
+        whole = self.whole or self.spec
+        lists = {"models": whole.models}
+        if self.target is not None:
+            lists = {f"targets.{self.target}.models": whole.target_options(self.target).models} | lists
+        for field, models in lists.items():
+            if model in models:
+                return self.document.at(f"{field}[{models.index(model)}].path")
+        return self.document.at("models")
+
+
+#: Fields that a target may have of its own, under the same name.
+_OWN_FIELDS = ("base", "python", "env", "system_packages")
 
 
 def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
@@ -65,8 +102,16 @@ def parse_spec(text: str, path: Path) -> SpecFile:
         spec = msgspec.convert(document.data, m.Spec, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(error, document) from None
+    spec = _with_default_tags(spec, document)
     check_rules(spec, document)
     return SpecFile(spec=spec, document=document)
+
+
+def _with_default_tags(spec: m.Spec, document: Document) -> m.Spec:
+    """Return the spec with tags that tell its targets apart, where it has several and gives no tags."""
+    if len(spec.targets) < 2 or "image.tags" in document.lines:
+        return spec
+    return msgspec.structs.replace(spec, image=msgspec.structs.replace(spec.image, tags=m.TAGS_OF_SEVERAL))
 
 
 # --- keys and types ---------------------------------------------------------------------------------------------------
@@ -80,6 +125,9 @@ _NESTED: dict[tuple[type, str], type] = {
     (m.Spec, "test"): m.Case,
     (m.Case, "expect"): m.Expect,
     (m.Expect, "tolerance"): m.Tolerance,
+    (m.TargetOptions, "models"): m.Model,
+    (m.TargetOptions, "environment"): m.EnvironmentChanges,
+    (m.EnvironmentChanges, "add"): m.AddedPackages,
 }
 
 
@@ -170,6 +218,8 @@ _PATTERNS = {
     "python": 'a minor version in quotes, such as "3.13"',
     "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
     "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
+    "host": 'a version in quotes, such as {xrt: "2.13.466"}',
+    "cuda": 'a version of CUDA in quotes, such as "12.8"',
     "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
     "variables": "text in quotes, on one line and without control characters",
     "installer": "rattler or micromamba",

@@ -55,6 +55,9 @@ Platform = Annotated[
 PythonVersion = Annotated[
     str, Meta(pattern=r"^3\.[0-9]{1,2}(?!\n)$", description='Minor version in quotes, such as "3.13".')
 ]
+CudaVersion = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}(?!\n)$", description='Version of CUDA in quotes, such as "12.8".')
+]
 Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
 MatchSpec = Annotated[
     str, Meta(min_length=1, max_length=4096, description="One requirement as conda takes it, such as `python=3.12`.")
@@ -120,16 +123,48 @@ class CondaOptions(_Struct, frozen=True):
     channel_mirrors: dict[str, str] = {}
 
 
-class TargetOptions(_Struct, frozen=True):
-    """What differs for one target.
+class AddedPackages(_Struct, frozen=True):
+    """Requirements that one target has besides those of the environment."""
+
+    conda: tuple[MatchSpec, ...] = ()
+    pip: tuple[Requirement, ...] = ()
+
+
+class EnvironmentChanges(_Struct, frozen=True):
+    """How the environment of one target differs: names that it does not ask for, and requirements that it does."""
+
+    remove: tuple[Requirement, ...] = ()
+    add: AddedPackages = AddedPackages()
+
+
+class TargetOptions(_Struct, frozen=True, omit_defaults=True):
+    """What differs for one target. Digests hold only what is given.
 
     Attributes:
         platforms: those to build for, in place of the target's.
         virtual_packages: conda's `__cuda`, `__glibc` …: what this target promises, in place of its own.
+        base: the base image, in place of the spec's and the target's.
+        python: minor version of Python, in place of the spec's.
+        cuda: version of CUDA, one that the target has a base for.
+        environment: what is taken from the environment and added to it.
+        models: for this target only; one of the name of another takes its place.
+        env: environment variables; they go before those of the spec.
+        tags: in place of those of the image.
+        system_packages: Debian packages besides those of the spec.
+        host: name (`xrt`) → version that the machine must have, for targets that ask for it.
     """
 
     platforms: tuple[Platform, ...] | None = None
     virtual_packages: dict[str, PrintableText] = {}
+    base: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
+    python: PythonVersion | None = None
+    cuda: CudaVersion | None = None
+    environment: EnvironmentChanges = EnvironmentChanges()
+    models: tuple[Model, ...] = ()
+    env: dict[str, PrintableText] = {}
+    tags: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    system_packages: tuple[DebianPackage, ...] = ()
+    host: dict[str, Version] = {}
 
 
 class Image(_Struct, frozen=True):
@@ -137,6 +172,10 @@ class Image(_Struct, frozen=True):
 
     repository: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     tags: Annotated[tuple[str, ...], Meta(min_length=1)] = ("{version}",)
+
+
+#: Where several targets are named and no tags are given.
+TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
 class Server(_Struct, frozen=True):
@@ -216,7 +255,30 @@ class Spec(_Struct, frozen=True):
 
     def target_options(self, name: str) -> TargetOptions:
         """What the spec says of one target; nothing where it only names it."""
-        return self.targets[name] if isinstance(self.targets, dict) else TargetOptions()
+        return self.targets.get(name, TargetOptions()) if isinstance(self.targets, dict) else TargetOptions()
+
+    def for_target(self, name: str) -> Spec:
+        """Return the spec as it is for one target: what differs there stands in its place, and no other is named.
+
+        What a target alone knows stays in its options: platforms, virtual packages, CUDA, changes of the environment.
+        """
+        if not isinstance(self.targets, dict):
+            return msgspec.structs.replace(self, targets=(name,))
+        options = self.target_options(name)
+        replaced = {each.called for each in options.models}
+        kept = msgspec.structs.replace(
+            options, base=None, python=None, models=(), env={}, tags=None, system_packages=()
+        )
+        return msgspec.structs.replace(
+            self,
+            targets={name: kept},
+            base=options.base or self.base,
+            python=options.python or self.python,
+            models=(*(each for each in self.models if each.called not in replaced), *options.models),
+            env=self.env | options.env,
+            image=msgspec.structs.replace(self.image, tags=options.tags or self.image.tags),
+            system_packages=tuple(dict.fromkeys((*self.system_packages, *options.system_packages))),
+        )
 
 
 def canonical(value: Any) -> bytes:

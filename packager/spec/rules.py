@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
@@ -39,8 +40,11 @@ def check_rules(spec: m.Spec, document: Document) -> None:
     """
     for field, path in _paths(spec):
         _inside(path, field, document)
-    _check_models(spec, document)
-    _check_names(spec, document)
+    _check_models(spec.models, "models", document)
+    _check_names(spec.env, spec.system_packages, "", document)
+    if isinstance(spec.environment, m.InlineEnvironment):
+        for name, value in spec.environment.variables.items():
+            check_variable(name, value, document.at(f"environment.variables.{name}"))
     if not spec.targets:
         raise SpecError("no target is named", where=document.at("targets"), remedy="`targets: [cpu]` is the default")
     if len(set(spec.target_names)) != len(spec.target_names):
@@ -53,6 +57,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
         )
     _check_image(spec, document)
     _check_conda(spec, document)
+    _check_targets(spec, document)
     check_cases(spec, document)
 
 
@@ -79,10 +84,10 @@ def _inside(path: str, field: str, document: Document) -> None:
         )
 
 
-def _check_models(spec: m.Spec, document: Document) -> None:
+def _check_models(models: tuple[m.Model, ...], start: str, document: Document) -> None:
     seen: dict[tuple[str, int], int] = {}
-    for index, model in enumerate(spec.models):
-        field = f"models[{index}]"
+    for index, model in enumerate(models):
+        field = f"{start}[{index}]"
         if not re.match(m.MODEL_NAME, model.called):
             raise SpecError(
                 f"no model name follows from {model.path!r}",
@@ -92,7 +97,7 @@ def _check_models(spec: m.Spec, document: Document) -> None:
         key = (model.called, model.version)
         if key in seen:
             raise SpecError(
-                f"the model {model.called!r} version {model.version} is given twice (models[{seen[key]}] and {field})",
+                f"the model {model.called!r} version {model.version} is given twice ({start}[{seen[key]}] and {field})",
                 where=document.at(f"{field}.name"),
                 remedy="give each model its own `name`, or each version its own `version`",
             )
@@ -119,15 +124,12 @@ def check_variable(name: str, value: str, where: Location) -> None:
         )
 
 
-def _check_names(spec: m.Spec, document: Document) -> None:
-    for name, value in spec.env.items():
-        check_variable(name, value, document.at(f"env.{name}"))
-    if isinstance(spec.environment, m.InlineEnvironment):
-        for name, value in spec.environment.variables.items():
-            check_variable(name, value, document.at(f"environment.variables.{name}"))
-    repeated = {each for each in spec.system_packages if spec.system_packages.count(each) > 1}
+def _check_names(env: Mapping[str, str], system_packages: tuple[str, ...], start: str, document: Document) -> None:
+    for name, value in env.items():
+        check_variable(name, value, document.at(f"{start}env.{name}"))
+    repeated = {each for each in system_packages if system_packages.count(each) > 1}
     if repeated:
-        raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at("system_packages"))
+        raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at(f"{start}system_packages"))
 
 
 def _check_image(spec: m.Spec, document: Document) -> None:
@@ -138,8 +140,12 @@ def _check_image(spec: m.Spec, document: Document) -> None:
     for source, mirror in spec.registry_mirrors.items():
         for registry in (source, mirror):
             _reference(f"{registry}/x", f"registry_mirrors.{source}", document, kind="registry")
-    for index, tag in enumerate(spec.image.tags):
-        field = f"image.tags[{index}]"
+    _check_tags(spec, spec.image.tags, "image.tags", document)
+
+
+def _check_tags(spec: m.Spec, tags: tuple[str, ...], start: str, document: Document) -> None:
+    for index, tag in enumerate(tags):
+        field = f"{start}[{index}]"
         for placeholder in m.PLACEHOLDER.findall(tag):
             if placeholder not in m.TAG_FIELDS:
                 raise SpecError(
@@ -151,6 +157,51 @@ def _check_image(spec: m.Spec, document: Document) -> None:
             m.expand_tag(tag, name=spec.name, version=spec.version, target="cpu", platform="linux/amd64")
         except ValueError as error:
             raise SpecError(str(error), where=document.at(field), remedy=TAG_FORM) from None
+
+
+def _check_targets(spec: m.Spec, document: Document) -> None:
+    """Refuse what differs by target where it is not usable, and two targets that would write one tag.
+
+    Raises:
+        SpecError: the first thing found, with its file, line and field.
+    """
+    for target, options in spec.targets.items() if isinstance(spec.targets, dict) else ():
+        start = f"targets.{target}."
+        for index, model in enumerate(options.models):
+            _inside(model.path, f"{start}models[{index}].path", document)
+        _check_models(options.models, f"{start}models", document)
+        _check_names(options.env, options.system_packages, start, document)
+        _check_tags(spec, options.tags or (), f"{start}tags", document)
+        if options.base is not None:
+            _reference(options.base, f"{start}base", document, kind="image")
+    check_written_tags(spec, document, {})
+
+
+def check_written_tags(spec: m.Spec, document: Document, platforms: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse two targets that would write one tag.
+
+    Args:
+        spec: the spec of all targets.
+        document: its text.
+        platforms: target → those that it is built for; tags with `{platform}` are passed over for the others.
+
+    Raises:
+        SpecError: the first tag found, with both targets.
+    """
+    written: dict[str, str] = {}
+    for target in spec.target_names:
+        for template in spec.for_target(target).image.tags:
+            for platform in platforms.get(target, ()) if "{platform}" in template else ("",):
+                tag = m.expand_tag(template, name=spec.name, version=spec.version, target=target, platform=platform)
+                other = written.setdefault(tag, target)
+                if other == target:
+                    continue
+                own = f"targets.{target}.tags"
+                raise SpecError(
+                    f"the targets {other!r} and {target!r} would both write the tag {tag!r}",
+                    where=document.at(own if own in document.lines else "image.tags"),
+                    remedy=f'name the target in it, such as "{template}-{{target}}", or give each its own `tags:`',
+                )
 
 
 def _check_conda(spec: m.Spec, document: Document) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,18 +19,42 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 def test_the_contract_of_every_target(name: str) -> None:
     target = load_target(name)
     assert target.description
-    assert (data_folder("templates") / target.template).is_file()
+    assert target.template == f"{name}.Dockerfile.j2"
+    for file in target.files:
+        assert (data_folder("templates") / f"{file}.j2").is_file()
     for platform in target.platforms:
         assert platform in target.wheels
+    bases = {f"Python {python}": base for python, base in target.bases.items()}
+    if target.cuda is not None:
+        assert target.cuda.default in target.cuda.bases
+        bases |= {f"CUDA {version}": base for version, base in target.cuda.bases.items()}
+    if target.conda is not None and target.conda.base is not None:
+        bases["conda"] = target.conda.base
+    assert bases, "it has no base at all"
+    for what, base in bases.items():
+        assert base.digest is not None or target.resolve_bases, f"{what} is not pinned"
+        assert base.tag is not None, f"{what} has no tag for people to read"
+    for installer in target.conda.installers.values() if target.conda is not None else ():
+        assert installer.digest is not None
+    goldens = [each for each in GOLDEN.iterdir() if golden_target(each) == name]
+    assert goldens, f"no golden of target {name}: its test renders and lints it"
+
+
+def golden_target(folder: Path) -> str | None:
+    if not (folder / "packager.json").is_file():
+        return None
+    target = json.loads((folder / "packager.json").read_text())["target"]
+    assert isinstance(target, str)
+    return target
+
+
+@pytest.mark.parametrize("name", [name for name in target_names() if load_target(name).bases])
+def test_every_base_of_a_target_renders(name: str) -> None:
+    target = load_target(name)
     for python, base in target.bases.items():
-        assert base.digest is not None, f"{python} is not pinned"
-        assert base.tag is not None, f"{python} has no tag for people to read"
-        plan = example_plan(target=name, python=python)
-        text = render(plan)
+        text = render(example_plan(target=name, python=python, platform=target.platforms[0]))
         assert f"FROM {base} AS base" in text
         assert [finding for finding in lint(text) if finding.level != "ignore"] == []
-    goldens = [each for each in GOLDEN.iterdir() if each.is_dir() and each.name.split("-")[0] == name]
-    assert goldens, f"no golden of target {name}"
 
 
 def test_an_unknown_target_says_which_there_are() -> None:
