@@ -12,7 +12,6 @@ import msgspec
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
-from packager.checks.facts_memory import FactsMemory
 from packager.checks.finding import Finding
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
@@ -22,6 +21,7 @@ from packager.checks.reach import Image, Reached, reach
 from packager.checks.wheel_contents import WheelContents, Wheels
 from packager.errors import PackagerError
 from packager.images.oci.wheels import Source
+from packager.memory import Memory
 from packager.plan import APP_ROOT, Plan
 from packager.planning import model_folder
 from packager.spec.load import SpecFile
@@ -47,7 +47,7 @@ class Looker:
         self,
         spec_file: SpecFile,
         contents: WheelContents,
-        memory: FactsMemory,
+        memory: Memory,
         *,
         offline: bool,
         say: Callable[[str], None],
@@ -141,7 +141,7 @@ class Looker:
                 facts = read_pickle(file)
         except OSError:
             return None  # the scan of the sources has read it a moment ago; it will say so the next time
-        self._memory.remember(key, msgspec.json.encode(facts))
+        self._memory.remember(msgspec.json.encode(facts), key)
         return facts
 
 
@@ -159,7 +159,7 @@ class _Reader:
 def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None]) -> Looker:
     """Return what checks the plans of a spec with this machine's caches and index settings."""
     cache = default_root().parent
-    memory = FactsMemory(cache / "facts.sqlite")
+    memory = Memory("facts")
     contents = WheelContents(memory, Source.of(spec_file.root), cache)
     return Looker(spec_file, contents, memory, offline=offline, say=say)
 

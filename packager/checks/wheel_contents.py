@@ -19,12 +19,12 @@ from pathlib import Path
 import msgspec
 from packaging.utils import canonicalize_name
 
-from packager.checks.facts_memory import FactsMemory
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
 from packager.environments.lock import LockedPackage
 from packager.errors import PackagerError
 from packager.images.oci.venv import STAGING
 from packager.images.oci.wheels import Source, unpack
+from packager.memory import Memory
 
 #: Of what is remembered; a higher number forgets all.
 _FORMAT = 1
@@ -67,7 +67,7 @@ class WheelContents:
         scratch: folder below which wheels are laid down for a moment.
     """
 
-    def __init__(self, memory: FactsMemory, source: Source, scratch: Path) -> None:
+    def __init__(self, memory: Memory, source: Source, scratch: Path) -> None:
         self._memory = memory
         self._source = source
         self._scratch = scratch
@@ -142,7 +142,7 @@ class WheelContents:
         finally:
             shutil.rmtree(outer, ignore_errors=True)
         for name, modules in found.items():
-            self._memory.remember(_key(wanted[name], wheels), msgspec.json.encode(modules))
+            self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], wheels))
         return found
 
 

@@ -1,4 +1,4 @@
-"""The memory of what wheels hold, and which of them are looked into when."""
+"""What wheels hold, and which of them are looked into when."""
 
 from __future__ import annotations
 
@@ -8,39 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from packager.checks.facts_memory import FactsMemory
 from packager.checks.wheel_contents import WheelContents, Wheels, _absent
 from packager.environments.lock import LockedPackage
 from packager.errors import PackagerError
 from packager.images.oci.wheels import Source
-
-
-def test_facts_are_remembered(tmp_path: Path) -> None:
-    file = tmp_path / "cache" / "facts.sqlite"
-    memory = FactsMemory(file)
-    assert memory.recall("a") is None
-    assert not file.exists()
-    memory.remember("a", b"1")
-    memory.remember("a", b"2")
-    memory.close()
-    assert FactsMemory(file).recall("a") == b"2"
-    assert FactsMemory(file).recall("b") is None
-
-
-def test_a_broken_memory_starts_over(tmp_path: Path) -> None:
-    file = tmp_path / "facts.sqlite"
-    file.write_bytes(b"no database" * 500)
-    memory = FactsMemory(file)
-    assert memory.recall("a") is None
-    memory.remember("a", b"1")
-    assert memory.recall("a") == b"1"
-
-
-def test_a_memory_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for memory in (FactsMemory(tmp_path / "file" / "facts.sqlite"), FactsMemory(None)):
-        memory.remember("a", b"1")
-        assert memory.recall("a") is None
+from packager.memory import Memory
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> LockedPackage:
@@ -75,7 +47,7 @@ def test_wheels_are_looked_into_once(tmp_path: Path, source: Source) -> None:
     folder = tmp_path / "wheels"
     one = wheel(folder, "my_one", {"one/__init__.py": "import sys\nsys.modules['one.x'] = 1\n", "one/b.py": ""})
     two = wheel(folder, "two", {"space/two.py": "", "two.py": ""})
-    contents = WheelContents(FactsMemory(tmp_path / "facts.sqlite"), source, tmp_path / "scratch")
+    contents = WheelContents(Memory("facts", tmp_path / "memory"), source, tmp_path / "scratch")
     found = contents.fetched(wheels(one, two))
     assert found.has("one.b")
     assert found.is_changing("one.b")
@@ -85,7 +57,7 @@ def test_wheels_are_looked_into_once(tmp_path: Path, source: Source) -> None:
     assert not list((tmp_path / "scratch").iterdir())
     for path in folder.iterdir():
         path.unlink()
-    again = WheelContents(FactsMemory(tmp_path / "facts.sqlite"), source, tmp_path / "scratch").known(wheels(one, two))
+    again = WheelContents(Memory("facts", tmp_path / "memory"), source, tmp_path / "scratch").known(wheels(one, two))
     assert again.has("one.b")
     assert again.unknown == frozenset()
 
@@ -94,7 +66,7 @@ def test_what_is_not_here_stays_unknown(tmp_path: Path, source: Source) -> None:
     one = wheel(tmp_path / "wheels", "one", {"one.py": ""})
     gone = LockedPackage(name="gone-away", version="1", digests=("0" * 64,))
     built = LockedPackage(name="built", version="1", digests=("1" * 64,))
-    contents = WheelContents(FactsMemory(None), source, tmp_path / "scratch")
+    contents = WheelContents(Memory("facts", Path("/dev/null")), source, tmp_path / "scratch")
     found = contents.known(wheels(gone, one, built, from_source=("built",), others=("of-conda",)))
     assert found.has("one")
     assert found.unknown == {"gone-away", "built", "of-conda"}
@@ -106,7 +78,7 @@ def test_what_is_not_here_stays_unknown(tmp_path: Path, source: Source) -> None:
 def test_a_wheel_that_is_not_the_locked_one_is_refused(tmp_path: Path, source: Source) -> None:
     wheel(tmp_path / "wheels", "one", {"one.py": ""})
     other = LockedPackage(name="one", version="1", digests=("0" * 64,))
-    contents = WheelContents(FactsMemory(None), source, tmp_path / "scratch")
+    contents = WheelContents(Memory("facts", tmp_path / "memory"), source, tmp_path / "scratch")
     with pytest.raises(PackagerError):
         contents.fetched(wheels(other))
 

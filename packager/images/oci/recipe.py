@@ -67,9 +67,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """sha256 of the recipe, 64 hex digits. Where the compiler is on this machine is not in it; its version is."""
-        compiler = self.compiler and msgspec.structs.replace(self.compiler, path="")
-        return hashlib.sha256(canonical(msgspec.structs.replace(self, compiler=compiler))).hexdigest()
+        """sha256 of the recipe, 64 hex digits."""
+        return _key(self)
 
 
 def make_recipe(
@@ -122,9 +121,8 @@ class CondaRecipe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """sha256 of the recipe, 64 hex digits. Where the compiler is on this machine is not in it; its version is."""
-        compiler = self.compiler and msgspec.structs.replace(self.compiler, path="")
-        return hashlib.sha256(canonical(msgspec.structs.replace(self, compiler=compiler))).hexdigest()
+        """sha256 of the recipe, 64 hex digits."""
+        return _key(self)
 
 
 def make_conda_recipe(environment: Environment, platform: str, *, compiler: Interpreter | None = None) -> CondaRecipe:
@@ -150,3 +148,9 @@ def make_conda_recipe(environment: Environment, platform: str, *, compiler: Inte
 def needs_engine(message: str) -> LockError:
     """Return the error for what cannot be had without running code."""
     return LockError(message, remedy="build it with an engine: `packager build --builder engine`")
+
+
+def _key(recipe: Recipe | CondaRecipe) -> str:
+    # Where the compiler is on this machine is not in it; its version is.
+    compiler = recipe.compiler and msgspec.structs.replace(recipe.compiler, path="")
+    return hashlib.sha256(canonical(msgspec.structs.replace(recipe, compiler=compiler))).hexdigest()
