@@ -25,7 +25,7 @@ from packager.images.oci.push import push_images
 from packager.images.oci.registry_client import RegistryClient
 from packager.images.oci.store import ContentStore
 from packager.images.reference import Reference
-from tests.integration.conftest import Engine, Registry
+from tests.integration.conftest import Engine, Registry, missing
 from tests.integration.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.unit.oci_images import image_of, tar_of
 
@@ -211,7 +211,7 @@ def test_other_tools_read_what_was_pushed(
     assert result.digest in said
     assert "linux/arm64" in said
     if shutil.which("skopeo") is None:
-        pytest.skip("no skopeo")
+        missing("there is no skopeo (run ./scripts/engine)")
     command = ["skopeo", "inspect", "--tls-verify=false", "--authfile", str(logged_in / "config.json")]
     said = subprocess.run([*command, f"docker://{reference}"], check=True, capture_output=True, text=True).stdout
     assert json.loads(said)["Layers"] == [images[0].layers[0].blob.digest]

@@ -79,6 +79,8 @@ def test_the_usual_tools_accept_it(compression: Compression, tool: str) -> None:
     try:
         done = subprocess.run([tool, "-dc"], input=packed(data, compression)[0], capture_output=True, check=True)
     except FileNotFoundError:
+        if os.environ.get("CI") == "true":
+            raise
         pytest.skip(f"no {tool} here")
     assert done.stdout == data
 
