@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -95,16 +95,23 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     spec = spec_file.spec
     names = spec.target_names
     if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
-        platforms = {
-            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
-            for name in names
-        }
+        platforms = {name: target_platforms(spec_file, name) for name in names}
         check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
         raise UsageError(f"the spec has no target {target!r}", remedy=f"its targets: {', '.join(names)}")
     return (target,)
+
+
+def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
+    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
+
+    Raises:
+        SpecError: there is no such target.
+    """
+    named = spec_file.spec.target_options(target).platforms
+    return named or load_target(target, spec_file.templates).platforms
 
 
 def plan_image(
@@ -157,6 +164,14 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
+
+
+def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
+    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
+    found: dict[tuple[str, ...], list[Planned]] = {}
+    for each in planned:
+        found.setdefault(each.plan.references, []).append(each)
+    return tuple(tuple(group) for group in found.values())
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:
