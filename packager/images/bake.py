@@ -196,12 +196,12 @@ def _shared_stages(images: Sequence[BakeImage]) -> dict[str, tuple[str, BakePlat
 
 def _groups(images: Sequence[BakeImage], targets: Mapping[str, Any]) -> dict[str, Any]:
     groups: dict[str, list[str]] = {"default": [image.name for image in images]}
-    kinds = {"default": "default"}
+    kinds = {"default": "the group of all images"}
     for kind in ("package", "target"):
         for image in images:
             name = slug(getattr(image, kind))
-            if kinds.setdefault(name, kind) != kind or name in targets:
-                other = "an image" if name in targets else f"a {kinds[name]}"
+            if kinds.setdefault(name, f"a {kind}") != f"a {kind}" or name in targets:
+                other = "an image" if name in targets else kinds[name]
                 raise SpecError(
                     f"the {kind} {name!r} has the name of {other} in the file, where both would be one group",
                     remedy="give the spec another `name:`",
