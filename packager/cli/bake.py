@@ -21,7 +21,7 @@ from packager.cli.common import (
 
 if TYPE_CHECKING:
     from packager.images.baking import Baked, Package
-    from packager.spec.load import SpecFile
+    from packager.pipeline import Planned
 
 
 @click.command("bake")
@@ -89,32 +89,21 @@ def command(
 
 def _packages(
     path: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter
-) -> list[Package]:
-    from packager.pipeline import require_entry_script, select_targets
+) -> tuple[Package, ...]:
+    from packager.images.baking import packages_of
+    from packager.pipeline import require_entry_script
     from packager.spec.load import load_spec
+    from packager.store import Store
 
     spec_file = load_spec(path)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
     found = resolved_base(spec_file, base, reporter)
-    wanted = platform.split(",") if platform else None
-    result = []
-    for name in select_targets(spec_file, None):
-        if target in (None, name):
-            result += _images(spec_file, name, wanted, found, reporter)
-    return result
 
+    def plan(name: str, each: str) -> Planned:
+        return planned_image(spec_file, name, each, found, reporter, digest_model=Store().add)
 
-def _images(spec_file: SpecFile, target: str, wanted: list[str] | None, base: Any, reporter: Reporter) -> list[Package]:
-    """Return the images of a target: one, or one for each platform where its tags tell platforms apart."""
-    from packager.images.baking import Package
-    from packager.pipeline import by_references, target_platforms
-    from packager.store import Store
-
-    platforms = [each for each in target_platforms(spec_file, target) if wanted is None or each in wanted]
-    planned = [planned_image(spec_file, target, each, base, reporter, digest_model=Store().add) for each in platforms]
-    groups = by_references(planned)
-    return [Package(spec_file=spec_file, planned=group, apart=len(groups) > 1) for group in groups]
+    return packages_of(spec_file, plan, target=target, platforms=platform.split(",") if platform else None)
 
 
 def _require_some(packages: list[Package], target: str | None, platform: str | None) -> None:

@@ -18,7 +18,7 @@ from packager.files import write_text
 from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.images.revision import build_labels, source_date_epoch
 from packager.images.secrets import parse_secret
-from packager.pipeline import Planned, build_context
+from packager.pipeline import Planned, build_context, by_references, select_targets, target_platforms
 from packager.spec.load import SpecFile
 from packager.store import Store
 
@@ -48,6 +48,34 @@ class Baked(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     images: tuple[BakeImage, ...]
     contexts: dict[str, str]
+
+
+def packages_of(
+    spec_file: SpecFile,
+    plan: Callable[[str, str], Planned],
+    *,
+    target: str | None = None,
+    platforms: Sequence[str] | None = None,
+) -> tuple[Package, ...]:
+    """Return what of a spec goes into a file; nothing where it has neither the target nor one of the platforms.
+
+    Args:
+        spec_file: the spec.
+        plan: target and platform → plan, whose models are in the store then.
+        target: this one alone.
+        platforms: these alone; where None, all of each target.
+
+    Raises:
+        SpecError, LockError, ContextError: see `packager.pipeline.plan_image`.
+    """
+    found = []
+    for name in select_targets(spec_file, None):
+        if target not in (None, name):
+            continue
+        wanted = [each for each in target_platforms(spec_file, name) if platforms is None or each in platforms]
+        groups = by_references([plan(name, each) for each in wanted])
+        found += [Package(spec_file=spec_file, planned=group, apart=len(groups) > 1) for group in groups]
+    return tuple(found)
 
 
 def write_bake(
