@@ -33,6 +33,7 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
+from packager.serving.image_files import serving_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -139,7 +140,7 @@ def plan_image(
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = scan_sources(own, digest_model)
+    sources = msgspec.structs.replace(scan_sources(own, digest_model), generated=serving_files())
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
