@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from packager.images.buildx import Built
     from packager.images.push import Pushed
     from packager.pipeline import Planned
+    from packager.plan import Dialect
     from packager.serving.client import Answer
     from packager.serving.service import Service
 
@@ -143,15 +144,35 @@ def export(
     return export_step(spec_file, form, target, platform, offline=offline)
 
 
-def render(planned: Planned) -> str:
-    """Return the Dockerfile of a planned image."""
-    from packager.dockerfile.render import render as render_step
+def render(planned: Planned, *, dialect: Dialect | None = None) -> str:
+    """Return the Dockerfile of a planned image.
 
-    return render_step(planned.plan)
+    Args:
+        planned: the image.
+        dialect: `plain` leaves out what only BuildKit reads; that of the spec where None.
+
+    Raises:
+        RenderError: a template is not valid.
+    """
+    return pipeline.dockerfile(pipeline.in_dialect(planned, dialect))
 
 
-def save(planned: Planned, spec_file: SpecFile, folder: Path | str, *, force: bool = False) -> Path:
-    """Write the build context to a folder; `force` replaces one of ours that was changed by hand.
+def save(
+    planned: Planned,
+    spec_file: SpecFile,
+    folder: Path | str,
+    *,
+    force: bool = False,
+    dialect: Dialect | None = None,
+) -> Path:
+    """Write the build context to a folder.
+
+    Args:
+        planned: the image.
+        spec_file: its spec.
+        folder: a new or empty folder, or a saved context, which is replaced.
+        force: replace one of ours that was changed by hand.
+        dialect: `plain` leaves out what only BuildKit reads; that of the spec where None.
 
     Raises:
         ContextError: the destination is not ours to replace, a file changed since it was planned, or the disk is full.
@@ -159,11 +180,19 @@ def save(planned: Planned, spec_file: SpecFile, folder: Path | str, *, force: bo
     from packager.context.save import save as save_step
     from packager.store import Store
 
-    return save_step(pipeline.build_context(planned), spec_file.root, Path(folder), Store(), force=force)
+    context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
+    return save_step(context, spec_file.root, Path(folder), Store(), force=force)
 
 
-def archive(planned: Planned, spec_file: SpecFile, file: Path | str, *, force: bool = False) -> Path:
-    """Write the build context to one file: .tar, .tar.gz or .tar.zst, by its name.
+def archive(
+    planned: Planned,
+    spec_file: SpecFile,
+    file: Path | str,
+    *,
+    force: bool = False,
+    dialect: Dialect | None = None,
+) -> Path:
+    """Write the build context to one file: .tar, .tar.gz or .tar.zst, by its name; options as for `save`.
 
     Raises:
         UsageError: another ending.
@@ -172,7 +201,8 @@ def archive(planned: Planned, spec_file: SpecFile, file: Path | str, *, force: b
     from packager.context.archive import archive as archive_step
     from packager.store import Store
 
-    return archive_step(pipeline.build_context(planned), spec_file.root, Path(file), Store(), force=force)
+    context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
+    return archive_step(context, spec_file.root, Path(file), Store(), force=force)
 
 
 def verify(path: Path | str) -> VerifyResult:

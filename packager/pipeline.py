@@ -20,7 +20,7 @@ from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
-from packager.errors import ContextError, UsageError
+from packager.errors import ContextError, Location, RenderError, UsageError
 from packager.images.reference import parse_mirrors
 from packager.plan import (
     CONDA_INSTALLER,
@@ -29,10 +29,12 @@ from packager.plan import (
     INSTALLER_REQUIREMENTS,
     REQUIREMENTS,
     Base,
+    Dialect,
     Plan,
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
+from packager.serving.image_files import serving_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -146,7 +148,7 @@ def plan_image(
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = scan_sources(own, digest_model)
+    sources = msgspec.structs.replace(scan_sources(own, digest_model), generated=serving_files())
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -251,9 +253,38 @@ def dockerfile(planned: Planned) -> str:
     """Plan → text of the Dockerfile.
 
     Raises:
-        RenderError: a template is not valid.
+        RenderError: a template is not valid, or a user's has what only BuildKit reads in the plain dialect.
     """
-    return _rendered(planned.plan.template, planned)
+    text = _rendered(planned.plan.template, planned)
+    if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
+        _require_plain(planned, text)
+    return text
+
+
+def _require_plain(planned: Planned, text: str) -> None:
+    """Refuse what a template of the user's has for BuildKit alone."""
+    from packager.dockerfile.dialect import buildkit_only
+    from packager.dockerfile.places import line_places
+
+    for line, what in buildkit_only(text):
+        own = line_places(planned.plan, planned.templates, text)[line - 1]
+        raise RenderError(
+            f"{what} is for BuildKit alone, and the dialect is plain",
+            where=own or Location(file="Dockerfile", line=line),
+            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
+        )
+
+
+def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:
+    """Return an image that is planned for builders of another dialect; what it is made of stays the same.
+
+    Args:
+        planned: the image.
+        dialect: None leaves that of the spec.
+    """
+    if dialect is None or dialect == planned.plan.dialect:
+        return planned
+    return msgspec.structs.replace(planned, plan=msgspec.structs.replace(planned.plan, dialect=dialect))
 
 
 def _handoff(plan: Plan, templates: Path | None) -> str:

@@ -5,6 +5,8 @@ The plan does not know who executes it: it says what is in each layer, in order,
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from packager.environments.conda.values import CondaPackage
@@ -22,9 +24,18 @@ CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 USER = 1000
 
+#: Folder of the image for what packager itself puts beside the app.
+OWN_FOLDER = "/opt/packager"
+#: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
+#: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
+SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
+
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"
+
+#: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
+Dialect = Literal["buildkit", "plain"]
 
 #: How `--base` names an image in a folder or file; as skopeo does.
 ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
@@ -72,6 +83,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     installer: str
     installer_base: Base
     mirrors: dict[str, str] = {}
+
+    @property
+    def credentials(self) -> str:
+        """Where the build stage finds the credentials of channels, in the form that the installer reads."""
+        return "/run/rattler-auth.json" if self.installer == "rattler" else "/root/.mamba/auth/authentication.json"
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +185,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one image (one target, one platform) is made of, in layer order.
 
     `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
-    `own_template` is a template of the user's that the Dockerfile is made of.
+    `own_template` names a template of the user's that the Dockerfile is made of; `dialect` says what its builder reads.
     """
 
     name: str
@@ -189,6 +205,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = Machine()
     files: tuple[str, ...] = ()
     own_template: str = ""
+    dialect: Dialect = "buildkit"
 
     @property
     def layers(self) -> tuple[Layer, ...]:

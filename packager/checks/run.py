@@ -12,7 +12,7 @@ from packager.dockerfile.lint import Level, lint
 from packager.environments.declaration import read_environments
 from packager.environments.status import lock_status
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
-from packager.pipeline import Planned, entry_script_findings
+from packager.pipeline import Planned, dockerfile, entry_script_findings
 from packager.spec.load import SpecFile
 from packager.targets import load_target
 
@@ -90,7 +90,7 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
 
 
 def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, looker: Looker) -> Iterator[Finding]:
-    from packager.dockerfile.render import render, template_line
+    from packager.dockerfile.places import line_places
 
     try:
         planned = plan(target)
@@ -98,21 +98,23 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
     try:
-        text = render(planned.plan, planned.templates)
+        text = dockerfile(planned)
     except RenderError as error:
         yield from_error("template-invalid", error, planned.plan.template)
         return
     yield from check_accelerator(planned.plan, load_target(target, spec_file.templates))
     yield from looker.findings(planned.plan)
-    for each in lint(text, spec_file.root):
-        if each.level != "ignore":
-            own = template_line(text, each.line, planned.templates)
+    found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
+    if found:
+        places = line_places(planned.plan, planned.templates, text)
+        for each in found:
+            own = places[each.line - 1] if 0 < each.line <= len(places) else None
             yield Finding(
                 rule=each.code,
                 severity=_SEVERITY[each.level],
                 message=each.message,
-                file=f"templates/{own[0]}" if own else f"Dockerfile ({target})",
-                line=own[1] if own else each.line,
+                file=own.file if own else f"Dockerfile ({target})",
+                line=own.line if own else each.line,
             )
 
 

@@ -16,7 +16,7 @@ from packager.errors import ContextError, EngineError
 from packager.images.buildx import BuildOptions, BuildRequest, Built, build
 from packager.images.engine import inspect_local
 from packager.images.revision import build_labels, source_date_epoch
-from packager.pipeline import Planned, build_context
+from packager.pipeline import Planned, build_context, in_dialect
 from packager.spec.load import SpecFile
 from packager.store import Store, default_root
 
@@ -36,6 +36,8 @@ def build_image(
         ContextError: a file changed since it was planned, or the disk is full.
         EngineError, RegistryError, TemporaryError: see `packager.images.buildx.build`.
     """
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    planned = in_dialect(planned, "buildkit")
     plan = planned.plan
     epoch = source_date_epoch()
     with staged(spec_file, planned, say) as (folder, _context):

@@ -116,7 +116,8 @@ def test_results_go_to_standard_output_alone(folder: Path) -> None:
 def test_plan_as_data_has_every_file(folder: Path) -> None:
     done = run("plan", "--format", "json", cwd=folder)
     (plan,) = json.loads(done.stdout)
-    assert plan["app"]["tree"]["files"][0]["path"] == "var/azureml-app/score.py"
+    paths = [file["path"] for file in plan["app"]["tree"]["files"]]
+    assert paths == ["opt/packager/server.json", "var/azureml-app/score.py"]
     assert plan["models"][0]["size"] == (folder / "models/sklearn_regression_model.pkl").stat().st_size
     assert plan["app"]["folder"].startswith("layers/app-")
     assert len(plan["environment"]["packages"]) > 20
