@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 #: Docker's form of sizes (`docker run --memory`).
 MEMORY = r"\d+[bkmg]?"
+
+no_docker_option = click.option(
+    "--no-docker", is_flag=True, help="Run the spec's package in its locked environment on this machine, without Docker."
+)
 
 
 @click.command("run")
@@ -43,6 +47,7 @@ MEMORY = r"\d+[bkmg]?"
     help="Seconds until it must be healthy.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@no_docker_option
 @click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
 @standard_options
@@ -53,11 +58,15 @@ def command(
 
     Without REF it is the first reference of the spec. It runs as in production: read-only, without capabilities, with
     a /tmp in memory, and with the GPUs and devices that its target asks for. Its log goes to standard error until
-    Ctrl-C stops and removes it; with -d it stays.
+    Ctrl-C stops and removes it; with -d it stays. With --no-docker no image is needed: the app and the models are laid
+    out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
 
+    if options["no_docker"]:
+        _run_here(reference, file, target, output_format, reporter, options)
+        return
     request = _request(reference, file, target, options)
     detach = options["detach"]
     reporter.step(f"starting {request.reference}")
@@ -74,6 +83,56 @@ def command(
             if detach:
                 raise
             reporter.step("stopping")
+
+
+def _run_here(
+    reference: str | None, file: Path, target: str | None, output_format: str, reporter: Reporter, options: dict[str, Any]
+) -> None:
+    from packager.cli.common import one_target
+    from packager.interruption import terminated_as_interrupted
+    from packager.serving.local.backend import package_here
+    from packager.serving.local.places import differences
+    from packager.serving.local.serve import follow, serve_here
+    from packager.serving.service import parse_publish
+    from packager.spec.load import load_spec
+
+    refuse_dockers(reference, options, ("memory", "name", "detach"))
+    spec_file = load_spec(file)
+    target = one_target(spec_file, target)
+    publish = parse_publish(options["publish"], spec_file.spec.server.port)
+    env = variables(options["env"])
+    packaged = package_here(spec_file, target, devices=not options["no_devices"], say=reporter.step)
+    reporter.step(f"starting {packaged.title}; {differences(packaged.plan)}")
+    started = serve_here(packaged, publish, env=env, timeout=options["timeout"], waiting=say_waiting(reporter))
+    with terminated_as_interrupted(), started as (service, backend):
+        try:
+            reporter.step(f"healthy after {service.seconds:.1f} s, process {service.container_id}")
+            _show(service, output_format)
+            reporter.step("Ctrl-C stops it")
+            follow(backend, lambda chunk: click.echo(chunk, nl=False, err=True))
+        except KeyboardInterrupt:
+            reporter.step("stopping")
+
+
+def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse with --no-docker what only a container has.
+
+    Raises:
+        UsageError: one of these options, or an image, is given.
+    """
+    from packager.errors import UsageError
+
+    if reference is not None:
+        raise UsageError(
+            f"{reference} is an image, and --no-docker runs the package of the spec", remedy="leave one of them out"
+        )
+    for name in names:
+        if options[name]:
+            service = "; `packager service deploy NAME --no-docker` leaves it running"
+            raise UsageError(
+                f"--{name} is about containers, and --no-docker starts none",
+                remedy=f"leave one of them out{service if name in ('detach', 'name') else ''}",
+            )
 
 
 def _request(reference: str | None, file: Path, target: str | None, options: dict[str, Any]) -> RunRequest:

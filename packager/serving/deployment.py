@@ -66,7 +66,7 @@ def deploy(wanted: Wanted, *, timeout: float, say: Say, waiting: Waiting) -> Sta
         TemporaryError: somebody else changes this service now.
     """
     require_local(wanted.reference)
-    with _held(wanted.name), connect() as client:
+    with held(wanted.name), connect() as client:
         service = ServiceContainers(client, wanted.name)
         _make_room(service, say)
         try:
@@ -102,7 +102,7 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         ServiceError: there is no such service, or the new backend does not become healthy: the old one serves on.
         TemporaryError: somebody else changes this service now.
     """
-    with _held(name), connect() as client:
+    with held(name), connect() as client:
         service = ServiceContainers(client, name)
         current = _recovered(service)
         forwarder = service.get("forwarder")
@@ -134,7 +134,7 @@ def delete(name: str) -> None:
         ServiceError: there is no such service.
         EngineError: no engine.
     """
-    with _held(name), connect() as client:
+    with held(name), connect() as client:
         service = ServiceContainers(client, name)
         _status(service)
         service.remove_all()
@@ -283,7 +283,7 @@ def _status(service: ServiceContainers) -> Status:
 
 
 @contextmanager
-def _held(name: str) -> Iterator[None]:
+def held(name: str) -> Iterator[None]:
     """Keep other processes of this machine from changing a service at the same time."""
     folder = default_root().parent / "services"
     try:

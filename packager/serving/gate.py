@@ -1,10 +1,11 @@
-"""An image, started as in production, is sent the spec's tests. Nothing of it stays."""
+"""A service, started as in production, is sent the spec's tests. Nothing of it stays."""
 
 from __future__ import annotations
 
 import http.client
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import msgspec
@@ -14,7 +15,7 @@ from packager.images.engine import require_local
 from packager.serving.cases import Prepared
 from packager.serving.container import serve
 from packager.serving.matching import Reply, differences
-from packager.serving.service import DEFAULT_PORT, LOG_LINES, Publish, RunRequest, container_name
+from packager.serving.service import DEFAULT_PORT, LOG_LINES, Container, Publish, RunRequest, Service, container_name
 
 #: Seconds that a service may be silent during a test.
 SILENCE = 120.0
@@ -84,7 +85,6 @@ def check_image(
         EngineError: no engine, or no such image.
     """
     found = require_local(reference)
-    report = Report(image=shown or reference, target=target, platform=found.platform)
     port = found.ports[0] if len(found.ports) == 1 else DEFAULT_PORT
     request = RunRequest(
         reference=reference,
@@ -92,8 +92,29 @@ def check_image(
         publish=Publish(container_port=port, port=0),
         env=dict(env or {}),
     )
+    report = Report(image=shown or reference, target=target, platform=found.platform)
+    return check(serve(request, timeout=timeout, waiting=waiting), report, cases, headers=headers, done=done)
+
+
+def check(
+    serving: AbstractContextManager[tuple[Service, Container]],
+    report: Report,
+    cases: Sequence[Prepared],
+    *,
+    headers: Mapping[str, str] | None = None,
+    done: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
+    """Send a service requests, and return the report with how it did.
+
+    Args:
+        serving: starts and ends the service.
+        report: says what it is.
+        cases: the tests.
+        headers: of each request, where the test itself gives none.
+        done: is told of each test.
+    """
     try:
-        with serve(request, timeout=timeout, waiting=waiting) as (service, container):
+        with serving as (service, container):
             outcomes = []
             for case in cases:
                 outcomes.append(_run(service.url, case, headers or {}))
