@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 MEMORY = r"\d+[bkmg]?"
 
 no_docker_option = click.option(
-    "--no-docker", is_flag=True, help="Run the spec's package in its locked environment on this machine, without Docker."
+    "--no-docker",
+    is_flag=True,
+    help="Run the spec's package in its locked environment on this machine, without Docker.",
 )
 
 
@@ -86,7 +88,12 @@ def command(
 
 
 def _run_here(
-    reference: str | None, file: Path, target: str | None, output_format: str, reporter: Reporter, options: dict[str, Any]
+    reference: str | None,
+    file: Path,
+    target: str | None,
+    output_format: str,
+    reporter: Reporter,
+    options: dict[str, Any],
 ) -> None:
     from packager.cli.common import one_target
     from packager.interruption import terminated_as_interrupted
@@ -130,7 +137,7 @@ def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Seq
         if options[name]:
             service = "; `packager service deploy NAME --no-docker` leaves it running"
             raise UsageError(
-                f"--{name} is about containers, and --no-docker starts none",
+                f"--{name} has no meaning with --no-docker, which starts no container",
                 remedy=f"leave one of them out{service if name in ('detach', 'name') else ''}",
             )
 

@@ -107,8 +107,8 @@ def _url_of(service: str) -> str:
         ServiceError: there is none of that name, or it is not healthy.
     """
     from packager.errors import ServiceError
-    from packager.serving.deployment import look
     from packager.serving.named import service_name
+    from packager.serving.services import look
 
     status = look(service_name(service))
     if status.state != "Healthy":
@@ -122,7 +122,7 @@ def _url_of(service: str) -> str:
 def _with_state(service: str | None, error: ServiceError) -> ServiceError:
     """Add what is known of a named service: it may have run out of memory, or be gone by now."""
     from packager.errors import PackagerError, ServiceError
-    from packager.serving.deployment import look
+    from packager.serving.services import look
 
     if service is None:
         return error

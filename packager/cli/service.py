@@ -9,12 +9,22 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
-from packager.cli.run import MEMORY, image_port, say_waiting, variables
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    one_target,
+    standard_options,
+    target_option,
+)
+from packager.cli.run import MEMORY, image_port, no_docker_option, refuse_dockers, say_waiting, variables
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
     from packager.serving.named import Status
+    from packager.serving.service import Publish
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -41,6 +51,7 @@ def command() -> None:
     """Services by name: they outlive this program and restarts of the engine, and are replaced without losing requests.
 
     A service is two containers and a network: the image, and a small one that owns the port and passes requests on.
+    With --no-docker it is two processes of this machine, and ends with it.
     """
 
 
@@ -56,6 +67,7 @@ def command() -> None:
     help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
 )
 @_limit_options
+@no_docker_option
 @format_option
 @standard_options
 def deploy(
@@ -73,11 +85,14 @@ def deploy(
     """
     from packager.cli.push import spec_references
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.deployment import deploy as deploy_step
     from packager.serving.named import Wanted, service_name
     from packager.serving.service import DEFAULT_PORT, parse_publish
+    from packager.serving.services import deploy as deploy_step
 
     service_name(name)
+    if options["no_docker"]:
+        _deploy_here(name, reference, file, target, output_format, reporter, options)
+        return
     parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
     _memory(options["memory"])
     reference = reference or spec_references(file, target)[0]
@@ -89,11 +104,45 @@ def deploy(
         memory=options["memory"],
         cpus=options["cpus"],
     )
-    if wanted.publish.address not in (None, "127.0.0.1", "::1"):
-        reporter.warn(f"{name} is published on {wanted.publish.address}: whoever reaches that address can use it")
+    _warn_of_address(name, wanted.publish, reporter)
     with terminated_as_interrupted():
         status = deploy_step(wanted, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter))
     _show(status, output_format, reporter)
+
+
+def _deploy_here(
+    name: str,
+    reference: str | None,
+    file: Path,
+    target: str | None,
+    output_format: str,
+    reporter: Reporter,
+    options: dict[str, Any],
+) -> None:
+    from packager.serving.local.backend import package_here
+    from packager.serving.local.places import differences
+    from packager.serving.service import parse_publish
+    from packager.serving.services import deploy_here, require_free
+    from packager.spec.load import load_spec
+
+    refuse_dockers(reference, options, ("memory", "cpus"))
+    require_free(name)
+    spec_file = load_spec(file)
+    publish = parse_publish(options["publish"], spec_file.spec.server.port)
+    env = variables(options["env"])
+    packaged = package_here(spec_file, one_target(spec_file, target), say=reporter.step)
+    _warn_of_address(name, publish, reporter)
+    reporter.step(differences(packaged.plan))
+    status = deploy_here(
+        name, packaged, publish, spec=spec_file.document.path.absolute(), env=env,
+        timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter),
+    )  # fmt: skip
+    _show(status, output_format, reporter)
+
+
+def _warn_of_address(name: str, publish: Publish, reporter: Reporter) -> None:
+    if publish.address not in (None, "127.0.0.1", "::1"):
+        reporter.warn(f"{name} is published on {publish.address}: whoever reaches that address can use it")
 
 
 @command.command("update")
@@ -110,7 +159,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.deployment import Change
-    from packager.serving.deployment import update as update_step
+    from packager.serving.services import update as update_step
 
     change = Change(
         reference=reference, env=variables(options["env"]), memory=_memory(options["memory"]), cpus=options["cpus"]
@@ -127,9 +176,9 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
 @standard_options
 def list_(output_format: str, reporter: Reporter) -> None:
     """List all services with their states."""
-    from packager.serving.deployment import list_services
+    from packager.serving.services import list_services
 
-    found = list_services()
+    found = list_services(reporter.warn)
     if output_format == "json":
         emit_json([_data(each) for each in found])
         return
@@ -147,8 +196,8 @@ def list_(output_format: str, reporter: Reporter) -> None:
 @standard_options
 def show(name: str, output_format: str, reporter: Reporter) -> None:
     """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
-    from packager.serving.deployment import logs, look
     from packager.serving.service import LOG_LINES
+    from packager.serving.services import logs, look
 
     status = look(_named(name))
     log = ""
@@ -178,7 +227,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 @standard_options
 def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
     """Print what the service wrote."""
-    from packager.serving.deployment import logs
+    from packager.serving.services import logs
 
     for chunk in logs(_named(name), tail, follow=follow):
         sys.stdout.buffer.write(chunk)
@@ -200,7 +249,7 @@ def score(name: str, data: BinaryIO, reporter: Reporter, **options: Any) -> None
 @standard_options
 def delete(name: str, reporter: Reporter) -> None:
     """Remove service NAME; requests in flight are finished first."""
-    from packager.serving.deployment import delete as delete_step
+    from packager.serving.services import delete as delete_step
 
     delete_step(_named(name))
     reporter.step(f"{name} is removed")

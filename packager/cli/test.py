@@ -21,6 +21,7 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
+from packager.cli.run import no_docker_option, refuse_dockers, say_waiting, variables
 
 if TYPE_CHECKING:
     from packager.images.oci.content import Content, Image
@@ -34,6 +35,7 @@ no_test_option = click.option("--no-test", is_flag=True, help="Push without runn
 @file_option
 @target_option
 @platform_option
+@no_docker_option
 @click.option("--image", "image", metavar="REF", help="Test this image instead of the spec's own.")
 @click.option(
     "-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable of the container (repeatable)."
@@ -52,6 +54,7 @@ def command(
     file: Path,
     target: str | None,
     platform: str | None,
+    no_docker: bool,
     image: str | None,
     env: tuple[str, ...],
     timeout: float,
@@ -62,9 +65,9 @@ def command(
     """Start each image, send it the requests of the spec's `test:` section, and compare the answers.
 
     Nothing is built: what is tested is the image that the engine has, which is what `packager push` would push. It
-    runs as in production, on a free port of this machine, and is removed whatever happens.
+    runs as in production, on a free port of this machine, and is removed whatever happens. With --no-docker no image is
+    needed: the spec's package runs in its locked environment on this machine.
     """
-    from packager.cli.run import variables
     from packager.errors import SpecError
     from packager.files import write_text
     from packager.serving import reports as forms
@@ -73,8 +76,12 @@ def command(
     spec_file = load_spec(file)
     if not spec_file.spec.test:
         raise SpecError("the spec has no tests", where=spec_file.at("test"), remedy="add a `test:` section")
-    images = [(image, target or "")] if image else _images(spec_file, target, platform)
-    found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
+    if no_docker:
+        refuse_dockers(image, {"platform": platform}, ("platform",))
+        found = _reports_here(spec_file, target, reporter, timeout, variables(env))
+    else:
+        images = [(image, target or "")] if image else _images(spec_file, target, platform)
+        found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
     if junit is not None:
         write_text(junit, forms.junit(found))
     if output_format == "json":
@@ -188,7 +195,6 @@ def _reports(
     **options: Any,
 ) -> list[Report]:
     """Test images one after the other; with `show`, say how each test went."""
-    from packager.cli.run import say_waiting
     from packager.errors import EngineError
     from packager.images.engine import require_local
     from packager.interruption import terminated_as_interrupted
@@ -212,6 +218,34 @@ def _reports(
             for line in outcome_lines(outcome):
                 reporter.step(f"  {line}")
         reports.append(report)
+    return reports
+
+
+def _reports_here(
+    spec_file: SpecFile, target: str | None, reporter: Reporter, timeout: float, env: dict[str, str]
+) -> list[Report]:
+    """Test the targets of a spec without Docker, one after the other."""
+    from packager.interruption import terminated_as_interrupted
+    from packager.pipeline import select_targets
+    from packager.serving.cases import prepare
+    from packager.serving.gate import Report, check
+    from packager.serving.local.backend import package_here
+    from packager.serving.local.places import differences
+    from packager.serving.local.serve import serve_here
+    from packager.serving.service import Publish
+
+    cases = prepare(spec_file)
+    packages = [package_here(spec_file, name, say=reporter.step) for name in select_targets(spec_file, target)]
+    reports = []
+    for index, packaged in enumerate(packages):
+        how = "" if index else f"; {differences(packaged.plan)}"
+        reporter.step(f"testing {packaged.title} ({count(len(cases), 'test')}){how}")
+        free = Publish(container_port=1, port=0)
+        plan = packaged.plan
+        with terminated_as_interrupted():
+            serving = serve_here(packaged, free, env=env, timeout=timeout, waiting=say_waiting(reporter))
+            report = Report(image=packaged.title, target=plan.target, platform=plan.platform)
+            reports.append(check(serving, report, cases))
     return reports
 
 

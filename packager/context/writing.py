@@ -37,9 +37,7 @@ def write_folder(context: BuildContext, root: Root, folder: bytes, store: Store)
     write_files((*context.files, context.manifest_file), context.folders, root, folder, store)
 
 
-def write_files(
-    files: Sequence[ContextFile], folders: Sequence[str], root: Root, folder: bytes, store: Store
-) -> None:
+def write_files(files: Sequence[ContextFile], folders: Sequence[str], root: Root, folder: bytes, store: Store) -> None:
     """Write files and folders of a tree; parameters and errors as of `write_folder`, folders sorted by path."""
     start = os.path.join(folder, b"")
     for each in folders:

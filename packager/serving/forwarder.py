@@ -71,7 +71,7 @@ class Forwarder:
         self.stopping = asyncio.Event()
 
     async def find(self) -> None:
-        """Ask the engine's DNS, or the file, where the current backend is; what was known stays where it has no answer."""
+        """Ask the engine's DNS, or the file, where the backend is; what was known stays where there is no answer."""
         with suppress(OSError, ValueError, IndexError):
             if self.port == 0:
                 with open(self.backend, encoding="ascii") as file:

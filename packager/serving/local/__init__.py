@@ -1,1 +1,1 @@
-"""A package's service on this machine, without Docker: in its locked environment, from files laid out as in the image."""
+"""A package's service on this machine, without Docker: its locked environment, and files laid out as in the image."""

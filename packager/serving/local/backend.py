@@ -55,7 +55,7 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.plan.name} {self.plan.version} ({self.plan.target}, without Docker)"
 
 
-def package_here(spec_file: SpecFile, target: str, *, devices: bool = True, say: Callable[[str], None]) -> Packaged:
+def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]) -> Packaged:
     """Plan a target for this machine, and lay its environment down.
 
     Args:

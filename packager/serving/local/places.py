@@ -11,7 +11,9 @@ from packager.plan import APP_ROOT, ENVIRONMENT_PREFIX, OWN_FOLDER, Plan
 from packager.trees import make_tree
 
 #: Until what a path of the image may be written: `/opt/env/bin` is in it, `/opt/environment` is not.
-_PATHS = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, (APP_ROOT, OWN_FOLDER, ENVIRONMENT_PREFIX)))})(?![\w.-])")
+_PATHS = re.compile(
+    rf"(?<![\w./-])(?:{'|'.join(map(re.escape, (APP_ROOT, OWN_FOLDER, ENVIRONMENT_PREFIX)))})(?![\w.-])"
+)
 
 #: HOME of the image, the one folder that is writable there.
 _IMAGE_HOME = "/tmp"

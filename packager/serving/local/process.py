@@ -35,7 +35,12 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def running(self) -> bool:
         """It is this very process, and it runs."""
-        return self.boot == _boot() and _started(self.pid) == self.started
+        return self.of_this_boot and _started(self.pid) == self.started
+
+    @property
+    def of_this_boot(self) -> bool:
+        """The machine was not started anew since."""
+        return self.boot == _boot()
 
     def send(self, number: int) -> None:
         """Send it a signal; one that is gone is no error."""
@@ -79,9 +84,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         return max(now - self.started / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
-def start(
-    words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptor: int
-) -> Process:
+def start(words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptor: int) -> Process:
     """Start a program in a session of its own, so that no terminal ends it.
 
     Args:

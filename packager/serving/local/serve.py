@@ -8,7 +8,15 @@ from contextlib import contextmanager
 from packager.serving.container import answers
 from packager.serving.local.backend import Backend, Packaged, bind
 from packager.serving.local.folders import run_folder
-from packager.serving.service import LOG_LINES, Publish, Service, failed, reachable_host, wait_until_healthy, why_it_ended
+from packager.serving.service import (
+    LOG_LINES,
+    Publish,
+    Service,
+    failed,
+    reachable_host,
+    wait_until_healthy,
+    why_it_ended,
+)
 
 
 @contextmanager
