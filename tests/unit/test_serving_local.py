@@ -43,7 +43,7 @@ def test_the_service_gets_the_images_variables_and_none_of_the_shells(monkeypatc
     monkeypatch.setenv("OF_THE_SHELL", "1")
     plan = example_plan()
     found = environment(plan, PLACES, {"OWN": "/opt/env"})
-    assert found.keys() == plan.config.env.keys() | {"OWN"}
+    assert found.keys() == plan.config.env.keys() - {"PYTHONDONTWRITEBYTECODE"} | {"OWN"}
     assert found["AML_APP_ROOT"] == "/state/root/var/azureml-app"
     assert found["AZUREML_CONFIG_FILE"].startswith("/state/root/opt/packager/")
     assert found["PATH"].startswith("/cache/env/bin:")
