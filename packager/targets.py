@@ -27,6 +27,7 @@ class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     template: str
     platforms: Annotated[tuple[str, ...], Meta(min_length=1)]
     wheels: dict[str, str]
+    without: dict[str, str] = {}
     bases: dict[str, str]
     env: dict[str, str] = {}
     conda: CondaFile | None = None
@@ -120,6 +121,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         template: file name of its Dockerfile template.
         platforms: what a spec gets that names none.
         wheels: platform → wheel tags in uv's words (`x86_64-manylinux_2_28`).
+        without: platform → why it cannot be had, for those that are asked for.
         bases: Python minor version → base image, with digest unless they are to be resolved.
         env: environment variables of every image of this target.
         conda: for environments of conda; None where the target takes none.
@@ -135,6 +137,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     platforms: tuple[str, ...]
     wheels: dict[str, str]
+    without: dict[str, str] = {}
     bases: dict[str, Reference]
     env: dict[str, str]
     conda: CondaTarget | None = None
@@ -195,6 +198,7 @@ def read_target(path: Path) -> Target:
         template=data.template,
         platforms=data.platforms,
         wheels=data.wheels,
+        without=data.without,
         bases=bases,
         env=data.env,
         conda=_conda(path, data, data.conda) if data.conda else None,
