@@ -13,6 +13,7 @@ import msgspec
 from packager.context.save import save
 from packager.errors import ContextError, EngineError
 from packager.images.buildx import BuildOptions, BuildRequest, Built, build
+from packager.images.emulation import require_runnable
 from packager.images.engine import inspect_local
 from packager.images.revision import build_labels, source_date_epoch
 from packager.pipeline import Planned, build_context, in_dialect
@@ -38,6 +39,7 @@ def build_image(
     # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
     planned = in_dialect(planned, "buildkit")
     plan = planned.plan
+    require_runnable(plan.platform, options.builder)
     if plan.base.local:
         _require_local_base(plan.base.source, plan.base.digest)
     context = build_context(planned)
