@@ -97,7 +97,8 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     names = spec.target_names
     if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
         platforms = {
-            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
+            name: spec.target_options(name).platforms
+            or load_target(name, spec_file.templates, spec_file.at_target(name)).platforms
             for name in names
         }
         check_written_tags(spec, spec_file.document, platforms)
@@ -135,7 +136,7 @@ def plan_image(
     """
     own = spec_file.for_target(target_name)
     spec = own.spec
-    target = load_target(target_name, spec_file.templates)
+    target = load_target(target_name, spec_file.templates, spec_file.at_target(target_name))
     environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from packager.errors import SpecError
+from packager.errors import Location, SpecError
 from packager.images.reference import Reference
 from packager.resources import data_folder
 
@@ -163,15 +163,20 @@ def target_names(own: Path | None = None) -> tuple[str, ...]:
     return tuple(target_files(own))
 
 
-def load_target(name: str, own: Path | None = None) -> Target:
+def load_target(name: str, own: Path | None = None, where: Location | None = None) -> Target:
     """Return a target by its name; that of a spec's own folder `templates` before ours.
+
+    Args:
+        name: of the target.
+        own: the folder `templates` beside a spec.
+        where: it is named, for the error.
 
     Raises:
         SpecError: there is none, or its file is not valid.
     """
     files = target_files(own)
     if name not in files:
-        raise SpecError(f"unknown target {name!r}", remedy=f"targets: {', '.join(files)}")
+        raise SpecError(f"unknown target {name!r}", where=where, remedy=f"targets: {', '.join(files)}")
     return read_target(files[name])
 
 

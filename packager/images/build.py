@@ -13,7 +13,7 @@ import msgspec
 from packager.context.save import save
 from packager.errors import ContextError, EngineError
 from packager.images.buildx import BuildOptions, BuildRequest, Built, build
-from packager.images.emulation import require_runnable
+from packager.images.emulation import require_platform, require_runnable
 from packager.images.engine import inspect_local
 from packager.images.revision import build_labels, source_date_epoch
 from packager.pipeline import Planned, build_context, in_dialect
@@ -42,6 +42,7 @@ def build_image(
     require_runnable(plan.platform, options.builder)
     if plan.base.local:
         _require_local_base(plan.base.source, plan.base.digest)
+    require_platform(plan.base, plan.platform)
     context = build_context(planned)
     epoch = source_date_epoch()
     with _staging(spec_file, plan.target, plan.platform) as folder:

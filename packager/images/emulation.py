@@ -1,16 +1,21 @@
-"""Whether a builder can run programs of a platform: asked before a build, which else would end in its first step."""
+"""Whether BuildKit can build for a platform, asked before it does.
+
+Without emulation the build would end in its first step. On a base for one platform alone it would not end at all:
+BuildKit takes what there is, and says that the image is for the platform that was asked (seen with Docker 26.1).
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 from collections.abc import Callable
 
+from packager.errors import PackagerError
+from packager.images.engine import ask, look_at_engine, require_local, runnable
 from packager.images.failures import no_emulation
+from packager.images.oci.base import describe_base
+from packager.images.oci.documents import WrongPlatformError, normal, wrong_platform
+from packager.plan import Base
 from packager.targets import machine
-
-_PLATFORMS = re.compile(r"^[ \t]*Platforms:[ \t]*(\S.*)$", re.MULTILINE)
 
 
 def require_runnable(
@@ -34,17 +39,34 @@ def require_runnable(
     if machine(platform) == here:
         return
     known = runnable((inspect or _inspect)(builder))
-    if known and _short(platform) not in known:
+    if known and _short(platform) not in map(_short, known):
         raise no_emulation(platform, f"it runs {', '.join(known)}")
 
 
-def runnable(text: str) -> tuple[str, ...]:
-    """Return the platforms that `docker buildx inspect` lists, of all nodes; none where a builder is asleep. Pure.
+def require_platform(base: Base, platform: str, *, here: str = os.uname().machine) -> None:
+    """Refuse a base that is for other platforms.
 
-    A `*` marks what a user has set (docker/buildx, commands/inspect.go).
+    A base at a registry is asked for only where the platform is not this machine's: behind a mirror that only the
+    engine knows, that takes a while, and comes to nothing.
+
+    Raises:
+        RegistryError: with the platforms that there are.
+        EngineError: the base is an engine's, and it does not answer.
     """
-    named = (each.strip().rstrip("*") for found in _PLATFORMS.findall(text) for each in found.split(","))
-    return tuple(dict.fromkeys(_short(each) for each in named if each))
+    if base.local:
+        found = require_local(base.source).platform
+        if normal(found)[:2] != normal(platform)[:2] and not look_at_engine().containerd_store:
+            raise wrong_platform(f"the base {base.reference}", platform, [found])
+        return
+    if machine(platform) == here:
+        return
+    try:
+        describe_base(base, platform)
+    except WrongPlatformError:
+        raise
+    except PackagerError:
+        # The engine may reach what we do not; if not, it says so itself.
+        return
 
 
 def _short(platform: str) -> str:
@@ -53,8 +75,4 @@ def _short(platform: str) -> str:
 
 
 def _inspect(builder: str | None) -> str:
-    command = ["docker", "buildx", "inspect", *([builder] if builder else [])]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    return ask("docker", "buildx", "inspect", *([builder] if builder else [])) or ""

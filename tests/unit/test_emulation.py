@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from packager.errors import EngineError
-from packager.images.emulation import require_runnable, runnable
+from packager.errors import EngineError, TemporaryError
+from packager.images import emulation
+from packager.images.emulation import require_platform, require_runnable
+from packager.images.engine import LocalImage, engine_info, runnable
+from packager.images.oci import documents
+from packager.images.oci.documents import WrongPlatformError
+from packager.plan import Base
 
 # As Docker 26.1 with buildx 0.13 prints it.
 INSPECTED = """\
@@ -63,3 +68,45 @@ def test_a_builder_that_says_nothing_is_given_a_try(text: str) -> None:
 
 def test_the_machines_own_platform_is_not_asked_for() -> None:
     assert ask("linux/amd64", "Platforms: linux/arm64\n") == []
+
+
+# --- the base ---------------------------------------------------------------------------------------------------------
+
+INDEX = Base(reference="r.example.com/p:3", digest="sha256:" + "1" * 64, source="r.example.com/p@sha256:" + "1" * 64)
+HERE = Base(reference="p:3", digest="sha256:" + "2" * 64, source="p:3", local=True)
+
+
+def describe(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[str]:
+    asked: list[str] = []
+
+    def describe_base(base: Base, platform: str) -> None:
+        asked.append(platform)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(emulation, "describe_base", describe_base)
+    return asked
+
+
+def test_a_base_at_a_registry_is_asked_for_another_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = describe(monkeypatch, documents.wrong_platform("the base p", "linux/arm64", ["linux/amd64"]))
+    with pytest.raises(WrongPlatformError, match="not there for linux/arm64, only for linux/amd64"):
+        require_platform(INDEX, "linux/arm64", here="x86_64")
+    require_platform(INDEX, "linux/amd64", here="x86_64")
+    assert asked == ["linux/arm64"]
+    describe(monkeypatch, TemporaryError("the registry does not answer"))
+    require_platform(INDEX, "linux/arm64", here="x86_64")
+
+
+@pytest.mark.parametrize(("store", "refused"), [(False, True), (True, False)])
+def test_a_base_of_the_engine_says_what_it_is_for(store: bool, refused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = LocalImage(id=HERE.digest, platform="linux/amd64", size=1, repo_digests=(), labels={})
+    info = engine_info({}, {"DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]] if store else []}, "", "")
+    monkeypatch.setattr(emulation, "require_local", lambda reference: image)
+    monkeypatch.setattr(emulation, "look_at_engine", lambda: info)
+    require_platform(HERE, "linux/amd64")
+    if refused:
+        with pytest.raises(WrongPlatformError, match="the base p:3 is not there for linux/arm64"):
+            require_platform(HERE, "linux/arm64")
+    else:
+        require_platform(HERE, "linux/arm64")
