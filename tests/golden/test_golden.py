@@ -79,7 +79,6 @@ def test_an_override_that_breaks_lint_is_named_with_its_line(tmp_path: Path) -> 
     loop = "templates/cpu.Dockerfile.j2", 5
     assert sorted(found) == [
         ("DL3003", *loop),
-        ("DL3003", *loop),
         ("DL3059", *loop),
         ("DL4000", "templates/more.j2", 2),
     ]
