@@ -113,7 +113,7 @@ def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
         SpecError: there is no such target.
     """
     named = spec_file.spec.target_options(target).platforms
-    return named or load_target(target, spec_file.templates).platforms
+    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
 
 
 def plan_image(
@@ -143,7 +143,7 @@ def plan_image(
     """
     own = spec_file.for_target(target_name)
     spec = own.spec
-    target = load_target(target_name, spec_file.templates)
+    target = load_target(target_name, spec_file.templates, spec_file.at_target(target_name))
     environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)

@@ -18,7 +18,7 @@ from packager.files import write_text
 from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.images.revision import build_labels, source_date_epoch
 from packager.images.secrets import parse_secret
-from packager.pipeline import Planned, build_context, by_references, select_targets, target_platforms
+from packager.pipeline import Planned, build_context, by_references, in_dialect, select_targets, target_platforms
 from packager.spec.load import SpecFile
 from packager.store import Store
 
@@ -109,7 +109,7 @@ def write_bake(
     _check_place(destination, force)
     epoch = source_date_epoch()
     settings = msgspec.structs.replace(settings, args={"SOURCE_DATE_EPOCH": str(epoch), **settings.args})
-    contexts = [[build_context(each) for each in package.planned] for package in packages]
+    contexts = [[build_context(in_dialect(each, "buildkit")) for each in package.planned] for package in packages]
     images = tuple(
         _image(package, found, folder.name, epoch, secrets, labels or {})
         for package, found in zip(packages, contexts, strict=True)
