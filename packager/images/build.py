@@ -36,8 +36,6 @@ def build_image(
         ContextError: a file changed since it was planned, or the disk is full.
         EngineError, RegistryError, TemporaryError: see `packager.images.buildx.build`.
     """
-    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
-    planned = in_dialect(planned, "buildkit")
     plan = planned.plan
     epoch = source_date_epoch()
     with staged(spec_file, planned, say) as (folder, _context):
@@ -57,6 +55,8 @@ def staged(spec_file: SpecFile, planned: Planned, say: Callable[[str], None]) ->
         ContextError: a file changed since it was planned, or the disk is full.
         EngineError: the base is one of the engine's, and it is another by now.
     """
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    planned = in_dialect(planned, "buildkit")
     plan = planned.plan
     if plan.base.local:
         _require_local_base(plan.base.source, plan.base.digest)
