@@ -261,9 +261,10 @@ def test_buildah_makes_the_same_of_a_plain_context(
     assert len(plain.config["Env"]) > 10
     for field in ("Env", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "Healthcheck"):
         assert plain.config[field] == whole.config[field], field
-    assert whole.config["Labels"].items() >= {
-        name: value for name, value in plain.config["Labels"].items() if not name.startswith("io.buildah.")
-    }.items()
+    assert (
+        whole.config["Labels"].items()
+        >= {name: value for name, value in plain.config["Labels"].items() if not name.startswith("io.buildah.")}.items()
+    )
 
 
 def test_a_private_index_is_mounted_and_in_no_layer(
