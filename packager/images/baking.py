@@ -109,7 +109,12 @@ def write_bake(
     _check_place(destination, force)
     epoch = source_date_epoch()
     settings = msgspec.structs.replace(settings, args={"SOURCE_DATE_EPOCH": str(epoch), **settings.args})
-    contexts = [[build_context(in_dialect(each, "buildkit")) for each in package.planned] for package in packages]
+    # Whoever runs bake has BuildKit, whatever the spec's own dialect is.
+    packages = [
+        msgspec.structs.replace(each, planned=tuple(in_dialect(one, "buildkit") for one in each.planned))
+        for each in packages
+    ]
+    contexts = [[build_context(each) for each in package.planned] for package in packages]
     images = tuple(
         _image(package, found, folder.name, epoch, secrets, labels or {})
         for package, found in zip(packages, contexts, strict=True)

@@ -65,6 +65,8 @@ def staged(
         EngineError: the base is one of the engine's, and it is another by now; the builder cannot run the platform.
         RegistryError: the base is not there for the platform.
     """
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    planned = in_dialect(planned, "buildkit")
     plan = planned.plan
     require_runnable(plan.platform, builder)
     if plan.base.local:
