@@ -206,7 +206,7 @@ def _value_at(data: Any, field: str) -> Any:
 
 def _plain(message: str, value: Any) -> str:
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    if "matching regex" in message:
+    if "matching regex" in message or message.startswith("Invalid enum value"):
         return f"{shown} is not valid here"
     return f"{message}: {shown}" if value is not None else message
 
