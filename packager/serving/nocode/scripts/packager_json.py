@@ -93,30 +93,29 @@ def _plain(value: Any) -> Any:
         return [_plain(row) for row in value.to_dict(orient="records")]
     if type(value).__name__ in ("NaTType", "NAType"):
         return None
+    if hasattr(value, "total_seconds"):
+        return _plain(value.total_seconds())
     if hasattr(value, "isoformat"):
         return value.isoformat()
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
-        # NumPy's times are numbers of nanoseconds to `tolist`.
-        return _times(value)
     if hasattr(value, "toarray"):
         value = value.toarray()  # a sparse matrix
     if hasattr(value, "tolist"):
-        listed = value.tolist()
-        numbers = getattr(getattr(value, "dtype", None), "kind", "O") in ("b", "i", "u", "f")
-        return listed if numbers else _plain(listed)
+        return _of_array(value)
     if hasattr(value, "__float__"):
         return float(value)
     return str(value)
 
 
-def _times(value: Any) -> Any:
-    """Return moments as ISO 8601 texts, and durations as nanoseconds."""
-    texts = value.dtype.kind == "M"
-    return _without_nat((value.astype(str) if texts else value.astype("timedelta64[ns]").astype(int)).tolist())
-
-
-def _without_nat(value: Any) -> Any:
-    return [_without_nat(each) for each in value] if isinstance(value, list) else None if value == "NaT" else value
+def _of_array(value: Any) -> Any:
+    """Return an array, a column or a single value of one as lists."""
+    dtype = getattr(value, "dtype", None)
+    kind = getattr(dtype, "kind", "O")
+    if kind in "Mm" and not hasattr(dtype, "na_value"):
+        # NumPy lists moments and durations as such only where Python's own can hold them.
+        value = value.astype("datetime64[us]" if kind == "M" else "timedelta64[us]")
+    listed = value.tolist()
+    # Of numbers there is nothing more to do, but for pandas' own types, which may have gaps.
+    return listed if kind in "biuf" and not hasattr(dtype, "na_value") else _plain(listed)
 
 
 def _key(key: Any) -> str:

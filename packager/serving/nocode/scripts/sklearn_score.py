@@ -154,7 +154,9 @@ def _array(rows: list[list[Any]]) -> Any:
     if not numbers:
         return np.array(rows, dtype=object)
     try:
-        exact = not any(value is None or isinstance(value, float) for row in rows for value in row)
-        return np.array(rows, dtype=None if exact else float)
+        if any(value is None or isinstance(value, float) for row in rows for value in row):
+            return np.array(rows, dtype=float)
+        whole = np.array(rows)
+        return whole.astype(float) if whole.dtype == object else whole
     except OverflowError:
         raise BadRequest("a number is too large") from None
