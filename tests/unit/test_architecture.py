@@ -98,6 +98,13 @@ def test_only_the_command_line_imports_the_command_line() -> None:
         assert not [each for each in imports(path) if each.startswith("packager.cli")], relative
 
 
+def test_what_runs_in_the_image_needs_nothing_of_ours() -> None:
+    for path in (PACKAGE / "serving/in_image").glob("*.py"):
+        own = {each.partition(".")[0] for each in imports(path) if not each.startswith("packager.serving.in_image")}
+        assert own <= sys.stdlib_module_names | {"gunicorn"}, path
+        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
 def test_no_module_is_two_ideas() -> None:
     long = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {name: lines for name, lines in long.items() if lines > 320} == {}
