@@ -30,6 +30,9 @@ SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
 #: gunicorn's configuration file; `serving/in_image` is behind it.
 SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
 
+#: Label of images whose requests need a key; its value is `key`.
+AUTH_LABEL = "packager.auth"
+
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"

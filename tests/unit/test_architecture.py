@@ -41,6 +41,7 @@ PURE = (
     "environments/request.py",
     "errors.py",
     "handoff/instructions.py",
+    "image_variables.py",
     "images/builders.py",
     "images/oci/content.py",
     "images/oci/document.py",

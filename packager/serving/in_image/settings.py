@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Any, Dict
+
+from packager.serving.in_image import keys
 
 #: What gunicorn reads where no other file is named; ours is, so it falls to us to respect the user's.
 USERS_FILE = "gunicorn.conf.py"
@@ -35,7 +38,27 @@ def settings(folder: str = ".") -> Dict[str, Any]:
         worker = worker_class()
         if worker is not None:
             found["worker_class"] = worker
+    if keys.wanted(os.environ):
+        _guard(found)
     return found
+
+
+def _guard(found: Dict[str, Any]) -> None:
+    """Put keys in front of whatever worker there is."""
+    store, users_fork, users_init = keys.load(os.environ), found.get("post_fork"), found.get("post_worker_init")
+
+    def post_fork(server: Any, worker: Any) -> None:
+        for name in keys.VARIABLES:
+            os.environ.pop(name, None)
+        if users_fork is not None:
+            users_fork(server, worker)
+
+    def post_worker_init(worker: Any) -> None:
+        worker.wsgi = keys.Guard(worker.wsgi, store)
+        if users_init is not None:
+            users_init(worker)
+
+    found.update(post_fork=post_fork, post_worker_init=post_worker_init)
 
 
 def worker_class() -> Any:

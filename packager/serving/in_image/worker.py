@@ -30,7 +30,7 @@ SPARE = 16
 #: Seconds: for a request's head; without a byte of a body or an answer; and for a head that a stopping worker awaits.
 HEAD_TIME, SILENCE, LINGER = 30.0, 60.0, 2.0
 #: Seconds by which a worker that scores lets idle ones go first, for each request that waits; and at most.
-COURTESY, MOST_COURTESY = 0.02, 0.5
+COURTESY, MOST_COURTESY = 0.05, 0.5
 #: Bytes a second below which a client is taken for stuck.
 SLOWEST = 1024
 
