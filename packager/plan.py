@@ -5,6 +5,8 @@ The plan does not know who executes it: it says what is in each layer, in order,
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from packager.environments.conda.values import CondaPackage
@@ -36,6 +38,9 @@ AUTH_LABEL = "packager.auth"
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"
+
+#: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
+Dialect = Literal["buildkit", "plain"]
 
 #: How `--base` names an image in a folder or file; as skopeo does.
 ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
@@ -83,6 +88,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     installer: str
     installer_base: Base
     mirrors: dict[str, str] = {}
+
+    @property
+    def credentials(self) -> str:
+        """Where the build stage finds the credentials of channels, in the form that the installer reads."""
+        return "/run/rattler-auth.json" if self.installer == "rattler" else "/root/.mamba/auth/authentication.json"
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +190,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one image (one target, one platform) is made of, in layer order.
 
     `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
-    `own_template` is a template of the user's that the Dockerfile is made of.
+    `own_template` names a template of the user's that the Dockerfile is made of; `dialect` says what its builder reads.
     """
 
     name: str
@@ -200,6 +210,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = Machine()
     files: tuple[str, ...] = ()
     own_template: str = ""
+    dialect: Dialect = "buildkit"
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -119,6 +119,7 @@ def make_plan(
         lock_digest=lock_digest,
         machine=machine,
         files=target.files,
+        dialect=spec.dialect,
     )
 
 

@@ -256,6 +256,7 @@ class Spec(_Struct, frozen=True):
     system_packages: tuple[DebianPackage, ...] = ()
     server: Server = Server()
     test: tuple[Case, ...] = ()
+    dialect: Literal["buildkit", "plain"] = "buildkit"
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -296,9 +297,9 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image: everything but its tests."""
+    """Return what of a spec decides the image: everything but its tests, and for whom a Dockerfile is written."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
-    del values["test"]
+    del values["test"], values["dialect"]
     return values
 
 

@@ -237,3 +237,10 @@ def test_the_steps_are_functions_of_the_package(folder: Path) -> None:
     assert all(hasattr(packager, name) for name in packager.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         packager.nothing  # noqa: B018
+
+
+def test_check_finds_the_missing_file_of_a_test(folder: Path) -> None:
+    (folder / "expected-answer.json").unlink()
+    done = run("check", "--offline", "--fail-on", "error", cwd=folder)
+    assert done.returncode == 5
+    assert "error test-invalid: 'expected-answer.json' cannot be read" in done.stdout

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from packager.cli.target import command
 from packager.context.sources import scan_sources
-from packager.dockerfile.render import render, template_line
+from packager.dockerfile.render import render
 from packager.errors import PackagerError, RenderError, SpecError
 from packager.images.builders import needs_engine
 from packager.resources import data_folder
@@ -80,19 +80,6 @@ def test_templates_that_include_each_other_end(tmp_path: Path) -> None:
     )
     with pytest.raises(RenderError):
         render(example_plan(), own)
-
-
-def test_a_line_of_the_dockerfile_is_found_in_the_users_template(tmp_path: Path) -> None:
-    own = write(tmp_path / "templates", cpu=LABEL.replace("LABEL", "RUN cd /tmp\nLABEL"))
-    text = render(example_plan(), own)
-    line = text.splitlines().index("RUN cd /tmp") + 1
-    assert template_line(text, line, own) is None, "it stands on one line with super()"
-    own = write(tmp_path / "templates", cpu=LABEL.replace("}}LABEL", "}}\nRUN cd /tmp\nLABEL"))
-    text = render(example_plan(), own)
-    line = text.splitlines().index("RUN cd /tmp") + 1
-    assert template_line(text, line, own) == ("cpu.Dockerfile.j2", 4)
-    assert template_line(text, 1, own) is None
-    assert template_line(text, line, None) is None
 
 
 def test_a_dockerfile_of_the_users_is_for_buildkit() -> None:
