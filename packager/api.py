@@ -16,7 +16,7 @@ Every function raises a `packager.errors.PackagerError`; its `exit_code` is that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from packager.spec.load import SpecFile, load_spec
 
 if TYPE_CHECKING:
     from packager.checks.finding import Finding
-    from packager.context.sources import DigestModel
     from packager.context.verify import VerifyResult
     from packager.environments.locking import LockResult
     from packager.images.baking import Baked
@@ -93,26 +92,10 @@ def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *,
         LockError: the lock is missing, stale, or was edited by hand.
         ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
     """
+    from packager.images.base import planner
     from packager.store import Store
 
-    return _planner(spec_file, base, Store().digest)(target, platform)
-
-
-def _planner(spec_file: SpecFile, base: str | None, digest_model: DigestModel) -> Callable[[str, str | None], Planned]:
-    """Return what plans the images of a spec, on another base where one is named."""
-    mirrors = pipeline.machine_mirrors()
-    resolved = None
-    if base is not None:
-        from packager.images.base import resolve_base
-
-        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
-
-    def plan(target: str, platform: str | None) -> Planned:
-        return pipeline.plan_image(
-            spec_file, target, platform, digest_model=digest_model, base=resolved, mirrors=mirrors
-        )
-
-    return plan
+    return planner(spec_file, base, Store().digest)(target, platform)
 
 
 def check(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -249,17 +232,15 @@ def bake(
 
     Raises:
         SpecError: two images have one name, or write one tag.
-        LockError: a lock is missing, stale, or was edited by hand.
-        ContextError: something else is at the path; a source file changed; the disk is full.
+        LockError, ContextError: see `plan_image` and `save`.
     """
     from packager.images.bake import BakeSettings
     from packager.images.baking import packages_of, write_bake
+    from packager.images.base import planner
     from packager.store import Store
 
     packages = [
-        package
-        for spec_file in spec_files
-        for package in packages_of(spec_file, _planner(spec_file, base, Store().add))
+        package for spec_file in spec_files for package in packages_of(spec_file, planner(spec_file, base, Store().add))
     ]
     return write_bake(packages, Path(path), BakeSettings(outputs=("type=registry",) if push else ()), force=force)
 

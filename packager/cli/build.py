@@ -121,7 +121,8 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
     elif output_format == "json":
         emit_json(results)
     else:
-        emit("\n".join(line for each in results for line in each["images"]))
+        for line in (line for each in results for line in each["images"]):
+            emit(line)
 
 
 def _names_one(option: str, names: tuple[str, ...]) -> UsageError:

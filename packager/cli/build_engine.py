@@ -125,7 +125,8 @@ def _result(
         "manifests": manifests,
         "digest": digest,
         "id": image_id,
-        "images": [f"{reference}@{digest}" for reference in references] or [digest],
+        # Some outputs (`type=cacheonly`) are no image, and have no digest.
+        "images": ([f"{reference}@{digest}" for reference in references] or [digest]) if digest else [],
         "pushed": bool(options["push"]),
         "metadata": metadata,
     }

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    no_docker_option,
+    standard_options,
+    target_option,
+)
 
 if TYPE_CHECKING:
-    from packager.serving.service import RunRequest, Service
+    from typing import TextIO
+
+    from packager.serving.service import KeyPair, RunRequest, Service
 
 #: Docker's form of sizes (`docker run --memory`).
 MEMORY = r"\d+[bkmg]?"
 
-no_docker_option = click.option(
-    "--no-docker",
-    is_flag=True,
-    help="Run the spec's package in its locked environment on this machine, without Docker.",
+keys_option = click.option(
+    "--key-file",
+    type=click.File("r"),
+    metavar="FILE|-",
+    help="Keys that requests need, where the spec has `server: {auth: key}`: the primary one, and in a second line the "
+    "secondary one. Else PACKAGER_PRIMARY_KEY and PACKAGER_SECONDARY_KEY of this machine; those not given are made.",
 )
 
 
@@ -50,6 +63,7 @@ no_docker_option = click.option(
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
 @no_docker_option
+@keys_option
 @click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
 @standard_options
@@ -65,19 +79,25 @@ def command(
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
+    from packager.serving.in_image.keys import DEFAULT_PATH
 
     if options["no_docker"]:
-        _run_here(reference, file, target, output_format, reporter, options)
+        from packager.cli.no_docker import run_here
+
+        run_here(reference, file, target, output_format, reporter, options)
         return
     request = _request(reference, file, target, options)
     detach = options["detach"]
+    warn_of_strangers(request.name, request.publish.address, request.keys is not None, reporter)
     reporter.step(f"starting {request.reference}")
     started = serve(request, timeout=options["timeout"], keep=detach, waiting=say_waiting(reporter))
     with terminated_as_interrupted(), started as (service, container):
         try:
             reporter.step(f"healthy after {service.seconds:.1f} s, container {service.name}")
-            hint = f"to stop it: docker rm --force {service.name}" if detach else "Ctrl-C stops it"
-            _show(service, output_format)
+            if request.keys is not None:
+                reporter.step(f"requests need a key: docker exec {service.name} cat {DEFAULT_PATH}/primary")
+            hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
+            show_service(service, output_format)
             reporter.step(hint)
             if not detach:
                 follow(container, lambda chunk: click.echo(chunk, nl=False, err=True))
@@ -85,61 +105,6 @@ def command(
             if detach:
                 raise
             reporter.step("stopping")
-
-
-def _run_here(
-    reference: str | None,
-    file: Path,
-    target: str | None,
-    output_format: str,
-    reporter: Reporter,
-    options: dict[str, Any],
-) -> None:
-    from packager.cli.common import one_target
-    from packager.interruption import terminated_as_interrupted
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
-    from packager.serving.local.serve import follow, serve_here
-    from packager.serving.service import parse_publish
-    from packager.spec.load import load_spec
-
-    refuse_dockers(reference, options, ("memory", "name", "detach"))
-    spec_file = load_spec(file)
-    target = one_target(spec_file, target)
-    publish = parse_publish(options["publish"], spec_file.spec.server.port)
-    env = variables(options["env"])
-    packaged = package_here(spec_file, target, devices=not options["no_devices"], say=reporter.step)
-    reporter.step(f"starting {packaged.title}; {differences(packaged.plan)}")
-    started = serve_here(packaged, publish, env=env, timeout=options["timeout"], waiting=say_waiting(reporter))
-    with terminated_as_interrupted(), started as (service, backend):
-        try:
-            reporter.step(f"healthy after {service.seconds:.1f} s, process {service.container_id}")
-            _show(service, output_format)
-            reporter.step("Ctrl-C stops it")
-            follow(backend, lambda chunk: click.echo(chunk, nl=False, err=True))
-        except KeyboardInterrupt:
-            reporter.step("stopping")
-
-
-def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse with --no-docker what only a container has.
-
-    Raises:
-        UsageError: one of these options, or an image, is given.
-    """
-    from packager.errors import UsageError
-
-    if reference is not None:
-        raise UsageError(
-            f"{reference} is an image, and --no-docker runs the package of the spec", remedy="leave one of them out"
-        )
-    for name in names:
-        if options[name]:
-            service = "; `packager service deploy NAME --no-docker` leaves it running"
-            raise UsageError(
-                f"--{name} has no meaning with --no-docker, which starts no container",
-                remedy=f"leave one of them out{service if name in ('detach', 'name') else ''}",
-            )
 
 
 def _request(reference: str | None, file: Path, target: str | None, options: dict[str, Any]) -> RunRequest:
@@ -163,7 +128,34 @@ def _request(reference: str | None, file: Path, target: str | None, options: dic
         publish=parse_publish(options["publish"], image_port(reference)),
         env=env,
         memory=memory,
+        keys=container_keys(reference, options["key_file"], env),
     )
+
+
+def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> KeyPair | None:
+    """Return the keys for a container of an image: given, or made here; None where its requests need none.
+
+    Raises:
+        UsageError: one that is given cannot be a key, or the image asks for none.
+        EngineError: no engine, or no such image.
+    """
+    from packager.serving.keys import keys_for
+
+    return keys_for(reference, read_keys(file), os.environ, env)
+
+
+def read_keys(file: TextIO | None) -> str | None:
+    """Return the text of a key file; None where none is given."""
+    return file.read(1 << 16) if file is not None else None
+
+
+def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Reporter) -> None:
+    """Say who can use what is published beyond this machine."""
+    if address in (None, "127.0.0.1", "::1"):
+        return
+    who = "has a key" if keys else "reaches that address"
+    more = "" if keys else "; requests need no key (`server: {auth: key}` in the spec)"
+    reporter.warn(f"{name} is published on {address}: whoever {who} can use it{more}, and nothing is encrypted")
 
 
 def image_port(reference: str) -> int:
@@ -219,7 +211,8 @@ def variables(values: tuple[str, ...]) -> dict[str, str]:
     return env
 
 
-def _show(service: Service, output_format: str) -> None:
+def show_service(service: Service, output_format: str) -> None:
+    """Print where a service is reached."""
     if output_format == "text":
         emit(service.scoring_url)
         return

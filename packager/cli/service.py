@@ -15,16 +15,24 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
-    one_target,
+    no_docker_option,
     standard_options,
     target_option,
 )
-from packager.cli.run import MEMORY, image_port, no_docker_option, refuse_dockers, say_waiting, variables
+from packager.cli.run import (
+    MEMORY,
+    container_keys,
+    image_port,
+    keys_option,
+    say_waiting,
+    variables,
+    warn_of_strangers,
+)
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
     from packager.serving.named import Status
-    from packager.serving.service import Publish
+    from packager.serving.service import Which
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -66,6 +74,7 @@ def command() -> None:
     metavar="[[ADDR:]PORT:]CPORT",
     help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
 )
+@keys_option
 @_limit_options
 @no_docker_option
 @format_option
@@ -91,7 +100,9 @@ def deploy(
 
     service_name(name)
     if options["no_docker"]:
-        _deploy_here(name, reference, file, target, output_format, reporter, options)
+        from packager.cli.no_docker import deploy_here
+
+        _show(deploy_here(name, reference, file, target, reporter, options), output_format, reporter)
         return
     parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
     _memory(options["memory"])
@@ -103,46 +114,12 @@ def deploy(
         env=variables(options["env"]),
         memory=options["memory"],
         cpus=options["cpus"],
+        keys=container_keys(reference, options["key_file"], variables(options["env"])),
     )
-    _warn_of_address(name, wanted.publish, reporter)
+    warn_of_strangers(name, wanted.publish.address, wanted.keys is not None, reporter)
     with terminated_as_interrupted():
         status = deploy_step(wanted, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter))
     _show(status, output_format, reporter)
-
-
-def _deploy_here(
-    name: str,
-    reference: str | None,
-    file: Path,
-    target: str | None,
-    output_format: str,
-    reporter: Reporter,
-    options: dict[str, Any],
-) -> None:
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
-    from packager.serving.service import parse_publish
-    from packager.serving.services import deploy_here, require_free
-    from packager.spec.load import load_spec
-
-    refuse_dockers(reference, options, ("memory", "cpus"))
-    require_free(name)
-    spec_file = load_spec(file)
-    publish = parse_publish(options["publish"], spec_file.spec.server.port)
-    env = variables(options["env"])
-    packaged = package_here(spec_file, one_target(spec_file, target), say=reporter.step)
-    _warn_of_address(name, publish, reporter)
-    reporter.step(differences(packaged.plan))
-    status = deploy_here(
-        name, packaged, publish, spec=spec_file.document.path.absolute(), env=env,
-        timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter),
-    )  # fmt: skip
-    _show(status, output_format, reporter)
-
-
-def _warn_of_address(name: str, publish: Publish, reporter: Reporter) -> None:
-    if publish.address not in (None, "127.0.0.1", "::1"):
-        reporter.warn(f"{name} is published on {publish.address}: whoever reaches that address can use it")
 
 
 @command.command("update")
@@ -213,6 +190,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
         "swagger": status.swagger_url,
         "memory": f"{status.memory} bytes" if status.memory else "no limit",
         "cpus": f"{status.cpus:g}" if status.cpus else "no limit",
+        "keys": f"packager service keys {status.name}" if status.auth == "key" else "none: requests need no key",
         "restarts": str(status.restarts),
     }
     emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
@@ -242,6 +220,31 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 def score(name: str, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
     post(None, _named(name), data, reporter, **options)
+
+
+@command.command("keys")
+@click.argument("name")
+@click.option(
+    "--regenerate",
+    type=click.Choice(["primary", "secondary"]),
+    help="Make this one new first; requests with the other one go on, and none is lost.",
+)
+@format_option
+@standard_options
+def keys(name: str, regenerate: Which | None, output_format: str, reporter: Reporter) -> None:
+    """Print the keys of service NAME; requests to it need either of them.
+
+    To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
+    """
+    from packager.serving.services import show_keys
+
+    found = show_keys(_named(name), regenerate)
+    if regenerate:
+        reporter.step(f"the {regenerate} key of {name} is new")
+    if output_format == "json":
+        emit_json({"primary": found.primary, "secondary": found.secondary})
+        return
+    emit(f"primary    {found.primary}\nsecondary  {found.secondary}")
 
 
 @command.command("delete")
@@ -275,6 +278,8 @@ def _show(status: Status, output_format: str, reporter: Reporter) -> None:
         emit_json(_data(status))
         return
     reporter.step(f"swagger: {status.swagger_url}")
+    if status.auth == "key":
+        reporter.step(f"requests need a key: packager service keys {status.name}")
     emit(status.scoring_url)
 
 

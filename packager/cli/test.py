@@ -17,11 +17,12 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    no_docker_option,
     platform_option,
     standard_options,
     target_option,
 )
-from packager.cli.run import no_docker_option, refuse_dockers, say_waiting, variables
+from packager.cli.run import say_waiting, variables
 
 if TYPE_CHECKING:
     from packager.images.oci.content import Content, Image
@@ -77,8 +78,10 @@ def command(
     if not spec_file.spec.test:
         raise SpecError("the spec has no tests", where=spec_file.at("test"), remedy="add a `test:` section")
     if no_docker:
+        from packager.cli.no_docker import refuse_dockers, reports_here
+
         refuse_dockers(image, {"platform": platform}, ("platform",))
-        found = _reports_here(spec_file, target, reporter, timeout, variables(env))
+        found = reports_here(spec_file, target, reporter, timeout, variables(env))
     else:
         images = [(image, target or "")] if image else _images(spec_file, target, platform)
         found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
@@ -218,34 +221,6 @@ def _reports(
             for line in outcome_lines(outcome):
                 reporter.step(f"  {line}")
         reports.append(report)
-    return reports
-
-
-def _reports_here(
-    spec_file: SpecFile, target: str | None, reporter: Reporter, timeout: float, env: dict[str, str]
-) -> list[Report]:
-    """Test the targets of a spec without Docker, one after the other."""
-    from packager.interruption import terminated_as_interrupted
-    from packager.pipeline import select_targets
-    from packager.serving.cases import prepare
-    from packager.serving.gate import Report, check
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
-    from packager.serving.local.serve import serve_here
-    from packager.serving.service import Publish
-
-    cases = prepare(spec_file)
-    packages = [package_here(spec_file, name, say=reporter.step) for name in select_targets(spec_file, target)]
-    reports = []
-    for index, packaged in enumerate(packages):
-        how = "" if index else f"; {differences(packaged.plan)}"
-        reporter.step(f"testing {packaged.title} ({count(len(cases), 'test')}){how}")
-        free = Publish(container_port=1, port=0)
-        plan = packaged.plan
-        with terminated_as_interrupted():
-            serving = serve_here(packaged, free, env=env, timeout=timeout, waiting=say_waiting(reporter))
-            report = Report(image=packaged.title, target=plan.target, platform=plan.platform)
-            reports.append(check(serving, report, cases))
     return reports
 
 

@@ -18,7 +18,7 @@ from packager.files import write_text
 from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.images.revision import build_labels, source_date_epoch
 from packager.images.secrets import parse_secret
-from packager.pipeline import Planned, build_context, by_references, select_targets, target_platforms
+from packager.pipeline import Planned, build_context, by_references, in_dialect, select_targets, target_platforms
 from packager.spec.load import SpecFile
 from packager.store import Store
 
@@ -109,6 +109,11 @@ def write_bake(
     _check_place(destination, force)
     epoch = source_date_epoch()
     settings = msgspec.structs.replace(settings, args={"SOURCE_DATE_EPOCH": str(epoch), **settings.args})
+    # Whoever runs bake has BuildKit, whatever the spec's own dialect is.
+    packages = [
+        msgspec.structs.replace(each, planned=tuple(in_dialect(one, "buildkit") for one in each.planned))
+        for each in packages
+    ]
     contexts = [[build_context(each) for each in package.planned] for package in packages]
     images = tuple(
         _image(package, found, folder.name, epoch, secrets, labels or {})

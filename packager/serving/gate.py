@@ -14,8 +14,18 @@ from packager.errors import ServiceError
 from packager.images.engine import require_local
 from packager.serving.cases import Prepared
 from packager.serving.container import serve
+from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
-from packager.serving.service import DEFAULT_PORT, LOG_LINES, Container, Publish, RunRequest, Service, container_name
+from packager.serving.service import (
+    DEFAULT_PORT,
+    LOG_LINES,
+    Container,
+    KeyPair,
+    Publish,
+    RunRequest,
+    Service,
+    container_name,
+)
 
 #: Seconds that a service may be silent during a test.
 SILENCE = 120.0
@@ -91,9 +101,11 @@ def check_image(
         name=container_name("test"),
         publish=Publish(container_port=port, port=0),
         env=dict(env or {}),
+        keys=keys_for(reference, None, {}, env or {}),
     )
     report = Report(image=shown or reference, target=target, platform=found.platform)
-    return check(serve(request, timeout=timeout, waiting=waiting), report, cases, headers=headers, done=done)
+    serving = serve(request, timeout=timeout, waiting=waiting)
+    return check(serving, report, cases, keys=request.keys, headers=headers, done=done)
 
 
 def check(
@@ -101,6 +113,7 @@ def check(
     report: Report,
     cases: Sequence[Prepared],
     *,
+    keys: KeyPair | None = None,
     headers: Mapping[str, str] | None = None,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
@@ -110,14 +123,16 @@ def check(
         serving: starts and ends the service.
         report: says what it is.
         cases: the tests.
+        keys: of the service; they are in no report, and go with it.
         headers: of each request, where the test itself gives none.
         done: is told of each test.
     """
+    key = {"Authorization": f"Bearer {keys.primary}"} if keys else {}
     try:
         with serving as (service, container):
             outcomes = []
             for case in cases:
-                outcomes.append(_run(service.url, case, headers or {}))
+                outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}))
                 done(outcomes[-1])
             report = msgspec.structs.replace(report, outcomes=tuple(outcomes), start=service.seconds)
             return report if report.passed else msgspec.structs.replace(report, log=container.logs(LOG_LINES))
@@ -142,6 +157,9 @@ def send(url: str, case: Prepared, headers: Mapping[str, str]) -> Reply:
         OSError, http.client.HTTPException: there is none.
     """
     parts = urlsplit(url)
+    # A test that gives a header itself gives it in any case of its letters.
+    own = {name.lower() for name in case.headers}
+    headers = {name: value for name, value in headers.items() if name.lower() not in own}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE)
     try:
         start = time.monotonic()

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packager.errors import EngineError, ServiceError, UsageError
-from packager.serving import deployment
+from packager.serving import deployment, service_keys
 from packager.serving.deployment import Change
 from packager.serving.local import named as local
 from packager.serving.local.backend import Packaged, package_here
-from packager.serving.local.named import LocalService, Served
+from packager.serving.local.service_folder import LocalService, Served
 from packager.serving.named import Status, Wanted
-from packager.serving.service import Publish
+from packager.serving.service import KeyPair, Publish, Which
 from packager.spec.load import load_spec
 
 Say = Callable[[str], None]
@@ -38,12 +38,15 @@ def deploy_here(
     *,
     spec: Path,
     env: dict[str, str],
+    keys: KeyPair | None,
     timeout: float,
     say: Say,
     waiting: Waiting,
 ) -> Status:
     """Start a service without Docker; see `packager.serving.local.named.deploy`."""
-    return local.deploy(name, packaged, publish, spec=spec, env=env, timeout=timeout, say=say, waiting=waiting)
+    return local.deploy(
+        name, packaged, publish, spec=spec, env=env, keys=keys, timeout=timeout, say=say, waiting=waiting
+    )
 
 
 def require_free(name: str) -> None:
@@ -130,3 +133,10 @@ def logs(name: str, lines: int | None, *, follow: bool = False) -> Iterator[byte
     if LocalService(name).exists:
         return local.logs(name, lines, follow=follow)
     return deployment.logs(name, lines, follow=follow)
+
+
+def show_keys(name: str, regenerate: Which | None = None) -> KeyPair:
+    """Return the keys of a service; see `packager.serving.service_keys.show_keys`."""
+    if LocalService(name).exists:
+        return local.show_keys(name, regenerate)
+    return service_keys.show_keys(name, regenerate)

@@ -1,8 +1,4 @@
-"""The spec as values: what `packager.yaml` may say, with its types and bounds.
-
-Patterns refuse everything that could leave its place: no value from a spec may become a Dockerfile instruction, a
-shell word, an option of a program, or a path outside the folder of the spec.
-"""
+"""The spec as values: what `packager.yaml` may say. `fields` has the patterns and bounds."""
 
 from __future__ import annotations
 
@@ -12,71 +8,49 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-# `(?!\n)$` and not `$`, which in Python also matches before a final line break.
-# Reasons for the patterns: names go into image references, folder names and labels; OCI distribution spec 1.1,
-# "Pulling manifests", gives the forms of repository components and tags.
-NAME = r"^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?!\n)$"
-TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?!\n)$"
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(?!\n)$"
-ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$"
-# Environment values reach the container byte for byte; a Dockerfile cannot hold a line break in one, and an environment
-# cannot hold NUL.
-PRINTABLE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*(?!\n)$"
-# Debian policy 5.6.7 and 5.6.12 (package names and versions), with apt's `:arch` and `=version`.
-DEBIAN_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~-]+)?(?!\n)$"
-PLATFORM = r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$"
-PYTHON = r"^3\.[0-9]{1,2}(?!\n)$"
-PATH = r"^(?!-)[^\x00-\x1f\x7f\x85\u2028\u2029\\]+(?!\n)$"
-
-Name = Annotated[
-    str,
-    Meta(pattern=NAME, max_length=128, description="Lower-case letters, digits and single separators `.`, `_`, `-`."),
-]
-Version = Annotated[str, Meta(pattern=TAG, description="Text (in quotes) that is also valid as an image tag.")]
-ModelName = Annotated[
-    str,
-    Meta(
-        pattern=MODEL_NAME,
-        max_length=255,
-        description="Letters, digits, `.`, `_` and `-`; starts with a letter or digit.",
-    ),
-]
-RelativePath = Annotated[
-    str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
-]
-MAX_TEXT = 32768
-PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=MAX_TEXT, description="Text without line breaks.")]
-DebianPackage = Annotated[
-    str, Meta(pattern=DEBIAN_PACKAGE, description="`name` or `name=version`, as apt-get takes it.")
-]
-Platform = Annotated[
-    str, Meta(pattern=r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$", description="OCI os/arch, such as linux/amd64.")
-]
-PythonVersion = Annotated[
-    str, Meta(pattern=r"^3\.[0-9]{1,2}(?!\n)$", description='Minor version in quotes, such as "3.13".')
-]
-CudaVersion = Annotated[
-    str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}(?!\n)$", description='Version of CUDA in quotes, such as "12.8".')
-]
-Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
-MatchSpec = Annotated[
-    str, Meta(min_length=1, max_length=4096, description="One requirement as conda takes it, such as `python=3.12`.")
-]
-Channel = Annotated[
-    str, Meta(min_length=1, max_length=1024, description="A conda channel: a name, a URL, or `nodefaults`.")
-]
+from packager.spec.fields import (
+    PATH,
+    PRINTABLE,
+    TAG,
+    Channel,
+    CudaVersion,
+    DebianPackage,
+    MatchSpec,
+    ModelName,
+    Name,
+    Origin,
+    Part,
+    Platform,
+    PrintableText,
+    PythonVersion,
+    RelativePath,
+    Requirement,
+    Version,
+)
+from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all parts of the spec: frozen, by keyword, and without unknown keys."""
+class Model(Part, frozen=True):
+    """One model: a file or a folder, with the name and version under which the entry script finds it.
 
-
-class Model(_Struct, frozen=True):
-    """One model: a file or a folder, with the name and version under which the entry script finds it."""
+    Attributes:
+        path: the file or folder.
+        name: from the file's name where None.
+        version: a whole number, as Azure ML's.
+        framework: what it is a model of; without an entry script, the script and the environment follow from it.
+        framework_version: the version of the framework that it was saved with.
+    """
 
     path: RelativePath
     name: ModelName | None = None
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    framework: Framework | None = None
+    framework_version: FrameworkVersion | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The framework by our name for it; None where the spec names none."""
+        return kind_of(self.framework)
 
     @property
     def called(self) -> str:
@@ -87,7 +61,7 @@ class Model(_Struct, frozen=True):
         return last.rpartition(".")[0] or last
 
 
-class InlineEnvironment(_Struct, frozen=True):
+class InlineEnvironment(Part, frozen=True):
     """An environment written into the spec: pip or conda packages or both, alone or added to a curated environment.
 
     Attributes:
@@ -105,7 +79,7 @@ class InlineEnvironment(_Struct, frozen=True):
     variables: dict[str, PrintableText] = {}
 
 
-class CondaOptions(_Struct, frozen=True):
+class CondaOptions(Part, frozen=True):
     """How conda packages are solved and installed; nothing of it matters where there are none.
 
     Attributes:
@@ -123,21 +97,21 @@ class CondaOptions(_Struct, frozen=True):
     channel_mirrors: dict[str, str] = {}
 
 
-class AddedPackages(_Struct, frozen=True):
+class AddedPackages(Part, frozen=True):
     """Requirements that one target has besides those of the environment."""
 
     conda: tuple[MatchSpec, ...] = ()
     pip: tuple[Requirement, ...] = ()
 
 
-class EnvironmentChanges(_Struct, frozen=True):
+class EnvironmentChanges(Part, frozen=True):
     """How the environment of one target differs: names that it does not ask for, and requirements that it does."""
 
     remove: tuple[Requirement, ...] = ()
     add: AddedPackages = AddedPackages()
 
 
-class TargetOptions(_Struct, frozen=True, omit_defaults=True):
+class TargetOptions(Part, frozen=True, omit_defaults=True):
     """What differs for one target. Digests hold only what is given.
 
     Attributes:
@@ -167,7 +141,7 @@ class TargetOptions(_Struct, frozen=True, omit_defaults=True):
     host: dict[str, Version] = {}
 
 
-class Image(_Struct, frozen=True):
+class Image(Part, frozen=True):
     """Where the image goes: a repository, and tags that may hold {name}, {version}, {target} and {platform}."""
 
     repository: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
@@ -178,26 +152,32 @@ class Image(_Struct, frozen=True):
 TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
-class Server(_Struct, frozen=True):
-    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung."""
+class Server(Part, frozen=True):
+    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung.
+
+    And seconds until run() is interrupted, whose pages may send requests from browsers, whether requests need a key.
+    """
 
     port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
+    scoring_timeout: Annotated[float, Meta(ge=0.001, le=86400, description="Seconds.")] | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    auth: Literal["none", "key"] = "none"
 
 
 #: Of an environment without conda, where the spec names none.
 DEFAULT_PYTHON = "3.13"
 
 
-class Tolerance(_Struct, frozen=True):
+class Tolerance(Part, frozen=True):
     """How far numbers may be apart: by an amount, or by a part of the larger one; either is enough."""
 
     absolute: Annotated[float, Meta(ge=0)] = 0.0
     relative: Annotated[float, Meta(ge=0)] = 0.0
 
 
-class Expect(_Struct, frozen=True):
+class Expect(Part, frozen=True):
     """What an answer must be: `body` is JSON, `file` is JSON or bytes by its ending, `schema` is inline or a file."""
 
     status: Annotated[int, Meta(ge=100, le=599)] = 200
@@ -212,7 +192,7 @@ class Expect(_Struct, frozen=True):
     max_latency: Annotated[float, Meta(gt=0, description="Seconds.")] | None = None
 
 
-class Case(_Struct, frozen=True):
+class Case(Part, frozen=True):
     """One request to the packaged service, and the answer that it must give. At most one of request, text and file."""
 
     name: Annotated[str, Meta(pattern=PRINTABLE, min_length=1, max_length=200)]
@@ -223,16 +203,17 @@ class Case(_Struct, frozen=True):
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
     path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
     headers: dict[str, PrintableText] = {}
+    key: Annotated[bool, Meta(description="Send a key, where the image asks for one.")] = True
     expect: Expect = Expect()
 
 
-class Spec(_Struct, frozen=True):
+class Spec(Part, frozen=True):
     """What the user declares: `packager.yaml`, checked."""
 
     name: Name
     version: Version
-    entry_script: RelativePath
-    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment
+    entry_script: RelativePath | None = None
+    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment | None = None
     description: PrintableText = ""
     source_dir: RelativePath = "."
     models: tuple[Model, ...] = ()
@@ -248,6 +229,16 @@ class Spec(_Struct, frozen=True):
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
+
+    @property
+    def script(self) -> str:
+        """Path of the entry script below the app's root: the user's, or that of a model without code."""
+        return NO_CODE_SCRIPT if self.entry_script is None else self.entry_script
+
+    @property
+    def packages_sources(self) -> bool:
+        """Whether files of a source directory are packaged: without an entry script, of one that is named."""
+        return self.entry_script is not None or self.source_dir != "."
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -288,9 +279,13 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image: everything but its tests, and for whom a Dockerfile is written."""
+    """Return what of a spec decides the image: all but its tests and dialect; of frameworks, what is given."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
     del values["test"], values["dialect"]
+    values["models"] = [
+        {key: value for key, value in model.items() if value is not None or not key.startswith("framework")}
+        for model in values["models"]
+    ]
     return values
 
 

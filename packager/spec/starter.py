@@ -14,6 +14,7 @@ import msgspec
 
 from packager.checks.entry_script import defines_contract
 from packager.errors import SpecError
+from packager.spec import fields
 from packager.spec import model as m
 from packager.targets import load_target
 
@@ -219,7 +220,7 @@ def _name(text: str) -> str:
 
 
 def _version(value: object) -> str:
-    return value if isinstance(value, str) and re.match(m.TAG, value) else "1"
+    return value if isinstance(value, str) and re.match(fields.TAG, value) else "1"
 
 
 def starter_spec(found: Found) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,9 @@ from click.testing import CliRunner, Result
 import packager
 from packager.cli.bake import command
 from packager.context.entries import BAKE_MARK
-from packager.images.bake_build import bake_command
-from packager.images.buildx import BuildOptions
+from packager.errors import EngineError
+from packager.images.bake_build import BakeJob, bake_command, bake_images
+from packager.images.buildx import BuildOptions, Built
 from packager.images.failures import build_failure
 from packager.images.secrets import MachineSettings
 from packager.pipeline import plan_image
@@ -165,3 +167,39 @@ def test_failures_of_a_bake_are_those_of_a_build() -> None:
         'ERROR: target a-cpu: failed to solve: process "/bin/sh -c false" did not complete successfully: exit code: 3'
     ]
     assert "a step of the build failed with exit code 3" in str(build_failure(named, 1))
+
+
+def test_one_bake_builds_all_and_its_metadata_tells_of_each(
+    example: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec_file = packager.load_spec(example("one"))
+    told = {"one-cpu-linux-amd64": {"containerimage.config.digest": "sha256:c", "containerimage.digest": "sha256:m"}}
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text(
+        f"""#!/bin/sh
+        echo "$@" > {tmp_path}/words; cp "$4" {tmp_path}/file.json; echo progress >&2; echo noise
+        echo "$PACKAGER_PIP_CONF $BUILDX_NO_DEFAULT_LOAD" > {tmp_path}/environ
+        echo '{json.dumps(told)}' > "$6"
+        """
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{docker.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PIP_INDEX_URL", "https://user:s3cret-token@index.example.com/simple")
+    planned = plan_image(spec_file, "cpu", digest_model=Store().digest)
+    options = BuildOptions(push=True, progress="plain", cache_from=("type=registry,ref=r.example.com/cache",))
+    (made,) = bake_images(spec_file, [BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)
+    assert made.built == Built(image_id="sha256:c", digest="sha256:m", references=("r.example.com/one:1",), pushed=True)
+    assert made.metadata == told["one-cpu-linux-amd64"]
+    written = (tmp_path / "file.json").read_text()
+    entry = json.loads(written)["target"]["one-cpu-linux-amd64"]
+    assert entry["output"] == ["type=image,push=true"]
+    assert entry["cache-from"] == ["type=registry,ref=r.example.com/cache"]
+    assert "id=pip.conf,env=PACKAGER_PIP_CONF" in entry["secret"]
+    assert (Path(entry["context"]) / "Dockerfile").is_file()
+    assert "s3cret-token" not in written + (tmp_path / "words").read_text()
+    assert "s3cret-token" in (tmp_path / "environ").read_text()
+    assert capfd.readouterr() == ("", "progress\n")
+    docker.write_text("#!/bin/sh\necho '{' > \"$6\"\n")
+    with pytest.raises(EngineError, match="metadata cannot be read"):
+        bake_images(spec_file, [BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)

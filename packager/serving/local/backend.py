@@ -9,7 +9,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from glob import glob
 from pathlib import Path
 from typing import BinaryIO
@@ -21,12 +21,14 @@ from packager.context.writing import write_files
 from packager.environments.here import kept, wanted_here
 from packager.errors import EngineError, UsageError
 from packager.pipeline import machine_mirrors, plan_image, require_entry_script
-from packager.plan import Plan
+from packager.plan import AUTH_LABEL, Plan
 from packager.reading import failure
 from packager.serving.container import GRACE
+from packager.serving.in_image.keys import KEYS_FILE, NAMES
+from packager.serving.keys import wanted_keys
 from packager.serving.local.places import Places, command, environment, files
 from packager.serving.local.process import Process, start
-from packager.serving.service import LOOPBACK, Publish, State
+from packager.serving.service import LOOPBACK, KeyPair, Publish, State
 from packager.spec.load import SpecFile
 from packager.store import Store
 
@@ -53,6 +55,19 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
     def title(self) -> str:
         """What it is, for people."""
         return f"{self.plan.name} {self.plan.version} ({self.plan.target}, without Docker)"
+
+    @property
+    def keyed(self) -> bool:
+        """Its requests need a key."""
+        return self.plan.config.labels.get(AUTH_LABEL) == "key"
+
+    def keys_for(self, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]) -> KeyPair | None:
+        """Return the keys that its requests need; see `packager.serving.keys.keys_for`.
+
+        Raises:
+            UsageError: keys are given and it asks for none, or the variables take the keys' place.
+        """
+        return wanted_keys(self.plan.config.labels, self.title, text, environ, variables)
 
 
 def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]) -> Packaged:
@@ -114,15 +129,34 @@ def bind(publish: Publish) -> socket.socket:
     return found
 
 
+def write_keys(folder: Path, pair: KeyPair) -> None:
+    """Write keys as a mounted secret has them: a file for each, which only this user reads.
+
+    Raises:
+        ContextError: they cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name in NAMES:
+            new = folder / f".{name}"
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(getattr(pair, name))
+            new.replace(folder / name)
+    except OSError as error:
+        raise failure("written", folder, error) from None
+
+
 class Backend:
     """A server in a folder of its own, as `packager.serving.service.Container`.
 
     Args:
         folder: of it; made by `lay_out`.
+        keys: folder with those that its requests need, where there are any; they may change while it runs.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, keys: Path | None = None) -> None:
+        self.folder, self.keys = folder, keys or folder / "keys"
         self.log_file = folder / "log"
         self.process: Process | None = None
 
@@ -153,11 +187,12 @@ class Backend:
         """
         places = self._places(packaged)
         port = listening.getsockname()[1]
+        keys = {KEYS_FILE: str(self.keys)} if packaged.keyed else {}
         keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
         with listening, _new(self.log_file) as log:
             self.process = start(
                 (*keeper, "goes" if tied else "stays", *command(packaged.plan, places, port)),
-                environ=environment(packaged.plan, places, extra),
+                environ=environment(packaged.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
                 descriptor=listening.fileno(),

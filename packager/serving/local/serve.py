@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from packager.serving.container import answers
-from packager.serving.local.backend import Backend, Packaged, bind
+from packager.serving.local.backend import Backend, Packaged, bind, write_keys
 from packager.serving.local.folders import run_folder
 from packager.serving.service import (
     LOG_LINES,
+    KeyPair,
     Publish,
     Service,
     failed,
@@ -25,6 +26,7 @@ def serve_here(
     publish: Publish,
     *,
     env: dict[str, str],
+    keys: KeyPair | None,
     timeout: float,
     waiting: Callable[[float], None] = lambda _: None,
 ) -> Iterator[tuple[Service, Backend]]:
@@ -34,6 +36,7 @@ def serve_here(
         packaged: what to run.
         publish: where it is reached.
         env: variables beside the image's own.
+        keys: that its requests need; None where they need none.
         timeout: seconds until it must answer.
         waiting: is told the seconds so far.
 
@@ -45,6 +48,8 @@ def serve_here(
     with listening, run_folder() as folder:
         backend = Backend(folder / "backend")
         backend.lay_out(packaged)
+        if keys is not None:
+            write_keys(backend.keys, keys)
         address, port = listening.getsockname()[:2]
         url = f"http://{reachable_host(address, None)}:{port}/"
         try:
