@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
-from packager.errors import ContextError, UsageError
+from packager.errors import ContextError, Location, RenderError, UsageError
 from packager.images.reference import parse_mirrors
 from packager.plan import (
     CONDA_INSTALLER,
@@ -30,6 +30,7 @@ from packager.plan import (
     INSTALLER_REQUIREMENTS,
     REQUIREMENTS,
     Base,
+    Dialect,
     Plan,
 )
 from packager.planning import make_plan
@@ -98,16 +99,23 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     spec = spec_file.spec
     names = spec.target_names
     if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
-        platforms = {
-            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
-            for name in names
-        }
+        platforms = {name: target_platforms(spec_file, name) for name in names}
         check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
         raise UsageError(f"the spec has no target {target!r}", remedy=f"its targets: {', '.join(names)}")
     return (target,)
+
+
+def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
+    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
+
+    Raises:
+        SpecError: there is no such target.
+    """
+    named = spec_file.spec.target_options(target).platforms
+    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
 
 
 def plan_image(
@@ -137,7 +145,7 @@ def plan_image(
     """
     own = spec_file.for_target(target_name)
     spec = own.spec
-    target = load_target(target_name, spec_file.templates)
+    target = load_target(target_name, spec_file.templates, spec_file.at_target(target_name))
     environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
@@ -163,6 +171,14 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
+
+
+def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
+    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
+    found: dict[tuple[str, ...], list[Planned]] = {}
+    for each in planned:
+        found.setdefault(each.plan.references, []).append(each)
+    return tuple(tuple(group) for group in found.values())
 
 
 def _generated(own: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
@@ -258,9 +274,38 @@ def dockerfile(planned: Planned) -> str:
     """Plan → text of the Dockerfile.
 
     Raises:
-        RenderError: a template is not valid.
+        RenderError: a template is not valid, or a user's has what only BuildKit reads in the plain dialect.
     """
-    return _rendered(planned.plan.template, planned)
+    text = _rendered(planned.plan.template, planned)
+    if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
+        _require_plain(planned, text)
+    return text
+
+
+def _require_plain(planned: Planned, text: str) -> None:
+    """Refuse what a template of the user's has for BuildKit alone."""
+    from packager.dockerfile.dialect import buildkit_only
+    from packager.dockerfile.places import line_places
+
+    for line, what in buildkit_only(text):
+        own = line_places(planned.plan, planned.templates, text)[line - 1]
+        raise RenderError(
+            f"{what} is for BuildKit alone, and the dialect is plain",
+            where=own or Location(file="Dockerfile", line=line),
+            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
+        )
+
+
+def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:
+    """Return an image that is planned for builders of another dialect; what it is made of stays the same.
+
+    Args:
+        planned: the image.
+        dialect: None leaves that of the spec.
+    """
+    if dialect is None or dialect == planned.plan.dialect:
+        return planned
+    return msgspec.structs.replace(planned, plan=msgspec.structs.replace(planned.plan, dialect=dialect))
 
 
 def _handoff(plan: Plan, templates: Path | None) -> str:

@@ -132,6 +132,7 @@ def _manifest(plan: Plan, folders: tuple[str, ...], files: tuple[ContextFile, ..
         base=m.ManifestBase(reference=plan.base.reference, digest=plan.base.digest),
         spec=plan.spec_digest,
         lock=plan.lock_digest,
+        dialect=plan.dialect,
         layers=tuple(
             m.ManifestLayer(
                 name=layer.name,

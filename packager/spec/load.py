@@ -51,6 +51,12 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         own = f"targets.{self.target}.{field}"
         return self.document.at(own if field.partition(".")[0] in _OWN_FIELDS and own in self.document.lines else field)
 
+    def at_target(self, name: str) -> Location:
+        """Return file and line of where the spec names a target."""
+        spec = self.whole or self.spec
+        index = spec.target_names.index(name) if name in spec.target_names else 0
+        return self.at(f"targets.{name}" if isinstance(spec.targets, dict) else f"targets[{index}]")
+
     def for_target(self, name: str) -> SpecFile:
         """Return the spec as it is for one target (see `Spec.for_target`)."""
         whole = self.whole or self.spec
