@@ -67,7 +67,7 @@ def bake_images(
         images: dict[int, BakeImage] = {}
         # In one order, whatever the order of the targets is, so that two builds cannot wait for each other.
         for number, job in sorted(enumerate(jobs), key=lambda item: _place(item[1].planned)):
-            folder, context = stack.enter_context(staged(spec_file, job.planned, say))
+            folder, context = stack.enter_context(staged(spec_file, job.planned, say, options.builder))
             platform = bake_platform(job.planned, context, str(folder), labels, secrets, from_variables=False)
             plan = job.planned.plan
             images[number] = BakeImage(

@@ -180,7 +180,7 @@ def build_failure(lines: Sequence[str], code: int) -> PackagerError:
     if _NO_SPACE.search(text):
         return _no_space(final)
     if "exec format error" in text:
-        return _no_emulation()
+        return no_emulation()
     if _NETWORK.search(final):
         return TemporaryError(f"the build failed: {final}", remedy="check the network and try again")
     return EngineError(f"the build failed: {text}", remedy="the messages above say more")
@@ -218,7 +218,7 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
     if conda is not None:
         return conda
     if "exec format error" in text:
-        return _no_emulation()
+        return no_emulation()
     if _NO_SPACE.search(text):
         return _no_space(message)
     if exit_code == "137":
@@ -244,11 +244,13 @@ def _no_space(message: str) -> EngineError:
     )
 
 
-def _no_emulation() -> EngineError:
+def no_emulation(platform: str = "this platform", detail: str = "exec format error") -> EngineError:
+    """The engine can run no programs of a platform."""
     return EngineError(
-        "the engine cannot run programs of this platform (exec format error)",
+        f"the engine cannot run programs of {platform} ({detail})",
         remedy="register emulation: `docker run --privileged --rm tonistiigi/binfmt --install all`, or the packages "
-        "qemu-user-static and binfmt-support; or build on a machine of that platform (--builder)",
+        "qemu-user-static and binfmt-support; or build on a machine of that platform (--builder NAME), or with "
+        "`--builder oci`, which runs nothing",
     )
 
 

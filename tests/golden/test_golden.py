@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from packager.checks.run import check
 from packager.context.save import save
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
@@ -58,6 +59,29 @@ def test_the_dialects_differ_in_nothing_that_reaches_the_image(case: Path) -> No
     rest = re.sub(r"^ARG PIP_INDEX_URL\n|^COPY environment/.*\n|^#.*\n| --no-cache-dir", "", plain, flags=re.M)
     expected = re.sub(r" --link(?= )| --mount=\S+|^#.*\n", "", whole, flags=re.M)
     assert re.sub(r"\s*\\\n\s*", " ", rest) == re.sub(r"(\s*\\\n\s*)+", " ", expected)
+
+
+def test_an_override_that_breaks_lint_is_named_with_its_line(tmp_path: Path) -> None:
+    """Where an expression, a loop or an included file made the text, too."""
+    folder = tmp_path / "input"
+    shutil.copytree(Path(__file__).parent / "cpu-one-model/input", folder)
+    own = folder / "templates"
+    own.mkdir()
+    (own / "cpu.Dockerfile.j2").write_text(
+        '{% extends "cpu.Dockerfile.j2" %}\n{% block labels %}\n{{ super() }}\n'
+        "{% for layer in plan.layers %}\nRUN cd /{{ layer.name }}\n{% endfor %}\n"
+        '{% include "more.j2" %}\n{% endblock %}\n'
+    )
+    (own / "more.j2").write_text("LABEL a=b\nMAINTAINER {{ plan.name }}\n")
+    spec_file = load_spec(folder)
+    findings = check(spec_file, lambda target: plan_image(spec_file, target, digest_model=Store().add), offline=True)
+    found = [(each.rule, each.file, each.line) for each in findings if each.rule.startswith("DL")]
+    loop = "templates/cpu.Dockerfile.j2", 5
+    assert sorted(found) == [
+        ("DL3003", *loop),
+        ("DL3059", *loop),
+        ("DL4000", "templates/more.j2", 2),
+    ]
 
 
 def test_there_are_goldens() -> None:

@@ -1,4 +1,4 @@
-"""Images of targets on real parts: gpu, fpga and a user's own, by BuildKit, and their plain contexts by Debian's buildah.
+"""Images of targets on real parts: gpu and fpga by the builder without an engine, a user's own target by BuildKit.
 
 No GPU, no card and no vendor's base can be had here: all stand on the Python image of `scripts/engine`, for gpu and the
 user's target as `--base`, for fpga as `base:` of the spec; it comes from the tests' registry as a mirror of docker.io.
@@ -6,17 +6,9 @@ user's target as `--base`, for fpga as `base:` of the spec; it comes from the te
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import io
 import json
-import os
 import re
-import shutil
 import subprocess
-import tarfile
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,15 +16,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.integration.conda_server import ChannelServer
-from tests.integration.conftest import Registry, RunPackager, missing, output
+from tests.integration.conftest import Registry, RunPackager
 from tests.integration.test_pipeline import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
 PYTHON = "docker.io/library/python:3.13-slim-trixie"
 NAME = "packager-test-targets"
-# The channel is on this machine, and the build's steps are in containers.
-ENGINE = ("--builder", "engine", "--network", "host", "--progress", "plain")
 TARGETS = ("gpu", "fpga", "mine")
 
 SPEC = """\
@@ -47,7 +37,6 @@ env: {{WHERE: anywhere}}
 targets:
   gpu:
     environment: {{remove: [six], add: {{conda: [python=3.13, fastmath]}}}}
-    system_packages: [libgomp1]
     env: {{WHERE: on a GPU}}
   fpga:
     base: "{python}"
@@ -100,7 +89,6 @@ class Package(NamedTuple):
 
     folder: Path
     environ: dict[str, str]
-    authfile: Path
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +106,6 @@ def package(
     (folder / "models/net.json").write_text("{}")
     (folder / "models/dpu.xclbin").write_bytes(b"xclbin2\0a bitstream")
     (folder / "models/net.xmodel").write_bytes(b"a compiled model")
-    authfile = folder.parent / "auth.json"
-    word = base64.b64encode(f"{registry.user}:{registry.password}".encode()).decode()
-    authfile.write_text(json.dumps({"auths": {registry.address: {"auth": word}}}))
     environ = {"PACKAGER_REGISTRY_MIRROR": f"docker.io={registry.address}"}
     with ChannelServer(conda_channel) as server:
         text = SPEC.format(name=NAME, channel=f"{server.url}/forge", python=PYTHON)
@@ -128,7 +113,7 @@ def package(
         run_packager("target", "new", "mine", "--from", "cpu", cwd=folder)
         (folder / "templates/mine.Dockerfile.j2").write_text(TEMPLATE)
         run_packager("lock", "-q", cwd=folder, env=environ)
-        yield Package(folder, environ, authfile)
+        yield Package(folder, environ)
 
 
 def base_of(target: str) -> tuple[str, ...]:
@@ -137,11 +122,12 @@ def base_of(target: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def images(package: Package, run_packager: RunPackager) -> Iterator[dict[str, str]]:
-    """Target → reference of the image that BuildKit made of it."""
+    """Target → reference of its image; the user's own template makes it BuildKit's."""
     found = {target: f"{NAME}:1-{target}" for target in TARGETS}
     for target in TARGETS:
-        words = ("build", *ENGINE, *base_of(target), "--target", target)
-        run_packager(*words, cwd=package.folder, env=package.environ)
+        words = ("build", *base_of(target), "--target", target, "--compression", "none", "--load")
+        done = run_packager(*words, cwd=package.folder, env=package.environ)
+        assert f"builder: {'engine' if target == 'mine' else 'oci'} (" in done.stderr
     yield found
     subprocess.run(["docker", "image", "rm", "--force", *found.values()], capture_output=True, check=False)
 
@@ -212,115 +198,3 @@ def test_without_the_device_a_start_says_what_is_missing(
     assert done.returncode in (2, 7)
     assert says in done.stderr
     assert "--no-devices" in done.stderr
-
-
-# --- plain contexts ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """The start of every command of Debian's buildah, with a storage of its own."""
-    if os.geteuid() != 0 or shutil.which("buildah") is None:
-        missing("buildah is not here, or not for this user (as root on Debian, ./scripts/engine installs it)")
-    storage = tmp_path_factory.mktemp("buildah")
-    words = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run")]
-    works = output(*words, "--storage-driver", "overlay", "info") is not None
-    words += ["--storage-driver", "overlay" if works else "vfs"]
-    yield words
-    subprocess.run([*words, "rm", "--all"], capture_output=True, check=False)
-    subprocess.run([*words, "rmi", "--all", "--force"], capture_output=True, check=False)
-
-
-@pytest.mark.parametrize("target", ["gpu", "mine"])
-def test_buildah_makes_the_same_of_a_plain_context(
-    target: str, package: Package, images: dict[str, str], buildah: list[str], tmp_path: Path, run_packager: RunPackager
-) -> None:
-    context = tmp_path / "context"
-    words = ("save", "--dialect", "plain", "--target", target, *base_of(target), "-o", context)
-    run_packager(*words, cwd=package.folder, env=package.environ)
-    run_packager("verify", context)
-    # As HANDOFF.md has it, but for what is this machine's: its storage, its kernel, its registry without TLS.
-    (section,) = re.findall(r"^## Build\n\n((?:    .*\n)+)", (context / "HANDOFF.md").read_text(), re.M)
-    command = textwrap.dedent(section)
-    assert command.startswith("buildah bud --layers --format docker ")
-    machine = ["bud", "--isolation", "chroot", "--runtime", "runc", "--tls-verify=false", "--authfile"]
-    start = " ".join([*buildah, *machine, str(package.authfile)])
-    done = subprocess.run(
-        ["sh", "-ec", command.replace("buildah bud", start)],
-        cwd=context, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    archive = tmp_path / "image.tar"
-    subprocess.run([*buildah, "push", "--quiet", f"{NAME}:1-{target}", f"docker-archive:{archive}"], check=True)
-    with archive.open("rb") as stream:
-        plain = image_of(stream)
-    whole = buildkit_image(images[target])
-    assert {path for path in plain.files if "site-packages/six" in path} or target == "gpu"
-    assert any(path.startswith("var/azureml-app/azureml-models/") for path in plain.files)
-    assert plain.files == whole.files
-    assert len(plain.config["Env"]) > 10
-    for field in ("Env", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "Healthcheck"):
-        assert plain.config[field] == whole.config[field], field
-    assert (
-        whole.config["Labels"].items()
-        >= {name: value for name, value in plain.config["Labels"].items() if not name.startswith("io.buildah.")}.items()
-    )
-
-
-def test_a_private_index_is_mounted_and_in_no_layer(
-    package: Package, buildah: list[str], tmp_path: Path, run_packager: RunPackager
-) -> None:
-    """A context with no package to fetch but pip's half; the index that the mounted file names is the one that is asked."""
-    context = tmp_path / "context"
-    words = ("save", "--dialect", "plain", "--target", "mine", "--base", PYTHON, "-o", context)
-    run_packager(*words, cwd=package.folder, env=package.environ)
-    assert '--volume "$PWD/pip.conf:/etc/pip.conf:ro"' in (context / "HANDOFF.md").read_text()
-    canary = "canary-of-the-index"
-    (tmp_path / "pip.conf").write_text(f"[global]\nretries = 0\nindex-url = http://me:{canary}@127.0.0.1:9/simple\n")
-    machine = ("bud", "--isolation", "chroot", "--runtime", "runc", "--tls-verify=false")
-    done = subprocess.run(
-        [*buildah, *machine, "--authfile", str(package.authfile), "--layers", "--no-cache",
-         "--volume", f"{tmp_path}/pip.conf:/etc/pip.conf:ro", str(context)],
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert "127.0.0.1:9" in done.stdout + done.stderr or "No matching distribution" in done.stdout + done.stderr
-    assert canary not in done.stdout + done.stderr
-    root = Path(buildah[buildah.index("--root") + 1])
-    assert not [path for path in root.rglob("pip.conf") if path.is_file() and canary in path.read_text()]
-
-
-class Image(NamedTuple):
-    """What is above the base: path → (kind, mode, owner, time, content's digest or link); and the configuration."""
-
-    files: dict[str, tuple[object, ...]]
-    config: dict[str, Any]
-
-
-@functools.cache
-def buildkit_image(reference: str) -> Image:
-    saved = subprocess.run(["docker", "save", reference], capture_output=True, check=True).stdout
-    return image_of(io.BytesIO(saved))
-
-
-def image_of(stream: Any) -> Image:
-    found: dict[str, tuple[object, ...]] = {}
-    with tarfile.open(fileobj=stream) as outer:
-        manifest = json.loads(member(outer, "manifest.json"))[0]
-        config = json.loads(member(outer, manifest["Config"]))["config"]
-        for name in manifest["Layers"][1:]:  # the first is the base
-            with tarfile.open(fileobj=outer.extractfile(name), mode="r:") as layer:
-                for each in layer:
-                    content = layer.extractfile(each) if each.isreg() else None
-                    what = hashlib.sha256(content.read()).hexdigest() if content else each.linkname
-                    owner = (each.uid, each.gid)
-                    # buildah writes the kind of a file into the mode, too.
-                    path = each.name.removeprefix("./").rstrip("/")
-                    found[path] = (each.type, each.mode & 0o7777, owner, each.mtime, what)
-    return Image(found, config)
-
-
-def member(archive: tarfile.TarFile, name: str) -> bytes:
-    stream = archive.extractfile(name)
-    assert stream is not None
-    return stream.read()
