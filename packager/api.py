@@ -16,7 +16,7 @@ Every function raises a `packager.errors.PackagerError`; its `exit_code` is that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from packager.checks.finding import Finding
     from packager.context.verify import VerifyResult
     from packager.environments.locking import LockResult
+    from packager.images.baking import Baked
     from packager.images.buildx import Built
     from packager.images.push import Pushed
     from packager.pipeline import Planned
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from packager.serving.service import Service
 
 __all__ = [
-    "archive", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save", "score",
-    "verify",
+    "archive", "bake", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save",
+    "score", "verify",
 ]  # fmt: skip
 
 
@@ -91,15 +92,10 @@ def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *,
         LockError: the lock is missing, stale, or was edited by hand.
         ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
     """
+    from packager.images.base import planner
     from packager.store import Store
 
-    mirrors = pipeline.machine_mirrors()
-    resolved = None
-    if base is not None:
-        from packager.images.base import resolve_base
-
-        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
-    return pipeline.plan_image(spec_file, target, platform, digest_model=Store().digest, base=resolved, mirrors=mirrors)
+    return planner(spec_file, base, Store().digest)(target, platform)
 
 
 def check(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -215,6 +211,38 @@ def build(planned: Planned, spec_file: SpecFile, **options: Any) -> Built:
     from packager.images.buildx import BuildOptions
 
     return build_image(spec_file, planned, BuildOptions(**options))
+
+
+def bake(
+    spec_files: Iterable[SpecFile],
+    path: Path | str = "docker-bake.json",
+    *,
+    base: str | None = None,
+    push: bool = False,
+    force: bool = False,
+) -> Baked:
+    """Write a bake file for every target and platform of specs, with its build contexts in a folder beside it.
+
+    Args:
+        spec_files: the specs.
+        path: of the file; `docker buildx bake` runs in its folder.
+        base: another base image for all.
+        push: the file pushes the images.
+        force: replace contexts that were changed by hand, and a file that packager did not make.
+
+    Raises:
+        SpecError: two images have one name, or write one tag.
+        LockError, ContextError: see `plan_image` and `save`.
+    """
+    from packager.images.bake import BakeSettings
+    from packager.images.baking import packages_of, write_bake
+    from packager.images.base import planner
+    from packager.store import Store
+
+    packages = [
+        package for spec_file in spec_files for package in packages_of(spec_file, planner(spec_file, base, Store().add))
+    ]
+    return write_bake(packages, Path(path), BakeSettings(outputs=("type=registry",) if push else ()), force=force)
 
 
 def push(reference: str) -> Pushed:

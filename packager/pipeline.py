@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,7 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
+from packager.serving.image_files import serving_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -96,17 +97,23 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     spec = spec_file.spec
     names = spec.target_names
     if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
-        platforms = {
-            name: spec.target_options(name).platforms
-            or load_target(name, spec_file.templates, spec_file.at_target(name)).platforms
-            for name in names
-        }
+        platforms = {name: target_platforms(spec_file, name) for name in names}
         check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
         raise UsageError(f"the spec has no target {target!r}", remedy=f"its targets: {', '.join(names)}")
     return (target,)
+
+
+def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
+    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
+
+    Raises:
+        SpecError: there is no such target.
+    """
+    named = spec_file.spec.target_options(target).platforms
+    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
 
 
 def plan_image(
@@ -141,7 +148,7 @@ def plan_image(
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = scan_sources(own, digest_model)
+    sources = msgspec.structs.replace(scan_sources(own, digest_model), generated=serving_files())
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -159,6 +166,14 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
+
+
+def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
+    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
+    found: dict[tuple[str, ...], list[Planned]] = {}
+    for each in planned:
+        found.setdefault(each.plan.references, []).append(each)
+    return tuple(tuple(group) for group in found.values())
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:

@@ -24,6 +24,12 @@ CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 USER = 1000
 
+#: Folder of the image for what packager itself puts beside the app.
+OWN_FOLDER = "/opt/packager"
+#: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
+#: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
+SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
+
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"

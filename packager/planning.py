@@ -24,6 +24,7 @@ from packager.plan import (
     GPUS_LABEL,
     MODELS_FOLDER,
     REQUIREMENTS,
+    SERVER_CONFIG,
     USER,
     Base,
     CondaEnvironment,
@@ -36,7 +37,7 @@ from packager.plan import (
 )
 from packager.spec.model import Spec, canonical, expand_tag, packaged
 from packager.targets import Target, cuda_version
-from packager.trees import Sources
+from packager.trees import Sources, make_tree
 
 
 def make_plan(
@@ -233,7 +234,9 @@ def _app_layer(spec: Spec, sources: Sources) -> Layer:
             f"the source directory holds {MODELS_FOLDER!r}, where the image keeps the models",
             remedy=f"rename it, or leave it out by a line `{MODELS_FOLDER}` in .dockerignore; the spec names models",
         )
-    return Layer(name="app", title=f"app from {spec.source_dir}", tree=sources.app.below(APP_ROOT.removeprefix("/")))
+    app = sources.app.below(APP_ROOT.removeprefix("/"))
+    tree = make_tree((*app.files, *sources.generated), app.folders)
+    return Layer(name="app", title=f"app from {spec.source_dir}", tree=tree)
 
 
 def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
@@ -264,6 +267,7 @@ def _env(spec: Spec, target: Target, variables: Mapping[str, str]) -> dict[str, 
         "AML_APP_ROOT": APP_ROOT,
         "AZUREML_ENTRY_SCRIPT": spec.entry_script,
         "AZUREML_SOURCE_DIRECTORY": APP_ROOT,
+        "AZUREML_CONFIG_FILE": SERVER_CONFIG,
         "WORKER_COUNT": str(spec.server.workers),
         "WORKER_TIMEOUT": str(spec.server.timeout),
         "SERVICE_NAME": spec.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -186,8 +187,14 @@ def read_target(path: Path) -> Target:
     Raises:
         SpecError: not valid TOML, or fields missing, unknown or of a wrong type.
     """
+    return _parsed(path, path.read_text("utf-8"))
+
+
+@functools.cache
+def _parsed(path: Path, text: str) -> Target:
+    """Return the target that a text describes. Remembered: all specs of a run share a few."""
     try:
-        data = msgspec.convert(tomllib.loads(path.read_text("utf-8")), TargetFile)
+        data = msgspec.convert(tomllib.loads(text), TargetFile)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SpecError(f"{path.name}: {error}", remedy="compare it with templates/cpu.toml") from None
     bases = {python: Reference.parse(text) for python, text in data.bases.items()}

@@ -97,7 +97,7 @@ class Looker:
         return reach(image, installed, self._read(image)), installed, "built from source, or no wheels"
 
     def _read(self, image: Image) -> _Reader:
-        return _Reader(self._spec_file.root, image.files)
+        return _Reader(self._spec_file.root, image)
 
     def _environment(self) -> str:
         environment = self._spec_file.spec.environment
@@ -148,10 +148,12 @@ class Looker:
 class _Reader:
     """Reads files of the image from where they come from."""
 
-    def __init__(self, root: Path, files: dict[str, str]) -> None:
-        self._root, self._files = root, files
+    def __init__(self, root: Path, image: Image) -> None:
+        self._root, self._files, self._texts = root, image.files, image.texts
 
     def __call__(self, path: str) -> bytes:
+        if path in self._texts:
+            return self._texts[path].encode()
         with (self._root / self._files[path]).open("rb") as stream:
             return stream.read((1 << 20) + 1)
 
@@ -166,7 +168,10 @@ def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None
 
 def image_of(spec: Spec, plan: Plan) -> Image:
     """Return what the checks need to know of an image. Pure."""
-    files = {f"/{file.path}": file.origin for layer in plan.layers for file in layer.tree.files}
+    present = {f"/{file.path}": file for layer in plan.layers for file in layer.tree.files}
+    # What packager made is shown by its name in the image.
+    files = {path: file.origin or path for path, file in present.items()}
+    texts = {path: file.text for path, file in present.items() if file.text is not None}
     folders: set[str] = set()
     for path in files:
         folder = posixpath.dirname(path) if path.endswith((".py", ".so")) else "/"
@@ -186,6 +191,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         environ=plan.config.env,
         unset=frozenset({MODEL_DIR} - plan.config.env.keys()),
         models=models,
+        texts=texts,
     )
 
 

@@ -45,6 +45,7 @@ def check(
 
     looker = make_looker(spec_file, offline=offline, say=say)
     findings = [*check_declared(spec_file), *_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    findings += _tests(spec_file)
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
         findings += _planned(spec_file, plan, target, looker)
@@ -58,6 +59,17 @@ def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
         return entry_script_findings(spec_file)
     except (ContextError, SpecError) as error:
         return (from_error("entry-missing", error, str(spec_file.document.path)),)
+
+
+def _tests(spec_file: SpecFile) -> Iterator[Finding]:
+    if not spec_file.spec.test:
+        return
+    from packager.serving.cases import prepare
+
+    try:
+        prepare(spec_file)
+    except (ContextError, SpecError) as error:
+        yield from_error("test-invalid", error, str(spec_file.document.path))
 
 
 def _environment(spec_file: SpecFile) -> Iterator[Finding]:

@@ -102,13 +102,13 @@ def _details(plan: Plan, layer: int, kind: str) -> list[str]:
     if layer < 0:
         return []
     return [
-        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin}"
+        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin or '(made by packager)'}"
         for file in plan.layers[layer].tree.files
     ]
 
 
 def _origin(layer: Any) -> str:
-    origins = [file.origin for file in layer.tree.files]
+    origins = [file.origin for file in layer.tree.files if file.text is None]
     if len(origins) == 1:
         return str(origins[0])
     import os.path

@@ -110,7 +110,8 @@ def _layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]
             size=file.size,
             mode=file.mode,
             digest=file.digest,
-            origin=file.origin,
+            text=file.text,
+            origin=file.origin if file.text is None else None,
             model=model,
         )
         for file in layer.tree.files

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.errors import ContextError, EngineError
 from packager.images.buildx import BuildOptions, BuildRequest, Built, build
@@ -36,24 +37,47 @@ def build_image(
         ContextError: a file changed since it was planned, or the disk is full.
         EngineError, RegistryError, TemporaryError: see `packager.images.buildx.build`.
     """
-    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
-    planned = in_dialect(planned, "buildkit")
     plan = planned.plan
-    require_runnable(plan.platform, options.builder)
-    if plan.base.local:
-        _require_local_base(plan.base.source, plan.base.digest)
-    require_platform(plan.base, plan.platform)
-    context = build_context(planned)
     epoch = source_date_epoch()
-    with _staging(spec_file, plan.target, plan.platform) as folder:
-        say(f"staging {len(context.files)} files")
-        save(context, spec_file.root, folder, Store(), force=True)
+    with staged(spec_file, planned, say, options.builder) as (folder, _context):
         given = msgspec.structs.asdict(options) | {
             "tags": options.tags or plan.references,
             "labels": {**build_labels(spec_file.root, epoch), **options.labels},
         }
         request = BuildRequest(context=folder, platform=plan.platform, source_date_epoch=epoch, **given)
         return build(request)
+
+
+@contextmanager
+def staged(
+    spec_file: SpecFile, planned: Planned, say: Callable[[str], None], builder: str | None = None
+) -> Iterator[tuple[Path, BuildContext]]:
+    """Give the folder that holds the build context of an image while BuildKit reads it, and the context.
+
+    Args:
+        spec_file: the spec, for its folder.
+        planned: the image.
+        say: is told what is being done.
+        builder: name of the buildx builder that will build it; the current one where None.
+
+    Raises:
+        ContextError: a file changed since it was planned, or the disk is full.
+        EngineError: the base is one of the engine's, and it is another by now; the builder cannot run the platform.
+        RegistryError: the base is not there for the platform.
+    """
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    planned = in_dialect(planned, "buildkit")
+    plan = planned.plan
+    require_runnable(plan.platform, builder)
+    if plan.base.local:
+        _require_local_base(plan.base.source, plan.base.digest)
+    require_platform(plan.base, plan.platform)
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    context = build_context(in_dialect(planned, "buildkit"))
+    with _staging(spec_file, plan.target, plan.platform) as folder:
+        say(f"staging {len(context.files)} files")
+        save(context, spec_file.root, folder, Store(), force=True)
+        yield folder, context
 
 
 def _require_local_base(reference: str, image_id: str) -> None:

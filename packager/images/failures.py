@@ -78,7 +78,7 @@ _NO_ENGINE = _any_of(
 
 # What the final message of BuildKit says of where it failed.
 _RESOLVING = re.compile(r"failed to resolve source metadata for (\S+?): ")
-_PUSHING = re.compile(r"^ > (?:exporting|pushing) (\S+) with docker:|failed to push (\S+?): ")
+_PUSHING = re.compile(r"^ > (?:\[\S+\] )?(?:exporting|pushing) (\S+) with docker:|failed to push (\S+?): ")
 _PROCESS = re.compile(r'process "(.*)" did not complete successfully: (?:exit code: (\d+)|(.*))')
 
 
@@ -162,7 +162,8 @@ def build_failure(lines: Sequence[str], code: int) -> PackagerError:
         code: its exit code.
     """
     said = [line for line in lines if line.startswith("ERROR: ")]
-    final = said[-1].removeprefix("ERROR: ").removeprefix("failed to solve: ") if said else ""
+    # Newer bakes name the target first.
+    final = re.sub(r"\AERROR: (?:target \S+: )?(?:failed to solve: )?", "", said[-1]) if said else ""
     text = final or "\n".join(lines[-TAIL:]).strip() or f"exit code {code}"
     if _NO_ENGINE.search(text):
         return engine_failure(text)
