@@ -17,6 +17,7 @@ from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
+from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
@@ -39,6 +40,7 @@ from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
 from packager.targets import load_target
+from packager.trees import Sources, TreeFile
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
 DOCKERIGNORE = "*\n!environment\n!layers\n"
@@ -148,7 +150,10 @@ def plan_image(
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
-    sources = msgspec.structs.replace(scan_sources(own, digest_model), generated=serving_files())
+    sources = scan_sources(own, digest_model)
+    python = next((minor(each.version) for each in conda_packages if each.name == "python"), locked.request.python)
+    generated = _generated(own, sources, python)
+    sources = msgspec.structs.replace(sources, generated=generated)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -176,6 +181,19 @@ def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]
     return tuple(tuple(group) for group in found.values())
 
 
+def _generated(own: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
+    """Return the files of the app's layer that packager makes; refuse a model that is not of its framework."""
+    if own.spec.entry_script is None:
+        from packager.serving.nocode.generate import no_code_files
+
+        return (*serving_files(), *no_code_files(own, python, sources.app))
+    if any(model.framework for model in own.spec.models):
+        from packager.serving.nocode.inspect import check_frameworks
+
+        check_frameworks(own)
+    return serving_files()
+
+
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:
     """Return the first template of the user's that the Dockerfile is made of; empty where all are ours."""
     for name in (plan.template, "base.Dockerfile.j2", "conda-environment.j2"):
@@ -191,6 +209,9 @@ def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
         SpecError: it is missing, or not UTF-8.
     """
     spec = spec_file.spec
+    if spec.entry_script is None:
+        # Of all targets: the scripts of two frameworks differ, and each is what packager itself has.
+        return ()
     shown = os.path.normpath(os.path.join(spec.source_dir, spec.entry_script))
     path = spec_file.root / shown
     if not path.is_file():

@@ -222,7 +222,7 @@ def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
 
 def _app_layer(spec: Spec, sources: Sources) -> Layer:
     paths = {file.path for file in sources.app.files}
-    if spec.entry_script not in paths:
+    if spec.entry_script is not None and spec.entry_script not in paths:
         reason = "is left out by .dockerignore" if spec.entry_script in sources.left_out else "is not there"
         raise ContextError(
             f"the entry script {spec.entry_script!r} {reason} (in source_dir {spec.source_dir!r})",
@@ -236,7 +236,12 @@ def _app_layer(spec: Spec, sources: Sources) -> Layer:
         )
     app = sources.app.below(APP_ROOT.removeprefix("/"))
     tree = make_tree((*app.files, *sources.generated), app.folders)
-    return Layer(name="app", title=f"app from {spec.source_dir}", tree=tree)
+    return Layer(name="app", title=_app_title(spec), tree=tree)
+
+
+def _app_title(spec: Spec) -> str:
+    made = "" if spec.entry_script is not None else f"app made for {spec.models[0].kind}"
+    return f"{made} and {spec.source_dir}" if made and spec.packages_sources else made or f"app from {spec.source_dir}"
 
 
 def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
@@ -247,7 +252,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         labels=labels,
         entrypoint=(
             f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
-            f"--entry_script={APP_ROOT}/{spec.entry_script}",
+            f"--entry_script={APP_ROOT}/{spec.script}",
             f"--port={port}",
         ),
         working_dir=APP_ROOT,
@@ -265,7 +270,7 @@ def _env(spec: Spec, target: Target, variables: Mapping[str, str]) -> dict[str, 
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "AML_APP_ROOT": APP_ROOT,
-        "AZUREML_ENTRY_SCRIPT": spec.entry_script,
+        "AZUREML_ENTRY_SCRIPT": spec.script,
         "AZUREML_SOURCE_DIRECTORY": APP_ROOT,
         "AZUREML_CONFIG_FILE": SERVER_CONFIG,
         "WORKER_COUNT": str(spec.server.workers),

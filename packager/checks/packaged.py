@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
 from packager.checks.finding import Finding
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
-from packager.checks.pickle_reader import PickleFacts, read_pickle
+from packager.checks.pickle_reader import PickleFacts
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
+from packager.checks.remembered_pickle import remembered_pickle
 from packager.checks.wheel_contents import WheelContents, Wheels
+from packager.environments.no_code import default_in_words
 from packager.errors import PackagerError
 from packager.images.oci.wheels import Source
 from packager.memory import Memory
@@ -27,9 +25,6 @@ from packager.planning import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
 from packager.store import default_root
-
-#: Of the facts of pickles that are remembered; a higher number forgets all.
-_FORMAT = 1
 
 
 class Looker:
@@ -100,8 +95,11 @@ class Looker:
         return _Reader(self._spec_file.root, image)
 
     def _environment(self) -> str:
-        environment = self._spec_file.spec.environment
-        return "`environment: pip:`" if isinstance(environment, InlineEnvironment) else environment
+        spec = self._spec_file.spec
+        if spec.environment is None:
+            # No-code: what takes the place of the default.
+            return default_in_words(spec)
+        return "`environment: pip:`" if isinstance(spec.environment, InlineEnvironment) else spec.environment
 
     def _left_out(self, name: str) -> str | None:
         """Return a module of the user's that lies in the source directory."""
@@ -131,18 +129,10 @@ class Looker:
                 )
 
     def _facts(self, shown: str, digest: str) -> PickleFacts | None:
-        key = hashlib.sha256(f"pickle {_FORMAT} {digest}".encode()).hexdigest()
-        kept = self._memory.recall(key)
-        if kept is not None:
-            with suppress(msgspec.DecodeError):
-                return msgspec.json.decode(kept, type=PickleFacts | None)
         try:
-            with (self._spec_file.root / shown).open("rb") as file:
-                facts = read_pickle(file)
+            return remembered_pickle(self._spec_file.root / shown, digest, self._memory)
         except OSError:
             return None  # the scan of the sources has read it a moment ago; it will say so the next time
-        self._memory.remember(msgspec.json.encode(facts), key)
-        return facts
 
 
 class _Reader:
@@ -183,7 +173,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         top = posixpath.basename(posixpath.normpath(model.path))
         models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
     return Image(
-        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.entry_script)),
+        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.script)),
         root=APP_ROOT,
         python=plan.environment.python,
         files=files,

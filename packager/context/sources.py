@@ -51,7 +51,7 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     """
     root = Root.of(spec_file.root)
     models = tuple(_model(spec_file, root, model, digest_model) for model in spec_file.spec.models)
-    app, left_out = _app(spec_file, root)
+    app, left_out = _app(spec_file, root) if spec_file.spec.packages_sources else (Tree(), ())
     return Sources(app=app, models=models, left_out=left_out)
 
 

@@ -69,15 +69,15 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         own = (each for name in whole.target_names for each in whole.target_options(name).models)
         return tuple(dict.fromkeys((*whole.models, *own)))
 
-    def at_model(self, model: m.Model) -> Location:
-        """Return file and line of a model's path."""
+    def at_model(self, model: m.Model, field: str = "path") -> Location:
+        """Return file and line of a field of a model."""
         whole = self.whole or self.spec
         lists = {"models": whole.models}
         if self.target is not None:
             lists = {f"targets.{self.target}.models": whole.target_options(self.target).models} | lists
-        for field, models in lists.items():
+        for start, models in lists.items():
             if model in models:
-                return self.document.at(f"{field}[{models.index(model)}].path")
+                return self.document.at(f"{start}[{models.index(model)}].{field}")
         return self.document.at("models")
 
 
@@ -212,7 +212,7 @@ def _value_at(data: Any, field: str) -> Any:
 
 def _plain(message: str, value: Any) -> str:
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    if "matching regex" in message:
+    if "matching regex" in message or message.startswith("Invalid enum value"):
         return f"{shown} is not valid here"
     return f"{message}: {shown}" if value is not None else message
 
@@ -228,6 +228,8 @@ _PATTERNS = {
     "cuda": 'a version of CUDA in quotes, such as "12.8"',
     "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
     "variables": "text in quotes, on one line and without control characters",
+    "framework": "sklearn, onnx, tensorflow or mlflow",
+    "framework_version": 'a version in quotes, such as "1.9.1"',
     "installer": "rattler or micromamba",
     "channel_priority": "strict, flexible or disabled",
     "curated": "the name of a curated environment: `packager environment list`",
@@ -240,7 +242,8 @@ _PATTERNS = {
 def _remedy(field: str, value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
-        return exact if field.split(".")[0] in ("version", "python", "env") or field.startswith(_EXACT) else None
+        named = field.split(".")[0] in ("version", "python", "env") or field.endswith(".framework_version")
+        return exact if named or field.startswith(_EXACT) else None
     if field in ("environment.conda", "environment.pip", "environment.channels"):
         return "a list, such as [first, second]"
     steps = re.findall(r"[A-Za-z_]+", field)

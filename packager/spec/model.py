@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
+
 # `(?!\n)$` and not `$`, which in Python also matches before a final line break.
 # Reasons for the patterns: names go into image references, folder names and labels; OCI distribution spec 1.1,
 # "Pulling manifests", gives the forms of repository components and tags.
@@ -72,11 +74,26 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Model(_Struct, frozen=True):
-    """One model: a file or a folder, with the name and version under which the entry script finds it."""
+    """One model: a file or a folder, with the name and version under which the entry script finds it.
+
+    Attributes:
+        path: the file or folder.
+        name: from the file's name where None.
+        version: a whole number, as Azure ML's.
+        framework: what it is a model of; without an entry script, the script and the environment follow from it.
+        framework_version: the version of the framework that it was saved with.
+    """
 
     path: RelativePath
     name: ModelName | None = None
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    framework: Framework | None = None
+    framework_version: FrameworkVersion | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The framework by our name for it; None where the spec names none."""
+        return kind_of(self.framework)
 
     @property
     def called(self) -> str:
@@ -231,8 +248,8 @@ class Spec(_Struct, frozen=True):
 
     name: Name
     version: Version
-    entry_script: RelativePath
-    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment
+    entry_script: RelativePath | None = None
+    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment | None = None
     description: PrintableText = ""
     source_dir: RelativePath = "."
     models: tuple[Model, ...] = ()
@@ -248,6 +265,16 @@ class Spec(_Struct, frozen=True):
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
+
+    @property
+    def script(self) -> str:
+        """Path of the entry script below the app's root: the user's, or that of a model without code."""
+        return NO_CODE_SCRIPT if self.entry_script is None else self.entry_script
+
+    @property
+    def packages_sources(self) -> bool:
+        """Whether files of a source directory are packaged: without an entry script, of one that is named."""
+        return self.entry_script is not None or self.source_dir != "."
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -288,9 +315,13 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image: everything but its tests, and for whom a Dockerfile is written."""
+    """Return what of a spec decides the image: all but its tests and dialect; of frameworks, what is given."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
     del values["test"], values["dialect"]
+    values["models"] = [
+        {key: value for key, value in model.items() if value is not None or not key.startswith("framework")}
+        for model in values["models"]
+    ]
     return values
 
 

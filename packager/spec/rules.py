@@ -13,6 +13,7 @@ from packager.images.reference import Reference
 from packager.spec import model as m
 from packager.spec.case_rules import check_cases
 from packager.spec.document import Document
+from packager.spec.no_code_rules import check_no_code
 
 #: Variables that the image sets from other fields of the spec; setting them beside it would only break the contract.
 RESERVED_ENV = {
@@ -49,7 +50,8 @@ def check_rules(spec: m.Spec, document: Document) -> None:
         raise SpecError("no target is named", where=document.at("targets"), remedy="`targets: [cpu]` is the default")
     if len(set(spec.target_names)) != len(spec.target_names):
         raise SpecError("a target is named twice", where=document.at("targets"), remedy="keep one of them")
-    if not spec.entry_script.endswith(".py"):
+    check_no_code(spec, document)
+    if spec.entry_script is not None and not spec.entry_script.endswith(".py"):
         raise SpecError(
             f"{spec.entry_script!r} is not a Python file",
             where=document.at("entry_script"),
@@ -62,7 +64,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
 
 
 def _paths(spec: m.Spec) -> list[tuple[str, str]]:
-    paths = [("entry_script", spec.entry_script), ("source_dir", spec.source_dir)]
+    paths = [("entry_script", spec.script), ("source_dir", spec.source_dir)]
     paths += [(f"models[{index}].path", model.path) for index, model in enumerate(spec.models)]
     if isinstance(spec.environment, str):
         paths.append(("environment", spec.environment))
