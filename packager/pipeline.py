@@ -21,7 +21,7 @@ from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
-from packager.errors import ContextError, Location, RenderError, UsageError
+from packager.errors import ContextError, UsageError
 from packager.images.reference import parse_mirrors
 from packager.plan import (
     CONDA_INSTALLER,
@@ -264,22 +264,10 @@ def dockerfile(planned: Planned) -> str:
     """
     text = _rendered(planned.plan.template, planned)
     if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
-        _require_plain(planned, text)
+        from packager.dockerfile.places import require_plain
+
+        require_plain(planned.plan, planned.templates, text)
     return text
-
-
-def _require_plain(planned: Planned, text: str) -> None:
-    """Refuse what a template of the user's has for BuildKit alone."""
-    from packager.dockerfile.dialect import buildkit_only
-    from packager.dockerfile.places import line_places
-
-    for line, what in buildkit_only(text):
-        own = line_places(planned.plan, planned.templates, text)[line - 1]
-        raise RenderError(
-            f"{what} is for BuildKit alone, and the dialect is plain",
-            where=own or Location(file="Dockerfile", line=line),
-            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
-        )
 
 
 def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:

@@ -1,4 +1,4 @@
-"""The spec as values: what `packager.yaml` may say. `fields` has the patterns and bounds."""
+"""The spec as values: what `packager.yaml` may say, with its types and bounds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from packager.spec.fields import (
+from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
+from packager.spec.texts import (
     PATH,
     PRINTABLE,
     TAG,
@@ -19,7 +20,6 @@ from packager.spec.fields import (
     ModelName,
     Name,
     Origin,
-    Part,
     Platform,
     PrintableText,
     PythonVersion,
@@ -27,10 +27,13 @@ from packager.spec.fields import (
     Requirement,
     Version,
 )
-from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
 
 
-class Model(Part, frozen=True):
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all parts of the spec: frozen, by keyword, and without unknown keys."""
+
+
+class Model(_Struct, frozen=True):
     """One model: a file or a folder, with the name and version under which the entry script finds it.
 
     Attributes:
@@ -61,7 +64,7 @@ class Model(Part, frozen=True):
         return last.rpartition(".")[0] or last
 
 
-class InlineEnvironment(Part, frozen=True):
+class InlineEnvironment(_Struct, frozen=True):
     """An environment written into the spec: pip or conda packages or both, alone or added to a curated environment.
 
     Attributes:
@@ -79,7 +82,7 @@ class InlineEnvironment(Part, frozen=True):
     variables: dict[str, PrintableText] = {}
 
 
-class CondaOptions(Part, frozen=True):
+class CondaOptions(_Struct, frozen=True):
     """How conda packages are solved and installed; nothing of it matters where there are none.
 
     Attributes:
@@ -97,21 +100,21 @@ class CondaOptions(Part, frozen=True):
     channel_mirrors: dict[str, str] = {}
 
 
-class AddedPackages(Part, frozen=True):
+class AddedPackages(_Struct, frozen=True):
     """Requirements that one target has besides those of the environment."""
 
     conda: tuple[MatchSpec, ...] = ()
     pip: tuple[Requirement, ...] = ()
 
 
-class EnvironmentChanges(Part, frozen=True):
+class EnvironmentChanges(_Struct, frozen=True):
     """How the environment of one target differs: names that it does not ask for, and requirements that it does."""
 
     remove: tuple[Requirement, ...] = ()
     add: AddedPackages = AddedPackages()
 
 
-class TargetOptions(Part, frozen=True, omit_defaults=True):
+class TargetOptions(_Struct, frozen=True, omit_defaults=True):
     """What differs for one target. Digests hold only what is given.
 
     Attributes:
@@ -141,7 +144,7 @@ class TargetOptions(Part, frozen=True, omit_defaults=True):
     host: dict[str, Version] = {}
 
 
-class Image(Part, frozen=True):
+class Image(_Struct, frozen=True):
     """Where the image goes: a repository, and tags that may hold {name}, {version}, {target} and {platform}."""
 
     repository: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
@@ -152,7 +155,7 @@ class Image(Part, frozen=True):
 TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
-class Server(Part, frozen=True):
+class Server(_Struct, frozen=True):
     """The inference server: port in the container, worker processes, seconds until a worker is taken for hung.
 
     And seconds until run() is interrupted, whose pages may send requests from browsers, whether requests need a key.
@@ -170,14 +173,14 @@ class Server(Part, frozen=True):
 DEFAULT_PYTHON = "3.13"
 
 
-class Tolerance(Part, frozen=True):
+class Tolerance(_Struct, frozen=True):
     """How far numbers may be apart: by an amount, or by a part of the larger one; either is enough."""
 
     absolute: Annotated[float, Meta(ge=0)] = 0.0
     relative: Annotated[float, Meta(ge=0)] = 0.0
 
 
-class Expect(Part, frozen=True):
+class Expect(_Struct, frozen=True):
     """What an answer must be: `body` is JSON, `file` is JSON or bytes by its ending, `schema` is inline or a file."""
 
     status: Annotated[int, Meta(ge=100, le=599)] = 200
@@ -192,7 +195,7 @@ class Expect(Part, frozen=True):
     max_latency: Annotated[float, Meta(gt=0, description="Seconds.")] | None = None
 
 
-class Case(Part, frozen=True):
+class Case(_Struct, frozen=True):
     """One request to the packaged service, and the answer that it must give. At most one of request, text and file."""
 
     name: Annotated[str, Meta(pattern=PRINTABLE, min_length=1, max_length=200)]
@@ -207,7 +210,7 @@ class Case(Part, frozen=True):
     expect: Expect = Expect()
 
 
-class Spec(Part, frozen=True):
+class Spec(_Struct, frozen=True):
     """What the user declares: `packager.yaml`, checked."""
 
     name: Name

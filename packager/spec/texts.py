@@ -1,4 +1,4 @@
-"""The types of the spec's fields: patterns and bounds, and what all parts of the spec have in common.
+"""The texts that a spec may hold: their patterns, and the types that refuse all others.
 
 Patterns refuse everything that could leave its place: no value from a spec may become a Dockerfile instruction, a
 shell word, an option of a program, or a path outside the folder of the spec.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
 # `(?!\n)$` and not `$`, which in Python also matches before a final line break.
@@ -66,7 +65,3 @@ MatchSpec = Annotated[
 Channel = Annotated[
     str, Meta(min_length=1, max_length=1024, description="A conda channel: a name, a URL, or `nodefaults`.")
 ]
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of all parts of the spec: frozen, by keyword, and without unknown keys."""
