@@ -139,7 +139,7 @@ def gate_build(spec_file: SpecFile, reporter: Reporter, *, push: bool, no_test: 
     except EngineError as error:
         raise EngineError(
             f"the spec has tests, and no engine is there to run the image: nothing is pushed\n{error.message}",
-            remedy="start an engine; or push without tests: --no-test",
+            remedy="start an engine; or test without (`packager test --no-docker`), and push without tests: --no-test",
         ) from None
     return True
 

@@ -61,12 +61,12 @@ def build_package(run: RunPackager, folder: Path, base: str, reference: str) -> 
     run("build", "--base", base, "--load", "-t", reference, cwd=folder)
 
 
-def ask(port: int, body: bytes | dict[str, Any], timeout: float = 60) -> tuple[int, bytes]:
+def ask(port: int, body: bytes | dict[str, Any], timeout: float = 60, **headers: str) -> tuple[int, bytes]:
     """Post one request on a connection of its own; status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request("POST", "/score", sent, {"Content-Type": "application/json"})
+        connection.request("POST", "/score", sent, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

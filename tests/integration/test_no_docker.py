@@ -30,7 +30,13 @@ def environ(names):
     return {name: os.environ.get(name) for name in names}
 
 
-plain = run
+started, plain = init, run
+
+
+def init():
+    started()
+    with open(os.path.join(os.environ["AZUREML_MODEL_DIR"], "weights.json")) as file:
+        assert json.load(file) == [1, 2]
 
 
 def run(data):
@@ -180,6 +186,42 @@ def test_a_service_that_does_not_start_says_why_and_makes_room(here: Here) -> No
     here.deploy("late")
 
 
+def test_a_wrong_model_file_is_told_in_the_services_own_words(here: Here) -> None:
+    model = here.folder / "weights.json"
+    right = model.read_bytes()
+    model.write_bytes(b"PK\x03\x04 another format")
+    said = here.run("test", "--no-docker", code=8).stderr
+    model.write_bytes(right)
+    assert "init() failed (exit code 3)" in said
+    assert "JSONDecodeError" in said
+
+
+def test_requests_need_a_key_where_the_spec_says_so(here: Here) -> None:
+    spec = here.folder / "packager.yaml"
+    text = spec.read_text()
+    spec.write_text(text + "server: {auth: key}\n")
+    try:
+        here.run("test", "--no-docker")
+        port = here.deploy("keyed")
+        assert ask(port, {})[0] == 401
+        keys = json.loads(here.run("service", "keys", "keyed", "--format", "json").stdout)
+        assert here.run("service", "score", "keyed", "--data", "-", stdin="{}").stdout
+        anew = json.loads(here.run("service", "keys", "keyed", "--regenerate", "secondary", "--format", "json").stdout)
+        assert anew["primary"] == keys["primary"]
+        assert anew["secondary"] != keys["secondary"]
+        for key, status in ((keys["primary"], 200), (anew["secondary"], 200), (keys["secondary"], 401)):
+            assert ask(port, {}, Authorization=f"Bearer {key}")[0] == status
+        here.run("service", "update", "keyed")
+        assert ask(port, {}, Authorization=f"Bearer {anew['secondary']}")[0] == 200
+        log = here.run("service", "logs", "keyed").stdout
+        for key in {*keys.values(), *anew.values()}:
+            assert key not in log
+        for each in (here.state / "packager/services/keyed/keys").iterdir():
+            assert each.stat().st_mode & 0o077 == 0
+    finally:
+        spec.write_text(text)
+
+
 def test_run_until_it_is_told_to_end_and_test(here: Here, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "packager", "run", "--no-docker", "-p", "0:1"]
     env = {**os.environ, **here.env}
@@ -218,6 +260,13 @@ def test_what_cannot_be(here: Here, tmp_path: Path) -> None:
     for words in (("run", "image:1"), ("run", "--memory", "1g"), ("run", "--detach"), ("test", "--image", "image:1")):
         said = here.run(*words, "--no-docker", code=2).stderr
         assert "--no-docker" in said
+    script = here.folder / "score.py"
+    text = script.read_text()
+    script.write_text(text.replace("def run(", "def ran("))
+    said = here.run("run", "--no-docker", code=6).stderr
+    script.write_text(text)
+    assert "score.py" in said
+    assert "has no run(data)" in said
     other = write_package(tmp_path / "arm")
     with (other / "packager.yaml").open("a") as file:
         file.write(PYTHON + "targets: {cpu: {platforms: [linux/arm64]}}\n")

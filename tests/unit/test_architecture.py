@@ -54,6 +54,7 @@ PURE = (
     "environments/conda/values.py",
     "plan.py",
     "planning.py",
+    "serving/local/places.py",
     "spec/model.py",
     "spec/schema.py",
     "trees.py",
