@@ -90,11 +90,16 @@ def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say
     wanted, here = wanted_here(spec_file, target)
     planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
     if devices:
-        _require_devices(planned.plan)
+        require_devices(planned.plan)
     return Packaged(plan=planned.plan, root=spec_file.root, prefix=kept(wanted, here, say=say))
 
 
-def _require_devices(plan: Plan) -> None:
+def require_devices(plan: Plan) -> None:
+    """Refuse a target whose devices this machine lacks.
+
+    Raises:
+        UsageError: it lacks one.
+    """
     # NVIDIA's driver makes this file for whatever it runs on.
     wanted = (*plan.machine.devices, *(("/dev/nvidiactl",) if plan.machine.gpus else ()))
     missing = next((each for each in wanted if not glob(each)), None)
