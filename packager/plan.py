@@ -73,6 +73,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     installer_base: Base
     mirrors: dict[str, str] = {}
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """URLs of the channels and mirrors that packages are fetched from."""
+        return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
+
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The environment layer: the packages of the lock, installed below `prefix`.
