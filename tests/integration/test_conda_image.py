@@ -53,7 +53,9 @@ environment:
 conda: {{installer_base: "{installer}"}}
 targets: {{cpu: {{platforms: [{platforms}]}}}}
 """
-WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
+WHOLE = (
+    "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
+)
 
 
 class Shop(NamedTuple):
@@ -217,7 +219,7 @@ def test_another_platform_without_emulation(
 ) -> None:
     layout = tmp_path / "layout"
     base = ("--base", f"oci-archive:{base_archive}", "--platform", "linux/arm64")
-    environ = {**shop.environ, **NO_ENGINE, "PATH": "/nowhere"}
+    environ = {**shop.environ, **TEAM, **NO_ENGINE, "PATH": "/nowhere"}
     run_packager("build", *OCI, *base, "--compression", "none", "-o", f"type=oci,dest={layout}", cwd=whole, env=environ)
     blobs = layout / "blobs/sha256"
     index = json.loads((layout / "index.json").read_text())
@@ -325,7 +327,7 @@ def test_half_an_environment_is_left_for_nobody(
     shop.server.fail(503, "*/scipy-*")
     try:
         cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-        environ = {**shop.environ, **cache}
+        environ = {**shop.environ, **TEAM, **cache}
         done = run_packager("environment", "create", tmp_path / "env", cwd=whole, env=environ, check=False)
     finally:
         shop.server._faults.clear()

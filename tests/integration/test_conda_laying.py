@@ -72,7 +72,7 @@ def test_credentials_that_a_channel_names_are_in_no_file(
         channel_server.require_token("word-123")
     word = "wo/rd-123" if "@" in place else "word-123"
     wanted = packages(conda_channel / "forge", place.replace("HOST", f"127.0.0.1:{channel_server.port}"))
-    with pytest.raises(LockError, match="its channel wants credentials, and there is no value of (NAME, )?WORD"):
+    with pytest.raises(LockError, match=r"its channel wants credentials, and there is no value of (NAME, )?WORD"):
         lay(wanted, tmp_path / "nothing", tmp_path / "empty")
     channel_server.requests.clear()
     environ = {**os.environ, "NAME": "lena", "WORD": word}
