@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "__version__", "archive", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run",
-    "save", "score", "verify",
+    "__version__", "archive", "bake", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render",
+    "run", "save", "score", "verify",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from packager.api import (
         archive,
+        bake,
         build,
         check,
         export,

@@ -16,7 +16,7 @@ Every function raises a `packager.errors.PackagerError`; its `exit_code` is that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
     from packager.checks.finding import Finding
     from packager.context.verify import VerifyResult
     from packager.environments.locking import LockResult
+    from packager.images.baking import Baked
     from packager.images.buildx import Built
     from packager.images.push import Pushed
     from packager.pipeline import Planned
+    from packager.plan import Dialect
     from packager.serving.client import Answer
     from packager.serving.service import Service
 
 __all__ = [
-    "archive", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save", "score",
-    "verify",
+    "archive", "bake", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save",
+    "score", "verify",
 ]  # fmt: skip
 
 
@@ -90,15 +92,10 @@ def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *,
         LockError: the lock is missing, stale, or was edited by hand.
         ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
     """
+    from packager.images.base import planner
     from packager.store import Store
 
-    mirrors = pipeline.machine_mirrors()
-    resolved = None
-    if base is not None:
-        from packager.images.base import resolve_base
-
-        resolved = resolve_base(base, {**spec_file.spec.registry_mirrors, **mirrors})
-    return pipeline.plan_image(spec_file, target, platform, digest_model=Store().digest, base=resolved, mirrors=mirrors)
+    return planner(spec_file, base, Store().digest)(target, platform)
 
 
 def check(spec_file: SpecFile) -> tuple[Finding, ...]:
@@ -130,15 +127,35 @@ def export(
     return export_step(spec_file, form, target, platform, offline=offline)
 
 
-def render(planned: Planned) -> str:
-    """Return the Dockerfile of a planned image."""
-    from packager.dockerfile.render import render as render_step
+def render(planned: Planned, *, dialect: Dialect | None = None) -> str:
+    """Return the Dockerfile of a planned image.
 
-    return render_step(planned.plan)
+    Args:
+        planned: the image.
+        dialect: `plain` leaves out what only BuildKit reads; that of the spec where None.
+
+    Raises:
+        RenderError: a template is not valid.
+    """
+    return pipeline.dockerfile(pipeline.in_dialect(planned, dialect))
 
 
-def save(planned: Planned, spec_file: SpecFile, folder: Path | str, *, force: bool = False) -> Path:
-    """Write the build context to a folder; `force` replaces one of ours that was changed by hand.
+def save(
+    planned: Planned,
+    spec_file: SpecFile,
+    folder: Path | str,
+    *,
+    force: bool = False,
+    dialect: Dialect | None = None,
+) -> Path:
+    """Write the build context to a folder.
+
+    Args:
+        planned: the image.
+        spec_file: its spec.
+        folder: a new or empty folder, or a saved context, which is replaced.
+        force: replace one of ours that was changed by hand.
+        dialect: `plain` leaves out what only BuildKit reads; that of the spec where None.
 
     Raises:
         ContextError: the destination is not ours to replace, a file changed since it was planned, or the disk is full.
@@ -146,11 +163,19 @@ def save(planned: Planned, spec_file: SpecFile, folder: Path | str, *, force: bo
     from packager.context.save import save as save_step
     from packager.store import Store
 
-    return save_step(pipeline.build_context(planned), spec_file.root, Path(folder), Store(), force=force)
+    context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
+    return save_step(context, spec_file.root, Path(folder), Store(), force=force)
 
 
-def archive(planned: Planned, spec_file: SpecFile, file: Path | str, *, force: bool = False) -> Path:
-    """Write the build context to one file: .tar, .tar.gz or .tar.zst, by its name.
+def archive(
+    planned: Planned,
+    spec_file: SpecFile,
+    file: Path | str,
+    *,
+    force: bool = False,
+    dialect: Dialect | None = None,
+) -> Path:
+    """Write the build context to one file: .tar, .tar.gz or .tar.zst, by its name; options as for `save`.
 
     Raises:
         UsageError: another ending.
@@ -159,7 +184,8 @@ def archive(planned: Planned, spec_file: SpecFile, file: Path | str, *, force: b
     from packager.context.archive import archive as archive_step
     from packager.store import Store
 
-    return archive_step(pipeline.build_context(planned), spec_file.root, Path(file), Store(), force=force)
+    context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
+    return archive_step(context, spec_file.root, Path(file), Store(), force=force)
 
 
 def verify(path: Path | str) -> VerifyResult:
@@ -185,6 +211,38 @@ def build(planned: Planned, spec_file: SpecFile, **options: Any) -> Built:
     from packager.images.buildx import BuildOptions
 
     return build_image(spec_file, planned, BuildOptions(**options))
+
+
+def bake(
+    spec_files: Iterable[SpecFile],
+    path: Path | str = "docker-bake.json",
+    *,
+    base: str | None = None,
+    push: bool = False,
+    force: bool = False,
+) -> Baked:
+    """Write a bake file for every target and platform of specs, with its build contexts in a folder beside it.
+
+    Args:
+        spec_files: the specs.
+        path: of the file; `docker buildx bake` runs in its folder.
+        base: another base image for all.
+        push: the file pushes the images.
+        force: replace contexts that were changed by hand, and a file that packager did not make.
+
+    Raises:
+        SpecError: two images have one name, or write one tag.
+        LockError, ContextError: see `plan_image` and `save`.
+    """
+    from packager.images.bake import BakeSettings
+    from packager.images.baking import packages_of, write_bake
+    from packager.images.base import planner
+    from packager.store import Store
+
+    packages = [
+        package for spec_file in spec_files for package in packages_of(spec_file, planner(spec_file, base, Store().add))
+    ]
+    return write_bake(packages, Path(path), BakeSettings(outputs=("type=registry",) if push else ()), force=force)
 
 
 def push(reference: str) -> Pushed:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,7 @@ from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
+from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
@@ -29,10 +30,12 @@ from packager.plan import (
     INSTALLER_REQUIREMENTS,
     REQUIREMENTS,
     Base,
+    Dialect,
     Plan,
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
+from packager.serving.image_files import app_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -95,16 +98,23 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     spec = spec_file.spec
     names = spec.target_names
     if len(names) > 1 and any("{platform}" in tag for name in names for tag in spec.for_target(name).image.tags):
-        platforms = {
-            name: spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
-            for name in names
-        }
+        platforms = {name: target_platforms(spec_file, name) for name in names}
         check_written_tags(spec, spec_file.document, platforms)
     if target is None:
         return names
     if target not in names:
         raise UsageError(f"the spec has no target {target!r}", remedy=f"its targets: {', '.join(names)}")
     return (target,)
+
+
+def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
+    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
+
+    Raises:
+        SpecError: there is no such target.
+    """
+    named = spec_file.spec.target_options(target).platforms
+    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
 
 
 def plan_image(
@@ -134,12 +144,15 @@ def plan_image(
     """
     own = spec_file.for_target(target_name)
     spec = own.spec
-    target = load_target(target_name, spec_file.templates)
+    target = load_target(target_name, spec_file.templates, spec_file.at_target(target_name))
     environment = read_environment(own)
     require_fresh(spec_file, target_name, environment=environment)
     locked, packages, requirements = read_locked(spec_file, target_name)
     conda_packages, conda = read_conda(spec_file, locked)
     sources = scan_sources(own, digest_model)
+    python = next((minor(each.version) for each in conda_packages if each.name == "python"), locked.request.python)
+    generated = app_files(own, sources, python)
+    sources = msgspec.structs.replace(sources, generated=generated)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -159,6 +172,14 @@ def plan_image(
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
 
 
+def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
+    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
+    found: dict[tuple[str, ...], list[Planned]] = {}
+    for each in planned:
+        found.setdefault(each.plan.references, []).append(each)
+    return tuple(tuple(group) for group in found.values())
+
+
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:
     """Return the first template of the user's that the Dockerfile is made of; empty where all are ours."""
     for name in (plan.template, "base.Dockerfile.j2", "conda-environment.j2"):
@@ -174,6 +195,9 @@ def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
         SpecError: it is missing, or not UTF-8.
     """
     spec = spec_file.spec
+    if spec.entry_script is None:
+        # Of all targets: the scripts of two frameworks differ, and each is what packager itself has.
+        return ()
     shown = os.path.normpath(os.path.join(spec.source_dir, spec.entry_script))
     path = spec_file.root / shown
     if not path.is_file():
@@ -236,9 +260,26 @@ def dockerfile(planned: Planned) -> str:
     """Plan → text of the Dockerfile.
 
     Raises:
-        RenderError: a template is not valid.
+        RenderError: a template is not valid, or a user's has what only BuildKit reads in the plain dialect.
     """
-    return _rendered(planned.plan.template, planned)
+    text = _rendered(planned.plan.template, planned)
+    if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
+        from packager.dockerfile.places import require_plain
+
+        require_plain(planned.plan, planned.templates, text)
+    return text
+
+
+def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:
+    """Return an image that is planned for builders of another dialect; what it is made of stays the same.
+
+    Args:
+        planned: the image.
+        dialect: None leaves that of the spec.
+    """
+    if dialect is None or dialect == planned.plan.dialect:
+        return planned
+    return msgspec.structs.replace(planned, plan=msgspec.structs.replace(planned.plan, dialect=dialect))
 
 
 def _handoff(plan: Plan, templates: Path | None) -> str:

@@ -5,6 +5,8 @@ The plan does not know who executes it: it says what is in each layer, in order,
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from packager.environments.conda.values import CondaPackage
@@ -22,9 +24,23 @@ CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 USER = 1000
 
+#: Folder of the image for what packager itself puts beside the app.
+OWN_FOLDER = "/opt/packager"
+#: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
+#: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
+SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
+#: gunicorn's configuration file; `serving/in_image` is behind it.
+SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
+
+#: Label of images whose requests need a key; its value is `key`.
+AUTH_LABEL = "packager.auth"
+
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"
+
+#: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
+Dialect = Literal["buildkit", "plain"]
 
 #: How `--base` names an image in a folder or file; as skopeo does.
 ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
@@ -77,6 +93,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     def asked(self) -> tuple[str, ...]:
         """URLs of the channels and mirrors that packages are fetched from."""
         return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
+
+    @property
+    def credentials(self) -> str:
+        """Where the build stage finds the credentials of channels, in the form that the installer reads."""
+        return "/run/rattler-auth.json" if self.installer == "rattler" else "/root/.mamba/auth/authentication.json"
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,7 +195,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that one image (one target, one platform) is made of, in layer order.
 
     `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
-    `own_template` is a template of the user's that the Dockerfile is made of.
+    `own_template` names a template of the user's that the Dockerfile is made of; `dialect` says what its builder reads.
     """
 
     name: str
@@ -194,6 +215,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine = Machine()
     files: tuple[str, ...] = ()
     own_template: str = ""
+    dialect: Dialect = "buildkit"
 
     @property
     def layers(self) -> tuple[Layer, ...]:

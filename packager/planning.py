@@ -15,9 +15,11 @@ from packager.environments.conda.values import SUBDIRS, CondaPackage, minor
 from packager.environments.lock import LockedPackage, LockedTarget
 from packager.environments.request import check_options
 from packager.errors import ContextError, SpecError, UsageError
+from packager.image_variables import image_variables, model_folder
 from packager.images.reference import Reference
 from packager.plan import (
     APP_ROOT,
+    AUTH_LABEL,
     CONDA_LOCK,
     DEVICES_LABEL,
     ENVIRONMENT_PREFIX,
@@ -35,8 +37,8 @@ from packager.plan import (
     Plan,
 )
 from packager.spec.model import Spec, canonical, expand_tag, packaged
-from packager.targets import Target, cuda_version
-from packager.trees import Sources
+from packager.targets import Target
+from packager.trees import Sources, make_tree
 
 
 def make_plan(
@@ -117,6 +119,7 @@ def make_plan(
         lock_digest=lock_digest,
         machine=machine,
         files=target.files,
+        dialect=spec.dialect,
     )
 
 
@@ -211,11 +214,6 @@ def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     return Base(reference=str(pinned.without_digest()), digest=pinned.digest, source=str(pinned.mirrored(mirrors)))
 
 
-def model_folder(name: str, version: int) -> str:
-    """Return the folder of a model version in the image (Azure ML v1's `Model.get_model_path` looks there)."""
-    return f"{APP_ROOT}/{MODELS_FOLDER}/{name}/{version}"
-
-
 def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
     layers = []
     for model, tree in zip(spec.models, sources.models, strict=True):
@@ -228,7 +226,7 @@ def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
 
 def _app_layer(spec: Spec, sources: Sources) -> Layer:
     paths = {file.path for file in sources.app.files}
-    if spec.entry_script not in paths:
+    if spec.entry_script is not None and spec.entry_script not in paths:
         reason = "is left out by .dockerignore" if spec.entry_script in sources.left_out else "is not there"
         raise ContextError(
             f"the entry script {spec.entry_script!r} {reason} (in source_dir {spec.source_dir!r})",
@@ -240,18 +238,25 @@ def _app_layer(spec: Spec, sources: Sources) -> Layer:
             f"the source directory holds {MODELS_FOLDER!r}, where the image keeps the models",
             remedy=f"rename it, or leave it out by a line `{MODELS_FOLDER}` in .dockerignore; the spec names models",
         )
-    return Layer(name="app", title=f"app from {spec.source_dir}", tree=sources.app.below(APP_ROOT.removeprefix("/")))
+    app = sources.app.below(APP_ROOT.removeprefix("/"))
+    tree = make_tree((*app.files, *sources.generated), app.folders)
+    return Layer(name="app", title=_app_title(spec), tree=tree)
+
+
+def _app_title(spec: Spec) -> str:
+    made = "" if spec.entry_script is not None else f"app made for {spec.models[0].kind}"
+    return f"{made} and {spec.source_dir}" if made and spec.packages_sources else made or f"app from {spec.source_dir}"
 
 
 def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
     port = spec.server.port
     probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=8).close()"
     return ImageConfig(
-        env=_env(spec, target, variables),
+        env=image_variables(spec, target, variables),
         labels=labels,
         entrypoint=(
             f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
-            f"--entry_script={APP_ROOT}/{spec.entry_script}",
+            f"--entry_script={APP_ROOT}/{spec.script}",
             f"--port={port}",
         ),
         working_dir=APP_ROOT,
@@ -259,35 +264,6 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         port=port,
         health=Health(command=(f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)),
     )
-
-
-def _env(spec: Spec, target: Target, variables: Mapping[str, str]) -> dict[str, str]:
-    env = {
-        "PATH": f"{ENVIRONMENT_PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        # gunicorn and many libraries write below HOME; /tmp is the one place that a read-only container has.
-        "HOME": "/tmp",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AML_APP_ROOT": APP_ROOT,
-        "AZUREML_ENTRY_SCRIPT": spec.entry_script,
-        "AZUREML_SOURCE_DIRECTORY": APP_ROOT,
-        "WORKER_COUNT": str(spec.server.workers),
-        "WORKER_TIMEOUT": str(spec.server.timeout),
-        "SERVICE_NAME": spec.name,
-        "SERVICE_VERSION": spec.version,
-    }
-    if len(spec.models) == 1:
-        env["AZUREML_MODEL_DIR"] = model_folder(spec.models[0].called, spec.models[0].version)
-    elif spec.models:
-        env["AZUREML_MODEL_DIR"] = f"{APP_ROOT}/{MODELS_FOLDER}"
-    return env | target.env | _cuda_env(spec, target) | dict(variables) | spec.env
-
-
-def _cuda_env(spec: Spec, target: Target) -> dict[str, str]:
-    version = cuda_version(target, spec.target_options(target.name).cuda)
-    if target.cuda is None or version is None:
-        return {}
-    return {name: value.replace("{cuda}", version) for name, value in target.cuda.env.items()}
 
 
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:
@@ -299,6 +275,8 @@ def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[st
         "packager.target": target.name,
         "packager.lock": lock_digest,
     }
+    if spec.server.auth != "none":
+        labels[AUTH_LABEL] = spec.server.auth
     if spec.description:
         labels["org.opencontainers.image.description"] = spec.description
     return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from packager.errors import SpecError
+from packager.errors import Location, SpecError
 from packager.images.reference import Reference
 from packager.resources import data_folder
 
@@ -27,6 +28,7 @@ class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     template: str
     platforms: Annotated[tuple[str, ...], Meta(min_length=1)]
     wheels: dict[str, str]
+    without: dict[str, str] = {}
     bases: dict[str, str]
     env: dict[str, str] = {}
     conda: CondaFile | None = None
@@ -120,6 +122,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         template: file name of its Dockerfile template.
         platforms: what a spec gets that names none.
         wheels: platform → wheel tags in uv's words (`x86_64-manylinux_2_28`).
+        without: platform → why it cannot be had, for those that are asked for.
         bases: Python minor version → base image, with digest unless they are to be resolved.
         env: environment variables of every image of this target.
         conda: for environments of conda; None where the target takes none.
@@ -135,6 +138,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     template: str
     platforms: tuple[str, ...]
     wheels: dict[str, str]
+    without: dict[str, str] = {}
     bases: dict[str, Reference]
     env: dict[str, str]
     conda: CondaTarget | None = None
@@ -160,15 +164,20 @@ def target_names(own: Path | None = None) -> tuple[str, ...]:
     return tuple(target_files(own))
 
 
-def load_target(name: str, own: Path | None = None) -> Target:
+def load_target(name: str, own: Path | None = None, where: Location | None = None) -> Target:
     """Return a target by its name; that of a spec's own folder `templates` before ours.
+
+    Args:
+        name: of the target.
+        own: the folder `templates` beside a spec.
+        where: it is named, for the error.
 
     Raises:
         SpecError: there is none, or its file is not valid.
     """
     files = target_files(own)
     if name not in files:
-        raise SpecError(f"unknown target {name!r}", remedy=f"targets: {', '.join(files)}")
+        raise SpecError(f"unknown target {name!r}", where=where, remedy=f"targets: {', '.join(files)}")
     return read_target(files[name])
 
 
@@ -178,8 +187,14 @@ def read_target(path: Path) -> Target:
     Raises:
         SpecError: not valid TOML, or fields missing, unknown or of a wrong type.
     """
+    return _parsed(path, path.read_text("utf-8"))
+
+
+@functools.cache
+def _parsed(path: Path, text: str) -> Target:
+    """Return the target that a text describes. Remembered: all specs of a run share a few."""
     try:
-        data = msgspec.convert(tomllib.loads(path.read_text("utf-8")), TargetFile)
+        data = msgspec.convert(tomllib.loads(text), TargetFile)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SpecError(f"{path.name}: {error}", remedy="compare it with templates/cpu.toml") from None
     bases = {python: Reference.parse(text) for python, text in data.bases.items()}
@@ -195,6 +210,7 @@ def read_target(path: Path) -> Target:
         template=data.template,
         platforms=data.platforms,
         wheels=data.wheels,
+        without=data.without,
         bases=bases,
         env=data.env,
         conda=_conda(path, data, data.conda) if data.conda else None,

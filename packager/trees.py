@@ -15,7 +15,7 @@ MTIME = 315532800
 FOLDER_MODE = 0o755
 
 
-class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
+class TreeFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file of a tree.
 
     Attributes:
@@ -23,14 +23,16 @@ class TreeFile(msgspec.Struct, frozen=True, kw_only=True):
         size: bytes.
         mode: permission bits (0o644, 0o755, or 0o444 for what is hard-linked from the store).
         digest: sha256 of the content, as 64 hex digits.
-        origin: where the bytes come from, relative to the folder of the spec.
+        origin: where the bytes come from, relative to the folder of the spec; empty for a generated file.
+        text: the content of a generated file.
     """
 
     path: str
     size: int
     mode: int
     digest: str
-    origin: str
+    origin: str = ""
+    text: str | None = None
 
 
 class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -63,11 +65,22 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Return the same tree under another root: `prefix` and its parents become folders of it."""
         files = tuple(
             TreeFile(
-                path=f"{prefix}/{file.path}", size=file.size, mode=file.mode, digest=file.digest, origin=file.origin
+                path=f"{prefix}/{file.path}",
+                size=file.size,
+                mode=file.mode,
+                digest=file.digest,
+                origin=file.origin,
+                text=file.text,
             )
             for file in self.files
         )
         return make_tree(files, (prefix, *(f"{prefix}/{folder}" for folder in self.folders)))
+
+
+def generated_file(path: str, text: str) -> TreeFile:
+    """Return a file that no source of the user's holds: `path` in its tree, `text` its content."""
+    data = text.encode()
+    return TreeFile(path=path, size=len(data), mode=0o644, digest=hashlib.sha256(data).hexdigest(), text=text)
 
 
 def make_tree(files: Iterable[TreeFile], folders: Iterable[str] = ()) -> Tree:
@@ -94,8 +107,10 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         app: the source directory; paths relative to it.
         models: one tree for each model of the spec, in its order; each has one top entry, the file's or folder's name.
         left_out: paths below the source directory that are not packaged, relative to it (folders end with `/`).
+        generated: files of the app's layer that packager makes; paths from the root of the image.
     """
 
     app: Tree
     models: tuple[Tree, ...]
     left_out: tuple[str, ...] = ()
+    generated: tuple[TreeFile, ...] = ()

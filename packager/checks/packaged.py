@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-
-import msgspec
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
 from packager.checks.finding import Finding
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
-from packager.checks.pickle_reader import PickleFacts, read_pickle
+from packager.checks.pickle_reader import PickleFacts
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
+from packager.checks.remembered_pickle import remembered_pickle
 from packager.checks.wheel_contents import WheelContents, Wheels
+from packager.environments.no_code import default_in_words
 from packager.errors import PackagerError
+from packager.image_variables import model_folder
 from packager.images.oci.wheels import Source
 from packager.memory import Memory
 from packager.plan import APP_ROOT, Plan
-from packager.planning import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
 from packager.store import default_root
-
-#: Of the facts of pickles that are remembered; a higher number forgets all.
-_FORMAT = 1
 
 
 class Looker:
@@ -97,11 +92,14 @@ class Looker:
         return reach(image, installed, self._read(image)), installed, "built from source, or no wheels"
 
     def _read(self, image: Image) -> _Reader:
-        return _Reader(self._spec_file.root, image.files)
+        return _Reader(self._spec_file.root, image)
 
     def _environment(self) -> str:
-        environment = self._spec_file.spec.environment
-        return "`environment: pip:`" if isinstance(environment, InlineEnvironment) else environment
+        spec = self._spec_file.spec
+        if spec.environment is None:
+            # No-code: what takes the place of the default.
+            return default_in_words(spec)
+        return "`environment: pip:`" if isinstance(spec.environment, InlineEnvironment) else spec.environment
 
     def _left_out(self, name: str) -> str | None:
         """Return a module of the user's that lies in the source directory."""
@@ -131,27 +129,21 @@ class Looker:
                 )
 
     def _facts(self, shown: str, digest: str) -> PickleFacts | None:
-        key = hashlib.sha256(f"pickle {_FORMAT} {digest}".encode()).hexdigest()
-        kept = self._memory.recall(key)
-        if kept is not None:
-            with suppress(msgspec.DecodeError):
-                return msgspec.json.decode(kept, type=PickleFacts | None)
         try:
-            with (self._spec_file.root / shown).open("rb") as file:
-                facts = read_pickle(file)
+            return remembered_pickle(self._spec_file.root / shown, digest, self._memory)
         except OSError:
             return None  # the scan of the sources has read it a moment ago; it will say so the next time
-        self._memory.remember(msgspec.json.encode(facts), key)
-        return facts
 
 
 class _Reader:
     """Reads files of the image from where they come from."""
 
-    def __init__(self, root: Path, files: dict[str, str]) -> None:
-        self._root, self._files = root, files
+    def __init__(self, root: Path, image: Image) -> None:
+        self._root, self._files, self._texts = root, image.files, image.texts
 
     def __call__(self, path: str) -> bytes:
+        if path in self._texts:
+            return self._texts[path].encode()
         with (self._root / self._files[path]).open("rb") as stream:
             return stream.read((1 << 20) + 1)
 
@@ -166,7 +158,10 @@ def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None
 
 def image_of(spec: Spec, plan: Plan) -> Image:
     """Return what the checks need to know of an image. Pure."""
-    files = {f"/{file.path}": file.origin for layer in plan.layers for file in layer.tree.files}
+    present = {f"/{file.path}": file for layer in plan.layers for file in layer.tree.files}
+    # What packager made is shown by its name in the image.
+    files = {path: file.origin or path for path, file in present.items()}
+    texts = {path: file.text for path, file in present.items() if file.text is not None}
     folders: set[str] = set()
     for path in files:
         folder = posixpath.dirname(path) if path.endswith((".py", ".so")) else "/"
@@ -178,7 +173,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         top = posixpath.basename(posixpath.normpath(model.path))
         models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
     return Image(
-        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.entry_script)),
+        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.script)),
         root=APP_ROOT,
         python=plan.environment.python,
         files=files,
@@ -186,6 +181,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         environ=plan.config.env,
         unset=frozenset({MODEL_DIR} - plan.config.env.keys()),
         models=models,
+        texts=texts,
     )
 
 

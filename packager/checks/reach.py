@@ -28,7 +28,8 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
         entry: path of the entry script in the image.
         root: of the app.
         python: minor version.
-        files: what comes from the user: path in the image → path for people, relative to the spec.
+        files: of app and models: path in the image → path for people, relative to the spec.
+        texts: content of those that packager made.
         folders: those of them that hold a module, at any depth.
         environ: its environment variables.
         unset: variables that are certainly not set.
@@ -43,6 +44,7 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     environ: dict[str, str]
     unset: frozenset[str] = frozenset()
     models: dict[tuple[str, int], str] = {}
+    texts: dict[str, str] = {}
 
     def model_path(self, name: str, version: int | None) -> str | None:
         """Return what `Model.get_model_path` answers."""

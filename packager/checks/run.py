@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
 from packager.checks.finding import Finding, Severity, from_error
+from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.environments.declaration import read_environments
 from packager.environments.status import lock_status
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
-from packager.pipeline import Planned, entry_script_findings
+from packager.pipeline import Planned, dockerfile, entry_script_findings
 from packager.spec.load import SpecFile
 from packager.targets import load_target
 
@@ -44,7 +45,9 @@ def check(
     from packager.checks.packaged import make_looker
 
     looker = make_looker(spec_file, offline=offline, say=say)
-    findings = [*check_declared(spec_file), *_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
+    findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    findings += _tests(spec_file)
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
         findings += _planned(spec_file, plan, target, looker)
@@ -60,6 +63,17 @@ def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
         return (from_error("entry-missing", error, str(spec_file.document.path)),)
 
 
+def _tests(spec_file: SpecFile) -> Iterator[Finding]:
+    if not spec_file.spec.test:
+        return
+    from packager.serving.cases import prepare
+
+    try:
+        prepare(spec_file)
+    except (ContextError, SpecError) as error:
+        yield from_error("test-invalid", error, str(spec_file.document.path))
+
+
 def _environment(spec_file: SpecFile) -> Iterator[Finding]:
     try:
         environments = read_environments(spec_file)
@@ -67,6 +81,7 @@ def _environment(spec_file: SpecFile) -> Iterator[Finding]:
         return  # which is told with the lock
     for environment in environments.values():
         yield from check_environment(environment, spec_file)
+        yield from check_gunicorn(spec_file, environment)
 
 
 def _lock(spec_file: SpecFile) -> Iterator[Finding]:
@@ -90,7 +105,7 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
 
 
 def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, looker: Looker) -> Iterator[Finding]:
-    from packager.dockerfile.render import render, template_line
+    from packager.dockerfile.places import line_places
 
     try:
         planned = plan(target)
@@ -98,21 +113,24 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
     try:
-        text = render(planned.plan, planned.templates)
+        text = dockerfile(planned)
     except RenderError as error:
         yield from_error("template-invalid", error, planned.plan.template)
         return
+    yield from check_cors(planned.plan)
     yield from check_accelerator(planned.plan, load_target(target, spec_file.templates))
     yield from looker.findings(planned.plan)
-    for each in lint(text, spec_file.root):
-        if each.level != "ignore":
-            own = template_line(text, each.line, planned.templates)
+    found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
+    if found:
+        places = line_places(planned.plan, planned.templates, text)
+        for each in found:
+            own = places[each.line - 1] if 0 < each.line <= len(places) else None
             yield Finding(
                 rule=each.code,
                 severity=_SEVERITY[each.level],
                 message=each.message,
-                file=f"templates/{own[0]}" if own else f"Dockerfile ({target})",
-                line=own[1] if own else each.line,
+                file=own.file if own else f"Dockerfile ({target})",
+                line=own.line if own else each.line,
             )
 
 

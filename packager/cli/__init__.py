@@ -24,6 +24,7 @@ VERBS = {
     "save": "Write the build context to a folder or an archive.",
     "verify": "Recompute every digest of a saved build context.",
     "build": "Build the image, without an engine where nothing has to run in a container.",
+    "bake": "Write a docker-bake.json for many images at once.",
     "push": "Push image references that the engine has to their registries.",
     "pull": "Fetch an image into a folder or file, without an engine.",
     "inspect": "Show what is in an image, without an engine.",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli.build_oci import Peek, oci_build, pairs, read_ahead
+from packager.cli.build_engine import engine_builds
+from packager.cli.build_oci import Peek, oci_build, read_ahead, write_metadata
 from packager.cli.common import (
     Reporter,
     emit,
@@ -18,10 +19,13 @@ from packager.cli.common import (
     resolved_base,
     standard_options,
 )
-from packager.cli.test import gate_build, gate_references, no_test_option
+from packager.cli.test import gate_build, no_test_option
 
 if TYPE_CHECKING:
+    from packager.context.sources import DigestModel
+    from packager.errors import UsageError
     from packager.pipeline import Planned
+    from packager.plan import Base
     from packager.spec.load import SpecFile
 
 
@@ -66,7 +70,10 @@ if TYPE_CHECKING:
     help="How BuildKit's progress is shown, on standard error.",
 )
 @click.option(
-    "--metadata-file", type=click.Path(path_type=Path), metavar="FILE", help="Write BuildKit's metadata (JSON)."
+    "--metadata-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write BuildKit's metadata (JSON); that of several images by target.",
 )
 @click.option("--iidfile", type=click.Path(path_type=Path), metavar="FILE", help="Write the image's id.")
 @click.option(
@@ -80,98 +87,121 @@ if TYPE_CHECKING:
 @format_option
 @standard_options
 def command(file: Path, target: str | None, reporter: Reporter, output_format: str, **options: Any) -> None:
-    """Build the image and print its references with digest.
+    """Build the image of every target and print its references with digest.
 
     Where nothing has to run inside a container, no engine is needed: packager writes the image itself, for any
     platform. Else, and with `--builder engine`, BuildKit builds it (`docker buildx build`). The digest is that of the
     manifest, or with BuildKit of the image's configuration where it was only loaded. --platform takes several, with
-    commas.
+    commas: they get one tag, an index, as do several platforms of the spec with --push. BuildKit builds several images
+    at once (`docker buildx bake`), and an environment that they share once.
     """
-    from packager.errors import UsageError
-    from packager.pipeline import select_targets
+    from packager.pipeline import require_entry_script, select_targets
     from packager.spec.load import load_spec
 
     spec_file = load_spec(file)
     names = select_targets(spec_file, target)
-    single = [option for option in ("tags", "metadata_file", "iidfile") if options[option]]
-    if len(names) > 1 and single:
-        raise UsageError(
-            f"--{single[0].replace('_', '-').removesuffix('s')} names one image, and the spec has several targets",
-            remedy=f"choose one: --target {names[0]}",
-        )
+    if len(names) > 1 and options["tags"]:
+        raise _names_one("--tag", names)
     options["tested"] = gate_build(spec_file, reporter, push=options["push"], no_test=options["no_test"])
-    results = [_build_one(spec_file, name, reporter, **options) for name in names]
+    for finding in require_entry_script(spec_file):
+        reporter.warn(str(finding))
+    base = resolved_base(spec_file, options["base"], reporter)
+    images = [image for name in names for image in _images(spec_file, name, base, reporter, options)]
+    if len(images) > 1 and options["iidfile"]:
+        raise _names_one("--iidfile", names)
+    several = options["metadata_file"] if len(images) > 1 else None
+    if several is not None:
+        options["metadata_file"] = None
+    results = _build_all(spec_file, images, reporter, options)
+    metadata = {_key(each, results): each.pop("metadata") for each in results}
+    if several is not None:
+        write_metadata(several, metadata)
     if options["verify"]:
         _say_verified(results, options["verify"], output_format)
     elif output_format == "json":
         emit_json(results)
     else:
-        emit("\n".join(line for each in results for line in each["images"]))
+        for line in (line for each in results for line in each["images"]):
+            emit(line)
 
 
-def _build_one(
-    spec_file: SpecFile, target: str, reporter: Reporter, platform: str | None, base: str | None, **options: Any
-) -> dict[str, Any]:
-    from packager.images.builders import NeedsEngineError, choose_builder
-    from packager.pipeline import require_entry_script
+def _names_one(option: str, names: tuple[str, ...]) -> UsageError:
+    from packager.errors import UsageError
+
+    return UsageError(
+        f"{option} names one image, and there are several", remedy=f"choose one target: --target {names[0]}"
+    )
+
+
+def _key(result: dict[str, Any], results: list[dict[str, Any]]) -> str:
+    """Return the name of an image among all that were built: its target, with the platform where that is needed."""
+    same = [each for each in results if each["target"] == result["target"]]
+    return "-".join([result["target"], *(result["platforms"] if len(same) > 1 else ())]).replace("/", "-")
+
+
+def _build_all(
+    spec_file: SpecFile, images: list[tuple[list[Planned], str]], reporter: Reporter, options: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Build every image: what needs no engine one after the other, then all else by one call of BuildKit."""
+    from packager.images.builders import NeedsEngineError
+
+    results: dict[int, dict[str, Any]] = {}
+    engine: dict[int, list[Planned]] = {}
+    for number, (planned, kind) in enumerate(images):
+        if kind == "oci":
+            try:
+                results[number] = oci_build(spec_file, planned[0].plan.target, planned, reporter, options)
+                continue
+            except NeedsEngineError as error:
+                if options["builder"] != "auto":
+                    raise
+                reporter.step(f"builder: engine ({error.message})")
+        engine[number] = planned
+    if engine:
+        built = engine_builds(spec_file, list(engine.values()), reporter, options)
+        results.update(zip(engine, built, strict=True))
+    return [results[number] for number in range(len(images))]
+
+
+def _images(
+    spec_file: SpecFile, target: str, base: Base | None, reporter: Reporter, options: dict[str, Any]
+) -> list[tuple[list[Planned], str]]:
+    """Return the images of a target with what builds them: the plans of one image, one for each of its platforms."""
+    from packager.images.builders import choose_builder
+    from packager.pipeline import by_references
     from packager.store import Store
 
-    for finding in require_entry_script(spec_file):
-        reporter.warn(str(finding))
-    platforms = platform.split(",") if platform else [None]
-    found = resolved_base(spec_file, base, reporter)
     peek = Peek(Store())
-    planned = [planned_image(spec_file, target, each, found, reporter, digest_model=peek) for each in platforms]
+    platforms = _platforms(spec_file, target, base, options)
+
+    def plan(digest_model: DigestModel) -> list[Planned]:
+        return [planned_image(spec_file, target, each, base, reporter, digest_model=digest_model) for each in platforms]
+
+    planned = plan(peek)
     choice = choose_builder(options["builder"], planned[0].plan, options)
     reporter.step(f"builder: {choice.kind} ({choice.reason})")
     if peek.unknown:
         if choice.kind == "oci":
             read_ahead(spec_file, planned[0].plan, options["compression"])
-        digest_model = Store().digest if choice.kind == "oci" else Store().add
-        planned = [
-            planned_image(spec_file, target, each, found, reporter, digest_model=digest_model) for each in platforms
-        ]
-    if choice.kind == "oci":
-        try:
-            return oci_build(spec_file, target, planned, reporter, options)
-        except NeedsEngineError as error:
-            if options["builder"] != "auto":
-                raise
-            reporter.step(f"builder: engine ({error.message})")
-    return _engine_build(spec_file, target, planned, choice.buildx, reporter, options)
+        planned = plan(Store().digest if choice.kind == "oci" else Store().add)
+    groups = [tuple(planned)] if options["tags"] else by_references(planned)
+    return [(list(group), choice.kind) for group in groups]
 
 
-def _engine_build(
-    spec_file: SpecFile,
-    target: str,
-    planned: list[Planned],
-    buildx: str | None,
-    reporter: Reporter,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    from packager.errors import UsageError
-    from packager.images.build import build_image
+def _platforms(spec_file: SpecFile, target: str, base: Base | None, options: dict[str, Any]) -> list[str | None]:
+    """Return the platforms to build for: those asked for; else all that a target has, where there is a place for them.
 
-    if len(planned) > 1 or options["verify"]:
-        wanted = "--verify" if options["verify"] else "several platforms at once"
-        raise UsageError(f"{wanted} is for the builder without an engine", remedy="--builder oci")
-    asked: dict[str, Any] = {**options, "builder": buildx}
-    if options["tested"]:
-        # Built into the engine, tested, and then pushed from the same build's cache.
-        first = {**asked, "push": False, "load": True, "outputs": (), "metadata_file": None, "iidfile": None}
-        tested = build_image(spec_file, planned[0], _options(reporter, first), say=reporter.step)
-        gate_references(spec_file, tested.references[:1], reporter, no_test=False)
-        asked |= {"no_cache": False, "pull": False}
-    built = build_image(spec_file, planned[0], _options(reporter, asked), say=reporter.step)
-    return {
-        "target": target,
-        "builder": "engine",
-        "platforms": [planned[0].plan.platform],
-        "digest": built.digest,
-        "id": built.image_id,
-        "images": [f"{reference}@{built.digest}" for reference in built.references] or [built.digest],
-        "pushed": bool(options["push"]),
-    }
+    A registry and an OCI layout hold several under one name. An engine holds one: the target's first.
+    """
+    from packager.images.oci.outputs_wanted import takes_several
+    from packager.pipeline import target_platforms
+
+    if options["platform"]:
+        return list(options["platform"].split(","))
+    one = options["verify"] or options["load"] or (base is not None and base.local)
+    if one or not takes_several(options["push"], options["outputs"]):
+        return [None]
+    return list(target_platforms(spec_file, target))
 
 
 def _say_verified(results: list[dict[str, Any]], reference: str, output_format: str) -> None:
@@ -184,13 +214,3 @@ def _say_verified(results: list[dict[str, Any]], reference: str, output_format: 
         emit("\n".join(differences or [f"{reference} is exactly what these inputs give: {results[0]['digest']}"]))
     if differences:
         raise ContextError(f"{reference} is not what these inputs give")
-
-
-def _options(reporter: Reporter, options: dict[str, Any]) -> Any:
-    from packager.images.buildx import BuildOptions
-
-    quiet = reporter.verbosity < 0 and options["progress"] == "auto"
-    values = {name: value for name, value in options.items() if name in BuildOptions.__struct_fields__}
-    values |= {"labels": pairs("--label", options["labels"])}
-    pairs("--build-arg", options["build_args"])
-    return BuildOptions(**{**values, "progress": "quiet" if quiet else options["progress"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,6 @@ from packager.cli.test import gate_written
 if TYPE_CHECKING:
     from packager.images.oci.build import Written
     from packager.images.oci.compression import Compression
-    from packager.images.oci.deliver import Delivered
     from packager.pipeline import Planned
     from packager.plan import Plan
     from packager.spec.load import SpecFile
@@ -80,7 +80,7 @@ def oci_build(
         "timings": [each.seconds for each in written],
     }
     if options["verify"]:
-        return result | _verified(written, options["verify"], spec_file)
+        return result | {"metadata": {}} | _verified(written, options["verify"], spec_file)
     references = options["tags"] or planned[0].plan.references
     for each, made in zip(planned, written, strict=True) if options["tested"] else ():
         gate_written(spec_file, made.image, content, f"{references[0]} {each.plan.platform}", target, reporter)
@@ -94,8 +94,11 @@ def oci_build(
         outputs=[output for text in options["outputs"] if (output := parse_output(text))],
         say=reporter.step,
     )
-    _write_files(delivered, options)
+    metadata = metadata_of(delivered.image_id, delivered.digest, delivered.references)
+    write_files(delivered.image_id or delivered.digest, metadata, options)
     return result | {
+        "metadata": metadata,
+        "manifests": {each.image.platform: each.image.digest for each in written},
         "digest": delivered.digest,
         "id": delivered.image_id,
         "images": [f"{reference}@{delivered.digest}" for reference in delivered.references] or [delivered.digest],
@@ -124,23 +127,32 @@ def _show_timings(written: list[Written], planned: list[Planned], reporter: Repo
         reporter.step(f"{each.plan.platform}: {steps}")
 
 
-def _write_files(delivered: Delivered, options: dict[str, Any]) -> None:
-    """Write what `--iidfile` and `--metadata-file` ask for, in BuildKit's form."""
+def metadata_of(image_id: str, digest: str, references: Sequence[str]) -> dict[str, Any]:
+    """Return what `--metadata-file` tells of an image, in BuildKit's form."""
+    return {
+        "containerimage.config.digest": image_id,
+        "containerimage.digest": digest,
+        "image.name": ",".join(references),
+    }
+
+
+def write_files(image_id: str, metadata: dict[str, Any], options: dict[str, Any]) -> None:
+    """Write what `--iidfile` and `--metadata-file` ask for."""
+    from packager.files import write_text
+
+    if options["iidfile"] is not None:
+        write_text(options["iidfile"], image_id)
+    if options["metadata_file"] is not None:
+        write_metadata(options["metadata_file"], metadata)
+
+
+def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
+    """Write a file of metadata."""
     import json
 
     from packager.files import write_text
 
-    iidfile: Path | None = options["iidfile"]
-    metadata: Path | None = options["metadata_file"]
-    if iidfile is not None:
-        write_text(iidfile, delivered.image_id or delivered.digest)
-    if metadata is not None:
-        data = {
-            "containerimage.config.digest": delivered.image_id,
-            "containerimage.digest": delivered.digest,
-            "image.name": ",".join(delivered.references),
-        }
-        write_text(metadata, json.dumps(data, indent=2) + "\n")
+    write_text(path, json.dumps(metadata, indent=2) + "\n")
 
 
 def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:

@@ -98,6 +98,13 @@ base_option = click.option(
 )
 
 
+dialect_option = click.option(
+    "--dialect",
+    type=click.Choice(["plain", "buildkit"]),
+    help="plain leaves out what only BuildKit reads: for older engines, podman, buildah, kaniko (default: the spec's).",
+)
+
+
 def image_options(command: Command) -> Command:
     """Add the options that say which image of which spec: `--file`, `--target`, `--platform`, `--base`."""
     for option in (base_option, platform_option, target_option, file_option):

@@ -66,7 +66,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
 
 
 def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
-    declared = environment if isinstance(environment, str) else "the spec"
+    declared = environment if isinstance(environment, str) else "the model" if environment is None else "the spec"
     base_size = "in the engine" if plan.base.local else "at its registry"
     rows = [("base", plan.base.reference, base_size, plan.base.digest[:19])]
     if plan.system_packages:
@@ -102,13 +102,15 @@ def _details(plan: Plan, layer: int, kind: str) -> list[str]:
     if layer < 0:
         return []
     return [
-        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin}"
+        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin or '(made by packager)'}"
         for file in plan.layers[layer].tree.files
     ]
 
 
 def _origin(layer: Any) -> str:
-    origins = [file.origin for file in layer.tree.files]
+    origins = [file.origin for file in layer.tree.files if file.text is None]
+    if not origins:
+        return "made by packager"
     if len(origins) == 1:
         return str(origins[0])
     import os.path

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from packager.cli.common import (
     Reporter,
     count,
+    dialect_option,
     emit,
     emit_json,
     format_option,
@@ -18,6 +20,9 @@ from packager.cli.common import (
     standard_options,
 )
 
+if TYPE_CHECKING:
+    from packager.plan import Dialect
+
 
 @click.command("save")
 @image_options
@@ -26,6 +31,7 @@ from packager.cli.common import (
     "--archive", type=click.Path(path_type=Path), metavar="FILE", help="Archive instead: .tar, .tar.gz or .tar.zst."
 )
 @click.option("--force", is_flag=True, help="Replace a saved context that was changed by hand.")
+@dialect_option
 @format_option
 @standard_options
 def command(
@@ -35,6 +41,7 @@ def command(
     target: str | None,
     platform: str | None,
     base: str | None,
+    dialect: Dialect | None,
     force: bool,
     output_format: str,
     reporter: Reporter,
@@ -45,7 +52,7 @@ def command(
     make is never overwritten. With several targets, DIR gets a folder for each.
     """
     from packager.errors import UsageError
-    from packager.pipeline import build_context, require_entry_script, select_targets
+    from packager.pipeline import build_context, in_dialect, require_entry_script, select_targets
     from packager.spec.load import load_spec
     from packager.store import Store
 
@@ -60,7 +67,7 @@ def command(
     results = []
     for name in names:
         planned = planned_image(spec_file, name, platform, base, reporter, digest_model=Store().add)
-        context = build_context(planned)
+        context = build_context(in_dialect(planned, dialect))
         if archive is not None:
             from packager.context.archive import archive as write_archive
 
@@ -77,6 +84,7 @@ def command(
             {
                 "target": name,
                 "platform": planned.plan.platform,
+                "dialect": dialect or planned.plan.dialect,
                 "path": str(path),
                 "digest": context.digest,
                 "files": len(context.files),

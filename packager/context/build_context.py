@@ -110,7 +110,8 @@ def _layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]
             size=file.size,
             mode=file.mode,
             digest=file.digest,
-            origin=file.origin,
+            text=file.text,
+            origin=file.origin if file.text is None else None,
             model=model,
         )
         for file in layer.tree.files
@@ -131,6 +132,7 @@ def _manifest(plan: Plan, folders: tuple[str, ...], files: tuple[ContextFile, ..
         base=m.ManifestBase(reference=plan.base.reference, digest=plan.base.digest),
         spec=plan.spec_digest,
         lock=plan.lock_digest,
+        dialect=plan.dialect,
         layers=tuple(
             m.ManifestLayer(
                 name=layer.name,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from packager.context import manifest
 from packager.reading import digest_file, failure
+
+#: First value of a `docker-bake.json` of ours; HCL's JSON syntax passes over its key.
+BAKE_MARK = "Made by packager; run `packager bake` to make it anew."
 
 
 class Entry(NamedTuple):
@@ -81,3 +85,18 @@ def is_saved_context(folder: bytes) -> bool:
             os.close(descriptor)
     except OSError:
         return False
+
+
+def is_bake_file(path: bytes) -> bool:
+    """Whether a file is called like JSON and starts as a `docker-bake.json` of ours."""
+    if not path.endswith(b".json"):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            start = os.read(descriptor, 512)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False
+    return re.match(rb'\{\s*"//":\s*"' + re.escape(BAKE_MARK.encode()), start) is not None

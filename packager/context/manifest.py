@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -68,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         base: the base image.
         spec: digest of the spec.
         lock: digest of this target's part of the lock.
+        dialect: what its Dockerfile is written for: `buildkit`, or `plain` for every builder.
         layers: in the order of the image.
         folders: all, sorted.
         files: all but this one, sorted by path.
@@ -83,6 +84,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     base: ManifestBase
     spec: str
     lock: str
+    dialect: Literal["buildkit", "plain"] = "buildkit"
     layers: tuple[ManifestLayer, ...]
     folders: tuple[str, ...]
     files: tuple[ManifestFile, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from packager.context import dockerignore
 from packager.context.archive_reader import is_saved_archive
-from packager.context.entries import is_saved_context
+from packager.context.entries import is_bake_file, is_saved_context
 from packager.context.walk import Root, walk
 from packager.errors import ContextError
 from packager.reading import digest_file, failure, opened
@@ -51,7 +51,7 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     """
     root = Root.of(spec_file.root)
     models = tuple(_model(spec_file, root, model, digest_model) for model in spec_file.spec.models)
-    app, left_out = _app(spec_file, root)
+    app, left_out = _app(spec_file, root) if spec_file.spec.packages_sources else (Tree(), ())
     return Sources(app=app, models=models, left_out=left_out)
 
 
@@ -73,7 +73,12 @@ class _AppSelection:
 
     def refuses(self, folder: bytes, names: Sequence[str]) -> bool:
         # `pyvenv.cfg` makes a folder a virtual environment (PEP 405).
-        return "pyvenv.cfg" in names or ("packager.json" in names and is_saved_context(folder))
+        # The build contexts of a bake file are in a folder of its name.
+        return (
+            "pyvenv.cfg" in names
+            or ("packager.json" in names and is_saved_context(folder))
+            or is_bake_file(folder + b".json")
+        )
 
     def _never(self, path: str) -> bool:
         name = path.rpartition("/")[2]
@@ -105,7 +110,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
     found = walk(root, start, _AppSelection(_dockerignore(root, start), _own(spec_file, source_dir)))
     files, left_out = [], found.left_out
     for path, full in found.files:
-        if is_saved_archive(full):
+        if is_saved_archive(full) or is_bake_file(full):
             left_out.append(path)
             continue
         digest, size, mode = digest_file(full)

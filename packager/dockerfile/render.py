@@ -86,8 +86,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         return _OURS + template if template == parent else template
 
 
-@functools.cache
-def _environment(own: Path | None) -> jinja2.Environment:
+def make_environment(own: Path | None) -> jinja2.Environment:
+    """Return what renders the templates: the user's, found first, and ours."""
     environment = _Environment(
         loader=_Templates(own),
         undefined=jinja2.StrictUndefined,
@@ -98,6 +98,9 @@ def _environment(own: Path | None) -> jinja2.Environment:
     )
     environment.filters.update(quoted=quoted, json_array=json_array, shell_word=shell_word, json=json_value)
     return environment
+
+
+_environment = functools.cache(make_environment)
 
 
 def render(plan: Plan, templates: Path | None = None) -> str:
@@ -140,20 +143,3 @@ def _place(error: BaseException) -> Location | None:
     """Return file and line of the template that an error comes from: Jinja puts them into the traceback."""
     found = [each for each in traceback.extract_tb(error.__traceback__) if each.filename.endswith(".j2")]
     return Location(file=found[-1].filename, line=found[-1].lineno) if found else None
-
-
-def template_line(text: str, line: int, templates: Path | None) -> tuple[str, int] | None:
-    """Return file and line of the user's template that has a line of a Dockerfile word by word; None where none has.
-
-    Args:
-        text: the Dockerfile.
-        line: in it, from 1.
-        templates: folder of the user's templates.
-    """
-    lines = text.splitlines()
-    wanted = lines[line - 1].strip() if 0 < line <= len(lines) else ""
-    for path in sorted(templates.glob("*.j2")) if wanted and templates is not None else ():
-        for number, each in enumerate(path.read_text("utf-8", errors="replace").splitlines(), 1):
-            if each.strip() == wanted:
-                return path.name, number
-    return None

@@ -75,7 +75,9 @@ def read_environments(spec_file: SpecFile) -> dict[str, Environment]:
     found = {}
     for name in spec_file.spec.target_names:
         own = spec_file.for_target(name)
-        key = canonical([own.spec.python, own.spec.target_options(name).environment])
+        # Without an environment, it follows from the model.
+        models = own.spec.models if own.spec.environment is None else ()
+        key = canonical([own.spec.python, own.spec.target_options(name).environment, models])
         if key not in read:
             read[key] = read_environment(own)
         found[name] = read[key]
@@ -90,12 +92,14 @@ def read_environment(spec_file: SpecFile) -> Environment:
     Raises:
         SpecError: a file is missing, outside the folder, of an unknown kind, or says what cannot be locked; with file,
             line and what to do.
+        ContextError: it follows from a model that is missing, or of another framework.
     """
     source = spec_file.spec.environment
-    shown = spec_file.document.path.parent
+    if source is None:
+        return _of_model(spec_file)
     if isinstance(source, InlineEnvironment):
-        parts = inline_parts(source, spec_file.at, spec_file.root, spec_file.document.path)
-        return _written_in(source, parts, spec_file)
+        return _inline(source, spec_file)
+    shown = spec_file.document.path.parent
     path = _checked(Path(source), spec_file)
     if path.suffix in CONDA_SUFFIXES:
         return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
@@ -108,6 +112,24 @@ def read_environment(spec_file: SpecFile) -> Environment:
         requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
     )
     return _of_either((parts,), spec_file)
+
+
+def _inline(source: InlineEnvironment, spec_file: SpecFile) -> Environment:
+    parts = inline_parts(source, spec_file.at, spec_file.root, spec_file.document.path)
+    return _written_in(source, parts, spec_file)
+
+
+def _of_model(spec_file: SpecFile) -> Environment:
+    """Return the environment that follows from a model without code."""
+    from packager.environments.no_code import default_environment
+
+    default = default_environment(spec_file)
+    if default.inline is not None:
+        # That a pin takes the place of a curated range is told in the default's own words.
+        found = msgspec.structs.replace(_inline(default.inline, spec_file), notes=default.notes)
+    else:
+        found = _of_either((default.parts,), spec_file)
+    return msgspec.structs.replace(found, python=default.python) if default.python and not found.conda else found
 
 
 def _of_either(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:

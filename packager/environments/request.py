@@ -51,8 +51,9 @@ def make_request(
     wanted = tuple(platforms or spec.target_options(target.name).platforms or target.platforms)
     for platform in wanted:
         if platform not in target.wheels:
+            why = f": {target.without[platform]}" if platform in target.without else ""
             raise SpecError(
-                f"the target {target.name!r} has no platform {platform!r}",
+                f"the target {target.name!r} has no platform {platform!r}{why}",
                 where=at("targets"),
                 remedy=f"its platforms: {', '.join(target.wheels)}",
             )

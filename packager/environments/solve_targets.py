@@ -195,6 +195,8 @@ def _pip_halves(
 ) -> dict[str, SolvedTarget]:
     result: dict[str, SolvedTarget] = {}
     solving: dict[str, dict[str, Future[tuple[LockedPackage, ...]]]] = {}
+    # Targets that ask the same for one platform share its solve, whatever other platforms they have.
+    shared: dict[bytes, Future[tuple[LockedPackage, ...]]] = {}
     for names in _groups({name: _pip_key(request, halves.get(name)) for name, request in wanted.items()}):
         fitting = [name for name in names if held[name].fits(wanted[name]) and not upgrade]
         if fitting:
@@ -204,12 +206,14 @@ def _pip_halves(
             continue
         first = next((name for name in names if held[name].text is not None), names[0])
         preferred = held[first].text if held[first].text is not None else preferences.get(first)
-        jobs = {
-            platform: pool.submit(
-                _pip_work(first, wanted[first], platform, halves.get(first), preferred, solvers, upgrade, report)
-            )
-            for platform in wanted[first].platforms
-        }
+        jobs = {}
+        for platform in wanted[first].platforms:
+            key = _platform_key(wanted[first], platform, halves.get(first), preferred)
+            if key not in shared:
+                shared[key] = pool.submit(
+                    _pip_work(first, wanted[first], platform, halves.get(first), preferred, solvers, upgrade, report)
+                )
+            jobs[platform] = shared[key]
         solving.update(dict.fromkeys(names, jobs))
     for name, jobs in solving.items():
         packages = merge({platform: future.result() for platform, future in jobs.items()})
@@ -219,6 +223,12 @@ def _pip_halves(
 
 def _pip_key(request: LockRequest, conda: SolvedConda | None) -> bytes:
     return canonical([msgspec.structs.replace(request, base="", installer=UNSET), conda])
+
+
+def _platform_key(request: LockRequest, platform: str, conda: SolvedConda | None, preferred: str | None) -> bytes:
+    """Return what a solve for one platform depends on."""
+    alone = msgspec.structs.replace(request, platforms={platform: request.platforms[platform]})
+    return canonical([_pip_key(alone, conda).decode(), preferred])
 
 
 def _pip_work(

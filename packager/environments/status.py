@@ -149,7 +149,9 @@ def requests(
 
 def _request(spec_file: SpecFile, target: str, environment: Environment, load: LoadTarget | None) -> LockRequest:
     own = spec_file.for_target(target)
-    flavour = load(target) if load is not None else load_target(target, spec_file.templates)
+    flavour = (
+        load(target) if load is not None else load_target(target, spec_file.templates, spec_file.at_target(target))
+    )
     return make_request(own.spec, flavour, environment, at=own.at)
 
 

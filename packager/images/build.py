@@ -10,12 +10,14 @@ from pathlib import Path
 
 import msgspec
 
+from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.errors import ContextError, EngineError
 from packager.images.buildx import BuildOptions, BuildRequest, Built, build
+from packager.images.emulation import require_platform, require_runnable
 from packager.images.engine import inspect_local
 from packager.images.revision import build_labels, source_date_epoch
-from packager.pipeline import Planned, build_context
+from packager.pipeline import Planned, build_context, in_dialect
 from packager.spec.load import SpecFile
 from packager.store import Store, default_root
 
@@ -36,13 +38,8 @@ def build_image(
         EngineError, RegistryError, TemporaryError: see `packager.images.buildx.build`.
     """
     plan = planned.plan
-    if plan.base.local:
-        _require_local_base(plan.base.source, plan.base.digest)
-    context = build_context(planned)
     epoch = source_date_epoch()
-    with _staging(spec_file, plan.target, plan.platform) as folder:
-        say(f"staging {len(context.files)} files")
-        save(context, spec_file.root, folder, Store(), force=True)
+    with staged(spec_file, planned, say, options.builder) as (folder, _context):
         given = msgspec.structs.asdict(options) | {
             "tags": options.tags or plan.references,
             "labels": {**build_labels(spec_file.root, epoch), **options.labels},
@@ -55,6 +52,37 @@ def build_image(
             **given,
         )
         return build(request)
+
+
+@contextmanager
+def staged(
+    spec_file: SpecFile, planned: Planned, say: Callable[[str], None], builder: str | None = None
+) -> Iterator[tuple[Path, BuildContext]]:
+    """Give the folder that holds the build context of an image while BuildKit reads it, and the context.
+
+    Args:
+        spec_file: the spec, for its folder.
+        planned: the image.
+        say: is told what is being done.
+        builder: name of the buildx builder that will build it; the current one where None.
+
+    Raises:
+        ContextError: a file changed since it was planned, or the disk is full.
+        EngineError: the base is one of the engine's, and it is another by now; the builder cannot run the platform.
+        RegistryError: the base is not there for the platform.
+    """
+    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
+    planned = in_dialect(planned, "buildkit")
+    plan = planned.plan
+    require_runnable(plan.platform, builder)
+    if plan.base.local:
+        _require_local_base(plan.base.source, plan.base.digest)
+    require_platform(plan.base, plan.platform)
+    context = build_context(planned)
+    with _staging(spec_file, plan.target, plan.platform) as folder:
+        say(f"staging {len(context.files)} files")
+        save(context, spec_file.root, folder, Store(), force=True)
+        yield folder, context
 
 
 def _require_local_base(reference: str, image_id: str) -> None:

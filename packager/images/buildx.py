@@ -112,9 +112,7 @@ def buildx_command(
         UsageError: a secret that is none, or an output to standard output, which is for the result.
     """
     machine = machine or MachineSettings()
-    for output in request.outputs:
-        if output == "-" or "dest=-" in output.split(","):
-            raise UsageError(f"-o {output}: standard output is for the image's reference", remedy="name a file")
+    check_outputs(request.outputs)
     secrets = (*(parse_secret(each) for each in request.secrets), *machine.secrets)
     words = ["docker", "buildx", "build"]
     # Attestations hold dates, and put entries of the platform unknown/unknown beside the image.
@@ -141,6 +139,17 @@ def buildx_command(
     return [*words, "--", str(request.context)]
 
 
+def check_outputs(outputs: Sequence[str]) -> None:
+    """Refuse an output to standard output, which is for the result.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for output in outputs:
+        if output == "-" or "dest=-" in output.split(","):
+            raise UsageError(f"-o {output}: standard output is for the image's reference", remedy="name a file")
+
+
 def build(request: BuildRequest, environ: Mapping[str, str] | None = None) -> Built:
     """Build an image, showing BuildKit's progress on standard error.
 
@@ -157,25 +166,52 @@ def build(request: BuildRequest, environ: Mapping[str, str] | None = None) -> Bu
         KeyboardInterrupt: after the build was stopped.
     """
     environ = os.environ if environ is None else environ
-    secrets = [parse_secret(each) for each in request.secrets]
-    _require_values(secrets, environ)
-    machine = machine_settings(environ, secrets, request.build_args, request.channels)
+    machine = checked_settings(request, environ, request.channels)
     with tempfile.TemporaryDirectory(prefix="packager-build-") as folder:
         metadata = request.metadata_file or Path(folder) / "metadata.json"
         command = buildx_command(request, metadata, request.iidfile, machine)
-        drawn = request.progress == "tty" or (request.progress == "auto" and sys.stderr.isatty())
-        try:
-            finished = run_shown(
-                command,
-                environ={**environ, **machine.environ, "SOURCE_DATE_EPOCH": str(request.source_date_epoch)},
-                show=None if request.progress == "quiet" else show_on_stderr,
-                terminal=drawn,
-            )
-        except FileNotFoundError:
-            raise no_docker() from None
-        if finished.code != 0:
-            raise build_failure(finished.lines, finished.code)
+        variables = {**environ, **machine.environ, "SOURCE_DATE_EPOCH": str(request.source_date_epoch)}
+        run_buildx(command, variables, request.progress)
         return built_from(_read(metadata), request)
+
+
+def run_buildx(command: Sequence[str], environ: Mapping[str, str], progress: str) -> None:
+    """Run a build to its end, showing its progress on standard error.
+
+    Args:
+        command: of `docker buildx`.
+        environ: its whole environment.
+        progress: `auto`, `tty`, `plain` or `quiet`.
+
+    Raises:
+        EngineError, RegistryError, TemporaryError, KeyboardInterrupt: see `build`.
+    """
+    drawn = progress == "tty" or (progress == "auto" and sys.stderr.isatty())
+    show = None if progress == "quiet" else show_on_stderr
+    try:
+        finished = run_shown(command, environ=environ, show=show, terminal=drawn)
+    except FileNotFoundError:
+        raise no_docker() from None
+    if finished.code != 0:
+        raise build_failure(finished.lines, finished.code)
+
+
+def checked_settings(
+    options: BuildOptions, environ: Mapping[str, str], channels: Sequence[str] = ()
+) -> MachineSettings:
+    """Return what a build gets from this machine besides its options.
+
+    Args:
+        options: of the build.
+        environ: of this machine.
+        channels: see `BuildRequest`.
+
+    Raises:
+        UsageError: a secret that is none, or whose value is not there.
+    """
+    secrets = [parse_secret(each) for each in options.secrets]
+    _require_values(secrets, environ)
+    return machine_settings(environ, secrets, options.build_args, channels)
 
 
 def machine_settings(

@@ -172,8 +172,8 @@ def look_at_engine() -> EngineInfo:
     """
     with connect(timeout=int(ASK_TIMEOUT)) as client:
         version, info = client.version(), client.info()
-    buildx = _ask("docker", "buildx", "version")
-    builder = _ask("docker", "buildx", "inspect") if buildx else None
+    buildx = ask("docker", "buildx", "version")
+    builder = ask("docker", "buildx", "inspect") if buildx else None
     return engine_info(version, info, buildx, builder)
 
 
@@ -189,8 +189,6 @@ def engine_info(
         builder: output of `docker buildx inspect`.
     """
     found = re.search(r"\bv?(\d+\.\d+\.\d+\S*)", buildx or "")
-    listed = re.search(r"^Platforms:\s*(.+)$", builder or "", re.MULTILINE)
-    platforms = tuple(each.strip(" *") for each in listed[1].split(",")) if listed else ()
     driver = re.search(r"^Driver:\s*(\S+)", builder or "", re.MULTILINE)
     # Podman speaks this API too, and has no BuildKit. Other drivers than `docker` bring a BuildKit of their own.
     podman = any("podman" in str(each.get("Name", "")).lower() for each in version.get("Components") or ())
@@ -202,9 +200,18 @@ def engine_info(
         platform=f"{version.get('Os', '')}/{version.get('Arch', '')}",
         buildkit=own or (driver is not None and driver[1] != "docker"),
         buildx=(found[1] if found else buildx.strip() or None) if buildx else None,
-        platforms=platforms,
+        platforms=runnable(builder or ""),
         containerd_store=("driver-type", "io.containerd.snapshotter.v1") in status,
     )
+
+
+def runnable(text: str) -> tuple[str, ...]:
+    """Return the platforms that `docker buildx inspect` lists, of all nodes; none where a builder is asleep. Pure.
+
+    A `*` marks what a user has set (docker/buildx, commands/inspect.go).
+    """
+    listed = re.findall(r"^[ \t]*Platforms:[ \t]*(\S.*)$", text, re.MULTILINE)
+    return tuple(dict.fromkeys(each.strip(" *") for line in listed for each in line.split(",")))
 
 
 def local_image(values: Mapping[str, Any]) -> LocalImage:
@@ -231,7 +238,7 @@ def _sdk_failure(message: str) -> PackagerError:
     return engine_failure(message)
 
 
-def _ask(*command: str) -> str | None:
+def ask(*command: str) -> str | None:
     """Return what a command prints; None where it is missing, fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_TIMEOUT, stdin=subprocess.DEVNULL)

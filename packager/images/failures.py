@@ -78,7 +78,7 @@ _NO_ENGINE = _any_of(
 
 # What the final message of BuildKit says of where it failed.
 _RESOLVING = re.compile(r"failed to resolve source metadata for (\S+?): ")
-_PUSHING = re.compile(r"^ > (?:exporting|pushing) (\S+) with docker:|failed to push (\S+?): ")
+_PUSHING = re.compile(r"^ > (?:\[\S+\] )?(?:exporting|pushing) (\S+) with docker:|failed to push (\S+?): ")
 _PROCESS = re.compile(r'process "(.*)" did not complete successfully: (?:exit code: (\d+)|(.*))')
 
 
@@ -162,7 +162,8 @@ def build_failure(lines: Sequence[str], code: int) -> PackagerError:
         code: its exit code.
     """
     said = [line for line in lines if line.startswith("ERROR: ")]
-    final = said[-1].removeprefix("ERROR: ").removeprefix("failed to solve: ") if said else ""
+    # Newer bakes name the target first.
+    final = re.sub(r"\AERROR: (?:target \S+: )?(?:failed to solve: )?", "", said[-1]) if said else ""
     text = final or "\n".join(lines[-TAIL:]).strip() or f"exit code {code}"
     if _NO_ENGINE.search(text):
         return engine_failure(text)
@@ -179,7 +180,7 @@ def build_failure(lines: Sequence[str], code: int) -> PackagerError:
     if _NO_SPACE.search(text):
         return _no_space(final)
     if "exec format error" in text:
-        return _no_emulation()
+        return no_emulation()
     if _NETWORK.search(final):
         return TemporaryError(f"the build failed: {final}", remedy="check the network and try again")
     return EngineError(f"the build failed: {text}", remedy="the messages above say more")
@@ -217,7 +218,7 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
     if conda is not None:
         return conda
     if "exec format error" in text:
-        return _no_emulation()
+        return no_emulation()
     if _NO_SPACE.search(text):
         return _no_space(message)
     if exit_code == "137":
@@ -243,11 +244,13 @@ def _no_space(message: str) -> EngineError:
     )
 
 
-def _no_emulation() -> EngineError:
+def no_emulation(platform: str = "this platform", detail: str = "exec format error") -> EngineError:
+    """The engine can run no programs of a platform."""
     return EngineError(
-        "the engine cannot run programs of this platform (exec format error)",
+        f"the engine cannot run programs of {platform} ({detail})",
         remedy="register emulation: `docker run --privileged --rm tonistiigi/binfmt --install all`, or the packages "
-        "qemu-user-static and binfmt-support; or build on a machine of that platform (--builder)",
+        "qemu-user-static and binfmt-support; or build on a machine of that platform (--builder NAME), or with "
+        "`--builder oci`, which runs nothing",
     )
 
 

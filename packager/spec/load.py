@@ -10,6 +10,7 @@ import msgspec
 
 from packager.errors import Location, SpecError
 from packager.spec import model as m
+from packager.spec import texts
 from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.rules import TAG_FORM, check_rules
 
@@ -51,6 +52,12 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         own = f"targets.{self.target}.{field}"
         return self.document.at(own if field.partition(".")[0] in _OWN_FIELDS and own in self.document.lines else field)
 
+    def at_target(self, name: str) -> Location:
+        """Return file and line of where the spec names a target."""
+        spec = self.whole or self.spec
+        index = spec.target_names.index(name) if name in spec.target_names else 0
+        return self.at(f"targets.{name}" if isinstance(spec.targets, dict) else f"targets[{index}]")
+
     def for_target(self, name: str) -> SpecFile:
         """Return the spec as it is for one target (see `Spec.for_target`)."""
         whole = self.whole or self.spec
@@ -63,15 +70,15 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         own = (each for name in whole.target_names for each in whole.target_options(name).models)
         return tuple(dict.fromkeys((*whole.models, *own)))
 
-    def at_model(self, model: m.Model) -> Location:
-        """Return file and line of a model's path."""
+    def at_model(self, model: m.Model, field: str = "path") -> Location:
+        """Return file and line of a field of a model."""
         whole = self.whole or self.spec
         lists = {"models": whole.models}
         if self.target is not None:
             lists = {f"targets.{self.target}.models": whole.target_options(self.target).models} | lists
-        for field, models in lists.items():
+        for start, models in lists.items():
             if model in models:
-                return self.document.at(f"{field}[{models.index(model)}].path")
+                return self.document.at(f"{start}[{models.index(model)}].{field}")
         return self.document.at("models")
 
 
@@ -192,7 +199,7 @@ def _with_keys(field: str, document: Document) -> str:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and re.match(m.PRINTABLE, value) is not None
+    return isinstance(value, str) and re.match(texts.PRINTABLE, value) is not None
 
 
 def _value_at(data: Any, field: str) -> Any:
@@ -206,7 +213,7 @@ def _value_at(data: Any, field: str) -> Any:
 
 def _plain(message: str, value: Any) -> str:
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    if "matching regex" in message:
+    if "matching regex" in message or message.startswith("Invalid enum value"):
         return f"{shown} is not valid here"
     return f"{message}: {shown}" if value is not None else message
 
@@ -222,6 +229,8 @@ _PATTERNS = {
     "cuda": 'a version of CUDA in quotes, such as "12.8"',
     "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
     "variables": "text in quotes, on one line and without control characters",
+    "framework": "sklearn, onnx, tensorflow or mlflow",
+    "framework_version": 'a version in quotes, such as "1.9.1"',
     "installer": "rattler or micromamba",
     "channel_priority": "strict, flexible or disabled",
     "curated": "the name of a curated environment: `packager environment list`",
@@ -234,7 +243,8 @@ _PATTERNS = {
 def _remedy(field: str, value: Any) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
-        return exact if field.split(".")[0] in ("version", "python", "env") or field.startswith(_EXACT) else None
+        named = field.split(".")[0] in ("version", "python", "env") or field.endswith(".framework_version")
+        return exact if named or field.startswith(_EXACT) else None
     if field in ("environment.conda", "environment.pip", "environment.channels"):
         return "a list, such as [first, second]"
     steps = re.findall(r"[A-Za-z_]+", field)

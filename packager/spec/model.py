@@ -1,8 +1,4 @@
-"""The spec as values: what `packager.yaml` may say, with its types and bounds.
-
-Patterns refuse everything that could leave its place: no value from a spec may become a Dockerfile instruction, a
-shell word, an option of a program, or a path outside the folder of the spec.
-"""
+"""The spec as values: what `packager.yaml` may say, with its types and bounds."""
 
 from __future__ import annotations
 
@@ -12,59 +8,25 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-# `(?!\n)$` and not `$`, which in Python also matches before a final line break.
-# Reasons for the patterns: names go into image references, folder names and labels; OCI distribution spec 1.1,
-# "Pulling manifests", gives the forms of repository components and tags.
-NAME = r"^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?!\n)$"
-TAG = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(?!\n)$"
-MODEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(?!\n)$"
-ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$"
-# Environment values reach the container byte for byte; a Dockerfile cannot hold a line break in one, and an environment
-# cannot hold NUL.
-PRINTABLE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*(?!\n)$"
-# Debian policy 5.6.7 and 5.6.12 (package names and versions), with apt's `:arch` and `=version`.
-DEBIAN_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~-]+)?(?!\n)$"
-PLATFORM = r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$"
-PYTHON = r"^3\.[0-9]{1,2}(?!\n)$"
-PATH = r"^(?!-)[^\x00-\x1f\x7f\x85\u2028\u2029\\]+(?!\n)$"
-
-Name = Annotated[
-    str,
-    Meta(pattern=NAME, max_length=128, description="Lower-case letters, digits and single separators `.`, `_`, `-`."),
-]
-Version = Annotated[str, Meta(pattern=TAG, description="Text (in quotes) that is also valid as an image tag.")]
-ModelName = Annotated[
-    str,
-    Meta(
-        pattern=MODEL_NAME,
-        max_length=255,
-        description="Letters, digits, `.`, `_` and `-`; starts with a letter or digit.",
-    ),
-]
-RelativePath = Annotated[
-    str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
-]
-MAX_TEXT = 32768
-PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=MAX_TEXT, description="Text without line breaks.")]
-DebianPackage = Annotated[
-    str, Meta(pattern=DEBIAN_PACKAGE, description="`name` or `name=version`, as apt-get takes it.")
-]
-Platform = Annotated[
-    str, Meta(pattern=r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$", description="OCI os/arch, such as linux/amd64.")
-]
-PythonVersion = Annotated[
-    str, Meta(pattern=r"^3\.[0-9]{1,2}(?!\n)$", description='Minor version in quotes, such as "3.13".')
-]
-CudaVersion = Annotated[
-    str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}(?!\n)$", description='Version of CUDA in quotes, such as "12.8".')
-]
-Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
-MatchSpec = Annotated[
-    str, Meta(min_length=1, max_length=4096, description="One requirement as conda takes it, such as `python=3.12`.")
-]
-Channel = Annotated[
-    str, Meta(min_length=1, max_length=1024, description="A conda channel: a name, a URL, or `nodefaults`.")
-]
+from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
+from packager.spec.texts import (
+    PATH,
+    PRINTABLE,
+    TAG,
+    Channel,
+    CudaVersion,
+    DebianPackage,
+    MatchSpec,
+    ModelName,
+    Name,
+    Origin,
+    Platform,
+    PrintableText,
+    PythonVersion,
+    RelativePath,
+    Requirement,
+    Version,
+)
 
 
 class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,11 +34,26 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Model(_Struct, frozen=True):
-    """One model: a file or a folder, with the name and version under which the entry script finds it."""
+    """One model: a file or a folder, with the name and version under which the entry script finds it.
+
+    Attributes:
+        path: the file or folder.
+        name: from the file's name where None.
+        version: a whole number, as Azure ML's.
+        framework: what it is a model of; without an entry script, the script and the environment follow from it.
+        framework_version: the version of the framework that it was saved with.
+    """
 
     path: RelativePath
     name: ModelName | None = None
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    framework: Framework | None = None
+    framework_version: FrameworkVersion | None = None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The framework by our name for it; None where the spec names none."""
+        return kind_of(self.framework)
 
     @property
     def called(self) -> str:
@@ -179,11 +156,17 @@ TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
 class Server(_Struct, frozen=True):
-    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung."""
+    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung.
+
+    And seconds until run() is interrupted, whose pages may send requests from browsers, whether requests need a key.
+    """
 
     port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
+    scoring_timeout: Annotated[float, Meta(ge=0.001, le=86400, description="Seconds.")] | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    auth: Literal["none", "key"] = "none"
 
 
 #: Of an environment without conda, where the spec names none.
@@ -223,6 +206,7 @@ class Case(_Struct, frozen=True):
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
     path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
     headers: dict[str, PrintableText] = {}
+    key: Annotated[bool, Meta(description="Send a key, where the image asks for one.")] = True
     expect: Expect = Expect()
 
 
@@ -231,8 +215,8 @@ class Spec(_Struct, frozen=True):
 
     name: Name
     version: Version
-    entry_script: RelativePath
-    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment
+    entry_script: RelativePath | None = None
+    environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment | None = None
     description: PrintableText = ""
     source_dir: RelativePath = "."
     models: tuple[Model, ...] = ()
@@ -247,6 +231,17 @@ class Spec(_Struct, frozen=True):
     system_packages: tuple[DebianPackage, ...] = ()
     server: Server = Server()
     test: tuple[Case, ...] = ()
+    dialect: Literal["buildkit", "plain"] = "buildkit"
+
+    @property
+    def script(self) -> str:
+        """Path of the entry script below the app's root: the user's, or that of a model without code."""
+        return NO_CODE_SCRIPT if self.entry_script is None else self.entry_script
+
+    @property
+    def packages_sources(self) -> bool:
+        """Whether files of a source directory are packaged: without an entry script, of one that is named."""
+        return self.entry_script is not None or self.source_dir != "."
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -287,9 +282,13 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image: everything but its tests."""
+    """Return what of a spec decides the image: all but its tests and dialect; of frameworks, what is given."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
-    del values["test"]
+    del values["test"], values["dialect"]
+    values["models"] = [
+        {key: value for key, value in model.items() if value is not None or not key.startswith("framework")}
+        for model in values["models"]
+    ]
     return values
 
 

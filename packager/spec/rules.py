@@ -11,8 +11,12 @@ from packager.environments.conda.channel import check_channel
 from packager.errors import Location, PackagerError, SpecError
 from packager.images.reference import Reference
 from packager.spec import model as m
+from packager.spec import texts
 from packager.spec.case_rules import check_cases
 from packager.spec.document import Document
+from packager.spec.no_code_rules import check_no_code
+
+NO_KEY = "no key is ever in an image: the container gets it when it starts (`packager run`, or a mounted secret)"
 
 #: Variables that the image sets from other fields of the spec; setting them beside it would only break the contract.
 RESERVED_ENV = {
@@ -22,8 +26,17 @@ RESERVED_ENV = {
     "AZUREML_SOURCE_DIRECTORY": "use `source_dir`",
     "WORKER_COUNT": "use `server.workers`",
     "WORKER_TIMEOUT": "use `server.timeout`",
+    "SCORING_TIMEOUT_MS": "use `server.scoring_timeout`, in seconds",
+    "AML_CORS_ORIGINS": "use `server.cors_origins`, a list",
+    "PACKAGER_AUTH": "use `server.auth`",
+    "PACKAGER_KEYS_FILE": NO_KEY,
+    "PACKAGER_PRIMARY_KEY": NO_KEY,
+    "PACKAGER_SECONDARY_KEY": NO_KEY,
     "PATH": "the environment's programs must come first in it",
 }
+
+#: Names the configuration file of packager's, among other things.
+GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
 
 _VIRTUAL = re.compile(r"__[a-z0-9_]{1,64}")
 # `__archspec` has its value in the build string: `1=x86_64_v3`.
@@ -49,12 +62,14 @@ def check_rules(spec: m.Spec, document: Document) -> None:
         raise SpecError("no target is named", where=document.at("targets"), remedy="`targets: [cpu]` is the default")
     if len(set(spec.target_names)) != len(spec.target_names):
         raise SpecError("a target is named twice", where=document.at("targets"), remedy="keep one of them")
-    if not spec.entry_script.endswith(".py"):
+    check_no_code(spec, document)
+    if spec.entry_script is not None and not spec.entry_script.endswith(".py"):
         raise SpecError(
             f"{spec.entry_script!r} is not a Python file",
             where=document.at("entry_script"),
             remedy="name the .py file that has init() and run()",
         )
+    _check_server(spec, document)
     _check_image(spec, document)
     _check_conda(spec, document)
     _check_targets(spec, document)
@@ -62,7 +77,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
 
 
 def _paths(spec: m.Spec) -> list[tuple[str, str]]:
-    paths = [("entry_script", spec.entry_script), ("source_dir", spec.source_dir)]
+    paths = [("entry_script", spec.script), ("source_dir", spec.source_dir)]
     paths += [(f"models[{index}].path", model.path) for index, model in enumerate(spec.models)]
     if isinstance(spec.environment, str):
         paths.append(("environment", spec.environment))
@@ -88,7 +103,7 @@ def _check_models(models: tuple[m.Model, ...], start: str, document: Document) -
     seen: dict[tuple[str, int], int] = {}
     for index, model in enumerate(models):
         field = f"{start}[{index}]"
-        if not re.match(m.MODEL_NAME, model.called):
+        if not re.match(texts.MODEL_NAME, model.called):
             raise SpecError(
                 f"no model name follows from {model.path!r}",
                 where=document.at(field),
@@ -110,7 +125,7 @@ def check_variable(name: str, value: str, where: Location) -> None:
     Raises:
         SpecError: the name is not one or is set by packager, or the value has control characters or no end.
     """
-    if not re.match(m.ENV_NAME, name):
+    if not re.match(texts.ENV_NAME, name):
         raise SpecError(
             f"{name!r} is not a name of an environment variable",
             where=where,
@@ -118,7 +133,7 @@ def check_variable(name: str, value: str, where: Location) -> None:
         )
     if name in RESERVED_ENV:
         raise SpecError(f"{name} is set by packager", where=where, remedy=RESERVED_ENV[name])
-    if not re.match(m.PRINTABLE, value) or len(value) > m.MAX_TEXT:
+    if not re.match(texts.PRINTABLE, value) or len(value) > texts.MAX_TEXT:
         raise SpecError(
             f"the value of {name} is not a line of text", where=where, remedy="no line breaks, no control characters"
         )
@@ -130,6 +145,31 @@ def _check_names(env: Mapping[str, str], system_packages: tuple[str, ...], start
     repeated = {each for each in system_packages if system_packages.count(each) > 1}
     if repeated:
         raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at(f"{start}system_packages"))
+
+
+def _check_server(spec: m.Spec, document: Document) -> None:
+    server = spec.server
+    if server.scoring_timeout is not None and server.scoring_timeout >= server.timeout:
+        raise SpecError(
+            f"run() would be interrupted after {server.scoring_timeout:g} s, and its worker replaced after "
+            f"{server.timeout} s, which loses the answer",
+            where=document.at("server.scoring_timeout"),
+            remedy="`server.timeout` has to be longer than `server.scoring_timeout`",
+        )
+    if server.auth != "key":
+        return
+    variables = {"env": spec.env}
+    if isinstance(spec.environment, m.InlineEnvironment):
+        variables["environment.variables"] = spec.environment.variables
+    for target in spec.target_names:
+        variables[f"targets.{target}.env"] = spec.target_options(target).env
+    for field, env in variables.items():
+        if GUNICORN_VARIABLE in env:
+            raise SpecError(
+                f"{GUNICORN_VARIABLE} takes the place of packager's settings, which ask for the key",
+                where=document.at(f"{field}.{GUNICORN_VARIABLE}"),
+                remedy="put these settings into a file gunicorn.conf.py in `source_dir`, which is read beside them",
+            )
 
 
 def _check_image(spec: m.Spec, document: Document) -> None:

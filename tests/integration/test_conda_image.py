@@ -53,9 +53,7 @@ environment:
 conda: {{installer_base: "{installer}"}}
 targets: {{cpu: {{platforms: [{platforms}]}}}}
 """
-WHOLE = (
-    "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
-)
+WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
 
 
 class Shop(NamedTuple):

@@ -116,7 +116,12 @@ def test_results_go_to_standard_output_alone(folder: Path) -> None:
 def test_plan_as_data_has_every_file(folder: Path) -> None:
     done = run("plan", "--format", "json", cwd=folder)
     (plan,) = json.loads(done.stdout)
-    assert plan["app"]["tree"]["files"][0]["path"] == "var/azureml-app/score.py"
+    paths = [file["path"] for file in plan["app"]["tree"]["files"]]
+    assert [each for each in paths if "/lib/" not in each] == [
+        "opt/packager/server.json",
+        "opt/packager/server.py",
+        "var/azureml-app/score.py",
+    ]
     assert plan["models"][0]["size"] == (folder / "models/sklearn_regression_model.pkl").stat().st_size
     assert plan["app"]["folder"].startswith("layers/app-")
     assert len(plan["environment"]["packages"]) > 20
@@ -232,3 +237,10 @@ def test_the_steps_are_functions_of_the_package(folder: Path) -> None:
     assert all(hasattr(packager, name) for name in packager.__all__)
     with pytest.raises(AttributeError, match="nothing"):
         packager.nothing  # noqa: B018
+
+
+def test_check_finds_the_missing_file_of_a_test(folder: Path) -> None:
+    (folder / "expected-answer.json").unlink()
+    done = run("check", "--offline", "--fail-on", "error", cwd=folder)
+    assert done.returncode == 5
+    assert "error test-invalid: 'expected-answer.json' cannot be read" in done.stdout

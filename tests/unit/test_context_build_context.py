@@ -42,7 +42,7 @@ def test_the_manifest_lists_everything(tmp_path: Path) -> None:
     assert context.manifest_text == json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     assert list(data) == [
         *("format", "packager", "digest", "name", "version", "target", "platform", "base", "spec", "lock"),
-        *("layers", "folders", "files"),
+        *("dialect", "layers", "folders", "files"),
     ]
     assert data["format"] == "packager.context/1"
     assert data["base"] == {"reference": plan.base.reference, "digest": plan.base.digest}

@@ -270,6 +270,17 @@ def test_targets_that_ask_for_the_same_share_one_solve(folder: Path) -> None:
     assert third.written == ("locks/three.requirements.txt", "packager.lock"), "a locked target lends its packages"
 
 
+def test_targets_share_the_solve_of_a_platform_that_both_have(folder: Path) -> None:
+    solver = FakeSolver()
+    targets = f"targets: {{cpu: {{platforms: [{AMD}, {ARM}]}}, arm-edge: {{platforms: [{ARM}]}}}}\n"
+    result = run(folder, targets, solver=solver)
+    assert sorted(platform for _, platform, *_ in solver.asked) == [AMD, ARM]
+    assert set(result.lock.targets) == {"cpu", "arm-edge"}
+    fresh = FakeSolver()
+    run(folder, targets.replace("arm-edge: {", "arm-edge: {python: '3.12', "), solver=fresh)
+    assert [(request.python, platform) for request, platform, *_ in fresh.asked] == [("3.12", ARM)]
+
+
 def test_a_target_that_is_gone_takes_its_file_along(folder: Path) -> None:
     load = flavours("one", "two", "three")
     run(folder, "targets: [one, two, three]\n", solver=FakeSolver(), load=load)

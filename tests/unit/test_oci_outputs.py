@@ -13,6 +13,7 @@ from packager.errors import ContextError, UsageError
 from packager.images.oci.content import LAYER, BaseImage, Content, Descriptor, Image, Layer, digest_of
 from packager.images.oci.document import make_image
 from packager.images.oci.outputs import write_docker_archive, write_layout, write_oci_archive
+from packager.images.oci.outputs_wanted import takes_several
 from packager.images.oci.store import ContentStore
 from packager.trees import MTIME
 from tests.unit.plans import example_plan
@@ -172,3 +173,18 @@ def test_blobs_are_copied_where_no_link_can_be(
     monkeypatch.setattr("os.link", refuse)
     folder = write_layout([made], (), tmp_path / "layout", content)
     assert blob(folder, made.layers[0].blob.digest) == b"base"
+
+
+@pytest.mark.parametrize(
+    ("push", "outputs", "several"),
+    [
+        (True, (), True),
+        (False, (), False),
+        (False, ("type=oci,dest=layout",), True),
+        (True, ("type=oci,dest=layout.tar",), True),
+        (True, ("type=docker,dest=image.tar",), False),
+        (True, ("type=local,dest=files",), False),
+    ],
+)
+def test_where_several_platforms_have_a_place(push: bool, outputs: tuple[str, ...], several: bool) -> None:
+    assert takes_several(push, outputs) is several

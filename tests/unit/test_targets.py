@@ -36,16 +36,18 @@ def test_the_contract_of_every_target(name: str) -> None:
         assert base.tag is not None, f"{what} has no tag for people to read"
     for installer in target.conda.installers.values() if target.conda is not None else ():
         assert installer.digest is not None
-    goldens = [each for each in GOLDEN.iterdir() if golden_target(each) == name]
-    assert goldens, f"no golden of target {name}: its test renders and lints it"
+    kinds = ("pip", "conda") if target.conda is not None else ("pip",)
+    wanted = {(name, kind, models) for kind in kinds for models in ("one model", "several")}
+    missing = wanted - {golden_kind(each) for each in GOLDEN.iterdir() if (each / "packager.json").is_file()}
+    assert not missing, "goldens are what renders and lints a target"
 
 
-def golden_target(folder: Path) -> str | None:
-    if not (folder / "packager.json").is_file():
-        return None
-    target = json.loads((folder / "packager.json").read_text())["target"]
-    assert isinstance(target, str)
-    return target
+def golden_kind(folder: Path) -> tuple[str, str, str]:
+    """Target, what its packages come from, and how many models it has."""
+    manifest = json.loads((folder / "packager.json").read_text())
+    conda = any(file["path"] == "environment/conda-lock.yml" for file in manifest["files"])
+    models = [layer for layer in manifest["layers"] if layer["name"].startswith("model-")]
+    return manifest["target"], "conda" if conda else "pip", "one model" if len(models) == 1 else "several"
 
 
 @pytest.mark.parametrize("name", [name for name in target_names() if load_target(name).bases])

@@ -77,6 +77,12 @@ def test_a_base_of_ones_own_may_have_any_cuda() -> None:
         (CONDA + "targets: [fpga]\n", "fpga", "has to know the version of xrt", "host: {xrt"),
         (CONDA + "targets: {cpu: {host: {xrt: '2'}}}\n", "cpu", "needs no xrt of the host", "needs nothing"),
         (PIP + "targets: {arm-edge: {platforms: [linux/arm/v7]}}\n", "arm-edge", "no platform", "linux/arm64"),
+        (
+            PIP + "targets: {arm-edge: {platforms: [linux/arm/v7]}}\n",
+            "arm-edge",
+            "needs cffi and psutil",
+            "linux/arm64",
+        ),
     ],
 )
 def test_what_a_target_cannot_do_is_told_with_a_way_out(more: str, target: str, says: str, remedy: str) -> None:

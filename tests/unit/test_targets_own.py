@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from packager.cli.target import command
 from packager.context.sources import scan_sources
-from packager.dockerfile.render import render, template_line
+from packager.dockerfile.render import render
+from packager.environments.status import lock_status
 from packager.errors import PackagerError, RenderError, SpecError
 from packager.images.builders import needs_engine
 from packager.resources import data_folder
@@ -82,19 +83,6 @@ def test_templates_that_include_each_other_end(tmp_path: Path) -> None:
         render(example_plan(), own)
 
 
-def test_a_line_of_the_dockerfile_is_found_in_the_users_template(tmp_path: Path) -> None:
-    own = write(tmp_path / "templates", cpu=LABEL.replace("LABEL", "RUN cd /tmp\nLABEL"))
-    text = render(example_plan(), own)
-    line = text.splitlines().index("RUN cd /tmp") + 1
-    assert template_line(text, line, own) is None, "it stands on one line with super()"
-    own = write(tmp_path / "templates", cpu=LABEL.replace("}}LABEL", "}}\nRUN cd /tmp\nLABEL"))
-    text = render(example_plan(), own)
-    line = text.splitlines().index("RUN cd /tmp") + 1
-    assert template_line(text, line, own) == ("cpu.Dockerfile.j2", 4)
-    assert template_line(text, 1, own) is None
-    assert template_line(text, line, None) is None
-
-
 def test_a_dockerfile_of_the_users_is_for_buildkit() -> None:
     import msgspec
 
@@ -151,6 +139,17 @@ def test_list_and_show_know_the_users_targets(tmp_path: Path) -> None:
     assert shown["cuda"]["bases"]["12.8"].endswith("0a1eb34bc")
     with pytest.raises(SpecError, match="unknown target 'tpu'"):
         run("show", "tpu")
+
+
+@pytest.mark.parametrize("targets", ["[cpu, tpu]", "{cpu: {}, tpu: {}}"])
+def test_an_unknown_target_of_a_spec_is_named_with_its_line(tmp_path: Path, targets: str) -> None:
+    text = f'name: a\nversion: "1"\nentry_script: s.py\nenvironment: {{pip: []}}\ntargets: {targets}\n'
+    (tmp_path / "packager.yaml").write_text(text)
+    with pytest.raises(SpecError, match="unknown target 'tpu'") as caught:
+        lock_status(load_spec(tmp_path))
+    assert caught.value.where is not None
+    assert (caught.value.where.line, (caught.value.where.field or "")[:7]) == (5, "targets")
+    assert "arm-edge, cpu, fpga, gpu" in (caught.value.remedy or "")
 
 
 def test_the_folder_of_templates_is_beside_the_spec_and_no_part_of_the_app(tmp_path: Path) -> None:

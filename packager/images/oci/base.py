@@ -20,8 +20,8 @@ from packager.images.oci.compression import Compression, codec_name
 from packager.images.oci.content import BaseImage, Content, Descriptor
 from packager.images.oci.docker_archive import Saved, choose_saved, convert
 from packager.images.oci.documents import base_image, parse_config
-from packager.images.oci.origins import LayoutOrigin, RegistryOrigin, Say, changed, fetch_image
-from packager.images.oci.store import content_root
+from packager.images.oci.origins import LayoutOrigin, RegistryOrigin, Say, changed, describe_image, fetch_image
+from packager.images.oci.store import ContentStore, content_root
 from packager.images.reference import Reference
 from packager.memory import Memory
 from packager.plan import Base
@@ -70,6 +70,16 @@ def fetch_base(
             return _convert(files, saved, platform, content, named, compression)
     with LayoutOrigin(archive, base.digest) as layout:
         return fetch_image(base.digest, platform, content, layout, named)
+
+
+def describe_base(base: Base, platform: str) -> BaseImage:
+    """Return a base at a registry, without fetching its layers.
+
+    Raises:
+        RegistryError, TemporaryError, ContextError: as for `fetch_base`; `WrongPlatformError` for other platforms.
+    """
+    with RegistryOrigin(Reference.parse(base.source), {}, lambda text: None) as registry:
+        return describe_image(base.digest, platform, ContentStore(), registry, f"the base {base.reference}")
 
 
 def archive_base(archive: Archive) -> Base:

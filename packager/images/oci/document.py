@@ -18,8 +18,10 @@ import msgspec
 from packager.errors import ContextError
 from packager.images.oci.content import (
     CONFIG,
+    DOCKER_INDEX,
     DOCKER_LAYER,
     DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
     INDEX,
     LAYER,
     LAYER_GZIP,
@@ -86,7 +88,17 @@ def manifest(config: bytes, layers: Sequence[Layer]) -> bytes:
 
 def make_index(images: Sequence[Image]) -> bytes:
     """Return the index of one image for several platforms."""
-    return _json({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest_descriptor(each) for each in images]})
+    return index_of([manifest_descriptor(each) for each in images])
+
+
+def index_of(manifests: Sequence[Descriptor]) -> bytes:
+    """Return the index of manifests, which say their platforms."""
+    return _json({"schemaVersion": 2, "mediaType": index_type(manifests), "manifests": manifests})
+
+
+def index_type(manifests: Sequence[Descriptor]) -> str:
+    """Return the media type of an index of manifests: a list of Docker's where all of them are Docker's."""
+    return DOCKER_INDEX if all(each.media_type == DOCKER_MANIFEST for each in manifests) else INDEX
 
 
 def manifest_descriptor(image: Image, annotations: dict[str, str] | None = None) -> Descriptor:

@@ -196,10 +196,14 @@ def choose(index: ImageIndex, platform: str, named: str) -> Descriptor:
     raise wrong_platform(named, platform, [platform_text(each) or "without platform" for each in there])
 
 
-def wrong_platform(named: str, platform: str, there: list[str]) -> RegistryError:
+class WrongPlatformError(RegistryError):
+    """An image is for other platforms than the one that is asked for."""
+
+
+def wrong_platform(named: str, platform: str, there: list[str]) -> WrongPlatformError:
     """Return the error for an image that is for other platforms."""
     listed = ", ".join(sorted(set(there))) or "none"
-    return RegistryError(
+    return WrongPlatformError(
         f"{named} is not there for {platform}, only for {listed}",
         remedy="choose another base (`--base`), or another `--platform`",
     )

@@ -194,6 +194,9 @@ def write_layer(
 def _tree_entries(tree: Tree, root: Root, store: Store) -> list[Entry]:
     entries = [Entry(path=folder, kind="folder", mode=FOLDER_MODE) for folder in tree.folders]
     for file in tree.files:
+        if file.text is not None:
+            entries.append(Entry(path=file.path, mode=file.mode, size=file.size, data=file.text.encode()))
+            continue
         origin: bytes = root.join(file.origin)
         if file.mode == MODEL_MODE and store.has(file.digest, file.size):
             origin = os.fsencode(store.path(file.digest))

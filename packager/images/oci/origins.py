@@ -47,11 +47,7 @@ def fetch_image(digest: str, platform: str, content: Content, origin: Origin, na
     Raises:
         RegistryError, TemporaryError, ContextError: as for `fetch_base`.
     """
-    manifest = find_manifest(digest, platform, content, origin, named)
-    if not content.has(manifest.config.digest, manifest.config.size):
-        origin.blob(manifest.config, content)
-    config = parse_config(content.path(manifest.config.digest).read_bytes(), named)
-    image = base_image(manifest.layers, config, platform, named)
+    image = describe_image(digest, platform, content, origin, named)
     missing = [layer for layer in image.layers if not content.has(layer.blob.digest, layer.blob.size)]
     if isinstance(origin, LayoutOrigin):
         # One file that is read in its own order; nobody but its writer says that the layers are what they claim.
@@ -66,6 +62,19 @@ def fetch_image(digest: str, platform: str, content: Content, origin: Origin, na
             for done in [pool.submit(origin.blob, blob, content) for blob in blobs.values()]:
                 done.result()
     return image
+
+
+def describe_image(digest: str, platform: str, content: Content, origin: Origin, named: str) -> BaseImage:
+    """Return the image of a manifest or index; its documents are in the content store then, and its layers may not be.
+
+    Raises:
+        RegistryError, TemporaryError, ContextError: as for `fetch_base`; `WrongPlatformError` for other platforms.
+    """
+    manifest = find_manifest(digest, platform, content, origin, named)
+    if not content.has(manifest.config.digest, manifest.config.size):
+        origin.blob(manifest.config, content)
+    config = parse_config(content.path(manifest.config.digest).read_bytes(), named)
+    return base_image(manifest.layers, config, platform, named)
 
 
 def find_manifest(digest: str, platform: str, content: Content, origin: Origin, named: str) -> ImageManifest:

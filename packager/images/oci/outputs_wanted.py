@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, cast
 
@@ -32,3 +33,10 @@ def parse_output(text: str) -> Output | None:
     if kind not in ("oci", "docker") or not destination or destination == "-" or set(fields) - {"type", "dest"}:
         return None
     return Output(kind=cast(Literal["oci", "docker"], kind), destination=Path(destination))
+
+
+def takes_several(push: bool, outputs: Sequence[str]) -> bool:
+    """Whether images for several platforms have a place under one name where a build sends them."""
+    found = [parse_output(text) for text in outputs]
+    layouts = [output is not None and output.kind == "oci" for output in found]
+    return all(layouts) and (push or bool(layouts))

@@ -96,7 +96,7 @@ def push_images(
     mounts = dict(mount_from or {})
     # A blob may be mounted from another repository of the same registry only.
     registry = ""
-    for tags in _by_repository(references):
+    for tags in by_repository(references):
         if registry and tags[0].registry != registry:
             mounts = dict(mount_from or {})
         registry = tags[0].registry
@@ -108,8 +108,12 @@ def push_images(
     return tuple(results)
 
 
-def _by_repository(references: Iterable[str | Reference]) -> tuple[tuple[Reference, ...], ...]:
-    """Return the references of each repository, those of one registry one after the other."""
+def by_repository(references: Iterable[str | Reference]) -> tuple[tuple[Reference, ...], ...]:
+    """Return the references of each repository, with tags; those of one registry one after the other.
+
+    Raises:
+        UsageError: one has a digest, or there is none.
+    """
     found: dict[tuple[str, str], list[Reference]] = {}
     for each in references:
         reference = Reference.parse(each) if isinstance(each, str) else each

@@ -1,0 +1,137 @@
+"""`packager bake`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from packager.cli.build_oci import pairs
+from packager.cli.common import (
+    Reporter,
+    base_option,
+    emit,
+    emit_json,
+    format_option,
+    planned_image,
+    resolved_base,
+    standard_options,
+)
+
+if TYPE_CHECKING:
+    from packager.images.baking import Baked, Package
+    from packager.pipeline import Planned
+
+
+@click.command("bake")
+@click.argument("specs", nargs=-1, type=click.Path(path_type=Path), metavar="[SPEC]...")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("docker-bake.json"),
+    show_default=True,
+    metavar="FILE",
+    help="The file; its build contexts are in a folder of its name beside it.",
+)
+@click.option("--target", metavar="NAME", help="This target of every spec that has it (default: all).")
+@click.option("--platform", metavar="OS/ARCH,…", help="These platforms of every target (default: all that it has).")
+@base_option
+@click.option("--push", is_flag=True, help="The file pushes every image to the registry of its references.")
+@click.option("--no-cache", is_flag=True, help="The file builds every step anew.")
+@click.option("--pull", is_flag=True, help="The file asks the registry for the bases, even where the builder has them.")
+@click.option("--secret", "secrets", multiple=True, metavar="id=ID[,src=FILE|,env=NAME]", help="Secret for RUN steps.")
+@click.option("--build-arg", "build_args", multiple=True, metavar="NAME=VALUE", help="Build argument (repeatable).")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label (repeatable).")
+@click.option("--force", is_flag=True, help="Replace saved contexts that were changed by hand, and a file of others.")
+@format_option
+@standard_options
+def command(
+    specs: tuple[Path, ...], output: Path, base: str | None, output_format: str, reporter: Reporter, **options: Any
+) -> None:
+    """Write a docker-bake.json that builds every target of every SPEC, for `docker buildx bake`.
+
+    SPEC is a spec or its folder (default: packager.yaml). The file's groups are `default`, one for each package and
+    one for each target. Environments with the same lock, base and platform are built once. A target of several
+    platforms gets one tag, an index of all of them, which wants a builder that can hold it. File and folder can be
+    moved together; run buildx where they are.
+    """
+    from packager.images.bake import BakeSettings
+    from packager.images.baking import write_bake
+
+    settings = BakeSettings(
+        args=pairs("--build-arg", options["build_args"]),
+        no_cache=options["no_cache"],
+        pull=options["pull"],
+        outputs=("type=registry",) if options["push"] else (),
+    )
+    packages = [
+        package
+        for path in specs or (Path("packager.yaml"),)
+        for package in _packages(path, options["target"], options["platform"], base, reporter)
+    ]
+    _require_some(packages, options["target"], options["platform"])
+    bases = (each.plan.base for package in packages for each in package.planned)
+    for name in dict.fromkeys(base.reference for base in bases if base.local):
+        reporter.warn(f"the base {name} is in this machine's engine alone: no other builder can build the file")
+    baked = write_bake(
+        packages,
+        output,
+        settings,
+        secrets=options["secrets"],
+        labels=pairs("--label", options["labels"]),
+        force=options["force"],
+        say=reporter.step,
+    )
+    if output_format == "json":
+        emit_json(_data(baked))
+    else:
+        emit(str(baked.path))
+
+
+def _packages(
+    path: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter
+) -> tuple[Package, ...]:
+    from packager.images.baking import packages_of
+    from packager.pipeline import require_entry_script
+    from packager.spec.load import load_spec
+    from packager.store import Store
+
+    spec_file = load_spec(path)
+    for finding in require_entry_script(spec_file):
+        reporter.warn(str(finding))
+    found = resolved_base(spec_file, base, reporter)
+
+    def plan(name: str, each: str) -> Planned:
+        return planned_image(spec_file, name, each, found, reporter, digest_model=Store().add)
+
+    return packages_of(spec_file, plan, target=target, platforms=platform.split(",") if platform else None)
+
+
+def _require_some(packages: list[Package], target: str | None, platform: str | None) -> None:
+    from packager.errors import UsageError
+
+    if not packages:
+        what = " and ".join(each for each in (target and f"target {target!r}", platform) if each)
+        raise UsageError(f"no spec has {what}", remedy="`packager plan` shows targets and platforms")
+
+
+def _data(baked: Baked) -> dict[str, Any]:
+    return {
+        "path": str(baked.path),
+        "images": [
+            {
+                "name": image.name,
+                "package": image.package,
+                "target": image.target,
+                "platforms": [each.platform for each in image.platforms],
+                "references": list(image.tags),
+                "contexts": {
+                    each.context: baked.contexts[image.platform_name(each.platform)] for each in image.platforms
+                },
+                "environments": sorted({each.environment for each in image.platforms if each.environment}),
+            }
+            for image in baked.images
+        ],
+    }
