@@ -29,6 +29,11 @@ OWN_FOLDER = "/opt/packager"
 #: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
 #: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
 SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
+#: gunicorn's configuration file; `serving/in_image` is behind it.
+SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
+
+#: Label of images whose requests need a key; its value is `key`.
+AUTH_LABEL = "packager.auth"
 
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"

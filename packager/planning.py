@@ -15,16 +15,17 @@ from packager.environments.conda.values import SUBDIRS, CondaPackage, minor
 from packager.environments.lock import LockedPackage, LockedTarget
 from packager.environments.request import check_options
 from packager.errors import ContextError, SpecError, UsageError
+from packager.image_variables import image_variables, model_folder
 from packager.images.reference import Reference
 from packager.plan import (
     APP_ROOT,
+    AUTH_LABEL,
     CONDA_LOCK,
     DEVICES_LABEL,
     ENVIRONMENT_PREFIX,
     GPUS_LABEL,
     MODELS_FOLDER,
     REQUIREMENTS,
-    SERVER_CONFIG,
     USER,
     Base,
     CondaEnvironment,
@@ -36,7 +37,7 @@ from packager.plan import (
     Plan,
 )
 from packager.spec.model import Spec, canonical, expand_tag, packaged
-from packager.targets import Target, cuda_version
+from packager.targets import Target
 from packager.trees import Sources, make_tree
 
 
@@ -205,11 +206,6 @@ def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     return Base(reference=str(pinned.without_digest()), digest=pinned.digest, source=str(pinned.mirrored(mirrors)))
 
 
-def model_folder(name: str, version: int) -> str:
-    """Return the folder of a model version in the image (Azure ML v1's `Model.get_model_path` looks there)."""
-    return f"{APP_ROOT}/{MODELS_FOLDER}/{name}/{version}"
-
-
 def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
     layers = []
     for model, tree in zip(spec.models, sources.models, strict=True):
@@ -248,7 +244,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
     port = spec.server.port
     probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=8).close()"
     return ImageConfig(
-        env=_env(spec, target, variables),
+        env=image_variables(spec, target, variables),
         labels=labels,
         entrypoint=(
             f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
@@ -262,36 +258,6 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
     )
 
 
-def _env(spec: Spec, target: Target, variables: Mapping[str, str]) -> dict[str, str]:
-    env = {
-        "PATH": f"{ENVIRONMENT_PREFIX}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        # gunicorn and many libraries write below HOME; /tmp is the one place that a read-only container has.
-        "HOME": "/tmp",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "AML_APP_ROOT": APP_ROOT,
-        "AZUREML_ENTRY_SCRIPT": spec.script,
-        "AZUREML_SOURCE_DIRECTORY": APP_ROOT,
-        "AZUREML_CONFIG_FILE": SERVER_CONFIG,
-        "WORKER_COUNT": str(spec.server.workers),
-        "WORKER_TIMEOUT": str(spec.server.timeout),
-        "SERVICE_NAME": spec.name,
-        "SERVICE_VERSION": spec.version,
-    }
-    if len(spec.models) == 1:
-        env["AZUREML_MODEL_DIR"] = model_folder(spec.models[0].called, spec.models[0].version)
-    elif spec.models:
-        env["AZUREML_MODEL_DIR"] = f"{APP_ROOT}/{MODELS_FOLDER}"
-    return env | target.env | _cuda_env(spec, target) | dict(variables) | spec.env
-
-
-def _cuda_env(spec: Spec, target: Target) -> dict[str, str]:
-    version = cuda_version(target, spec.target_options(target.name).cuda)
-    if target.cuda is None or version is None:
-        return {}
-    return {name: value.replace("{cuda}", version) for name, value in target.cuda.env.items()}
-
-
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:
     labels = {
         "org.opencontainers.image.title": spec.name,
@@ -301,6 +267,8 @@ def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[st
         "packager.target": target.name,
         "packager.lock": lock_digest,
     }
+    if spec.server.auth != "none":
+        labels[AUTH_LABEL] = spec.server.auth
     if spec.description:
         labels["org.opencontainers.image.description"] = spec.description
     return labels

@@ -18,10 +18,10 @@ from packager.checks.remembered_pickle import remembered_pickle
 from packager.checks.wheel_contents import WheelContents, Wheels
 from packager.environments.no_code import default_in_words
 from packager.errors import PackagerError
+from packager.image_variables import model_folder
 from packager.images.oci.wheels import Source
 from packager.memory import Memory
 from packager.plan import APP_ROOT, Plan
-from packager.planning import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
 from packager.store import default_root

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
 from packager.checks.finding import Finding, Severity, from_error
+from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.environments.declaration import read_environments
 from packager.environments.status import lock_status
@@ -44,7 +45,8 @@ def check(
     from packager.checks.packaged import make_looker
 
     looker = make_looker(spec_file, offline=offline, say=say)
-    findings = [*check_declared(spec_file), *_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
+    findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
     findings += _tests(spec_file)
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
@@ -79,6 +81,7 @@ def _environment(spec_file: SpecFile) -> Iterator[Finding]:
         return  # which is told with the lock
     for environment in environments.values():
         yield from check_environment(environment, spec_file)
+        yield from check_gunicorn(spec_file, environment)
 
 
 def _lock(spec_file: SpecFile) -> Iterator[Finding]:
@@ -114,6 +117,7 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
     except RenderError as error:
         yield from_error("template-invalid", error, planned.plan.template)
         return
+    yield from check_cors(planned.plan)
     yield from check_accelerator(planned.plan, load_target(target, spec_file.templates))
     yield from looker.findings(planned.plan)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]

@@ -13,10 +13,20 @@ import click
 from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
 
 if TYPE_CHECKING:
-    from packager.serving.service import RunRequest, Service
+    from typing import TextIO
+
+    from packager.serving.service import KeyPair, RunRequest, Service
 
 #: Docker's form of sizes (`docker run --memory`).
 MEMORY = r"\d+[bkmg]?"
+
+keys_option = click.option(
+    "--key-file",
+    type=click.File("r"),
+    metavar="FILE|-",
+    help="Keys that requests need, where the spec has `server: {auth: key}`: the primary one, and in a second line the "
+    "secondary one. Else PACKAGER_PRIMARY_KEY and PACKAGER_SECONDARY_KEY of this machine; those not given are made.",
+)
 
 
 @click.command("run")
@@ -43,6 +53,7 @@ MEMORY = r"\d+[bkmg]?"
     help="Seconds until it must be healthy.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@keys_option
 @click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
 @standard_options
@@ -57,15 +68,19 @@ def command(
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
+    from packager.serving.in_image.keys import DEFAULT_PATH
 
     request = _request(reference, file, target, options)
     detach = options["detach"]
+    warn_of_strangers(request.name, request.publish.address, request.keys is not None, reporter)
     reporter.step(f"starting {request.reference}")
     started = serve(request, timeout=options["timeout"], keep=detach, waiting=say_waiting(reporter))
     with terminated_as_interrupted(), started as (service, container):
         try:
             reporter.step(f"healthy after {service.seconds:.1f} s, container {service.name}")
-            hint = f"to stop it: docker rm --force {service.name}" if detach else "Ctrl-C stops it"
+            if request.keys is not None:
+                reporter.step(f"requests need a key: docker exec {service.name} cat {DEFAULT_PATH}/primary")
+            hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
             _show(service, output_format)
             reporter.step(hint)
             if not detach:
@@ -97,7 +112,29 @@ def _request(reference: str | None, file: Path, target: str | None, options: dic
         publish=parse_publish(options["publish"], image_port(reference)),
         env=env,
         memory=memory,
+        keys=container_keys(reference, options["key_file"], env),
     )
+
+
+def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> KeyPair | None:
+    """Return the keys for a container of an image: given, or made here; None where its requests need none.
+
+    Raises:
+        UsageError: one that is given cannot be a key, or the image asks for none.
+        EngineError: no engine, or no such image.
+    """
+    from packager.serving.keys import keys_for
+
+    return keys_for(reference, file.read(1 << 16) if file is not None else None, os.environ, env)
+
+
+def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Reporter) -> None:
+    """Say who can use what is published beyond this machine."""
+    if address in (None, "127.0.0.1", "::1"):
+        return
+    who = "has a key" if keys else "reaches that address"
+    more = "" if keys else "; requests need no key (`server: {auth: key}` in the spec)"
+    reporter.warn(f"{name} is published on {address}: whoever {who} can use it{more}, and nothing is encrypted")
 
 
 def image_port(reference: str) -> int:

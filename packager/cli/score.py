@@ -82,6 +82,8 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
 
     headers = _headers(options["headers"])
     key = _key(options["key"], options["key_file"])
+    if key is None and service is not None and not any(name.lower() == "authorization" for name in headers):
+        key = _key_of(service)
     if key is not None:
         headers = {"Authorization": f"Bearer {key}", **headers}
     if options["binary"]:
@@ -98,6 +100,16 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
     if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
         out.write(b"\n")
     out.flush()
+
+
+def _key_of(service: str) -> str | None:
+    """Return the key of a named service; None where its requests need none."""
+    from packager.serving.deployment import look
+    from packager.serving.named import service_name
+    from packager.serving.service_keys import show_keys
+
+    name = service_name(service)
+    return show_keys(name).primary if look(name).auth == "key" else None
 
 
 def _url_of(service: str) -> str:

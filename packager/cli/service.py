@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
-from packager.cli.run import MEMORY, image_port, say_waiting, variables
+from packager.cli.run import (
+    MEMORY,
+    container_keys,
+    image_port,
+    keys_option,
+    say_waiting,
+    variables,
+    warn_of_strangers,
+)
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
     from packager.serving.named import Status
+    from packager.serving.service import Which
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -55,6 +64,7 @@ def command() -> None:
     metavar="[[ADDR:]PORT:]CPORT",
     help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
 )
+@keys_option
 @_limit_options
 @format_option
 @standard_options
@@ -88,9 +98,9 @@ def deploy(
         env=variables(options["env"]),
         memory=options["memory"],
         cpus=options["cpus"],
+        keys=container_keys(reference, options["key_file"], variables(options["env"])),
     )
-    if wanted.publish.address not in (None, "127.0.0.1", "::1"):
-        reporter.warn(f"{name} is published on {wanted.publish.address}: whoever reaches that address can use it")
+    warn_of_strangers(name, wanted.publish.address, wanted.keys is not None, reporter)
     with terminated_as_interrupted():
         status = deploy_step(wanted, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter))
     _show(status, output_format, reporter)
@@ -164,6 +174,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
         "swagger": status.swagger_url,
         "memory": f"{status.memory} bytes" if status.memory else "no limit",
         "cpus": f"{status.cpus:g}" if status.cpus else "no limit",
+        "keys": f"packager service keys {status.name}" if status.auth == "key" else "none: requests need no key",
         "restarts": str(status.restarts),
     }
     emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
@@ -193,6 +204,31 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 def score(name: str, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
     post(None, _named(name), data, reporter, **options)
+
+
+@command.command("keys")
+@click.argument("name")
+@click.option(
+    "--regenerate",
+    type=click.Choice(["primary", "secondary"]),
+    help="Make this one new first; requests with the other one go on, and none is lost.",
+)
+@format_option
+@standard_options
+def keys(name: str, regenerate: Which | None, output_format: str, reporter: Reporter) -> None:
+    """Print the keys of service NAME; requests to it need either of them.
+
+    To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
+    """
+    from packager.serving.service_keys import show_keys
+
+    found = show_keys(_named(name), regenerate)
+    if regenerate:
+        reporter.step(f"the {regenerate} key of {name} is new")
+    if output_format == "json":
+        emit_json({"primary": found.primary, "secondary": found.secondary})
+        return
+    emit(f"primary    {found.primary}\nsecondary  {found.secondary}")
 
 
 @command.command("delete")
@@ -226,6 +262,8 @@ def _show(status: Status, output_format: str, reporter: Reporter) -> None:
         emit_json(_data(status))
         return
     reporter.step(f"swagger: {status.swagger_url}")
+    if status.auth == "key":
+        reporter.step(f"requests need a key: packager service keys {status.name}")
     emit(status.scoring_url)
 
 

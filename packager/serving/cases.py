@@ -27,6 +27,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         path: with its query.
         headers: of the request.
         body: of the request; None for none.
+        key: it is sent with a key, where the image asks for one.
         expected: the answer.
     """
 
@@ -36,6 +37,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes | None
     expected: Expected
+    key: bool = True
 
 
 def prepare(spec_file: SpecFile) -> tuple[Prepared, ...]:
@@ -59,6 +61,7 @@ def _prepare(case: Case, field: str, spec_file: SpecFile) -> Prepared:
         path=case.path,
         headers=headers,
         body=body,
+        key=case.key,
         expected=_expected(case, f"{field}.expect", spec_file),
     )
 

@@ -14,6 +14,7 @@ import msgspec
 
 from packager.errors import EngineError, PackagerError
 from packager.images.engine import connect, require_local
+from packager.serving.keys import mounted, put_keys
 from packager.serving.service import (
     LOG_LINES,
     LOOPBACK,
@@ -163,6 +164,7 @@ def create_options(request: RunRequest, address: str) -> dict[str, Any]:
         "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
         **HARDENED,
         **limits(request.memory),
+        **(mounted() if request.keys else {}),
         **devices(request),
     }
 
@@ -227,6 +229,8 @@ def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
     try:
         options = create_options(request, published_on(client, request.publish))
         container = client.containers.create(**options, labels=dict([mark.split("=")]))
+        if request.keys is not None:
+            put_keys(container, request.keys)
         container.start()
     except BaseException as error:
         # Found by its mark, for an interrupted request may have made it and never told its id. By its name it could be

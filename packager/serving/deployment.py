@@ -19,6 +19,7 @@ import msgspec
 from packager.errors import ContextError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.images.engine import connect, require_local
 from packager.serving.container import GRACE, RunningContainer
+from packager.serving.keys import get_keys, keys_for
 from packager.serving.named import IMAGE, SERVICE, Role, Status, Wanted, container_of
 from packager.serving.service import State, wait_until_healthy
 from packager.serving.service_containers import ServiceContainers, variables_of
@@ -66,12 +67,14 @@ def deploy(wanted: Wanted, *, timeout: float, say: Say, waiting: Waiting) -> Sta
         TemporaryError: somebody else changes this service now.
     """
     require_local(wanted.reference)
-    with _held(wanted.name), connect() as client:
+    with held(wanted.name), connect() as client:
         service = ServiceContainers(client, wanted.name)
         _make_room(service, say)
         try:
             forwarder = service.start_forwarder(wanted)
-            backend = service.start_backend("current", wanted.reference, wanted.env, wanted.memory, wanted.cpus)
+            backend = service.start_backend(
+                "current", wanted.reference, wanted.env, wanted.memory, wanted.cpus, wanted.keys
+            )
             say(f"Transitioning: {wanted.name} starts {wanted.reference}")
             _wait(service, "current", backend, timeout, waiting)
         except ServiceError:
@@ -83,7 +86,7 @@ def deploy(wanted: Wanted, *, timeout: float, say: Say, waiting: Waiting) -> Sta
             raise
         service.control("switch")
         service.keep(forwarder, backend)
-        return _status(service)
+        return status_of(service)
 
 
 def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Waiting) -> Status:
@@ -102,7 +105,7 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         ServiceError: there is no such service, or the new backend does not become healthy: the old one serves on.
         TemporaryError: somebody else changes this service now.
     """
-    with _held(name), connect() as client:
+    with held(name), connect() as client:
         service = ServiceContainers(client, name)
         current = _recovered(service)
         forwarder = service.get("forwarder")
@@ -114,8 +117,12 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         host = current.attrs["HostConfig"]
         memory = change.memory if change.memory is not None else (host.get("Memory") or None)
         cpus = change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None)
+        env = {**variables_of(current), **change.env}
+        keys = keys_for(reference, None, {}, env)
+        if keys is not None:
+            keys = get_keys(current) or keys
         try:
-            following = service.start_backend("next", reference, {**variables_of(current), **change.env}, memory, cpus)
+            following = service.start_backend("next", reference, env, memory, cpus, keys)
             say(f"{name} starts {reference} beside {old}")
             _wait(service, "next", following, timeout, waiting)
         except BaseException as error:
@@ -124,7 +131,7 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         _switch(service, current, following, old, say)
         service.keep(forwarder, following)
         _end(service, current, say)
-        return _status(service)
+        return status_of(service)
 
 
 def delete(name: str) -> None:
@@ -134,9 +141,9 @@ def delete(name: str) -> None:
         ServiceError: there is no such service.
         EngineError: no engine.
     """
-    with _held(name), connect() as client:
+    with held(name), connect() as client:
         service = ServiceContainers(client, name)
-        _status(service)
+        status_of(service)
         service.remove_all()
 
 
@@ -148,7 +155,7 @@ def look(name: str) -> Status:
         EngineError: no engine.
     """
     with connect() as client:
-        return _status(ServiceContainers(client, name))
+        return status_of(ServiceContainers(client, name))
 
 
 def list_services() -> tuple[Status, ...]:
@@ -173,7 +180,7 @@ def logs(name: str, lines: int | None, *, follow: bool = False) -> Iterator[byte
     """
     with connect() as client:
         service = ServiceContainers(client, name)
-        _status(service)
+        status_of(service)
         current = service.get("current")
         if current is None:
             raise ServiceError(f"the container of {name} is gone, and its log with it", remedy="deploy it again")
@@ -209,7 +216,7 @@ def _make_room(service: ServiceContainers, say: Say) -> None:
 
 def _recovered(service: ServiceContainers) -> Container | None:
     """Return the current backend, after what an interrupted update left was put in order."""
-    _status(service)
+    status_of(service)
     current, previous = service.get("current"), service.get("previous")
     if current is None and previous is not None:
         previous.rename(container_of(service.name, "current"))
@@ -272,7 +279,12 @@ def _in_flight(service: ServiceContainers) -> int:
     return sum(count for address, count in answer.get("in_flight", {}).items() if address != answer.get("address"))
 
 
-def _status(service: ServiceContainers) -> Status:
+def status_of(service: ServiceContainers) -> Status:
+    """Return a service as it is.
+
+    Raises:
+        ServiceError: there is no such service.
+    """
     found = service.status()
     if found is None:
         raise ServiceError(
@@ -283,8 +295,12 @@ def _status(service: ServiceContainers) -> Status:
 
 
 @contextmanager
-def _held(name: str) -> Iterator[None]:
-    """Keep other processes of this machine from changing a service at the same time."""
+def held(name: str) -> Iterator[None]:
+    """Keep other processes of this machine from changing a service at the same time.
+
+    Raises:
+        TemporaryError: one does.
+    """
     folder = default_root().parent / "services"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from packager.errors import ServiceError
 from packager.images.engine import require_local
 from packager.serving.cases import Prepared
 from packager.serving.container import serve
+from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
 from packager.serving.service import DEFAULT_PORT, LOG_LINES, Publish, RunRequest, container_name
 
@@ -91,12 +92,15 @@ def check_image(
         name=container_name("test"),
         publish=Publish(container_port=port, port=0),
         env=dict(env or {}),
+        keys=keys_for(reference, None, {}, env or {}),
     )
+    # The run's own key; it is in no report, and goes with the container.
+    key = {"Authorization": f"Bearer {request.keys.primary}"} if request.keys else {}
     try:
         with serve(request, timeout=timeout, waiting=waiting) as (service, container):
             outcomes = []
             for case in cases:
-                outcomes.append(_run(service.url, case, headers or {}))
+                outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}))
                 done(outcomes[-1])
             report = msgspec.structs.replace(report, outcomes=tuple(outcomes), start=service.seconds)
             return report if report.passed else msgspec.structs.replace(report, log=container.logs(LOG_LINES))
@@ -121,6 +125,9 @@ def send(url: str, case: Prepared, headers: Mapping[str, str]) -> Reply:
         OSError, http.client.HTTPException: there is none.
     """
     parts = urlsplit(url)
+    # A test that gives a header itself gives it in any case of its letters.
+    own = {name.lower() for name in case.headers}
+    headers = {name: value for name, value in headers.items() if name.lower() not in own}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=SILENCE)
     try:
         start = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from packager.errors import UsageError
-from packager.serving.service import Publish, State, why_it_ended
+from packager.serving.service import KeyPair, Publish, State, why_it_ended
 
 #: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
 SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{each}" for each in ("", ".role", ".image", ".env"))
@@ -33,6 +33,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         env: variables beside the image's own.
         memory: limit in Docker's form (`512m`); None for none.
         cpus: limit in processors; None for none.
+        keys: that its requests need; None where they need none.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     memory: str | None = None
     cpus: float | None = None
+    keys: KeyPair | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         cpus: limit; 0 for none.
         restarts: how often the engine started it again.
         created: when its backend was made (RFC 3339).
+        auth: `key` where its requests need one, else `none`.
     """
 
     name: str
@@ -89,6 +92,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float = 0.0
     restarts: int = 0
     created: str = ""
+    auth: Literal["none", "key"] = "none"
 
     @property
     def scoring_url(self) -> str:

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -39,6 +39,28 @@ class Publish(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None = None
 
 
+Which = Literal["primary", "secondary"]
+
+
+class KeyPair(msgspec.Struct, frozen=True, kw_only=True):
+    """The two keys of a service; either is enough."""
+
+    primary: str
+    secondary: str
+
+    def __repr__(self) -> str:
+        return "KeyPair(…)"
+
+    def regenerated(self, which: Which) -> KeyPair:
+        """Return the pair with one key new."""
+        return msgspec.structs.replace(self, **{which: new_key()})
+
+
+def new_key() -> str:
+    """Return a key: 256 random bits as text."""
+    return secrets.token_urlsafe(32)
+
+
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One container of a packaged image.
 
@@ -48,6 +70,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         publish: how its port is reached.
         env: variables beside the image's own.
         memory: limit in Docker's form (`512m`); None for none.
+        keys: that its requests need; None where they need none.
         gpus: give it all GPUs, as `--gpus all` does.
         devices: device files of the machine that it may open.
     """
@@ -57,6 +80,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     publish: Publish
     env: dict[str, str] = {}
     memory: str | None = None
+    keys: KeyPair | None = None
     gpus: bool = False
     devices: tuple[str, ...] = ()
 
@@ -205,6 +229,8 @@ def why_it_ended(state: State) -> str:
         0: "the service ended by itself (exit code 0)",
         # azureml-inference-server-http: the worker could not boot.
         3: "the server could not load the entry script: its import or its init() failed (exit code 3)",
+        # `serving/in_image/keys.py`
+        78: "its requests need a key, and it has none that it can use (exit code 78)",
         126: "the image's program cannot be run (exit code 126)",
         127: "the image's program was not found (exit code 127)",
         137: "the service was killed, as when memory runs out (exit code 137)",

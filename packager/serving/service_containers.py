@@ -20,8 +20,9 @@ from packager.serving.container import (
     state_of,
 )
 from packager.serving.inside import control_command, forwarder_command
+from packager.serving.keys import has_keys, mounted, put_keys
 from packager.serving.named import IMAGE, ROLE, SERVICE, VARIABLES, Role, Seen, Status, Wanted, container_of, decide
-from packager.serving.service import Publish, RunRequest, reachable_host
+from packager.serving.service import KeyPair, Publish, RunRequest, reachable_host
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -100,7 +101,13 @@ class ServiceContainers:
         )
 
     def start_backend(
-        self, role: Role, reference: str, env: dict[str, str], memory: str | int | None, cpus: float | None
+        self,
+        role: Role,
+        reference: str,
+        env: dict[str, str],
+        memory: str | int | None,
+        cpus: float | None,
+        keys: KeyPair | None = None,
     ) -> Container:
         """Start a backend; it is started again by the engine only after `keep`.
 
@@ -108,9 +115,13 @@ class ServiceContainers:
             EngineError: the engine refuses.
         """
         request = RunRequest(
-            reference=reference, name=container_of(self.name, role), publish=Publish(container_port=1, port=0)
+            reference=reference,
+            name=container_of(self.name, role),
+            publish=Publish(container_port=1, port=0),
+            keys=keys,
         )
         options = {"environment": env, "labels": {VARIABLES: json.dumps(sorted(env))}, **limits(memory, cpus)}
+        options |= mounted() if keys else {}
         return self._start(role, request, options)
 
     def _start(self, role: Role, request: RunRequest, options: dict[str, Any]) -> Container:
@@ -122,6 +133,8 @@ class ServiceContainers:
             container = self.client.containers.create(
                 request.reference, name=request.name, labels=labels, network=network, **HARDENED, **options
             )
+            if request.keys is not None:
+                put_keys(container, request.keys)
             container.start()
         except docker.errors.APIError as error:
             self.remove(role)
@@ -212,6 +225,7 @@ class ServiceContainers:
             cpus=int(host.get("NanoCpus") or 0) / 1e9,
             restarts=int(current.attrs.get("RestartCount") or 0) if current is not None else 0,
             created=str(current.attrs["Created"]) if current is not None else "",
+            auth="key" if current is not None and has_keys(current) else "none",
         )
 
     def _url(self, forwarder: Container | None) -> str:

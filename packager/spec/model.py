@@ -60,6 +60,8 @@ PythonVersion = Annotated[
 CudaVersion = Annotated[
     str, Meta(pattern=r"^[0-9]{1,2}\.[0-9]{1,2}(?!\n)$", description='Version of CUDA in quotes, such as "12.8".')
 ]
+ORIGIN = r"^(?:\*|https?://[A-Za-z0-9.\[\]:_-]{1,255})(?!\n)$"
+Origin = Annotated[str, Meta(pattern=ORIGIN, description="As browsers send it: https://app.example.com; or *.")]
 Requirement = Annotated[str, Meta(min_length=1, max_length=4096, description="One requirement as in PEP 508.")]
 MatchSpec = Annotated[
     str, Meta(min_length=1, max_length=4096, description="One requirement as conda takes it, such as `python=3.12`.")
@@ -196,11 +198,17 @@ TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
 class Server(_Struct, frozen=True):
-    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung."""
+    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung.
+
+    And seconds until run() is interrupted, whose pages may send requests from browsers, whether requests need a key.
+    """
 
     port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
+    scoring_timeout: Annotated[float, Meta(ge=0.001, le=86400, description="Seconds.")] | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    auth: Literal["none", "key"] = "none"
 
 
 #: Of an environment without conda, where the spec names none.
@@ -240,6 +248,7 @@ class Case(_Struct, frozen=True):
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
     path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
     headers: dict[str, PrintableText] = {}
+    key: Annotated[bool, Meta(description="Send a key, where the image asks for one.")] = True
     expect: Expect = Expect()
 
 

@@ -15,6 +15,8 @@ from packager.spec.case_rules import check_cases
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
 
+NO_KEY = "no key is ever in an image: the container gets it when it starts (`packager run`, or a mounted secret)"
+
 #: Variables that the image sets from other fields of the spec; setting them beside it would only break the contract.
 RESERVED_ENV = {
     "AML_APP_ROOT": "the app is always at /var/azureml-app",
@@ -23,8 +25,17 @@ RESERVED_ENV = {
     "AZUREML_SOURCE_DIRECTORY": "use `source_dir`",
     "WORKER_COUNT": "use `server.workers`",
     "WORKER_TIMEOUT": "use `server.timeout`",
+    "SCORING_TIMEOUT_MS": "use `server.scoring_timeout`, in seconds",
+    "AML_CORS_ORIGINS": "use `server.cors_origins`, a list",
+    "PACKAGER_AUTH": "use `server.auth`",
+    "PACKAGER_KEYS_FILE": NO_KEY,
+    "PACKAGER_PRIMARY_KEY": NO_KEY,
+    "PACKAGER_SECONDARY_KEY": NO_KEY,
     "PATH": "the environment's programs must come first in it",
 }
+
+#: Names the configuration file of packager's, among other things.
+GUNICORN_VARIABLE = "GUNICORN_CMD_ARGS"
 
 _VIRTUAL = re.compile(r"__[a-z0-9_]{1,64}")
 # `__archspec` has its value in the build string: `1=x86_64_v3`.
@@ -57,6 +68,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
             where=document.at("entry_script"),
             remedy="name the .py file that has init() and run()",
         )
+    _check_server(spec, document)
     _check_image(spec, document)
     _check_conda(spec, document)
     _check_targets(spec, document)
@@ -132,6 +144,31 @@ def _check_names(env: Mapping[str, str], system_packages: tuple[str, ...], start
     repeated = {each for each in system_packages if system_packages.count(each) > 1}
     if repeated:
         raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at(f"{start}system_packages"))
+
+
+def _check_server(spec: m.Spec, document: Document) -> None:
+    server = spec.server
+    if server.scoring_timeout is not None and server.scoring_timeout >= server.timeout:
+        raise SpecError(
+            f"run() would be interrupted after {server.scoring_timeout:g} s, and its worker replaced after "
+            f"{server.timeout} s, which loses the answer",
+            where=document.at("server.scoring_timeout"),
+            remedy="`server.timeout` has to be longer than `server.scoring_timeout`",
+        )
+    if server.auth != "key":
+        return
+    variables = {"env": spec.env}
+    if isinstance(spec.environment, m.InlineEnvironment):
+        variables["environment.variables"] = spec.environment.variables
+    for target in spec.target_names:
+        variables[f"targets.{target}.env"] = spec.target_options(target).env
+    for field, env in variables.items():
+        if GUNICORN_VARIABLE in env:
+            raise SpecError(
+                f"{GUNICORN_VARIABLE} takes the place of packager's settings, which ask for the key",
+                where=document.at(f"{field}.{GUNICORN_VARIABLE}"),
+                remedy="put these settings into a file gunicorn.conf.py in `source_dir`, which is read beside them",
+            )
 
 
 def _check_image(spec: m.Spec, document: Document) -> None:

@@ -42,6 +42,7 @@ PURE = (
     "environments/request.py",
     "errors.py",
     "handoff/instructions.py",
+    "image_variables.py",
     "images/bake.py",
     "images/builders.py",
     "images/oci/content.py",
@@ -98,6 +99,13 @@ def test_only_the_command_line_imports_the_command_line() -> None:
         if relative.parts[0] == "cli" or relative.name == "__main__.py":
             continue
         assert not [each for each in imports(path) if each.startswith("packager.cli")], relative
+
+
+def test_what_runs_in_the_image_needs_nothing_of_ours() -> None:
+    for path in (PACKAGE / "serving/in_image").glob("*.py"):
+        own = {each.partition(".")[0] for each in imports(path) if not each.startswith("packager.serving.in_image")}
+        assert own <= sys.stdlib_module_names | {"gunicorn"}, path
+        ast.parse(path.read_text(), feature_version=(3, 9))
 
 
 def test_no_module_is_two_ideas() -> None:

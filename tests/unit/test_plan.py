@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from packager.errors import ContextError, SpecError, UsageError
+from packager.image_variables import model_folder
 from packager.plan import Base
-from packager.planning import locked_base, model_folder
+from packager.planning import locked_base
 from packager.trees import Sources
 from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources
 

@@ -1,0 +1,187 @@
+"""gunicorn's worker of the image under the oldest gunicorn that the server takes, with a small application."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from packager.serving.image_files import serving_files
+from packager.serving.in_image import settings as in_image
+
+APP = """\
+import json, os, signal, threading, time
+
+def alarm(*_):
+    raise TimeoutError
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/score":
+        asked = json.loads(environ["wsgi.input"].read())
+        assert threading.current_thread() is threading.main_thread()
+        time.sleep(asked.get("sleep", 0))
+        if asked.get("die"):
+            os._exit(1)
+    body = str(os.getpid()).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+class Server:
+    def __init__(self, folder: Path, *options: str) -> None:
+        with closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        (folder / "application.py").write_text(APP)
+        lay_down(folder / "opt")
+        words = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{self.port}", *options, "application"]
+        env = {**os.environ, "GUNICORN_CMD_ARGS": f"--config={folder}/opt/packager/server.py"}
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(words, cwd=folder, env=env, stderr=log)
+
+    def wait(self) -> None:
+        end = time.monotonic() + 20
+        while not self.answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        try:
+            return self.ask("GET", "/")[0] == 200
+        except OSError:
+            return False
+
+    def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}") -> tuple[int, bytes]:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+
+
+def lay_down(folder: Path) -> None:
+    for each in serving_files():
+        path = folder / each.path.removeprefix("opt/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text((each.text or "").replace("/opt/packager", f"{folder}/packager"))
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Any]:
+    started = list[Server]()
+
+    def start(*options: str) -> Server:
+        started.append(Server(tmp_path, *options))
+        started[-1].wait()
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+class Asking(threading.Thread):
+    def __init__(self, server: Server, body: bytes) -> None:
+        super().__init__()
+        self.server, self.body = server, body
+        self.answer: Any = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = self.server.ask(body=self.body)
+        except (OSError, http.client.HTTPException) as error:
+            self.answer = error
+
+
+def test_health_answers_while_a_request_is_scored_and_sigterm_lets_it_finish(serve: Any) -> None:
+    server = serve()
+    asking = Asking(server, b'{"sleep": 1}')
+    time.sleep(0.3)
+    assert server.ask("GET", "/")[0] == 200
+    assert asking.is_alive()
+    server.process.send_signal(signal.SIGTERM)
+    asking.join()
+    assert asking.answer[0] == 200
+    assert server.process.wait(10) == 0
+
+
+def test_an_idle_worker_ends_at_once(serve: Any) -> None:
+    server = serve()
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(10) == 0
+
+
+def test_a_request_that_hangs_ends_the_worker_and_another_one_starts(serve: Any) -> None:
+    server = serve("--timeout=1")
+    first = server.ask()[1]
+    hangs = Asking(server, b'{"sleep": 60}')
+    time.sleep(0.2)
+    waits = Asking(server, b"{}")
+    hangs.join()
+    waits.join()
+    assert hangs.answer[0] == 500
+    assert waits.answer[0] == 503
+    assert server.ask()[1] != first
+    assert "WORKER TIMEOUT" in server.log.read_text()
+
+
+def test_a_worker_that_dies_is_replaced(serve: Any) -> None:
+    server = serve("--preload", "--workers=2")
+    dies = Asking(server, b'{"die": true}')
+    dies.join()
+    assert isinstance(dies.answer, (OSError, http.client.HTTPException))
+    assert server.ask()[0] == 200
+
+
+def test_two_workers_score_two_requests_at_once(serve: Any) -> None:
+    server = serve("--workers=2")
+    time.sleep(0.5)  # both are up
+    asking = [Asking(server, b'{"sleep": 0.6}') for _ in range(4)]
+    for each in asking:
+        each.join()
+    assert len({each.answer[1] for each in asking}) == 2
+
+
+def test_clients_that_send_nothing_keep_nobody_waiting(serve: Any) -> None:
+    server = serve()
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(40)]
+    for each in slow[:20]:
+        each.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    assert server.ask()[0] == 200
+    server.process.send_signal(signal.SIGTERM)
+    for each in slow:
+        each.close()
+    assert server.process.wait(10) == 0
+
+
+def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("threads = 3\nmax_requests = 5\n")
+    found = in_image.settings(str(tmp_path))
+    assert (found["threads"], found["max_requests"]) == (3, 5)
+    assert "worker_class" not in found
+    (tmp_path / "gunicorn.conf.py").write_text("max_requests = 5\n")
+    assert in_image.settings(str(tmp_path))["worker_class"].__name__ == "Worker"
+
+
+def test_another_gunicorn_keeps_the_servers_own_worker(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gunicorn.workers.sync import SyncWorker
+
+    monkeypatch.setattr(SyncWorker, "handle", lambda self, connection: None)
+    assert in_image.worker_class() is None
+    assert "its own worker is used" in capsys.readouterr().err
