@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -35,12 +35,11 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
-from packager.serving.image_files import serving_files
+from packager.selection import target_platforms
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
 from packager.targets import load_target
-from packager.trees import Sources, TreeFile
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
 DOCKERIGNORE = "*\n!environment\n!layers\n"
@@ -108,16 +107,6 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     return (target,)
 
 
-def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
-    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
-
-    Raises:
-        SpecError: there is no such target.
-    """
-    named = spec_file.spec.target_options(target).platforms
-    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
-
-
 def plan_image(
     spec_file: SpecFile,
     target_name: str,
@@ -171,14 +160,6 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
-
-
-def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
-    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
-    found: dict[tuple[str, ...], list[Planned]] = {}
-    for each in planned:
-        found.setdefault(each.plan.references, []).append(each)
-    return tuple(tuple(group) for group in found.values())
 
 
 def _generated(own: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
