@@ -21,7 +21,7 @@ from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
-from packager.errors import ContextError, Location, RenderError, UsageError
+from packager.errors import ContextError, UsageError
 from packager.images.reference import parse_mirrors
 from packager.plan import (
     CONDA_INSTALLER,
@@ -35,12 +35,11 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
-from packager.serving.image_files import serving_files
+from packager.serving.image_files import app_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
 from packager.targets import load_target
-from packager.trees import Sources, TreeFile
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
 DOCKERIGNORE = "*\n!environment\n!layers\n"
@@ -152,7 +151,7 @@ def plan_image(
     conda_packages, conda = read_conda(spec_file, locked)
     sources = scan_sources(own, digest_model)
     python = next((minor(each.version) for each in conda_packages if each.name == "python"), locked.request.python)
-    generated = _generated(own, sources, python)
+    generated = app_files(own, sources, python)
     sources = msgspec.structs.replace(sources, generated=generated)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
@@ -179,19 +178,6 @@ def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]
     for each in planned:
         found.setdefault(each.plan.references, []).append(each)
     return tuple(tuple(group) for group in found.values())
-
-
-def _generated(own: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
-    """Return the files of the app's layer that packager makes; refuse a model that is not of its framework."""
-    if own.spec.entry_script is None:
-        from packager.serving.nocode.generate import no_code_files
-
-        return (*serving_files(), *no_code_files(own, python, sources.app))
-    if any(model.framework for model in own.spec.models):
-        from packager.serving.nocode.inspect import check_frameworks
-
-        check_frameworks(own)
-    return serving_files()
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:
@@ -278,22 +264,10 @@ def dockerfile(planned: Planned) -> str:
     """
     text = _rendered(planned.plan.template, planned)
     if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
-        _require_plain(planned, text)
+        from packager.dockerfile.places import require_plain
+
+        require_plain(planned.plan, planned.templates, text)
     return text
-
-
-def _require_plain(planned: Planned, text: str) -> None:
-    """Refuse what a template of the user's has for BuildKit alone."""
-    from packager.dockerfile.dialect import buildkit_only
-    from packager.dockerfile.places import line_places
-
-    for line, what in buildkit_only(text):
-        own = line_places(planned.plan, planned.templates, text)[line - 1]
-        raise RenderError(
-            f"{what} is for BuildKit alone, and the dialect is plain",
-            where=own or Location(file="Dockerfile", line=line),
-            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
-        )
 
 
 def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:

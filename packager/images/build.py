@@ -72,8 +72,7 @@ def staged(
     if plan.base.local:
         _require_local_base(plan.base.source, plan.base.digest)
     require_platform(plan.base, plan.platform)
-    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
-    context = build_context(in_dialect(planned, "buildkit"))
+    context = build_context(planned)
     with _staging(spec_file, plan.target, plan.platform) as folder:
         say(f"staging {len(context.files)} files")
         save(context, spec_file.root, folder, Store(), force=True)

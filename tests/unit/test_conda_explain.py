@@ -51,6 +51,7 @@ def test_the_solvers_reason() -> None:
     ("message", "remedy"),
     [
         (GLIBC.replace("__glibc >=2.99", "__cuda >=12"), "promises no __cuda"),
+        (GLIBC.replace(">=2.99", ">=2.99,<3.0.a0"), "promises __glibc 2.41"),
         ("Cannot solve the request because of: No candidates were found for nmpy *.\n", "the version of 'nmpy'"),
         ("No candidates were found for numpy >=9.\n", "of 'numpy >=9'"),
         ("└─ a 3.0 is excluded because due to strict channel priority not using this option from: 'x'", "flexible"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from packager.errors import SpecError
 from packager.spec import Spec, SpecFile, load_spec, parse_spec
-from packager.spec.model import expand_tag
+from packager.spec.model import InlineEnvironment, expand_tag
 from packager.spec.schema import json_schema
 
 PATH = Path("packager.yaml")
@@ -192,7 +192,7 @@ def test_the_options_of_conda_are_read() -> None:
     )
     assert found.conda.name_map == "names.yml"
     assert found.target_options("cpu").virtual_packages == {"__glibc": "2.36", "__archspec": "1=x86_64_v3"}
-    assert not isinstance(found.environment, str)
+    assert isinstance(found.environment, InlineEnvironment)
     assert found.environment.conda == ("numpy",)
 
 

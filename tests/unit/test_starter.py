@@ -6,6 +6,7 @@ import pytest
 
 from packager.errors import SpecError
 from packager.spec import Spec, parse_spec
+from packager.spec.model import InlineEnvironment
 from packager.spec.starter import look, starter_spec
 
 SCRIPT = "import json, numpy\nfrom sklearn import linear_model\nimport helper\ndef init(): ...\ndef run(data): ...\n"
@@ -45,7 +46,7 @@ def test_an_environment_is_guessed_from_the_imports(tmp_path: Path) -> None:
     found = look(folder)
     assert found.imports == ("numpy", "scikit-learn")
     environment = starter(folder).environment
-    assert not isinstance(environment, str)
+    assert isinstance(environment, InlineEnvironment)
     assert environment.pip == ("numpy", "scikit-learn")
 
 
