@@ -35,12 +35,11 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
-from packager.serving.image_files import serving_files
+from packager.serving.image_files import made_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
 from packager.targets import load_target
-from packager.trees import Sources, TreeFile
 
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
 DOCKERIGNORE = "*\n!environment\n!layers\n"
@@ -152,8 +151,7 @@ def plan_image(
     conda_packages, conda = read_conda(spec_file, locked)
     sources = scan_sources(own, digest_model)
     python = next((minor(each.version) for each in conda_packages if each.name == "python"), locked.request.python)
-    generated = _generated(own, sources, python)
-    sources = msgspec.structs.replace(sources, generated=generated)
+    sources = msgspec.structs.replace(sources, generated=made_files(own, sources, python))
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -179,19 +177,6 @@ def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]
     for each in planned:
         found.setdefault(each.plan.references, []).append(each)
     return tuple(tuple(group) for group in found.values())
-
-
-def _generated(own: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
-    """Return the files of the app's layer that packager makes; refuse a model that is not of its framework."""
-    if own.spec.entry_script is None:
-        from packager.serving.nocode.generate import no_code_files
-
-        return (*serving_files(), *no_code_files(own, python, sources.app))
-    if any(model.framework for model in own.spec.models):
-        from packager.serving.nocode.inspect import check_frameworks
-
-        check_frameworks(own)
-    return serving_files()
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:

@@ -1,11 +1,12 @@
-"""The files that packager puts beside the app, for the inference server in the image."""
+"""The files of the app's layer that packager makes: for the inference server, and for a model without code."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from packager.plan import OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
-from packager.trees import TreeFile, generated_file
+from packager.spec.load import SpecFile
+from packager.trees import Sources, TreeFile, generated_file
 
 #: Folder of the image from which the settings load our package; at the end of the way, so that it hides nothing.
 _LIBRARY = f"{OWN_FOLDER}/lib"
@@ -29,3 +30,25 @@ def serving_files() -> tuple[TreeFile, ...]:
     for each in sorted((Path(__file__).parent / "in_image").glob("*.py")):
         files[f"{_LIBRARY}/{_PACKAGE}/{each.name}"] = each.read_text().replace("packager.serving.in_image", _PACKAGE)
     return tuple(generated_file(path.removeprefix("/"), text) for path, text in files.items())
+
+
+def made_files(spec_file: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
+    """Return all files of the app's layer that packager makes, and refuse a model that is not of its framework.
+
+    Args:
+        spec_file: of one target.
+        sources: what the scan found.
+        python: minor version of the image.
+
+    Raises:
+        ContextError: see `check_frameworks` and `no_code_files`.
+    """
+    if spec_file.spec.entry_script is None:
+        from packager.serving.nocode.generate import no_code_files
+
+        return (*serving_files(), *no_code_files(spec_file, python, sources.app))
+    if any(model.framework for model in spec_file.spec.models):
+        from packager.serving.nocode.inspect import check_frameworks
+
+        check_frameworks(spec_file)
+    return serving_files()

@@ -15,6 +15,7 @@ import msgspec
 from packager.checks.entry_script import defines_contract
 from packager.errors import SpecError
 from packager.spec import model as m
+from packager.spec import words
 from packager.targets import load_target
 
 #: Endings of model files, by the frameworks that write them.
@@ -219,7 +220,7 @@ def _name(text: str) -> str:
 
 
 def _version(value: object) -> str:
-    return value if isinstance(value, str) and re.match(m.TAG, value) else "1"
+    return value if isinstance(value, str) and re.match(words.TAG, value) else "1"
 
 
 def starter_spec(found: Found) -> str:
