@@ -33,10 +33,13 @@ OCI = ("--builder", "oci")
 ENGINE = ("--builder", "engine", "--network", "host", "--progress", "plain")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 USER, PASSWORD = "lena", "correct-horse-battery"
-SECRETS = (PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk")  # the second as a header has it
 # Of another channel on the same host, which names variables for them.
 TEAM = {"TEAM_USER": "mia", "TEAM_PASSWORD": "purple@staple"}
-SECRETS += (b"purple@staple", b"purple%40staple", b"bWlhOnB1cnBsZUBzdGFwbGU")
+# In the clear, and as a header has them.
+SECRETS = (
+    PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk",
+    b"purple@staple", b"purple%40staple", b"bWlhOnB1cnBsZUBzdGFwbGU",
+)  # fmt: skip
 
 SPEC = """\
 name: diabetes
@@ -53,7 +56,9 @@ environment:
 conda: {{installer_base: "{installer}"}}
 targets: {{cpu: {{platforms: [{platforms}]}}}}
 """
-WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
+WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, {}]".format(
+    "post-link-echo, unseen"
+)
 
 
 class Shop(NamedTuple):
