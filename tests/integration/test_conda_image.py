@@ -351,6 +351,14 @@ def test_an_environment_of_pip_alone_on_this_machine(tmp_path: Path, run_package
     code = "import colorama, os, sys; print(sys.prefix == os.environ['VIRTUAL_ENV'], 'CONDA_PREFIX' in os.environ)"
     done = run_packager("environment", "run", "--", "python", "-c", code, cwd=tmp_path, env={"CONDA_PREFIX": "/x"})
     assert done.stdout == "True False\n"
+    # Nobody has used it for a long time, and somebody does now.
+    code = (
+        "import os, subprocess, sys; os.utime(sys.prefix, (0, 0)); "
+        "subprocess.run([sys.argv[1], '-m', 'packager', 'store', 'gc', '-q'], check=True); "
+        "print(os.path.exists(sys.prefix))"
+    )
+    done = run_packager("environment", "run", "--", "python", "-c", code, sys.executable, cwd=tmp_path)
+    assert done.stdout.endswith("0 environments of `environment run` removed, 0 B freed\nTrue\n")
 
 
 # --- what is in an image ----------------------------------------------------------------------------------------------
