@@ -60,12 +60,17 @@ def run_command(
     variables are set.
     """
     from packager.environments.create import create, is_complete
+    from packager.environments.kept import PREFIXES, hold, used
     from packager.environments.wanted import environment_of, require_program
 
     wanted, here = _wanted(file, target, None)
-    prefix = prefix or here.cache / "prefixes" / wanted.key
+    if prefix is None:
+        prefix = here.cache / PREFIXES / wanted.key
+        # `store gc` leaves it alone until the program, and all that inherit this from it, have ended.
+        os.set_inheritable(hold(prefix), True)
     if not is_complete(prefix, wanted):
         create(wanted, prefix, here, say=reporter.step)
+    used([prefix])
     environ = environment_of(wanted, prefix, here.environ)
     program = require_program(words[0], environ)
     sys.stdout.flush()

@@ -33,10 +33,13 @@ OCI = ("--builder", "oci")
 ENGINE = ("--builder", "engine", "--network", "host", "--progress", "plain")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 USER, PASSWORD = "lena", "correct-horse-battery"
-SECRETS = (PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk")  # the second as a header has it
 # Of another channel on the same host, which names variables for them.
 TEAM = {"TEAM_USER": "mia", "TEAM_PASSWORD": "purple@staple"}
-SECRETS += (b"purple@staple", b"purple%40staple", b"bWlhOnB1cnBsZUBzdGFwbGU")
+# In the clear, and as a header has them.
+SECRETS = (
+    PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk",
+    b"purple@staple", b"purple%40staple", b"bWlhOnB1cnBsZUBzdGFwbGU",
+)  # fmt: skip
 
 SPEC = """\
 name: diabetes
@@ -53,7 +56,9 @@ environment:
 conda: {{installer_base: "{installer}"}}
 targets: {{cpu: {{platforms: [{platforms}]}}}}
 """
-WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo, unseen]"
+WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, {}]".format(
+    "post-link-echo, unseen"
+)
 
 
 class Shop(NamedTuple):
@@ -346,6 +351,14 @@ def test_an_environment_of_pip_alone_on_this_machine(tmp_path: Path, run_package
     code = "import colorama, os, sys; print(sys.prefix == os.environ['VIRTUAL_ENV'], 'CONDA_PREFIX' in os.environ)"
     done = run_packager("environment", "run", "--", "python", "-c", code, cwd=tmp_path, env={"CONDA_PREFIX": "/x"})
     assert done.stdout == "True False\n"
+    # Nobody has used it for a long time, and somebody does now.
+    code = (
+        "import os, subprocess, sys; os.utime(sys.prefix, (0, 0)); "
+        "subprocess.run([sys.argv[1], '-m', 'packager', 'store', 'gc', '-q'], check=True); "
+        "print(os.path.exists(sys.prefix))"
+    )
+    done = run_packager("environment", "run", "--", "python", "-c", code, sys.executable, cwd=tmp_path)
+    assert done.stdout.endswith("0 environments of `environment run` removed, 0 B freed\nTrue\n")
 
 
 # --- what is in an image ----------------------------------------------------------------------------------------------

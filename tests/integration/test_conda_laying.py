@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,13 @@ def test_what_was_edited_in_the_cache_is_fetched_anew(
     assert (lay(wanted, tmp_path / "two", cache) / SCRIPT).read_bytes() == before
     assert [each.path for each in channel_server.requests] == ["/forge/noarch/greeting-2.0-pyhd8ed1ab_0.conda"]
     channel_server.stop()
+    old = time.time() - 40 * 86400
+    packages_of = [path for path in (cache / "linux-64").iterdir() if path.is_dir()]
+    for path in packages_of:
+        os.utime(path, (old, old))
     lay(wanted, tmp_path / "three", cache)
+    assert min(path.stat().st_mtime for path in packages_of) > old + 86400, "for `store gc`: they were used"
+    assert len(packages_of) == len(WANTED)
 
 
 def test_a_mirror_is_in_no_file(conda_channel: Path, channel_server: ChannelServer, tmp_path: Path) -> None:

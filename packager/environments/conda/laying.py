@@ -19,6 +19,7 @@ from packager.environments.conda.file import format_conda_lock
 from packager.environments.conda.install_failure import explain_install
 from packager.environments.conda.settle import Record, SettleError, settle
 from packager.environments.conda.values import CondaPackage
+from packager.environments.kept import in_use, used
 from packager.errors import LockError, PackagerError
 
 
@@ -66,18 +67,11 @@ def lay_packages(
         for channel, url in mirrors.items():
             command += ["--mirror", f"{channel}={url}"]
         command += ["--copy"] if copy else []
-        done = subprocess.run(
-            command,
-            env={**environ, **told(channel_access(asked, environ))},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        done = _run(command, {**environ, **told(channel_access(asked, environ))}, cache)
     answer = _answer(done.stdout, done.returncode, hide_access(done.stderr, asked, environ))
     if "error" in answer:
         raise explain_install(answer["error"], hide_access(answer["message"], asked, environ))
+    used(cache / subdir / each.file_name.removesuffix(".conda").removesuffix(".tar.bz2") for each in packages)
     try:
         return settle(folder, modes=copy)
     except SettleError as error:
@@ -85,6 +79,19 @@ def lay_packages(
             f"{error.message}; somebody changed it in {cache}",
             remedy=f"remove {cache / subdir}, then run the command again",
         ) from None
+
+
+def _run(command: list[str], environ: Mapping[str, str], cache: Path) -> subprocess.CompletedProcess[str]:
+    with in_use(cache):
+        return subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
 
 
 def _answer(stdout: str, code: int, stderr: str) -> dict[str, Any]:
