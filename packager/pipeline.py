@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ from packager.environments.conda.values import minor
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
 from packager.environments.status import require_fresh
-from packager.errors import ContextError, Location, RenderError, UsageError
+from packager.errors import ContextError, UsageError
 from packager.images.reference import parse_mirrors
 from packager.plan import (
     CONDA_INSTALLER,
@@ -35,7 +35,8 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
-from packager.serving.image_files import made_files
+from packager.selection import target_platforms
+from packager.serving.image_files import app_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -107,16 +108,6 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     return (target,)
 
 
-def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
-    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
-
-    Raises:
-        SpecError: there is no such target.
-    """
-    named = spec_file.spec.target_options(target).platforms
-    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
-
-
 def plan_image(
     spec_file: SpecFile,
     target_name: str,
@@ -151,7 +142,8 @@ def plan_image(
     conda_packages, conda = read_conda(spec_file, locked)
     sources = scan_sources(own, digest_model)
     python = next((minor(each.version) for each in conda_packages if each.name == "python"), locked.request.python)
-    sources = msgspec.structs.replace(sources, generated=made_files(own, sources, python))
+    generated = app_files(own, sources, python)
+    sources = msgspec.structs.replace(sources, generated=generated)
     chosen = platform or next(iter(spec.target_options(target_name).platforms or target.platforms))
     plan = make_plan(
         spec,
@@ -169,14 +161,6 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
-
-
-def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
-    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
-    found: dict[tuple[str, ...], list[Planned]] = {}
-    for each in planned:
-        found.setdefault(each.plan.references, []).append(each)
-    return tuple(tuple(group) for group in found.values())
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:
@@ -263,22 +247,10 @@ def dockerfile(planned: Planned) -> str:
     """
     text = _rendered(planned.plan.template, planned)
     if planned.plan.dialect == "plain" and planned.templates is not None and planned.templates.is_dir():
-        _require_plain(planned, text)
+        from packager.dockerfile.places import require_plain
+
+        require_plain(planned.plan, planned.templates, text)
     return text
-
-
-def _require_plain(planned: Planned, text: str) -> None:
-    """Refuse what a template of the user's has for BuildKit alone."""
-    from packager.dockerfile.dialect import buildkit_only
-    from packager.dockerfile.places import line_places
-
-    for line, what in buildkit_only(text):
-        own = line_places(planned.plan, planned.templates, text)[line - 1]
-        raise RenderError(
-            f"{what} is for BuildKit alone, and the dialect is plain",
-            where=own or Location(file="Dockerfile", line=line),
-            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
-        )
 
 
 def in_dialect(planned: Planned, dialect: Dialect | None) -> Planned:

@@ -91,6 +91,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     mirrors: dict[str, str] = {}
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """URLs of the channels and mirrors that packages are fetched from."""
+        return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
+
+    @property
     def credentials(self) -> str:
         """Where the build stage finds the credentials of channels, in the form that the installer reads."""
         return "/run/rattler-auth.json" if self.installer == "rattler" else "/root/.mamba/auth/authentication.json"

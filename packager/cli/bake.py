@@ -72,6 +72,9 @@ def command(
         for package in _packages(path, options["target"], options["platform"], base, reporter)
     ]
     _require_some(packages, options["target"], options["platform"])
+    bases = (each.plan.base for package in packages for each in package.planned)
+    for name in dict.fromkeys(base.reference for base in bases if base.local):
+        reporter.warn(f"the base {name} is in this machine's engine alone: no other builder can build the file")
     baked = write_bake(
         packages,
         output,

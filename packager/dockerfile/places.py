@@ -15,6 +15,7 @@ import jinja2
 from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
+from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.render import make_environment, render_template
 from packager.errors import Location, RenderError
 from packager.plan import Plan
@@ -75,6 +76,20 @@ def line_places(plan: Plan, templates: Path | None, text: str) -> tuple[Location
         # A template that looks at its own text can tell that marks are in it.
         return (None,) * len(text.splitlines())
     return tuple(_line_places(marked.splitlines(), extension.places, ours))
+
+
+def require_plain(plan: Plan, templates: Path | None, text: str) -> None:
+    """Refuse what a template of the user's has for BuildKit alone.
+
+    Raises:
+        RenderError: the first found, with its line in the template.
+    """
+    for line, what in buildkit_only(text):
+        raise RenderError(
+            f"{what} is for BuildKit alone, and the dialect is plain",
+            where=line_places(plan, templates, text)[line - 1] or Location(file="Dockerfile", line=line),
+            remedy='`{% if plan.dialect == "buildkit" %} … {% endif %}` around it; `COPY {{ link }}…` is right in both',
+        )
 
 
 def _line_places(lines: list[str], places: list[Location], ours: frozenset[str]) -> Iterator[Location | None]:

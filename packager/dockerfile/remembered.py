@@ -7,6 +7,7 @@ that something else has written, is as good as none.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -60,8 +61,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.cache
 def _stamps() -> str:
-    """Return what changes with any template, with our code (a plan has properties that are computed) and with Jinja."""
+    """Return what changes with any template, with our code (a plan has properties that are computed) and with Jinja.
+
+    Asked once: a process keeps the code and the templates that it has read.
+    """
     jinja = find_spec("jinja2")
     files = [*_files(_PACKAGE), *_files(data_folder("templates")), (jinja.origin if jinja else "") or ""]
     stats = {path: os.stat(path) for path in files if path}

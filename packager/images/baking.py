@@ -11,6 +11,7 @@ import msgspec
 
 from packager.context.build_context import BuildContext
 from packager.context.entries import is_bake_file, is_saved_context
+from packager.context.manifest import NAME
 from packager.context.save import changes_by_hand, new_parents, save
 from packager.dockerfile.stages import environment_key, secret_from_variable, secret_ids
 from packager.errors import ContextError, UsageError
@@ -18,7 +19,8 @@ from packager.files import write_text
 from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.images.revision import build_labels, source_date_epoch
 from packager.images.secrets import parse_secret
-from packager.pipeline import Planned, build_context, by_references, in_dialect, select_targets, target_platforms
+from packager.pipeline import Planned, build_context, in_dialect, select_targets
+from packager.selection import by_references, target_platforms
 from packager.spec.load import SpecFile
 from packager.store import Store
 
@@ -115,8 +117,10 @@ def write_bake(
         for each in packages
     ]
     contexts = [[build_context(each) for each in package.planned] for package in packages]
+    # git takes longer than all else that is done for an image.
+    built = {root: build_labels(root, epoch) for root in {each.spec_file.root for each in packages}}
     images = tuple(
-        _image(package, found, folder.name, epoch, secrets, labels or {})
+        _image(package, found, folder.name, {**built[package.spec_file.root], **(labels or {})}, secrets)
         for package, found in zip(packages, contexts, strict=True)
     )
     # What the file cannot hold is told before anything is written.
@@ -126,7 +130,8 @@ def write_bake(
         for image, package, found in zip(images, packages, contexts, strict=True):
             for each, context in zip(image.platforms, found, strict=True):
                 path = destination.parent / each.context
-                save(context, package.spec_file.root, path, Store(), force=force)
+                if not _is_there(context, path):
+                    save(context, package.spec_file.root, path, Store(), force=force)
                 digests[image.platform_name(each.platform)] = context.digest
                 say(f"{image.platform_name(each.platform)}: {len(context.files)} files, {context.digest}")
         write_text(destination, text)
@@ -138,13 +143,13 @@ def _image(
     package: Package,
     contexts: Sequence[BuildContext],
     folder: str,
-    epoch: int,
-    secrets: Sequence[str],
     labels: Mapping[str, str],
+    secrets: Sequence[str],
 ) -> BakeImage:
-    plan, own = package.planned[0].plan, {**build_labels(package.spec_file.root, epoch), **labels}
+    plan = package.planned[0].plan
     platforms = [
-        bake_platform(each, context, "", own, secrets) for each, context in zip(package.planned, contexts, strict=True)
+        bake_platform(each, context, "", labels, secrets)
+        for each, context in zip(package.planned, contexts, strict=True)
     ]
     image = BakeImage(
         package=plan.name,
@@ -195,6 +200,14 @@ def _contexts_of(destination: Path) -> Path:
     if destination.suffix != ".json":
         raise UsageError(f"{destination} does not end with .json", remedy="-o docker-bake.json; buildx looks for that")
     return destination.with_suffix("")
+
+
+def _is_there(context: BuildContext, path: Path) -> bool:
+    """Whether a folder is a context as it would be written: of hundreds of packages, few change from day to day."""
+    try:
+        return (path / NAME).read_text("utf-8") == context.manifest_text and not changes_by_hand(path)
+    except (OSError, UnicodeDecodeError, ContextError):
+        return False
 
 
 def _remove_stale(folder: Path, written: Container[str], force: bool) -> None:

@@ -44,7 +44,13 @@ def build_image(
             "tags": options.tags or plan.references,
             "labels": {**build_labels(spec_file.root, epoch), **options.labels},
         }
-        request = BuildRequest(context=folder, platform=plan.platform, source_date_epoch=epoch, **given)
+        request = BuildRequest(
+            context=folder,
+            platform=plan.platform,
+            source_date_epoch=epoch,
+            channels=plan.environment.conda.asked if plan.environment.conda else (),
+            **given,
+        )
         return build(request)
 
 
@@ -72,8 +78,7 @@ def staged(
     if plan.base.local:
         _require_local_base(plan.base.source, plan.base.digest)
     require_platform(plan.base, plan.platform)
-    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
-    context = build_context(in_dialect(planned, "buildkit"))
+    context = build_context(planned)
     with _staging(spec_file, plan.target, plan.platform) as folder:
         say(f"staging {len(context.files)} files")
         save(context, spec_file.root, folder, Store(), force=True)

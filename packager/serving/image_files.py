@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packager.plan import OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
-from packager.spec.load import SpecFile
 from packager.trees import Sources, TreeFile, generated_file
+
+if TYPE_CHECKING:
+    from packager.spec.load import SpecFile
 
 #: Folder of the image from which the settings load our package; at the end of the way, so that it hides nothing.
 _LIBRARY = f"{OWN_FOLDER}/lib"
@@ -32,16 +35,16 @@ def serving_files() -> tuple[TreeFile, ...]:
     return tuple(generated_file(path.removeprefix("/"), text) for path, text in files.items())
 
 
-def made_files(spec_file: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
-    """Return all files of the app's layer that packager makes, and refuse a model that is not of its framework.
+def app_files(spec_file: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
+    """Return the files of the app's layer that packager makes: the server's, and a script where the user has none.
 
     Args:
-        spec_file: of one target.
+        spec_file: the spec, as it is for the target.
         sources: what the scan found.
-        python: minor version of the image.
+        python: minor version of the image's Python.
 
     Raises:
-        ContextError: see `check_frameworks` and `no_code_files`.
+        ContextError, SpecError: a model is not of its framework.
     """
     if spec_file.spec.entry_script is None:
         from packager.serving.nocode.generate import no_code_files

@@ -10,7 +10,7 @@ import msgspec
 
 from packager.errors import Location, SpecError
 from packager.spec import model as m
-from packager.spec import words
+from packager.spec import texts
 from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.rules import TAG_FORM, check_rules
 
@@ -199,7 +199,7 @@ def _with_keys(field: str, document: Document) -> str:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and re.match(words.PRINTABLE, value) is not None
+    return isinstance(value, str) and re.match(texts.PRINTABLE, value) is not None
 
 
 def _value_at(data: Any, field: str) -> Any:

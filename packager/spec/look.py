@@ -14,7 +14,7 @@ import msgspec
 
 from packager.checks.entry_script import defines_contract
 from packager.errors import SpecError
-from packager.spec import words
+from packager.spec import texts
 from packager.spec.framework import Kind
 from packager.targets import load_target
 
@@ -241,4 +241,4 @@ def _name(text: str) -> str:
 
 
 def _version(value: object) -> str:
-    return value if isinstance(value, str) and re.match(words.TAG, value) else "1"
+    return value if isinstance(value, str) and re.match(texts.TAG, value) else "1"

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
-from packager.spec.words import (
+from packager.spec.texts import (
     PATH,
     PRINTABLE,
     TAG,

@@ -11,7 +11,7 @@ from packager.environments.conda.channel import check_channel
 from packager.errors import Location, PackagerError, SpecError
 from packager.images.reference import Reference
 from packager.spec import model as m
-from packager.spec import words
+from packager.spec import texts
 from packager.spec.case_rules import check_cases
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
@@ -103,7 +103,7 @@ def _check_models(models: tuple[m.Model, ...], start: str, document: Document) -
     seen: dict[tuple[str, int], int] = {}
     for index, model in enumerate(models):
         field = f"{start}[{index}]"
-        if not re.match(words.MODEL_NAME, model.called):
+        if not re.match(texts.MODEL_NAME, model.called):
             raise SpecError(
                 f"no model name follows from {model.path!r}",
                 where=document.at(field),
@@ -125,7 +125,7 @@ def check_variable(name: str, value: str, where: Location) -> None:
     Raises:
         SpecError: the name is not one or is set by packager, or the value has control characters or no end.
     """
-    if not re.match(words.ENV_NAME, name):
+    if not re.match(texts.ENV_NAME, name):
         raise SpecError(
             f"{name!r} is not a name of an environment variable",
             where=where,
@@ -133,7 +133,7 @@ def check_variable(name: str, value: str, where: Location) -> None:
         )
     if name in RESERVED_ENV:
         raise SpecError(f"{name} is set by packager", where=where, remedy=RESERVED_ENV[name])
-    if not re.match(words.PRINTABLE, value) or len(value) > words.MAX_TEXT:
+    if not re.match(texts.PRINTABLE, value) or len(value) > texts.MAX_TEXT:
         raise SpecError(
             f"the value of {name} is not a line of text", where=where, remedy="no line breaks, no control characters"
         )

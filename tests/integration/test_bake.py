@@ -85,6 +85,7 @@ def test_one_bake_makes_all_images_and_installs_one_environment(
     file = tmp_path / "here" / "docker-bake.json"
     words = ("bake", "first", "second", "--base", packages.base, "-o", str(file))
     done = run_packager(*words, "--format", "json", cwd=packages.folder)
+    assert f"the base {packages.base} is in this machine's engine alone" in done.stderr
     made = json.loads(done.stdout)
     assert [each["name"] for each in made["images"]] == ["first-cpu", "first-gpu", "second-cpu", "second-gpu"]
     assert len({name for each in made["images"] for name in each["environments"]}) == 1

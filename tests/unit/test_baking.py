@@ -88,6 +88,23 @@ def test_contexts_that_are_no_longer_named_go_unless_they_were_edited(example: C
     assert sorted(path.name for path in Path("docker-bake").iterdir()) == ["mine", "one-cpu", "three-cpu"]
 
 
+def test_a_context_is_written_again_only_where_it_changed(example: Callable[..., Path]) -> None:
+    (example("one") / "src/score.py").write_text("def init(): ...\ndef run(data): return 1\n")
+    example("two")
+    run("one", "two")
+    before = {path.name: path.stat().st_ino for path in Path("docker-bake").iterdir()}
+    Path("one/src/score.py").write_text("def init(): ...\ndef run(data): return 2\n")
+    run("one", "two")
+    after = {path.name: path.stat().st_ino for path in Path("docker-bake").iterdir()}
+    assert (after["one-cpu"] == before["one-cpu"], after["two-cpu"] == before["two-cpu"]) == (False, True)
+    assert packager.verify("docker-bake/one-cpu").ok
+    dockerfile = Path("docker-bake/two-cpu/Dockerfile")
+    dockerfile.write_text(dockerfile.read_text() + "\n")
+    assert "was changed since it was saved" in str(run("one", "two").exception)
+    assert run("one", "two", "--force").exit_code == 0
+    assert packager.verify("docker-bake/two-cpu").ok
+
+
 def test_what_is_not_ours_is_not_replaced(example: Callable[..., Path]) -> None:
     example("one")
     Path("docker-bake.json").write_text("{}")

@@ -38,11 +38,12 @@ def test_another_plan_kind_or_template_is_rendered(tmp_path: Path, monkeypatch: 
     remembered("handoff", plan, make, memory)
     templates = tmp_path / "templates"
     templates.mkdir()
-    (templates / "cpu.Dockerfile.j2").write_text("FROM scratch\n")
     monkeypatch.setattr(module, "data_folder", lambda name: templates)
-    remembered("dockerfile", plan, make, memory)
-    (templates / "cpu.Dockerfile.j2").write_text("FROM scratch \n")
-    remembered("dockerfile", plan, make, memory)
+    for text in ("FROM scratch\n", "FROM scratch \n"):
+        (templates / "cpu.Dockerfile.j2").write_text(text)
+        module._stamps.cache_clear()  # as in a new process
+        remembered("dockerfile", plan, make, memory)
+    module._stamps.cache_clear()
     assert make.calls == 5
 
 

@@ -30,7 +30,7 @@ _NETWORK = re.compile(
     # What was said to somebody else who waited for the same answer.
     r"|coalesced request failed"
 )
-_VIRTUAL = re.compile(r"(__[a-z0-9_]+) ?([^\s,]*), for which no candidates were found")
+_VIRTUAL = re.compile(r"(__[a-z0-9_]+) ?(\S*), for which no candidates were found")
 _NO_CANDIDATES = re.compile(r"No candidates were found for ([^\n]+?)\.?$", re.MULTILINE)
 _PRIORITY = re.compile(r"strict channel priority|higher.priority", re.IGNORECASE)
 

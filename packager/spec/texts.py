@@ -1,4 +1,4 @@
-"""The texts that a spec may hold: patterns, and the types made of them.
+"""The texts that a spec may hold: their patterns, and the types that refuse all others.
 
 Patterns refuse everything that could leave its place: no value from a spec may become a Dockerfile instruction, a
 shell word, an option of a program, or a path outside the folder of the spec.
