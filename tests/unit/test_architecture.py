@@ -57,7 +57,7 @@ PURE = (
     "serving/nocode/graphs.py",
     "serving/nocode/protobuf.py",
     "spec/framework.py",
-    "spec/words.py",
+    "spec/texts.py",
     "planning.py",
     "spec/model.py",
     "spec/schema.py",
