@@ -9,6 +9,7 @@ from pathlib import Path
 from packager.environments.create import Machine, create, is_complete
 from packager.environments.declaration import read_environment
 from packager.environments.files import read_conda, read_locked
+from packager.environments.kept import PREFIXES, hold, used
 from packager.environments.status import require_fresh
 from packager.environments.wanted import Wanted, make_wanted, native_platform
 from packager.pipeline import machine_channel_mirrors
@@ -34,13 +35,17 @@ def wanted_here(spec_file: SpecFile, target: str, platform: str | None = None) -
     return wanted, Machine(root=spec_file.root, cache=cache, environ=dict(os.environ), mirrors=mirrors)
 
 
-def kept(wanted: Wanted, here: Machine, *, prefix: Path | None = None, say: Callable[[str], None]) -> Path:
+def kept(wanted: Wanted, here: Machine, *, say: Callable[[str], None]) -> tuple[Path, int]:
     """Return the folder of an environment, one for each lock; it is made where it is not there yet.
+
+    With it comes a descriptor that keeps `store gc` from it, as long as this process or one that inherits it runs.
 
     Raises:
         ContextError, LockError, TemporaryError: see `packager.environments.create.create`.
     """
-    prefix = prefix or here.cache / "prefixes" / wanted.key
+    prefix = here.cache / PREFIXES / wanted.key
+    held = hold(prefix)
     if not is_complete(prefix, wanted):
         create(wanted, prefix, here, say=say)
-    return prefix
+    used([prefix])
+    return prefix, held

@@ -45,11 +45,13 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
         plan: of the image that it would be.
         root: the folder of the spec.
         prefix: the locked environment.
+        held: descriptor that keeps `store gc` from the environment; the server inherits it.
     """
 
     plan: Plan
     root: Path
     prefix: Path
+    held: int
 
     @property
     def title(self) -> str:
@@ -91,7 +93,8 @@ def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say
     planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
     if devices:
         require_devices(planned.plan)
-    return Packaged(plan=planned.plan, root=spec_file.root, prefix=kept(wanted, here, say=say))
+    prefix, held = kept(wanted, here, say=say)
+    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
 
 
 def require_devices(plan: Plan) -> None:
@@ -200,7 +203,7 @@ class Backend:
                 environ=environment(packaged.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
-                descriptor=listening.fileno(),
+                descriptors=(listening.fileno(), packaged.held),
             )
         return self.process
 

@@ -84,7 +84,9 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
         return max(now - self.started / os.sysconf("SC_CLK_TCK"), 0.0)
 
 
-def start(words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptor: int) -> Process:
+def start(
+    words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptors: tuple[int, ...]
+) -> Process:
     """Start a program in a session of its own, so that no terminal ends it.
 
     Args:
@@ -92,7 +94,7 @@ def start(words: Sequence[str], *, environ: dict[str, str], folder: Path, log: B
         environ: all of its environment variables.
         folder: it works in.
         log: gets what it writes.
-        descriptor: that it inherits, under its number.
+        descriptors: that it inherits, under their numbers.
     """
     child = subprocess.Popen(
         words,
@@ -101,7 +103,7 @@ def start(words: Sequence[str], *, environ: dict[str, str], folder: Path, log: B
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        pass_fds=(descriptor,),
+        pass_fds=descriptors,
         start_new_session=True,
     )
     # It is meant to be left running: Popen would warn of that. Whoever waits looks at /proc.

@@ -188,7 +188,7 @@ class LocalService:
         write_bytes(program, forwarder_text().encode())  # as an argument it would fill the list of processes
         words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "control")
         with listening, (self.folder / "forwarder.log").open("ab") as log:
-            return start(words, environ={}, folder=self.folder, log=log, descriptor=descriptor)
+            return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
 
     def control(self, command: str) -> dict[str, Any]:
         """Ask the forwarder (see `packager/serving/control.py`); empty where it does not answer."""
