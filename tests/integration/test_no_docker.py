@@ -139,7 +139,7 @@ def test_a_service_from_its_first_day_to_its_last(here: Here) -> None:
     listed = here.run("service", "list")
     assert "days" in listed.stdout
     assert "those on the engine are not listed" in listed.stderr
-    asked = {"environ": ["AZUREML_MODEL_DIR", "AML_APP_ROOT", "WHERE", "SSH_AUTH_SOCK", "VIRTUAL_ENV", "HOME"]}
+    asked = {"environ": ["AZUREML_MODEL_DIR", "AML_APP_ROOT", "WHERE", "SSH_AUTH_SOCK", "VIRTUAL_ENV", "HOME", "PATH"]}
     found = json.loads(ask(port, {**asked, "files": ["notes.txt"]})[1])
     assert found["notes.txt"] == "a note", "its working directory is the app root"
     assert found["WHERE"] == f"{found['AML_APP_ROOT']}/notes.txt"
@@ -148,9 +148,12 @@ def test_a_service_from_its_first_day_to_its_last(here: Here) -> None:
     model = Path(found["AZUREML_MODEL_DIR"]) / "weights.json"
     assert model.parent == Path(found["AML_APP_ROOT"]) / "azureml-models/weights/3"
     assert model.stat().st_nlink >= 2, "a link to the store, no copy"
-    here.run("store", "gc", "--older-than", "0")
-    assert ask(port, {"environ": ["AML_APP_ROOT"]})[0] == 200
-    assert here.run("service", "update", "days").stdout, "its environment is still there"
+    # What nobody used for a month would go, and its environment is in use.
+    prefix = Path(found["PATH"].partition(":")[0]).parent
+    os.utime(prefix, (0, 0))
+    here.run("store", "gc")
+    assert (prefix / "bin/azmlinfsrv").exists()
+    assert model.read_text() == "[1, 2]"
     # Only this machine can reach it, and it is not in the way of others.
     listening = subprocess.run(["cat", "/proc/net/tcp"], capture_output=True, text=True, check=True).stdout.split()
     assert f"0100007F:{port:04X}" in listening
