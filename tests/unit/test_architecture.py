@@ -59,6 +59,7 @@ PURE = (
     "spec/framework.py",
     "spec/texts.py",
     "planning.py",
+    "serving/local/places.py",
     "spec/model.py",
     "spec/schema.py",
     "trees.py",
