@@ -16,6 +16,7 @@ Every function raises a `packager.errors.PackagerError`; its `exit_code` is that
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -279,19 +280,27 @@ def run(reference: str, *, port: int = 5001, timeout: float = 120.0) -> Abstract
 @contextmanager
 def _run(reference: str, port: int, timeout: float) -> Iterator[Service]:
     from packager.serving.container import serve
+    from packager.serving.keys import keys_for
     from packager.serving.service import RunRequest, container_name, parse_publish
 
     request = RunRequest(
         reference=reference,
         name=container_name("run"),
         publish=parse_publish(f"0:{port}", port),
+        keys=keys_for(reference, None, os.environ, {}),
     )
     with serve(request, timeout=timeout) as (service, _container):
         yield service
 
 
-def score(url: str, data: bytes, *, timeout: float = 60.0) -> Answer:
+def score(url: str, data: bytes, *, key: str | None = None, timeout: float = 60.0) -> Answer:
     """Post a JSON request to a running service and return its answer.
+
+    Args:
+        url: of its /score.
+        data: the body.
+        key: where its requests need one; `service.key` of `run`.
+        timeout: seconds that it may be silent.
 
     Raises:
         ServiceError: it does not answer, or with an error status.
@@ -299,4 +308,5 @@ def score(url: str, data: bytes, *, timeout: float = 60.0) -> Answer:
     """
     from packager.serving.client import score as score_step
 
-    return score_step(url, data, timeout=timeout)
+    headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+    return score_step(url, data, headers=headers, timeout=timeout)

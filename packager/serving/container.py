@@ -110,7 +110,7 @@ def serve(
         try:
             service = _service(container, request, engine_host(client))
             seconds = wait_until_healthy(container, lambda: answers(service.url), timeout, waiting=waiting)
-            yield msgspec.structs.replace(service, seconds=seconds), container
+            yield msgspec.structs.replace(service, seconds=seconds, keys=request.keys), container
             kept = keep
             if not keep:
                 container.stop()

@@ -93,12 +93,19 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         name: of the container.
         url: its root, with a final `/`.
         seconds: from its start to its first good answer.
+        keys: that its requests need; None where they need none.
     """
 
     container_id: str
     name: str
     url: str
     seconds: float = 0.0
+    keys: KeyPair | None = None
+
+    @property
+    def key(self) -> str | None:
+        """One of its keys; None where its requests need none."""
+        return self.keys.primary if self.keys is not None else None
 
     @property
     def scoring_url(self) -> str:
