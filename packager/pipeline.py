@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -35,6 +35,7 @@ from packager.plan import (
 )
 from packager.planning import make_plan
 from packager.resources import data_folder
+from packager.selection import target_platforms
 from packager.serving.image_files import app_files
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
@@ -107,16 +108,6 @@ def select_targets(spec_file: SpecFile, target: str | None) -> tuple[str, ...]:
     return (target,)
 
 
-def target_platforms(spec_file: SpecFile, target: str) -> tuple[str, ...]:
-    """Return the platforms of a target: those that the spec names, else those that the target has by itself.
-
-    Raises:
-        SpecError: there is no such target.
-    """
-    named = spec_file.spec.target_options(target).platforms
-    return named or load_target(target, spec_file.templates, spec_file.at_target(target)).platforms
-
-
 def plan_image(
     spec_file: SpecFile,
     target_name: str,
@@ -170,14 +161,6 @@ def plan_image(
     check_artefacts(own, target, plan)
     plan = msgspec.structs.replace(plan, own_template=_own_template(spec_file, plan))
     return Planned(plan=plan, requirements=requirements, conda=conda, templates=spec_file.templates)
-
-
-def by_references(planned: Sequence[Planned]) -> tuple[tuple[Planned, ...], ...]:
-    """Return the plans of a target together that write the same tags: they are one image for several platforms."""
-    found: dict[tuple[str, ...], list[Planned]] = {}
-    for each in planned:
-        found.setdefault(each.plan.references, []).append(each)
-    return tuple(tuple(group) for group in found.values())
 
 
 def _own_template(spec_file: SpecFile, plan: Plan) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from packager.environments.conda.values import CondaPackage
 from packager.environments.lock import LockedPackage
+from packager.spec.framework import NO_CODE_SCRIPT
 from packager.trees import MTIME, Tree
 
 APP_ROOT = "/var/azureml-app"
@@ -88,6 +89,11 @@ class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     installer: str
     installer_base: Base
     mirrors: dict[str, str] = {}
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """URLs of the channels and mirrors that packages are fetched from."""
+        return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
 
     @property
     def credentials(self) -> str:
@@ -216,6 +222,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def layers(self) -> tuple[Layer, ...]:
         """The layers that are trees: models first, for the app changes most."""
         return (*self.models, self.app)
+
+    @property
+    def made_script(self) -> str:
+        """Path of the entry script below the root of the image where packager made it; empty where it is the user's."""
+        script = f"{APP_ROOT}/{NO_CODE_SCRIPT}".removeprefix("/")
+        return next((file.path for file in self.app.tree.files if file.path == script and file.text is not None), "")
 
     @property
     def mtime(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import UnsetType
 
-from packager.environments.conda.channels import redact
+from packager.environments.conda.channels import redact, variables
 from packager.environments.conda.values import SUBDIRS, CondaPackage, minor
 from packager.environments.lock import LockedPackage, LockedTarget
 from packager.environments.request import check_options
@@ -169,6 +169,13 @@ def _conda(
         return None
     mirrors = {**spec.conda.channel_mirrors, **channels}
     _check_mirrors(spec, mirrors)
+    names = variables(each.url for each in packages)
+    if names and spec.conda.installer == "micromamba":
+        raise UsageError(
+            f"the installer micromamba is not given the variables of channels ({', '.join(names)})",
+            remedy="`conda: {installer: rattler}`; or leave credentials out of the channels' URLs and give mamba's own "
+            "file of them: `--secret id=mamba-auth,src=authentication.json`",
+        )
     return CondaEnvironment(
         file=CONDA_LOCK,
         digest=locked.conda.digest,
@@ -185,7 +192,8 @@ def _check_mirrors(spec: Spec, mirrors: Mapping[str, str]) -> None:
         if redact(url) != url:
             raise UsageError(
                 f"the mirror of the channel {redact(channel)!r} holds credentials, which would be in the Dockerfile",
-                remedy="take them out of its URL, and keep them in rattler's file of credentials (RATTLER_AUTH_FILE)",
+                remedy="name environment variables in their place, or keep them in rattler's file of credentials "
+                "(RATTLER_AUTH_FILE)",
             )
     if mirrors and spec.conda.installer == "micromamba":
         raise UsageError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
 from packager.checks.finding import Finding
+from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
 from packager.checks.pickle_reader import PickleFacts
@@ -115,9 +116,14 @@ class Looker:
     def _models(self, plan: Plan, reached: Reached, environment: str) -> Iterator[Finding]:
         versions = _versions(plan)
         made = any(each.target == "__main__" for each in reached.imported)
-        for file in (file for layer in plan.models for file in layer.tree.files):
-            facts = self._facts(file.origin, file.digest)
-            if facts is not None:
+        models = self._spec_file.spec.for_target(plan.target).models
+        for model, layer in zip(models, plan.models, strict=True):
+            written: set[str] = set()
+            for file in layer.tree.files:
+                facts = self._facts(file.origin, file.digest)
+                if facts is None:
+                    continue
+                written.update(facts.sklearn)
                 yield from pickle_findings(
                     facts,
                     file.origin,
@@ -127,6 +133,7 @@ class Looker:
                     environment,
                     main_is_made=made,
                 )
+            yield from framework_findings(model, tuple(sorted(written)), versions)
 
     def _facts(self, shown: str, digest: str) -> PickleFacts | None:
         try:

@@ -83,7 +83,7 @@ def _modules(facts: PickleFacts, file: str, search: Search, environment: str) ->
             )
         else:
             message = f"needs the module {module!r}, which no locked package and no file of the app has"
-            remedy = f"add {package} to {environment} and run `packager lock`"
+            remedy = f"add {package} to {environment} and run `packager lock`; your own module goes into source_dir"
         yield _finding("model-module-missing", "error", message, file, remedy)
 
 

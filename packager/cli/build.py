@@ -168,7 +168,7 @@ def _images(
 ) -> list[tuple[list[Planned], str]]:
     """Return the images of a target with what builds them: the plans of one image, one for each of its platforms."""
     from packager.images.builders import choose_builder
-    from packager.pipeline import by_references
+    from packager.selection import by_references
     from packager.store import Store
 
     peek = Peek(Store())
@@ -194,7 +194,7 @@ def _platforms(spec_file: SpecFile, target: str, base: Base | None, options: dic
     A registry and an OCI layout hold several under one name. An engine holds one: the target's first.
     """
     from packager.images.oci.outputs_wanted import takes_several
-    from packager.pipeline import target_platforms
+    from packager.selection import target_platforms
 
     if options["platform"]:
         return list(options["platform"].split(","))

@@ -84,6 +84,12 @@ format_option = click.option(
     help="Form of the result on standard output.",
 )
 
+no_docker_option = click.option(
+    "--no-docker",
+    is_flag=True,
+    help="Run the spec's package in its locked environment on this machine, without Docker.",
+)
+
 target_option = click.option("--target", "target", metavar="NAME", help="One target of the spec (default: all).")
 
 platform_option = click.option(

@@ -59,13 +59,14 @@ def run_command(
     The environment is made where it is not there yet. PATH, CONDA_PREFIX or VIRTUAL_ENV, and the environment's own
     variables are set.
     """
-    from packager.environments.create import create, is_complete
+    from packager.environments.here import kept
     from packager.environments.wanted import environment_of, require_program
 
     wanted, here = _wanted(file, target, None)
-    prefix = prefix or here.cache / "prefixes" / wanted.key
-    if not is_complete(prefix, wanted):
-        create(wanted, prefix, here, say=reporter.step)
+    prefix, held = kept(wanted, here, prefix=prefix, say=reporter.step)
+    if held is not None:
+        # `store gc` leaves it alone until the program, and all that inherit this from it, have ended.
+        os.set_inheritable(held, True)
     environ = environment_of(wanted, prefix, here.environ)
     program = require_program(words[0], environ)
     sys.stdout.flush()
@@ -75,23 +76,8 @@ def run_command(
 
 
 def _wanted(file: Path, target: str | None, platform: str | None) -> tuple[Wanted, Machine]:
-    from packager.environments.create import Machine
-    from packager.environments.declaration import read_environment
-    from packager.environments.files import read_conda, read_locked
-    from packager.environments.status import require_fresh
-    from packager.environments.wanted import make_wanted, native_platform
-    from packager.pipeline import machine_channel_mirrors
+    from packager.environments.here import wanted_here
     from packager.spec.load import load_spec
-    from packager.store import default_root
 
     spec_file = load_spec(file)
-    name = common.one_target(spec_file, target)
-    environment = read_environment(spec_file.for_target(name))
-    require_fresh(spec_file, name, environment=environment)
-    locked, packages, _ = read_locked(spec_file, name)
-    conda, _ = read_conda(spec_file, locked)
-    chosen = native_platform(locked, name, platform)
-    wanted = make_wanted(locked, name, chosen, conda, packages, environment.variables)
-    mirrors = {**spec_file.spec.conda.channel_mirrors, **machine_channel_mirrors()}
-    cache = default_root().parent
-    return wanted, Machine(root=spec_file.root, cache=cache, environ=dict(os.environ), mirrors=mirrors)
+    return wanted_here(spec_file, common.one_target(spec_file, target), platform)

@@ -21,7 +21,8 @@ def command(folder: Path, entry_script: str | None, force: bool, reporter: Repor
     from packager.errors import SpecError
     from packager.files import write_text
     from packager.spec.load import DEFAULT_FILE, parse_spec
-    from packager.spec.starter import look, starter_spec
+    from packager.spec.look import look
+    from packager.spec.starter import starter_spec
 
     path = folder / DEFAULT_FILE
     if path.exists() and not force:
@@ -32,6 +33,9 @@ def command(folder: Path, entry_script: str | None, force: bool, reporter: Repor
     write_text(path, text)
     spec_folder = "" if folder == Path() else f" -f {folder}"
     python = f"Python {found.python}" if found.python else f"Python of {found.environment}"
-    reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, {python}")
+    if found.framework is not None:
+        reporter.step(f"no entry script: {found.models[0]} is served as {found.framework}")
+    else:
+        reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, {python}")
     reporter.step(f"next: packager lock{spec_folder}")
     emit(str(path))

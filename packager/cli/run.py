@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    no_docker_option,
+    standard_options,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -53,6 +62,7 @@ keys_option = click.option(
     help="Seconds until it must be healthy.",
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@no_docker_option
 @keys_option
 @click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
@@ -64,12 +74,18 @@ def command(
 
     Without REF it is the first reference of the spec. It runs as in production: read-only, without capabilities, with
     a /tmp in memory, and with the GPUs and devices that its target asks for. Its log goes to standard error until
-    Ctrl-C stops and removes it; with -d it stays.
+    Ctrl-C stops and removes it; with -d it stays. With --no-docker no image is needed: the app and the models are laid
+    out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.container import follow, serve
     from packager.serving.in_image.keys import DEFAULT_PATH
 
+    if options["no_docker"]:
+        from packager.cli.no_docker import run_here
+
+        run_here(reference, file, target, output_format, reporter, options)
+        return
     request = _request(reference, file, target, options)
     detach = options["detach"]
     warn_of_strangers(request.name, request.publish.address, request.keys is not None, reporter)
@@ -81,7 +97,7 @@ def command(
             if request.keys is not None:
                 reporter.step(f"requests need a key: docker exec {service.name} cat {DEFAULT_PATH}/primary")
             hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
-            _show(service, output_format)
+            show_service(service, output_format)
             reporter.step(hint)
             if not detach:
                 follow(container, lambda chunk: click.echo(chunk, nl=False, err=True))
@@ -125,7 +141,12 @@ def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> 
     """
     from packager.serving.keys import keys_for
 
-    return keys_for(reference, file.read(1 << 16) if file is not None else None, os.environ, env)
+    return keys_for(reference, read_keys(file), os.environ, env)
+
+
+def read_keys(file: TextIO | None) -> str | None:
+    """Return the text of a key file; None where none is given."""
+    return file.read(1 << 16) if file is not None else None
 
 
 def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Reporter) -> None:
@@ -190,7 +211,8 @@ def variables(values: tuple[str, ...]) -> dict[str, str]:
     return env
 
 
-def _show(service: Service, output_format: str) -> None:
+def show_service(service: Service, output_format: str) -> None:
+    """Print where a service is reached."""
     if output_format == "text":
         emit(service.scoring_url)
         return

@@ -104,9 +104,8 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
 
 def _key_of(service: str) -> str | None:
     """Return the key of a named service; None where its requests need none."""
-    from packager.serving.deployment import look
     from packager.serving.named import service_name
-    from packager.serving.service_keys import show_keys
+    from packager.serving.services import look, show_keys
 
     name = service_name(service)
     return show_keys(name).primary if look(name).auth == "key" else None
@@ -119,8 +118,8 @@ def _url_of(service: str) -> str:
         ServiceError: there is none of that name, or it is not healthy.
     """
     from packager.errors import ServiceError
-    from packager.serving.deployment import look
     from packager.serving.named import service_name
+    from packager.serving.services import look
 
     status = look(service_name(service))
     if status.state != "Healthy":
@@ -134,7 +133,7 @@ def _url_of(service: str) -> str:
 def _with_state(service: str | None, error: ServiceError) -> ServiceError:
     """Add what is known of a named service: it may have run out of memory, or be gone by now."""
     from packager.errors import PackagerError, ServiceError
-    from packager.serving.deployment import look
+    from packager.serving.services import look
 
     if service is None:
         return error

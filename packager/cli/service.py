@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, file_option, format_option, standard_options, target_option
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    file_option,
+    format_option,
+    no_docker_option,
+    standard_options,
+    target_option,
+)
 from packager.cli.run import (
     MEMORY,
     container_keys,
@@ -50,6 +59,7 @@ def command() -> None:
     """Services by name: they outlive this program and restarts of the engine, and are replaced without losing requests.
 
     A service is two containers and a network: the image, and a small one that owns the port and passes requests on.
+    With --no-docker it is two processes of this machine, and ends with it.
     """
 
 
@@ -66,6 +76,7 @@ def command() -> None:
 )
 @keys_option
 @_limit_options
+@no_docker_option
 @format_option
 @standard_options
 def deploy(
@@ -83,11 +94,16 @@ def deploy(
     """
     from packager.cli.push import spec_references
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.deployment import deploy as deploy_step
     from packager.serving.named import Wanted, service_name
     from packager.serving.service import DEFAULT_PORT, parse_publish
+    from packager.serving.services import deploy as deploy_step
 
     service_name(name)
+    if options["no_docker"]:
+        from packager.cli.no_docker import deploy_here
+
+        _show(deploy_here(name, reference, file, target, reporter, options), output_format, reporter)
+        return
     parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
     _memory(options["memory"])
     reference = reference or spec_references(file, target)[0]
@@ -120,7 +136,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     """
     from packager.interruption import terminated_as_interrupted
     from packager.serving.deployment import Change
-    from packager.serving.deployment import update as update_step
+    from packager.serving.services import update as update_step
 
     change = Change(
         reference=reference, env=variables(options["env"]), memory=_memory(options["memory"]), cpus=options["cpus"]
@@ -137,9 +153,9 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
 @standard_options
 def list_(output_format: str, reporter: Reporter) -> None:
     """List all services with their states."""
-    from packager.serving.deployment import list_services
+    from packager.serving.services import list_services
 
-    found = list_services()
+    found = list_services(reporter.warn)
     if output_format == "json":
         emit_json([_data(each) for each in found])
         return
@@ -157,8 +173,8 @@ def list_(output_format: str, reporter: Reporter) -> None:
 @standard_options
 def show(name: str, output_format: str, reporter: Reporter) -> None:
     """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
-    from packager.serving.deployment import logs, look
     from packager.serving.service import LOG_LINES
+    from packager.serving.services import logs, look
 
     status = look(_named(name))
     log = ""
@@ -189,7 +205,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 @standard_options
 def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
     """Print what the service wrote."""
-    from packager.serving.deployment import logs
+    from packager.serving.services import logs
 
     for chunk in logs(_named(name), tail, follow=follow):
         sys.stdout.buffer.write(chunk)
@@ -220,7 +236,7 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 
     To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
     """
-    from packager.serving.service_keys import show_keys
+    from packager.serving.services import show_keys
 
     found = show_keys(_named(name), regenerate)
     if regenerate:
@@ -236,7 +252,7 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 @standard_options
 def delete(name: str, reporter: Reporter) -> None:
     """Remove service NAME; requests in flight are finished first."""
-    from packager.serving.deployment import delete as delete_step
+    from packager.serving.services import delete as delete_step
 
     delete_step(_named(name))
     reporter.step(f"{name} is removed")

@@ -22,15 +22,17 @@ def command() -> None:
 @format_option
 @standard_options
 def info(output_format: str, reporter: Reporter) -> None:
-    """Show where the store is and what it holds, models and layers of images; nothing is read."""
+    """Show where the store is and what it holds: models, layers of images, environments; nothing is read."""
     import msgspec
 
+    from packager.environments import kept
     from packager.images.oci.store import ContentStore
-    from packager.store import Store
+    from packager.store import Store, default_root
 
-    found, content = Store().info(), ContentStore().info()
+    found, content, environments = Store().info(), ContentStore().info(), kept.info(default_root().parent)
     if output_format == "json":
-        emit_json({**msgspec.to_builtins(found), "images": msgspec.to_builtins(content)})
+        more = {"images": msgspec.to_builtins(content), "environments": msgspec.to_builtins(environments)}
+        emit_json({**msgspec.to_builtins(found), **more})
         return
     unused = found.blobs - found.used_blobs
     emit(f"path        {found.path}")
@@ -38,6 +40,8 @@ def info(output_format: str, reporter: Reporter) -> None:
     emit(f"in use      {found.used_blobs}, {human_size(found.used_size)}")
     emit(f"remembered  {found.remembered} digests")
     emit(f"images      {content.blobs} blobs, {human_size(content.size)}")
+    emit(f"conda       {count(environments.packages, 'package')}, {human_size(environments.packages_size)}")
+    emit(f"prefixes    {count(environments.prefixes, 'environment')}, {human_size(environments.prefixes_size)}")
     if unused:
         reporter.step(f"`packager store gc` frees {human_size(found.size - found.used_size)}")
 
@@ -80,22 +84,27 @@ def verify(output_format: str, reporter: Reporter) -> None:
 def gc(output_format: str, reporter: Reporter) -> None:
     """Remove what is of no use any more.
 
-    Models that no saved context on this filesystem uses, layers and environments that were not used for 30 days, and
-    what killed processes left.
+    Models that no saved context on this filesystem uses; layers, environments (those of `environment run`, too) and
+    unpacked conda packages that were not used for 30 days; and what killed processes left. What is in use stays.
     """
     import msgspec
 
+    from packager.environments import kept
     from packager.images.oci.environment_cache import collect
     from packager.images.oci.store import ContentStore
     from packager.store import Store, default_root
 
     found, content = Store().gc(), ContentStore().gc(_UNUSED_DAYS)
     environments, freed = collect(default_root().parent, _UNUSED_DAYS * 86400)
+    removed = kept.collect(default_root().parent, _UNUSED_DAYS * 86400)
     if output_format == "json":
         images = {"content": msgspec.to_builtins(content), "environments": environments, "freed": freed}
-        emit_json({**msgspec.to_builtins(found), "images": images})
+        emit_json({**msgspec.to_builtins(found), "images": images, "environments": msgspec.to_builtins(removed)})
         return
     emit(f"{count(found.blobs, 'file')} removed, {human_size(found.size)} freed")
     emit(f"{count(content.blobs, 'blob')} removed, {human_size(content.size)} freed")
     emit(f"{count(environments, 'environment')} removed, {human_size(freed)} freed")
+    emit(f"{count(removed.packages, 'conda package')} removed, {human_size(removed.packages_size)} freed")
+    prefixes = count(removed.prefixes, "environment")
+    emit(f"{prefixes} of `environment run` removed, {human_size(removed.prefixes_size)} freed")
     reporter.detail(f"{found.temporary} temporary files removed, {found.forgotten} digests forgotten")

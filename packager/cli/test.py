@@ -17,10 +17,12 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    no_docker_option,
     platform_option,
     standard_options,
     target_option,
 )
+from packager.cli.run import say_waiting, variables
 
 if TYPE_CHECKING:
     from packager.images.oci.content import Content, Image
@@ -34,6 +36,7 @@ no_test_option = click.option("--no-test", is_flag=True, help="Push without runn
 @file_option
 @target_option
 @platform_option
+@no_docker_option
 @click.option("--image", "image", metavar="REF", help="Test this image instead of the spec's own.")
 @click.option(
     "-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable of the container (repeatable)."
@@ -52,6 +55,7 @@ def command(
     file: Path,
     target: str | None,
     platform: str | None,
+    no_docker: bool,
     image: str | None,
     env: tuple[str, ...],
     timeout: float,
@@ -62,9 +66,9 @@ def command(
     """Start each image, send it the requests of the spec's `test:` section, and compare the answers.
 
     Nothing is built: what is tested is the image that the engine has, which is what `packager push` would push. It
-    runs as in production, on a free port of this machine, and is removed whatever happens.
+    runs as in production, on a free port of this machine, and is removed whatever happens. With --no-docker no image is
+    needed: the spec's package runs in its locked environment on this machine.
     """
-    from packager.cli.run import variables
     from packager.errors import SpecError
     from packager.files import write_text
     from packager.serving import reports as forms
@@ -73,8 +77,14 @@ def command(
     spec_file = load_spec(file)
     if not spec_file.spec.test:
         raise SpecError("the spec has no tests", where=spec_file.at("test"), remedy="add a `test:` section")
-    images = [(image, target or "")] if image else _images(spec_file, target, platform)
-    found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
+    if no_docker:
+        from packager.cli.no_docker import refuse_dockers, reports_here
+
+        refuse_dockers(image, {"platform": platform}, ("platform",))
+        found = reports_here(spec_file, target, reporter, timeout, variables(env))
+    else:
+        images = [(image, target or "")] if image else _images(spec_file, target, platform)
+        found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
     if junit is not None:
         write_text(junit, forms.junit(found))
     if output_format == "json":
@@ -129,7 +139,7 @@ def gate_build(spec_file: SpecFile, reporter: Reporter, *, push: bool, no_test: 
     except EngineError as error:
         raise EngineError(
             f"the spec has tests, and no engine is there to run the image: nothing is pushed\n{error.message}",
-            remedy="start an engine; or push without tests: --no-test",
+            remedy="start an engine; or test without (`packager test --no-docker`), and push without tests: --no-test",
         ) from None
     return True
 
@@ -188,7 +198,6 @@ def _reports(
     **options: Any,
 ) -> list[Report]:
     """Test images one after the other; with `show`, say how each test went."""
-    from packager.cli.run import say_waiting
     from packager.errors import EngineError
     from packager.images.engine import require_local
     from packager.interruption import terminated_as_interrupted

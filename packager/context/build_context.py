@@ -79,7 +79,7 @@ def assemble(plan: Plan, texts: Mapping[str, str]) -> BuildContext:
     for layer in plan.layers:
         # Asked for once: its name holds a digest over all files.
         folder = layer.folder
-        files += _layer_files(layer, folder, model=layer is not plan.app)
+        files += layer_files(layer, folder, model=layer is not plan.app)
         folders.update(_parents(f"{folder}/"), (f"{folder}/{each}" for each in layer.tree.folders))
     ordered = tuple(sorted(files, key=lambda file: file.path))
     manifest = _manifest(plan, tuple(sorted(folders)), ordered)
@@ -103,7 +103,8 @@ def _text_file(path: str, text: str) -> ContextFile:
     return ContextFile(path=path, size=len(data), mode=_TEXT_MODE, digest=hashlib.sha256(data).hexdigest(), text=text)
 
 
-def _layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]:
+def layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]:
+    """Return the files of a layer, below a folder; `model` says that they come from the store."""
     return [
         ContextFile(
             path=f"{folder}/{file.path}",

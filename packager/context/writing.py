@@ -34,11 +34,16 @@ def write_folder(context: BuildContext, root: Root, folder: bytes, store: Store)
         ContextError: a source file is missing, unreadable, or changed since it was read.
         OSError: the folder cannot be written.
     """
+    write_files((*context.files, context.manifest_file), context.folders, root, folder, store)
+
+
+def write_files(files: Sequence[ContextFile], folders: Sequence[str], root: Root, folder: bytes, store: Store) -> None:
+    """Write files and folders of a tree; parameters and errors as of `write_folder`, folders sorted by path."""
     start = os.path.join(folder, b"")
-    for each in context.folders:
+    for each in folders:
         os.mkdir(start + each.encode())
     copies = []
-    for file in (*context.files, context.manifest_file):
+    for file in files:
         path = start + file.path.encode()
         if file.text is not None:
             _write_data(file, path, file.text.encode())
@@ -48,7 +53,7 @@ def write_folder(context: BuildContext, root: Root, folder: bytes, store: Store)
             copies.append(file)
     _copy_shared(copies, root, start)
     # At the end, for writing into a folder sets its time; and modes too, for the umask would have its say.
-    for each in context.folders:
+    for each in folders:
         _settle(start + each.encode())
     _settle(folder)
 

@@ -59,7 +59,8 @@ def bake_images(
         EngineError, RegistryError, TemporaryError: see `packager.images.buildx.build`.
     """
     check_outputs(options.outputs)
-    machine = checked_settings(options, os.environ)
+    halves = [job.planned.plan.environment.conda for job in jobs]
+    machine = checked_settings(options, os.environ, [url for half in halves if half for url in half.asked])
     epoch = source_date_epoch()
     labels = {**build_labels(spec_file.root, epoch), **options.labels}
     secrets = (*options.secrets, *(secret.argument for secret in machine.secrets))

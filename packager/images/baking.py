@@ -19,7 +19,8 @@ from packager.files import write_text
 from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.images.revision import build_labels, source_date_epoch
 from packager.images.secrets import parse_secret
-from packager.pipeline import Planned, build_context, by_references, in_dialect, select_targets, target_platforms
+from packager.pipeline import Planned, build_context, in_dialect, select_targets
+from packager.selection import by_references, target_platforms
 from packager.spec.load import SpecFile
 from packager.store import Store
 

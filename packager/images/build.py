@@ -44,7 +44,13 @@ def build_image(
             "tags": options.tags or plan.references,
             "labels": {**build_labels(spec_file.root, epoch), **options.labels},
         }
-        request = BuildRequest(context=folder, platform=plan.platform, source_date_epoch=epoch, **given)
+        request = BuildRequest(
+            context=folder,
+            platform=plan.platform,
+            source_date_epoch=epoch,
+            channels=plan.environment.conda.asked if plan.environment.conda else (),
+            **given,
+        )
         return build(request)
 
 

@@ -10,10 +10,19 @@ from pathlib import Path
 
 import msgspec
 
+from packager.environments.conda.access import channel_access
 from packager.errors import EngineError, UsageError
 from packager.images.failures import build_failure, no_docker
 from packager.images.process import run_shown, show_on_stderr
-from packager.images.secrets import MachineSettings, Secret, index_secrets, parse_secret, proxy_args
+from packager.images.secrets import (
+    RATTLER_AUTH,
+    MachineSettings,
+    Secret,
+    index_secrets,
+    parse_secret,
+    proxy_args,
+    with_access,
+)
 
 #: moby/buildkit session/secrets: MaxSecretSize, in bytes.
 MAX_SECRET = 500 * 1024
@@ -61,11 +70,13 @@ class BuildRequest(BuildOptions, frozen=True, kw_only=True):
         context: folder with a Dockerfile in it.
         platform: OCI os/arch.
         source_date_epoch: seconds; becomes `created` in the image's configuration and history.
+        channels: URLs of the conda channels that are fetched from; those that name variables get their values.
     """
 
     context: Path
     platform: str
     source_date_epoch: int
+    channels: tuple[str, ...] = ()
 
 
 class Built(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +166,7 @@ def build(request: BuildRequest, environ: Mapping[str, str] | None = None) -> Bu
         KeyboardInterrupt: after the build was stopped.
     """
     environ = os.environ if environ is None else environ
-    machine = checked_settings(request, environ)
+    machine = checked_settings(request, environ, request.channels)
     with tempfile.TemporaryDirectory(prefix="packager-build-") as folder:
         metadata = request.metadata_file or Path(folder) / "metadata.json"
         command = buildx_command(request, metadata, request.iidfile, machine)
@@ -185,24 +196,39 @@ def run_buildx(command: Sequence[str], environ: Mapping[str, str], progress: str
         raise build_failure(finished.lines, finished.code)
 
 
-def checked_settings(options: BuildOptions, environ: Mapping[str, str]) -> MachineSettings:
+def checked_settings(
+    options: BuildOptions, environ: Mapping[str, str], channels: Sequence[str] = ()
+) -> MachineSettings:
     """Return what a build gets from this machine besides its options.
+
+    Args:
+        options: of the build.
+        environ: of this machine.
+        channels: see `BuildRequest`.
 
     Raises:
         UsageError: a secret that is none, or whose value is not there.
     """
     secrets = [parse_secret(each) for each in options.secrets]
     _require_values(secrets, environ)
-    return machine_settings(environ, secrets, options.build_args)
+    return machine_settings(environ, secrets, options.build_args, channels)
 
 
 def machine_settings(
-    environ: Mapping[str, str], secrets: Sequence[Secret] = (), build_args: Sequence[str] = ()
+    environ: Mapping[str, str],
+    secrets: Sequence[Secret] = (),
+    build_args: Sequence[str] = (),
+    channels: Sequence[str] = (),
 ) -> MachineSettings:
     """Return what a build gets from this machine; what the user gives goes first, and what is not there is left out."""
     settings = index_secrets(environ, secrets)
     kept = tuple(each for each in settings.secrets if each.file is None or _fits(Path(each.file)))
-    return msgspec.structs.replace(settings, secrets=kept, build_args=proxy_args(environ, build_args))
+    settings = msgspec.structs.replace(settings, secrets=kept, build_args=proxy_args(environ, build_args))
+    access = channel_access(channels, environ)
+    if not access or any(each.id == RATTLER_AUTH for each in secrets):
+        return settings
+    own = next((each.file for each in kept if each.id == RATTLER_AUTH and each.file), None)
+    return with_access(settings, access, Path(own).read_text("utf-8", errors="replace") if own else "")
 
 
 def built_from(metadata: bytes, request: BuildRequest) -> Built:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -21,6 +22,8 @@ RATTLER_AUTH = "rattler-auth"
 
 #: Variable of the child process that holds the text of pip.conf.
 PIP_CONF_VARIABLE = "PACKAGER_PIP_CONF"
+#: Variable of the child process that holds rattler's file, and what channels name by variables.
+RATTLER_AUTH_VARIABLE = "PACKAGER_RATTLER_AUTH"
 
 _INDEX = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 _EXTRA_INDEXES = ("PIP_EXTRA_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL")
@@ -118,6 +121,34 @@ def index_secrets(environ: Mapping[str, str], given: Sequence[Secret] = ()) -> M
         secrets.append(Secret(id=RATTLER_AUTH, file=credentials))
     ours = any(secret.variable == PIP_CONF_VARIABLE for secret in secrets)
     return MachineSettings(secrets=tuple(secrets), environ={PIP_CONF_VARIABLE: text} if ours else {})
+
+
+def with_access(settings: MachineSettings, access: Mapping[str, Any], own: str) -> MachineSettings:
+    """Return settings whose secret `rattler-auth` also holds the credentials of channels that name variables.
+
+    Args:
+        settings: what a build gets.
+        access: URL of a channel → its credentials; see `packager.environments.conda.access`.
+        own: text of the file that the secret names so far; empty where there is none.
+
+    Raises:
+        UsageError: that text is not JSON. It is not repeated.
+    """
+    if not access:
+        return settings
+    try:
+        known = msgspec.json.decode(own or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        raise UsageError(
+            "rattler's file of credentials is not a JSON object", remedy="see RATTLER_AUTH_FILE, or the secret's `src=`"
+        ) from None
+    kept = tuple(each for each in settings.secrets if each.id != RATTLER_AUTH)
+    text = msgspec.json.encode({**access, **known}).decode()
+    return msgspec.structs.replace(
+        settings,
+        secrets=(*kept, Secret(id=RATTLER_AUTH, variable=RATTLER_AUTH_VARIABLE)),
+        environ={**settings.environ, RATTLER_AUTH_VARIABLE: text},
+    )
 
 
 def rattler_credentials(environ: Mapping[str, str]) -> str | None:

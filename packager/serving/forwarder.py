@@ -1,4 +1,4 @@
-"""Owns a service's port and passes each HTTP request to the backend of the moment. Runs in a container, not here.
+"""Owns a service's port and passes each HTTP request to the backend of the moment. Runs in a process of its own.
 
 Two containers cannot hold one port of the engine's machine, so a service's port belongs to a small container that
 stays while backends come and go. It runs this file by the image's own Python (`python -I -c …`; hence the standard
@@ -7,7 +7,8 @@ library only, Python 3.9 or newer, and no import but `messages.py`), and needs n
 It works on requests, not on connections: a client may keep its connection across an update, and the next request on
 it goes to the new backend. Which backend that is, the engine's DNS says: the container whose *name* is that of the
 current one (`docker rename` moves a name in no time, and names survive a restart of the engine). The address is asked
-for at the start, after `switch`, and when a backend does not let us in; a request costs no look-up.
+for at the start, after `switch`, and when a backend does not let us in; a request costs no look-up. Without an engine
+(`packager/serving/local`) a file in its working directory says it: the first word is a port of this machine.
 
 Nothing is sent twice: only a connection that could not be made is tried again. A request's first 256 KiB are read
 before the backend is asked, so that slow clients do not occupy its workers. What it costs, seen on a busy machine with
@@ -52,8 +53,17 @@ class RefusedError(Exception):
 class Forwarder:
     """The forwarder: the backend of the moment, and what is in flight to each."""
 
-    def __init__(self, listen: int, backend: str, port: int, connect_time: float = CONNECT_TIME) -> None:
-        self.listen, self.backend, self.port, self.connect_time = listen, backend, port, connect_time
+    def __init__(
+        self,
+        listen: int | socket.socket,
+        backend: str,
+        port: int,
+        connect_time: float = CONNECT_TIME,
+        control: str = CONTROL,
+    ) -> None:
+        """Port 0 means that `backend` is a file, and no name."""
+        self.listen, self.backend, self.port = listen, backend, port
+        self.connect_time, self.control_at = connect_time, control
         self.address: str | None = None
         self.in_flight: Counter[str] = Counter()
         self.idle: set[asyncio.StreamWriter] = set()
@@ -61,8 +71,12 @@ class Forwarder:
         self.stopping = asyncio.Event()
 
     async def find(self) -> None:
-        """Ask the engine's DNS where the current backend is; what was known stays where it has no answer."""
-        with suppress(OSError):
+        """Ask the engine's DNS, or the file, where the backend is; what was known stays where there is no answer."""
+        with suppress(OSError, ValueError, IndexError):
+            if self.port == 0:
+                with open(self.backend, encoding="ascii") as file:
+                    self.address = f"127.0.0.1:{int(file.read().split()[0])}"
+                return
             found = await asyncio.get_running_loop().getaddrinfo(
                 self.backend, self.port, family=socket.AF_INET, type=socket.SOCK_STREAM
             )
@@ -78,7 +92,8 @@ class Forwarder:
             if address is not None:
                 self.in_flight[address] += 1
                 try:
-                    connecting = asyncio.open_connection(address, self.port, limit=HEAD_LIMIT)
+                    host, _, port = address.partition(":")
+                    connecting = asyncio.open_connection(host, int(port or self.port), limit=HEAD_LIMIT)
                     return (address, *await asyncio.wait_for(connecting, self.connect_time))
                 except (OSError, TimedOut):
                     self.done(address)
@@ -209,10 +224,9 @@ class Forwarder:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-        server = await asyncio.start_server(
-            self.serve_client, "0.0.0.0", self.listen, limit=HEAD_LIMIT, backlog=1024
-        )  # fmt: skip
-        control = await asyncio.start_unix_server(self.control, CONTROL)
+        there = {"port": self.listen, "host": "0.0.0.0"} if isinstance(self.listen, int) else {"sock": self.listen}
+        server = await asyncio.start_server(self.serve_client, limit=HEAD_LIMIT, backlog=1024, **there)
+        control = await asyncio.start_unix_server(self.control, self.control_at)
         await self.find()
         await self.stopping.wait()
         server.close()
@@ -293,6 +307,8 @@ async def discard(reader: asyncio.StreamReader) -> None:
 if __name__ == "__main__":
 
     async def _main() -> None:
-        await Forwarder(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])).run()
+        taken, backend, port, *control = sys.argv[1:]
+        listen = socket.socket(fileno=int(taken[3:])) if taken.startswith("fd:") else int(taken)
+        await Forwarder(listen, backend, int(port), CONNECT_TIME, *control).run()
 
     asyncio.run(_main())

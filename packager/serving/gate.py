@@ -1,10 +1,11 @@
-"""An image, started as in production, is sent the spec's tests. Nothing of it stays."""
+"""A service, started as in production, is sent the spec's tests. Nothing of it stays."""
 
 from __future__ import annotations
 
 import http.client
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,7 +16,16 @@ from packager.serving.cases import Prepared
 from packager.serving.container import serve
 from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
-from packager.serving.service import DEFAULT_PORT, LOG_LINES, Publish, RunRequest, container_name
+from packager.serving.service import (
+    DEFAULT_PORT,
+    LOG_LINES,
+    Container,
+    KeyPair,
+    Publish,
+    RunRequest,
+    Service,
+    container_name,
+)
 
 #: Seconds that a service may be silent during a test.
 SILENCE = 120.0
@@ -85,7 +95,6 @@ def check_image(
         EngineError: no engine, or no such image.
     """
     found = require_local(reference)
-    report = Report(image=shown or reference, target=target, platform=found.platform)
     port = found.ports[0] if len(found.ports) == 1 else DEFAULT_PORT
     request = RunRequest(
         reference=reference,
@@ -94,10 +103,33 @@ def check_image(
         env=dict(env or {}),
         keys=keys_for(reference, None, {}, env or {}),
     )
-    # The run's own key; it is in no report, and goes with the container.
-    key = {"Authorization": f"Bearer {request.keys.primary}"} if request.keys else {}
+    report = Report(image=shown or reference, target=target, platform=found.platform)
+    serving = serve(request, timeout=timeout, waiting=waiting)
+    return check(serving, report, cases, keys=request.keys, headers=headers, done=done)
+
+
+def check(
+    serving: AbstractContextManager[tuple[Service, Container]],
+    report: Report,
+    cases: Sequence[Prepared],
+    *,
+    keys: KeyPair | None = None,
+    headers: Mapping[str, str] | None = None,
+    done: Callable[[Outcome], None] = lambda _: None,
+) -> Report:
+    """Send a service requests, and return the report with how it did.
+
+    Args:
+        serving: starts and ends the service.
+        report: says what it is.
+        cases: the tests.
+        keys: of the service; they are in no report, and go with it.
+        headers: of each request, where the test itself gives none.
+        done: is told of each test.
+    """
+    key = {"Authorization": f"Bearer {keys.primary}"} if keys else {}
     try:
-        with serve(request, timeout=timeout, waiting=waiting) as (service, container):
+        with serving as (service, container):
             outcomes = []
             for case in cases:
                 outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}))

@@ -1,4 +1,4 @@
-"""The files that packager puts beside the app, for the inference server in the image."""
+"""The files of the app's layer that packager makes: for the inference server, and for a model without code."""
 
 from __future__ import annotations
 

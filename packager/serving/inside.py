@@ -33,8 +33,12 @@ def forwarder_command(listen: int, backend: str, port: int) -> tuple[str, ...]:
         backend: name of the container that gets them.
         port: of that container.
     """
-    texts = {name: (_FOLDER / f"{name}.py").read_text() for name in ("messages", "forwarder")}
-    return (*PYTHON, _WITH_MESSAGES.format(**texts), str(listen), backend, str(port))
+    return (*PYTHON, forwarder_text(), str(listen), backend, str(port))
+
+
+def forwarder_text() -> str:
+    """Return the forwarder as one program."""
+    return _WITH_MESSAGES.format(**{name: (_FOLDER / f"{name}.py").read_text() for name in ("messages", "forwarder")})
 
 
 def control_command(*words: str) -> tuple[str, ...]:

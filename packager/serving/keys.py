@@ -63,16 +63,25 @@ def keys_for(
         UsageError: keys are given and the image asks for none, or the variables take the keys' place.
         EngineError: no engine, or no such image.
     """
-    if require_local(reference).labels.get(AUTH_LABEL) != "key":
+    return wanted_keys(require_local(reference).labels, reference, text, environ, variables)
+
+
+def wanted_keys(
+    labels: Mapping[str, str], what: str, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]
+) -> KeyPair | None:
+    """Return the keys for what has these labels, an image or the plan of one; the rest is as of `keys_for`.
+
+    Raises:
+        UsageError: as of `keys_for`.
+    """
+    if labels.get(AUTH_LABEL) != "key":
         if text is not None:
-            raise UsageError(
-                f"{reference} asks for no key", remedy="`server: {auth: key}` in its spec, and build it again"
-            )
+            raise UsageError(f"{what} asks for no key", remedy="`server: {auth: key}` in its spec, and build it again")
         return None
     for name in (GUNICORN_VARIABLE, KEYS_FILE, *VARIABLES):
         if name in variables:
             raise UsageError(
-                f"-e {name} does not go with an image whose requests need keys",
+                f"-e {name} does not go with a service whose requests need keys",
                 remedy="keys: --key-file FILE; gunicorn's settings: a file gunicorn.conf.py in the app",
             )
     return make_keys(text, environ)

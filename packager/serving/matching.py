@@ -62,7 +62,10 @@ def differences(expected: Expected, reply: Reply) -> tuple[str, ...]:
     Raises:
         jsonschema.SchemaError: the schema is none (see `packager.serving.cases`, which finds out before).
     """
-    found = list(_differences(expected, reply))
+    try:
+        found = list(_differences(expected, reply))
+    except RecursionError:
+        return ("the body is nested too deeply to be compared",)
     more = len(found) - SHOWN
     return tuple(found[:SHOWN] + ([f"… and {more} more"] if more > 0 else []))
 
@@ -74,7 +77,7 @@ def _differences(expected: Expected, reply: Reply) -> Iterator[str]:
     if expected.json is not msgspec.UNSET or expected.schema is not None:
         try:
             value = json.loads(reply.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield f"the body is not JSON: {shown(reply.body.decode(errors='replace'))}"
         else:
             if expected.json is not msgspec.UNSET:
@@ -102,9 +105,11 @@ def compare(value: Any, expected: Any, *, absolute: float = 0.0, relative: float
         at: path so far.
     """
     if _is_number(value) and _is_number(expected):
-        if not math.isclose(value, expected, rel_tol=relative, abs_tol=absolute):
+        if not _near(value, expected, absolute, relative):
             allowed = ", ".join([f"{absolute:g}"] * bool(absolute) + [f"{relative:g} relative"] * bool(relative))
-            yield f"{at}: {value} != {expected}" + (f" (tolerance {allowed})" if allowed else "")
+            yield f"{at}: {shorten(str(value), WIDTH)} != {shorten(str(expected), WIDTH)}" + (
+                f" (tolerance {allowed})" if allowed else ""
+            )
     elif isinstance(value, dict) and isinstance(expected, dict):
         for key in expected:
             path = f"{at}.{key}" if re.fullmatch(r"\w+", key) else f"{at}[{json.dumps(key, ensure_ascii=False)}]"
@@ -166,6 +171,16 @@ def _bytes(body: bytes, expected: bytes) -> str:
 
 def _said(body: bytes) -> str:
     return f": {shorten(body.decode(errors='replace').strip(), 2 * WIDTH)}" if body.strip() else ""
+
+
+def _near(value: float, expected: float, absolute: float, relative: float) -> bool:
+    if value == expected:
+        return True
+    try:
+        both_nan = math.isnan(value) and math.isnan(expected)  # Python's JSON has NaN
+        return both_nan or math.isclose(value, expected, rel_tol=relative, abs_tol=absolute)
+    except OverflowError:  # an integer that no float holds
+        return False
 
 
 def _is_number(value: Any) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
+import threading
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +61,70 @@ def build_package(run: RunPackager, folder: Path, base: str, reference: str) -> 
     run("build", "--base", base, "--load", "-t", reference, cwd=folder)
 
 
-def ask(port: int, body: bytes | dict[str, Any], timeout: float = 60) -> tuple[int, bytes]:
+def ask(port: int, body: bytes | dict[str, Any], timeout: float = 60, **headers: str) -> tuple[int, bytes]:
     """Post one request on a connection of its own; status and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-        connection.request("POST", "/score", sent, {"Content-Type": "application/json"})
+        connection.request("POST", "/score", sent, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+class Load:
+    """Clients that ask without a pause, on kept connections and on new ones; any failure is a lost request.
+
+    Attributes:
+        marks: answers by the backend that gave them.
+        lost: what went wrong.
+        asked: requests that were sent, by client; clients with an even number keep their connection.
+        seconds: from the first request to the last answer.
+    """
+
+    def __init__(self, port: int, clients: int = 4) -> None:
+        self.port, self.marks, self.lost = port, Counter[str](), list[str]()
+        self.asked = Counter[int]()
+        self.seconds = 0.0
+        self.lock, self.stop = threading.Lock(), threading.Event()
+        self.threads = [threading.Thread(target=self.client, args=(number,)) for number in range(clients)]
+
+    def client(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        while not self.stop.is_set():
+            self.asked[number] += 1
+            try:
+                connection.request("POST", "/score", b'{"sleep": 0.02}', {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                body = answer.read()
+                assert answer.status == 200, (answer.status, body)
+                with self.lock:
+                    self.marks[json.loads(body)["mark"]] += 1
+            except (OSError, http.client.HTTPException, AssertionError, ValueError) as error:
+                self.lost.append(repr(error))
+            if number % 2:
+                connection.close()
+        connection.close()
+
+    def __enter__(self) -> Load:
+        self.seconds = -time.monotonic()
+        for each in self.threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for each in self.threads:
+            each.join()
+        self.seconds += time.monotonic()
+
+    def check(self, *marks: str) -> None:
+        """Each request got one answer, and each of these backends gave some of them."""
+        assert self.lost == []
+        assert len(self.asked) == len(self.threads)
+        assert sum(self.asked.values()) == sum(self.marks.values())
+        assert set(self.marks) == set(marks)
 
 
 def containers(label: str) -> list[str]:

@@ -14,10 +14,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 import pytest
 from uv import find_uv_bin
 
+from tests.integration.conda_channel import File, Package, write_channel
 from tests.integration.conda_server import ChannelServer
 from tests.integration.conftest import Registry, RunPackager, output
 from tests.integration.test_pipeline import Service, docker
@@ -31,7 +33,13 @@ OCI = ("--builder", "oci")
 ENGINE = ("--builder", "engine", "--network", "host", "--progress", "plain")
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 USER, PASSWORD = "lena", "correct-horse-battery"
-SECRETS = (PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk")  # the second as a header has it
+# Of another channel on the same host, which names variables for them.
+TEAM = {"TEAM_USER": "mia", "TEAM_PASSWORD": "purple@staple"}
+# In the clear, and as a header has them.
+SECRETS = (
+    PASSWORD.encode(), b"bGVuYTpjb3JyZWN0LWhvcnNlLWJhdHRlcnk",
+    b"purple@staple", b"purple%40staple", b"bWlhOnB1cnBsZUBzdGFwbGU",
+)  # fmt: skip
 
 SPEC = """\
 name: diabetes
@@ -48,7 +56,9 @@ environment:
 conda: {{installer_base: "{installer}"}}
 targets: {{cpu: {{platforms: [{platforms}]}}}}
 """
-WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, post-link-echo]"
+WHOLE = "[python=3.13, scikit-learn=1.9, joblib, numpy, greeting=2.0, prefix-in-text, prefix-in-binary, {}]".format(
+    "post-link-echo, unseen"
+)
 
 
 class Shop(NamedTuple):
@@ -73,21 +83,41 @@ def shop(
 
 
 def locked(
-    shop: Shop, folder: Path, conda: str, checkout: Path, run_packager: RunPackager, platforms: str = "linux/amd64"
-) -> Path:
+    shop: Shop, folder: Path, conda: str, checkout: Path, run_packager: RunPackager,
+    platforms: str = "linux/amd64", team: str = "",
+) -> Path:  # fmt: skip
     shutil.copytree(checkout / "examples/diabetes", folder, ignore=shutil.ignore_patterns("locks", "packager.lock"))
-    text = SPEC.format(channel=f"{shop.server.url}/forge", conda=conda, installer=PYTHON, platforms=platforms)
+    channel = f'{shop.server.url}/forge", "{team}' if team else f"{shop.server.url}/forge"
+    text = SPEC.format(channel=channel, conda=conda, installer=PYTHON, platforms=platforms)
     (folder / "packager.yaml").write_text(text)
-    run_packager("lock", "-q", cwd=folder, env=shop.environ)
+    run_packager("lock", "-q", cwd=folder, env={**shop.environ, **(TEAM if team else {})})
     return folder
 
 
 @pytest.fixture(scope="module")
-def whole(shop: Shop, checkout: Path, run_packager: RunPackager, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example's model and script, with an environment of conda."""
-    return locked(
-        shop, tmp_path_factory.mktemp("whole") / "diabetes", WHOLE, checkout, run_packager, "linux/amd64, linux/arm64"
-    )
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChannelServer]:
+    """A channel of one package that no cache has, not even BuildKit's of earlier runs."""
+    folder = tmp_path_factory.mktemp("served")
+    content = {"share/unseen": File(uuid4().hex.encode())}
+    package = Package("unseen", "1.0", uuid4().hex[:8], files=content, noarch="generic")
+    write_channel(folder / "team", [package])
+    with ChannelServer(folder) as server:
+        server.require_basic(*TEAM.values())
+        yield server
+
+
+@pytest.fixture(scope="module")
+def whole(
+    shop: Shop,
+    unseen: ChannelServer,
+    checkout: Path,
+    run_packager: RunPackager,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The example's model and script, with an environment of conda, from two channels with passwords."""
+    team = f"http://$TEAM_USER:${{TEAM_PASSWORD}}@127.0.0.1:{unseen.port}/team"
+    folder = tmp_path_factory.mktemp("whole") / "diabetes"
+    return locked(shop, folder, WHOLE, checkout, run_packager, "linux/amd64, linux/arm64", team)
 
 
 class Images(NamedTuple):
@@ -117,11 +147,16 @@ def bare_base(base_archive: Path, checkout: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="module")
-def images(whole: Path, shop: Shop, bare_base: Path, run_packager: RunPackager) -> Iterator[Images]:
+def images(
+    whole: Path, shop: Shop, unseen: ChannelServer, bare_base: Path, run_packager: RunPackager
+) -> Iterator[Images]:
+    environ = {**shop.environ, **TEAM}
+    unseen.requests.clear()
     oci, engine = "packager-test/conda:oci", "packager-test/conda:engine"
     without = ("--base", f"oci-archive:{bare_base}", "--compression", "none", "--load", "-t", oci, "-v")
-    done = [run_packager("build", *OCI, *without, cwd=whole, env=shop.environ)]
-    done.append(run_packager("build", *ENGINE, *BASE, "-v", "-t", engine, cwd=whole, env=shop.environ))
+    done = [run_packager("build", *OCI, *without, cwd=whole, env=environ)]
+    done.append(run_packager("build", *ENGINE, *BASE, "-v", "-t", engine, cwd=whole, env=environ))
+    assert [each.status for each in unseen.asked("*/unseen-*")] == [200, 200], "each builder had the credentials"
     yield Images(oci, engine, "".join(each.stdout + each.stderr for each in done))
     subprocess.run(["docker", "image", "rm", "--force", oci, engine], capture_output=True, check=False)
 
@@ -187,7 +222,7 @@ def test_another_platform_without_emulation(
 ) -> None:
     layout = tmp_path / "layout"
     base = ("--base", f"oci-archive:{base_archive}", "--platform", "linux/arm64")
-    environ = {**shop.environ, **NO_ENGINE, "PATH": "/nowhere"}
+    environ = {**shop.environ, **TEAM, **NO_ENGINE, "PATH": "/nowhere"}
     run_packager("build", *OCI, *base, "--compression", "none", "-o", f"type=oci,dest={layout}", cwd=whole, env=environ)
     blobs = layout / "blobs/sha256"
     index = json.loads((layout / "index.json").read_text())
@@ -295,7 +330,7 @@ def test_half_an_environment_is_left_for_nobody(
     shop.server.fail(503, "*/scipy-*")
     try:
         cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-        environ = {**shop.environ, **cache}
+        environ = {**shop.environ, **TEAM, **cache}
         done = run_packager("environment", "create", tmp_path / "env", cwd=whole, env=environ, check=False)
     finally:
         shop.server._faults.clear()
@@ -316,6 +351,14 @@ def test_an_environment_of_pip_alone_on_this_machine(tmp_path: Path, run_package
     code = "import colorama, os, sys; print(sys.prefix == os.environ['VIRTUAL_ENV'], 'CONDA_PREFIX' in os.environ)"
     done = run_packager("environment", "run", "--", "python", "-c", code, cwd=tmp_path, env={"CONDA_PREFIX": "/x"})
     assert done.stdout == "True False\n"
+    # Nobody has used it for a long time, and somebody does now.
+    code = (
+        "import os, subprocess, sys; os.utime(sys.prefix, (0, 0)); "
+        "subprocess.run([sys.argv[1], '-m', 'packager', 'store', 'gc', '-q'], check=True); "
+        "print(os.path.exists(sys.prefix))"
+    )
+    done = run_packager("environment", "run", "--", "python", "-c", code, sys.executable, cwd=tmp_path)
+    assert done.stdout.endswith("0 environments of `environment run` removed, 0 B freed\nTrue\n")
 
 
 # --- what is in an image ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,13 @@ def test_what_was_edited_in_the_cache_is_fetched_anew(
     assert (lay(wanted, tmp_path / "two", cache) / SCRIPT).read_bytes() == before
     assert [each.path for each in channel_server.requests] == ["/forge/noarch/greeting-2.0-pyhd8ed1ab_0.conda"]
     channel_server.stop()
+    old = time.time() - 40 * 86400
+    packages_of = [path for path in (cache / "linux-64").iterdir() if path.is_dir()]
+    for path in packages_of:
+        os.utime(path, (old, old))
     lay(wanted, tmp_path / "three", cache)
+    assert min(path.stat().st_mtime for path in packages_of) > old + 86400, "for `store gc`: they were used"
+    assert len(packages_of) == len(WANTED)
 
 
 def test_a_mirror_is_in_no_file(conda_channel: Path, channel_server: ChannelServer, tmp_path: Path) -> None:
@@ -60,6 +67,29 @@ def test_a_mirror_is_in_no_file(conda_channel: Path, channel_server: ChannelServ
     assert {each["channel"] for each in records} == {forge}
     port = str(channel_server.port)
     assert not [path for path in (folder / "conda-meta").iterdir() if port in path.read_text()]
+
+
+@pytest.mark.parametrize("place", ["http://$NAME:${WORD}@HOST/forge", "http://HOST/t/${WORD}/forge"])
+def test_credentials_that_a_channel_names_are_in_no_file(
+    place: str, conda_channel: Path, channel_server: ChannelServer, tmp_path: Path
+) -> None:
+    if "@" in place:
+        channel_server.require_basic("lena", "wo/rd-123")
+    else:
+        channel_server.require_token("word-123")
+    word = "wo/rd-123" if "@" in place else "word-123"
+    wanted = packages(conda_channel / "forge", place.replace("HOST", f"127.0.0.1:{channel_server.port}"))
+    with pytest.raises(LockError, match=r"its channel wants credentials, and there is no value of (NAME, )?WORD"):
+        lay(wanted, tmp_path / "nothing", tmp_path / "empty")
+    channel_server.requests.clear()
+    environ = {**os.environ, "NAME": "lena", "WORD": word}
+    lay_packages(wanted, "linux-64", "/opt/env", tmp_path / "env", tmp_path / "cache", mirrors={}, environ=environ)
+    assert {each.status for each in channel_server.requests} == {200}
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(written) > 1000
+    assert not [path for path, content in written.items() if b"rd-123" in content or b"bGVuYTp3by9yZC0xMjM" in content]
+    records = [json.loads(path.read_text()) for path in (tmp_path / "env/conda-meta").glob("*.json")]
+    assert {each["channel"] for each in records} == {f"{channel_server.url}/forge"}
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, LockError), (401, LockError), (503, TemporaryError)])

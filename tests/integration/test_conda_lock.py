@@ -56,7 +56,7 @@ def write(folder: Path, channel: str, environment: str = ENVIRONMENT, spec: str 
     return folder
 
 
-def asking(*specs: str, channels: str = "CHANNEL") -> str:
+def asking(*specs: str, channels: str = '"CHANNEL"') -> str:
     """An environment that asks for python and these."""
     lines = "".join(f"- {each}\n" for each in ("python=3.13", *specs))
     return f"channels: [{channels}]\ndependencies:\n{lines}"
@@ -489,6 +489,89 @@ def test_a_mirror_of_the_spec(channel_server: ChannelServer, lock: Lock, tmp_pat
     folder = write(tmp_path / "a", f"{NOWHERE}/forge", asking("greeting"), spec)
     lock(folder)
     nothing_of("127.0.0.1", folder / "locks")
+
+
+ALICE = {"FORGE_USER": "alice", "FORGE_PASSWORD": "hunter2@home"}
+TOKEN = {"FORGE_TOKEN": "tok-12345"}
+PLACES = [("http://$FORGE_USER:${FORGE_PASSWORD}@HOST", ALICE), ("http://HOST/t/$FORGE_TOKEN", TOKEN)]
+
+
+def private(server: ChannelServer, place: str, values: dict[str, str]) -> str:
+    """A channel that wants what these variables hold."""
+    if values is ALICE:
+        server.require_basic("alice", "hunter2@home", "forge/*")
+    else:
+        server.require_token("tok-12345", "forge/*")
+    return place.replace("HOST", f"127.0.0.1:{server.port}") + "/forge"
+
+
+@pytest.mark.filterwarnings("ignore")  # conda-lock warns of its own parts
+@pytest.mark.parametrize(("place", "values"), PLACES)
+def test_variables_in_a_channel_are_put_in_where_it_is_asked(
+    place: str, values: dict[str, str], channel_server: ChannelServer, lock: Lock, tmp_path: Path
+) -> None:
+    from conda_lock.lockfile import parse_conda_lock_file  # type: ignore[import-untyped]
+
+    channel = private(channel_server, place, values)
+    folder = write(tmp_path / "a", channel, asking("greeting", "md5-only", f"'{channel}::numpy'"))
+    done = lock(folder, "-v", **values)
+    path = folder / "locks/cpu.conda-lock.yml"
+    (known,) = parse_conda_lock_file(path).metadata.channels
+    assert known.used_env_vars == tuple(sorted(values))
+    assert locked_packages(folder)["greeting", AMD].channel == known.url
+    kept = files(tmp_path)
+    assert any(path.endswith(".info.json") for path in kept), "rattler's cache is there"
+    # What conda-lock renders can be fetched.
+    conda_lock(tmp_path, "render", "--kind", "explicit", "--platform", "linux-64", str(path), **values)
+    assert all(value in (tmp_path / "conda-linux-64.lock").read_text() for value in values.values() if "@" not in value)
+    # Others' credentials are no change.
+    before = files(folder)
+    for others in (dict.fromkeys(values, "another"), {}):
+        assert lock(folder, **others).stdout == "unchanged\n"
+    assert files(folder) == before
+    wrong = lock(folder, "--upgrade", status=3, **{name: f"wrong-{name}" for name in values})
+    assert "refused the credentials" in wrong.stderr
+    unset = lock(folder, "--upgrade", status=2)
+    assert f"{' and '.join(sorted(values))} " in unset.stderr
+    assert f"the channel {known.url} " in unset.stderr
+    for secret in ("alice", "hunter2", "tok-12345", "wrong-"):
+        nothing_of(secret, folder, *(each.stdout + each.stderr for each in (done, wrong, unset)))
+        assert not [path for path, content in kept.items() if secret.encode() in content[0]]
+
+
+@pytest.mark.parametrize("of_the_machine", [True, False])
+def test_variables_in_a_mirror(of_the_machine: bool, channel_server: ChannelServer, lock: Lock, tmp_path: Path) -> None:
+    mirror = private(channel_server, *PLACES[of_the_machine])
+    spec = SPEC if of_the_machine else f'{SPEC}conda: {{channel_mirrors: {{{NOWHERE}/forge: "{mirror}"}}}}\n'
+    folder = write(tmp_path / "a", f"{NOWHERE}/forge", asking("greeting", "md5-only"), spec)
+    machine = {"PACKAGER_CHANNEL_MIRROR": f"{NOWHERE}/forge={mirror}"} if of_the_machine else {}
+    done = lock(folder, **machine, **PLACES[of_the_machine][1])
+    assert locked_packages(folder)["greeting", AMD].channel == f"{NOWHERE}/forge"
+    for secret in ("alice", "hunter2", "tok-12345"):
+        nothing_of(secret, folder, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(("place", "values"), PLACES)
+def test_variables_and_the_other_solver(
+    place: str, values: dict[str, str], channel_server: ChannelServer, lock: Lock, tmp_path: Path
+) -> None:
+    channel = private(channel_server, place, values)
+    folder = write(tmp_path / "a", channel, asking("greeting"), SPEC.replace(", linux/arm64", ""))
+    values = {name: value.replace("@", "%40") for name, value in values.items()}  # as conda's tools want it
+    solver = ("--solver", "conda-lock", "--conda", str(executable(tmp_path, SOLVING)))
+    done = [lock(folder, *solver, **values)]
+    found = locked_packages(folder)
+    assert "${FORGE_" in found["greeting", AMD].url
+    shutil.rmtree(folder / "locks")
+    done.append(lock(folder, **values))
+    assert {key: each.url for key, each in locked_packages(folder).items()} == {
+        key: each.url for key, each in found.items()
+    }
+    channel_server.fail(503)
+    done.append(lock(folder, *solver, "--upgrade", status=3, **values))
+    assert "503" in done[-1].stderr
+    for secret in ("alice", "hunter2", "tok-12345"):
+        nothing_of(secret, folder, *(each.stdout + each.stderr for each in done))
 
 
 # --- the child --------------------------------------------------------------------------------------------------------

@@ -1,12 +1,13 @@
-"""Models without code, in containers: what is made of the framework alone answers every form of request."""
+"""Models without code, in containers: what is made of the framework alone answers every form of request.
+
+An ONNX graph is `examples/onnx-no-code`, which test_examples.py builds and asks.
+"""
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 import shutil
-import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,12 +79,11 @@ class Served:
 
 
 def serve(run: RunPackager, folder: Path, base: str) -> Iterator[Served]:
-    name = f"packager-test-no-code-{secrets.token_hex(4)}"
+    name = f"packager-test-nocode-{secrets.token_hex(4)}"
     run("lock", cwd=folder)
     done = run("check", cwd=folder)
     assert "error" not in done.stdout, done.stdout
-    # The layers are not sent anywhere: to compress them would take longest.
-    run("build", "--base", base, "--load", "--compression", "none", "-t", f"{name}:1", cwd=folder)
+    run("build", "--base", base, "--load", "-t", f"{name}:1", cwd=folder)
     try:
         done = run("run", f"{name}:1", "-q", "-p", "0:5001", "--detach", "--name", name, cwd=folder)
         yield Served(done.stdout.strip())
@@ -100,15 +100,6 @@ def sklearn(
     shutil.copy(checkout / "examples/diabetes/models/sklearn_regression_model.pkl", folder / "model.pkl")
     spec = 'name: diabetes\nversion: "1"\nmodels: [{path: model.pkl, framework: ScikitLearn}]\n'
     (folder / "packager.yaml").write_text(spec)
-    yield from serve(run_packager, folder, base_image)
-
-
-@pytest.fixture(scope="module")
-def onnx(
-    run_packager: RunPackager, base_image: str, checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("onnx") / "example"
-    shutil.copytree(checkout / "examples/onnx-no-code", folder)
     yield from serve(run_packager, folder, base_image)
 
 
@@ -137,35 +128,6 @@ def test_an_estimator(sklearn: Served) -> None:
     for body in (b"", b"{", b"[]", b'{"data": [[NaN]]}', b"\xff\xfe", b"[" * 100_000):
         assert sklearn.refuses(body)
     assert sklearn.swagger()["required"] == ["data"]
-
-
-def test_a_graph(onnx: Served, checkout: Path) -> None:
-    example = checkout / "examples/onnx-no-code"
-    status, answer = onnx.ask((example / "sample-request.json").read_bytes())
-    expected = json.loads((example / "expected-answer.json").read_text())["outputs"]
-    assert (status, answer["outputs"]["label"]) == (200, expected["label"])
-    flower = struct.pack("<4f", 5.1, 3.5, 1.4, 0.2)
-    tensor = {"dims": ["1", "4"], "dataType": 1, "rawData": base64.b64encode(flower).decode()}
-    status, answer = onnx.ask({"inputs": {"measurements": tensor}, "outputFilter": ["probabilities"]})
-    found = answer["outputs"]["probabilities"]
-    assert (status, found["dims"], found["dataType"]) == (200, ["1", "3"], 1)
-    assert struct.unpack("<3f", base64.b64decode(found["rawData"]))[0] == pytest.approx(0.9847, abs=0.001)
-    # What becomes of a missing value is the graph's affair; what cannot be JSON is null.
-    assert onnx.ask({"data": [[None, 1, 1, 1]]})[1]["outputs"]["probabilities"] == [[None] * 3]
-    assert "takes numbers, not 'x'" in onnx.refuses({"data": [["x", 1, 1, 1]]})
-    assert "no input 'y'; it has measurements" in onnx.refuses({"inputs": {"y": 1}})
-    assert onnx.swagger()["example"] == {"inputs": {"measurements": [[0.5] * 4]}}
-
-
-def test_the_example_tests_itself(run_packager: RunPackager, onnx: Served, checkout: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "example"
-    shutil.copytree(checkout / "examples/onnx-no-code", folder)
-    listed = subprocess.run(
-        ["docker", "ps", "--format", "{{.Image}} {{.Ports}}"], capture_output=True, text=True, check=True
-    )
-    port = onnx.url.rsplit(":", 1)[1].partition("/")[0]
-    (image,) = [line.split()[0] for line in listed.stdout.splitlines() if f":{port}->" in line]
-    assert "4 of 4 passed" in run_packager("test", "--image", image, cwd=folder).stdout
 
 
 def test_an_mlflow_folder(mlflow: Served) -> None:

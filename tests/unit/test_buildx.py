@@ -125,6 +125,26 @@ def test_of_this_machine_only_what_is_there_is_handed_on(tmp_path: Path) -> None
     assert [secret.id for secret in machine_settings(environ).secrets] == ["pip.conf"]
 
 
+def test_channels_that_name_variables_get_them_beside_rattlers_own(tmp_path: Path) -> None:
+    own = tmp_path / "auth.json"
+    own.write_text('{"conda.example.com": {"BearerToken": "b"}}')
+    environ = {"RATTLER_AUTH_FILE": str(own), "NAME": "lena", "PASSWORD": "hunter2"}
+    channels = ("https://${NAME}:${PASSWORD}@c.example.com/x", "https://c.example.com/t/${UNSET}/y", "https://d/z")
+    settings = machine_settings(environ, channels=channels)
+    assert [secret.argument for secret in settings.secrets] == ["id=rattler-auth,env=PACKAGER_RATTLER_AUTH"]
+    assert json.loads(settings.environ["PACKAGER_RATTLER_AUTH"]) == {
+        "conda.example.com": {"BearerToken": "b"},
+        "https://c.example.com/x": {"BasicHTTP": {"username": "lena", "password": "hunter2"}},
+    }
+    assert machine_settings(environ, channels=channels[1:]) == machine_settings(environ)
+    given = (Secret(id="rattler-auth", file="mine.json"),)
+    assert not machine_settings(environ, given, channels=channels).environ, "the user's own goes first"
+    own.write_text("hunter2")
+    with pytest.raises(UsageError, match="not a JSON object") as caught:
+        machine_settings(environ, channels=channels)
+    assert "hunter2" not in str(caught.value)
+
+
 def fake_docker(folder: Path, script: str) -> dict[str, str]:
     docker = folder / "docker"
     docker.write_text(f"#!/bin/sh\n{script}\n")

@@ -151,6 +151,11 @@ def test_a_map_of_names(tmp_path: Path) -> None:
         ("dependencies: {python: 3}\n", 1, "not a list"),
         ("channels: conda-forge\ndependencies: [python=3.13]\n", 1, "not a list"),
         ("channels:\n- a\n- https://me:hush@x/c\ndependencies: [python=3.13]\n", 3, "credentials"),
+        ("channels:\n- https://me:$A-hush@x/c\ndependencies: [python=3.13]\n", 2, "one whole variable"),
+        ("channels:\n- https://$HOST/c\ndependencies: [python=3.13]\n", 2, "environment variables are replaced only"),
+        ("channels:\n- https://$A:hush@x/c\ndependencies: [python=3.13]\n", 2, "replaced only"),
+        ("channels:\n- https://$A:$B@x/t/$C/c\ndependencies: [python=3.13]\n", 2, "both a user and a token"),
+        ("channels:\n- s3://$A:$B@x/c\ndependencies: [python=3.13]\n", 2, "by s3 takes no credentials"),
         ("channels: [1]\ndependencies: [python=3.13]\n", 1, "not text"),
         ("dependencies: [python=3.13]\nextra: 1\n", 2, "unknown key 'extra'"),
         ("dependencies: [python=3.13]\nvariables:\n  A: yes\n", 3, "not text"),
@@ -167,6 +172,23 @@ def test_errors_name_the_line(tmp_path: Path, text: str, line: int, message: str
     assert error.where is not None
     assert error.where.line == line
     assert "hush" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("https://$USER:${TOKEN}@Conda.example.com/team/", "https://${USER}:${TOKEN}@conda.example.com/team"),
+        ("https://__token__:$TOKEN@x:8443/c", "https://__token__:${TOKEN}@x:8443/c"),
+        ("https://$TOKEN@x/c", "https://${TOKEN}@x/c"),
+        ("https://x/t/$TOKEN/c/label/dev", "https://x/t/${TOKEN}/c/label/dev"),
+        ("https://x/conda/t/${TOKEN}/c", "https://x/conda/t/${TOKEN}/c"),
+    ],
+)
+def test_variables_in_place_of_credentials(tmp_path: Path, text: str, expected: str) -> None:
+    found = read(tmp_path, f"channels: ['{text}']\ndependencies: [python=3.13, '{text}::numpy']\n").conda
+    assert found is not None
+    assert found.channels == (expected,)
+    assert f"{expected}::numpy" in found.specs
 
 
 def test_python_of_spec_and_file_that_contradict(tmp_path: Path) -> None:

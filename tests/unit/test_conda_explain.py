@@ -166,6 +166,13 @@ def test_mirrors_of_the_machine() -> None:
     assert parse_channel_mirrors("") == {}
 
 
+def test_a_mirror_whose_credentials_are_variables() -> None:
+    for url in ("https://$NAME:${TOKEN}@m.example.com/cf", "https://m.example.com/t/$TOKEN/cf"):
+        assert parse_channel_mirrors(f"conda-forge={url}") == {"conda-forge": url}
+        assert redact(url) == url
+        assert without_credentials(url) == "https://m.example.com/cf"
+
+
 @pytest.mark.parametrize("text", ["conda-forge", "=https://x.example.com", "a=b", "a=file:///x", "a=https://x y"])
 def test_mirrors_that_are_none(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -179,7 +186,15 @@ def test_a_mirror_of_the_spec_names_its_place() -> None:
         check_mirrors({"a": "oci://x"}, source="conda.channel_mirrors")
 
 
-@pytest.mark.parametrize("url", ["https://bob:hunter2@m.example.com/a", "https://m.example.com/t/hunter2/a"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://bob:hunter2@m.example.com/a",
+        "https://m.example.com/t/hunter2/a",
+        "https://$NAME:hunter2@m.example.com/a",
+        "https://m.example.com/t/$A-hunter2/a",
+    ],
+)
 def test_a_mirror_with_credentials(url: str) -> None:
     with pytest.raises(UsageError, match="holds credentials") as caught:
         parse_channel_mirrors(f"a={url}")

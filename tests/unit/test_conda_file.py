@@ -137,6 +137,30 @@ def test_conda_locks_own_parser_reads_it(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("place", ["${NAME}:${TOKEN}@conda.example.com/forge", "conda.example.com/t/${TOKEN}/forge"])
+def test_channels_that_name_variables_are_as_conda_lock_writes_them(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from conda_lock.conda_lock import render_lockfile_for_platform  # type: ignore[import-untyped]
+    from conda_lock.lockfile import parse_conda_lock_file
+    from conda_lock.models.channel import Channel  # type: ignore[import-untyped]
+
+    channel = f"https://{place}"
+    mine = package(url=f"{channel}/linux-64/numpy-2.3.1-py313h5f3_0.conda")
+    path = tmp_path / "cpu.conda-lock.yml"
+    path.write_text(format_conda_lock([mine], channels=[channel], content_hashes={"linux-64": "a" * 64}))
+    assert parse_conda_lock(path.read_text()) == (mine,)
+    found = parse_conda_lock_file(path)
+    assert found.metadata.channels == [Channel.from_string(channel)]
+    monkeypatch.setenv("NAME", "lena")
+    monkeypatch.setenv("TOKEN", "tok-1")
+    lines = render_lockfile_for_platform(
+        lockfile=found, platform="linux-64", kind="explicit", include_dev_dependencies=False, extras=set()
+    )
+    assert f"{mine.url}#{mine.md5}".replace("${NAME}", "lena").replace("${TOKEN}", "tok-1") in lines
+
+
 @pytest.mark.parametrize(
     ("before", "after", "field"),
     [
@@ -151,6 +175,8 @@ def test_conda_locks_own_parser_reads_it(tmp_path: Path) -> None:
         ("name: numpy", "name: -x", "package[0].name"),
         ("url: https://conda.example.com/forge/l", "url: https://a:b@conda.example.com/forge/l", "package[0].url"),
         ("url: https://conda.example.com/forge/l", "url: https://${TOKEN}/forge/l", "package[0].url"),
+        ("https://conda.example.com/forge/l", "https://$A:$B@conda.example.com/forge/l", "package[0].url"),
+        ("https://conda.example.com/forge/l", "https://conda.example.com/${A}/forge/l", "package[0].url"),
         (".conda\n", ".conda\\n--evil\n", "package[0].url"),
         ("platform: linux-64", "platform: win-64", "package[0]"),
         ("/linux-64/", "/linux-aarch64/", "package[0].url"),

@@ -70,6 +70,34 @@ def test_the_longest_start_is_mirrored() -> None:
     assert install.mirrored("https://a.example.com/x.conda", mirrors) == "https://a.example.com/x.conda"
 
 
+PRIVATE = "https://${NAME}:${PASSWORD}@conda.example.com/forge"
+WITH_TOKEN = "https://conda.example.com/t/${TOKEN}/forge"
+
+
+@pytest.mark.parametrize("channel", [PRIVATE, WITH_TOKEN, FORGE])
+def test_variables_of_a_url_are_no_part_of_it(channel: str) -> None:
+    assert install.bare(f"{channel}/noarch/x.conda") == f"{FORGE}/noarch/x.conda"
+    mirrors = {FORGE: "https://m.example/t/$KEY/forge"}
+    assert install.mirrored(f"{channel}/noarch/x.conda", mirrors) == "https://m.example/t/$KEY/forge/noarch/x.conda"
+
+
+def test_credentials_of_channels_come_by_a_variable_or_in_rattlers_file(tmp_path: Path) -> None:
+    file = tmp_path / "auth.json"
+    file.write_text(json.dumps({"conda.example.com": {"BearerToken": "b"}, FORGE: {"CondaToken": "old"}}))
+    mine = {FORGE: {"CondaToken": "new"}}
+    assert install.known_access({"RATTLER_AUTH_FILE": str(file)}) == {FORGE: {"CondaToken": "old"}}
+    assert install.known_access({"RATTLER_AUTH_FILE": str(file), install.ACCESS: json.dumps(mine)}) == mine
+    assert install.known_access({"RATTLER_AUTH_FILE": "/nowhere"}) == {}
+
+
+def test_a_refusal_names_the_variables_without_a_value() -> None:
+    text = FETCH + "HTTP status client error (401 Unauthorized) for url (https://conda.example.com/forge/x)"
+    found = install.explain(text, [f"{PRIVATE}/noarch/a-1.0-h0_0.conda", f"{WITH_TOKEN}/noarch/b-1.0-h0_0.conda"])
+    assert found.kind == "denied"
+    assert "a-1.0-h0_0.conda: its channel wants credentials, and there is no value of NAME, PASSWORD" in found.message
+    assert "no value" not in install.explain(text, [f"{WITH_TOKEN}/noarch/b-1.0-h0_0.conda"]).message
+
+
 def test_a_file_of_a_channel_on_this_machine_is_checked(tmp_path: Path) -> None:
     """py-rattler does not: it only holds what it downloads against its digest."""
     folder = tmp_path / "forge" / "noarch"

@@ -50,7 +50,7 @@ def test_records_as_a_lock_keeps_them() -> None:
         ARM: [record("python", "3.13.4", depends=("b >=1", "a", "b <2"))],
         AMD: [record("python", "3.13.5"), record("six", noarch="python")],
     }
-    solved = to_solved(records, {})
+    solved = to_solved(records, REQUEST)
     assert [(each.name, each.platform, each.version) for each in solved.packages] == [
         ("python", AMD, "3.13.5"),
         ("python", ARM, "3.13.4"),
@@ -63,13 +63,13 @@ def test_records_as_a_lock_keeps_them() -> None:
 
 def test_an_environment_without_python() -> None:
     with pytest.raises(LockError, match="no python for linux/arm64") as caught:
-        to_solved({AMD: [record("python", "3.13.5")], ARM: [record("six")]}, {})
+        to_solved({AMD: [record("python", "3.13.5")], ARM: [record("six")]}, REQUEST)
     assert "python=3.13" in str(caught.value.remedy)
 
 
 def test_platforms_must_agree_on_python() -> None:
     with pytest.raises(LockError, match=r"3\.13\.5 for linux/amd64, 3\.12\.1 for linux/arm64"):
-        to_solved({AMD: [record("python", "3.13.5")], ARM: [record("python", "3.12.1")]}, {})
+        to_solved({AMD: [record("python", "3.13.5")], ARM: [record("python", "3.12.1")]}, REQUEST)
 
 
 def test_which_versions_stay() -> None:
@@ -121,6 +121,7 @@ def test_what_the_child_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         "priority": "strict",
         "root": str(tmp_path),
         "mirrors": {"conda-forge": "https://m.example.com"},
+        "access": {},
         "offline": True,
         "reordered": False,
         "platforms": {
@@ -133,6 +134,48 @@ def test_what_the_child_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
             },
         },
     }
+
+
+PRIVATE = "https://${NAME}:${PASSWORD}@conda.example.com/forge"
+ASKING_PRIVATE = msgspec.structs.replace(REQUEST, specs=(f"{PRIVATE}::numpy",), channels=(PRIVATE, "conda-forge"))
+
+
+def test_the_child_gets_values_and_the_lock_gets_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code = f"import sys; open('asked', 'w').write(sys.stdin.read()); print({json.dumps(ANSWER)!r})"
+    worker(monkeypatch, tmp_path, code)
+    mirrors = {"conda-forge": "https://m.example.com/t/$KEY/cf"}
+    solver = RattlerSolver(tmp_path, mirrors, {"NAME": "lena", "PASSWORD": "p%40ss", "KEY": "a/b"})
+    solved = solver.solve(ASKING_PRIVATE, (), Upgrade(), False)
+    assert {each.url for each in solved.packages} == {f"{PRIVATE}/noarch/python-3.13.5-0.conda"}
+    asked = json.loads((tmp_path / "asked").read_text())
+    assert asked["channels"] == [FORGE, "conda-forge"]
+    assert asked["specs"] == [f"{FORGE}::numpy"]
+    assert asked["mirrors"] == {"conda-forge": "https://m.example.com/cf"}
+    assert asked["access"] == {
+        FORGE: {"BasicHTTP": {"username": "lena", "password": "p@ss"}},
+        "https://m.example.com/t/*/cf": {"CondaToken": "a%2Fb"},
+    }
+
+
+def test_a_variable_that_is_not_set(executable: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worker(monkeypatch, tmp_path, f"print({json.dumps(ANSWER)!r})")
+    environ = {"NAME": "lena", "PASSWORD": "", "PATH": "/bin"}
+    solvers = (RattlerSolver(tmp_path, None, environ), CondaLockSolver(str(executable), None, environ))
+    for solver in solvers:
+        with pytest.raises(UsageError, match="variable PASSWORD is not set, or empty, which the channel ") as caught:
+            solver.solve(ASKING_PRIVATE, (), Upgrade(), False)
+        assert PRIVATE in caught.value.message
+    assert solvers[0].solve(ASKING_PRIVATE, (), Upgrade(), True).packages, "offline, nothing is fetched"
+    mirrored = RattlerSolver(tmp_path, {FORGE: "https://m.example.com"}, environ)
+    assert mirrored.solve(ASKING_PRIVATE, (), Upgrade(), False).packages, "the channel itself is not asked"
+
+
+def test_values_are_in_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    worker(monkeypatch, tmp_path, "import sys; sys.exit('oh, hunter2 and lena%21')")
+    solver = RattlerSolver(tmp_path, None, {"NAME": "lena!", "PASSWORD": "hunter2"})
+    with pytest.raises(PackagerError, match="ended without an answer") as caught:
+        solver.solve(ASKING_PRIVATE, (), Upgrade(), False)
+    assert "oh, *** and ***" in caught.value.message
 
 
 def test_a_crash_after_the_whole_answer_is_nobodys_business(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -233,6 +276,15 @@ def test_what_conda_lock_reads() -> None:
         "packages": {"__archspec": "1 x86_64", "__glibc": "2.41"}
     }, "without a file, conda-lock would take CUDA for granted"
     assert files["names.json"] == {}
+
+
+def test_conda_lock_is_given_names_of_variables_and_puts_their_values_in_itself() -> None:
+    files = conda_lock.inputs(ASKING_PRIVATE, {FORGE: "https://m.example.com/t/$KEY/x"})
+    assert files["environment.yml"]["channels"] == ["https://m.example.com/t/$KEY/x", "conda-forge"]
+    assert conda_lock.inputs(ASKING_PRIVATE, {})["environment.yml"]["channels"] == [PRIVATE, "conda-forge"]
+    text = LOCK.replace("https://m.example.com/x", "https://m.example.com/t/${KEY}/x")
+    found = conda_lock.read_answer(text, REQUEST, {PRIVATE: "https://m.example.com/t/$KEY/x"})
+    assert found[AMD][0].url == f"{FORGE}/linux-64/numpy-2.3-py313_0.conda"
 
 
 def test_arguments_and_settings(tmp_path: Path) -> None:

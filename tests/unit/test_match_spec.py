@@ -200,7 +200,7 @@ def test_channels_have_one_spelling(text: str, normal: str) -> None:
         ("https://example.com/c?token=hush", "credentials"),
         ("https://example.com/c#hush", "credentials"),
         ("t/hush/conda-forge", "token"),
-        ("https://$USER:$HUSH@example.com", "environment variables"),
+        ("https://$USER/$HUSH@example.com", "environment variables"),
         ("./channel", "by path"),
         ("/srv/channel", "by path"),
         ("~/channel", "by path"),

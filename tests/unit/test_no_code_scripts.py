@@ -163,6 +163,8 @@ def test_names_of_columns(sklearn: Any) -> None:
         {"data": {"sex": "f", "age": 41}},
         {"columns": ["sex", "age"], "data": [["f", 41]]},
         {"data": {"columns": ["sex", "age"], "index": [0], "data": [["f", 41]]}},
+        {"data": {"age": [41], "sex": ["f"]}},
+        {"data": {"sex": {"7": "f"}, "age": {"7": 41}}},
         {"data": [[41, "f"]]},
         {"data": [41, "f"]},
     ):
@@ -170,6 +172,8 @@ def test_names_of_columns(sklearn: Any) -> None:
     assert script.ask({"data": [[41, "f"]] * 3, "method": "predict_proba"}) == (200, {"predict_proba": [3, 2]})
     assert script.refusal({"data": [{"age": 1}]}) == "the column 'sex' is missing; null in it is a missing value"
     assert script.refusal({"data": [{"age": 1, "sex": "f", "x": 1}]}) == "unknown column 'x'; the model knows age, sex"
+    assert "same rows" in script.refusal({"data": {"age": [41, 42], "sex": ["f"]}})
+    assert "not an object" in script.refusal({"data": [{"age": {"x": 1}, "sex": "f"}]})
     assert "one column twice" in script.refusal({"columns": ["age", "age"], "data": [[1, 2]]})
     assert "as many values" in script.refusal({"columns": ["age", "sex"], "data": [[1]]})
     assert "leave 'columns' out" in script.refusal({"columns": ["age", "sex"], "data": [{"age": 1, "sex": "f"}]})

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from packager.checks.frameworks import framework_findings
 from packager.context.sources import scan_sources
 from packager.environments.declaration import Environment, read_environment, read_environments
 from packager.environments.no_code import of_framework
@@ -62,6 +64,11 @@ def test_rules_of_a_spec_without_entry_script(text: str, field: str, message: st
     assert caught.value.where is not None
     assert caught.value.where.field == field
     assert caught.value.remedy
+
+
+def test_the_spec_of_the_readme_is_complete() -> None:
+    (text,) = re.findall(r"```yaml no-code\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert parse_spec(text, Path("packager.yaml")).spec.models[0].kind == "sklearn"
 
 
 def test_what_a_framework_adds_to_a_spec() -> None:
@@ -233,3 +240,29 @@ def test_a_python_too_old_for_the_script(tmp_path: Path) -> None:
     write_files(tmp_path, {"d.pkl": DIABETES, "packager.yaml": HEAD + SKLEARN})
     with pytest.raises(ContextError, match=r"needs Python 3\.10, and the image has 3\.9"):
         no_code_files(load_spec(tmp_path), "3.9", Tree())
+
+
+# --- what check says --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("framework", "declared", "written", "locked", "said"),
+    [
+        ("sklearn", "1.9.1", ("1.9.1",), "1.8.0", ""),
+        ("sklearn", "1.9", ("1.9.1",), "1.9.1", ""),
+        ("sklearn", "1.9", (), "1.9.1", ""),
+        ("sklearn", "1.9", ("1.90.1",), "1.9.1", "scikit-learn 1.9 saved it, and the file 1.90.1"),
+        ("sklearn", "1.3.2", ("1.9.1",), "1.3.2", "scikit-learn 1.3.2 saved it, and the file 1.9.1"),
+        ("tensorflow", "2.20", (), "2.20.4", ""),
+        ("tensorflow", "2.16", (), "2.20.4", "TensorFlow 2.16, as the spec says; the lock has 2.20.4"),
+        ("onnx", "1.3", ("1.9.1",), "1.31.1", ""),
+    ],
+)
+def test_a_declared_version_is_held_against_file_and_lock(
+    framework: str, declared: str, written: tuple[str, ...], locked: str, said: str
+) -> None:
+    model = Model(path="m", framework=framework, framework_version=declared)  # type: ignore[arg-type]
+    versions = dict.fromkeys(("scikit-learn", "tensorflow", "onnxruntime"), locked)
+    found = list(framework_findings(model, written, versions))
+    assert [each.rule for each in found] == (["model-framework-version"] if said else [])
+    assert all(said in each.message for each in found)

@@ -36,6 +36,12 @@ def run(*words: str, cwd: Path, stdin: str = "{}", **env: str) -> subprocess.Com
         (("score", "--url", "http://127.0.0.1:1/", "--service", "a", "--data", "-"), 2, "two services"),
         (("score", "--url", "http://127.0.0.1:1/", "--data", "-", "--key", "seä"), 2, "the key"),
         (("test",), 2, "no tests"),
+        (("run", "x:1", "--no-docker"), 2, "x:1 is an image"),
+        (("run", "--no-docker", "--detach"), 2, "packager service deploy NAME --no-docker"),
+        (("run", "--no-docker", "--memory", "1g"), 2, "--memory has no meaning with --no-docker"),
+        (("service", "deploy", "a", "--no-docker", "--cpus", "1"), 2, "--cpus has no meaning with --no-docker"),
+        (("service", "deploy", "a", "--no-docker", "-p", "nonsense"), 2, "-p 'nonsense'"),
+        (("service", "deploy", "a", "--no-docker"), 6, "no entry script 'score.py'"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, words: tuple[str, ...], code: int, says: str) -> None:

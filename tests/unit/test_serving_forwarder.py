@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.serving.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
+from packager.serving.inside import forwarder_text
 from packager.serving.messages import REQUEST_LINE, STATUS_LINE, parse_head
 
 Answer = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -264,6 +269,55 @@ def test_a_kept_connection_moves_to_the_new_backend() -> None:
         return answers[0], answers[1], during
 
     assert asyncio.run(run()) == (b"old", b"new", {"127.0.0.1": 1})
+
+
+def test_without_an_engine_a_file_says_where_the_backend_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process of its own: handed its socket, asked over a socket in its folder, ended by SIGTERM."""
+    monkeypatch.chdir(tmp_path)
+
+    async def marked(mark: bytes) -> asyncio.Server:
+        async def answer(raw: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(head(b"HTTP/1.1 200 OK", b"Content-Length: 3") + mark)
+
+        return await backend_of(answer)
+
+    async def ask(port: int) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        came = await asyncio.wait_for(reader.read(-1), 30)
+        writer.close()
+        return came[-3:]
+
+    async def command(word: bytes) -> str:
+        reader, writer = await asyncio.open_unix_connection("control")
+        writer.write(word + b"\n")
+        answer = json.loads(await reader.readline())
+        writer.close()
+        assert answer["in_flight"] == {}
+        return str(answer["address"])
+
+    async def run() -> None:
+        first, second = await marked(b"one"), await marked(b"two")
+        Path("current").write_text(f"{port_of(first)} 1\n")
+        Path("forwarder.py").write_text(forwarder_text())
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port, descriptor = listening.getsockname()[1], listening.fileno()
+            words = ("-I", "-S", "forwarder.py", f"fd:{descriptor}", "current", "0", "control")
+            process = await asyncio.create_subprocess_exec(sys.executable, *words, pass_fds=(descriptor,))
+        assert await ask(port) == b"one"
+        Path("current").write_text("nonsense\n")
+        assert await command(b"switch") == f"127.0.0.1:{port_of(first)}", "what was known stays"
+        Path("current").write_text(f"{port_of(second)} 2\n")
+        assert await command(b"status") == f"127.0.0.1:{port_of(first)}"
+        assert await ask(port) == b"one"
+        assert await command(b"switch") == f"127.0.0.1:{port_of(second)}"
+        assert await ask(port) == b"two"
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        for each in (first, second):
+            each.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("comes_back", [True, False])

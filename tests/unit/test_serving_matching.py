@@ -30,6 +30,29 @@ def test_it_is_the_same_question_either_way(one: Any, other: Any) -> None:
     assert bool(list(compare(one, other))) == bool(list(compare(other, one)))
 
 
+@given(JSON, st.binary())
+def test_any_answer_is_compared(expected: Any, body: bytes) -> None:
+    """Whatever a service answers is a difference, and never an error of ours."""
+    differences(Expected(json=expected, absolute=0.1, relative=0.1), reply(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected", "said"),
+    [
+        (b"1" + b"0" * 400, 1, "!= 1"),
+        (b"1" + b"0" * 400, 10**400, ""),
+        (b"1" + b"0" * 5000, 1, "not JSON"),
+        (b"[" * 100_000, [], "not JSON"),
+        (b"[NaN, Infinity]", [float("nan"), float("inf")], ""),
+        (b"[NaN]", [1.5], "nan != 1.5"),
+    ],
+)
+def test_numbers_and_depths_beyond_all_measure(body: bytes, expected: Any, said: str) -> None:
+    found = differences(Expected(json=expected, relative=0.1), reply(body))
+    assert bool(found) == bool(said)
+    assert all(said in each for each in found)
+
+
 @pytest.mark.parametrize(
     ("value", "expected", "options", "line"),
     [

@@ -6,8 +6,9 @@ import pytest
 
 from packager.errors import SpecError
 from packager.spec import Spec, parse_spec
+from packager.spec.look import look
 from packager.spec.model import InlineEnvironment
-from packager.spec.starter import look, starter_spec
+from packager.spec.starter import starter_spec
 
 SCRIPT = "import json, numpy\nfrom sklearn import linear_model\nimport helper\ndef init(): ...\ndef run(data): ...\n"
 
@@ -136,3 +137,28 @@ def test_a_folder_without_an_entry_script_says_what_to_write(tmp_path: Path) -> 
         look(tmp_path / "missing")
     with pytest.raises(SpecError, match=r"there is no 'x\.py'"):
         look(tmp_path, "x.py")
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "framework", "environment"),
+    [
+        ({"models/model.pkl": "m", "train.py": "print()\n"}, "models/model.pkl", "sklearn", None),
+        ({"net.onnx": "m", "requirements.txt": "onnxruntime\n"}, "net.onnx", "onnx", "requirements.txt"),
+        ({"net/saved_model.pb": "m"}, "net", "tensorflow", None),
+        ({"m/MLmodel": "flavors: {}\n", "m/model.pkl": "m", "m/conda.yaml": "dependencies: []\n"}, "m", "mlflow", None),
+    ],
+)
+def test_one_model_without_script_is_served_by_its_framework(
+    tmp_path: Path, files: dict[str, str], path: str, framework: str, environment: str | None
+) -> None:
+    found = starter(write(tmp_path, **files))
+    assert found.entry_script is None
+    assert [(each.path, each.framework) for each in found.models] == [(path, framework)]
+    assert found.environment == environment
+
+
+def test_several_models_without_script_need_one(tmp_path: Path) -> None:
+    folder = write(tmp_path, **{"a.onnx": "", "b.onnx": ""})
+    with pytest.raises(SpecError, match="defines both") as caught:
+        look(folder)
+    assert "one model of scikit-learn, ONNX" in str(caught.value.remedy)

@@ -7,6 +7,7 @@ every Linux, CUDA 11.4) is given to it in full: the target's virtual packages an
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packager.environments.conda.channels import redact
+from packager.environments.conda.access import below, fetched, hide_access, require_access
+from packager.environments.conda.channels import redact, without_credentials
 from packager.environments.conda.solve import Children, Record, to_solved
 from packager.environments.conda.values import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
 from packager.errors import LockError, PackagerError, TemporaryError, UsageError
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
 MAX_LINES = 20
 
 _NETWORK = ("CondaHTTPError", "CondaConnectionError", "Connection", "Could not resolve host", "timed out", "HTTP 5")
-_NOISE = ("Traceback (", "  File ", "    Command:", "subprocess.CalledProcessError", "INFO:", "DEBUG:")
+_NOISE = ("    Command:", "subprocess.CalledProcessError", "INFO:", "DEBUG:")
+_TRACEBACK = re.compile(r"^Traceback \(.*\n(?:[ \t].*\n|\n)*", re.MULTILINE)
 
 
 class CondaLockSolver:
@@ -62,6 +65,7 @@ class CondaLockSolver:
             )
         self._executable = os.path.abspath(found)
         self._mirrors = dict(mirrors or {})
+        self._environ = environ
         self._children = Children(environ)
 
     def solve(
@@ -78,6 +82,9 @@ class CondaLockSolver:
         import yaml
 
         check_mirrors(request, self._mirrors)
+        asked = fetched(request.channels, self._mirrors)
+        if not offline:
+            require_access(asked, self._environ)
         with tempfile.TemporaryDirectory(prefix="packager-conda-lock-") as name:
             folder = Path(name)
             for file, document in inputs(request, self._mirrors).items():
@@ -86,9 +93,10 @@ class CondaLockSolver:
             output, errors = self._children.run(command, b"", cwd=folder, environ=settings(request, offline))
             answer = folder / "conda-lock.yml"
             if not answer.is_file():
-                raise _failed(f"{errors}\n{output.decode(errors='replace')}".replace(name, ""))
+                said = f"{errors}\n{output.decode(errors='replace')}".replace(name, "")
+                raise _failed(hide_access(said, asked, self._environ))
             records = read_answer(answer.read_text("utf-8"), request, self._mirrors)
-        return to_solved(records, request.names)
+        return to_solved(records, request)
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
@@ -103,24 +111,22 @@ def check_mirrors(request: CondaRequest, mirrors: Mapping[str, str]) -> None:
     """
     channels = [*request.channels, *(each.rpartition("::")[0] for each in request.specs)]
     for start in mirrors:
-        if "://" not in start and any(_below(start, each) for each in channels):
+        if "://" not in start and any(below(start, each) for each in channels):
             raise UsageError(
                 f"--solver conda-lock cannot mirror the channel {start!r}, which has a name alone",
                 remedy="name the mirror in the settings of conda (.condarc), or write the channel as a URL in the spec",
             )
 
 
-def _below(start: str, channel: str) -> bool:
-    return channel == start.rstrip("/") or channel.startswith(start.rstrip("/") + "/")
-
-
 def inputs(request: CondaRequest, mirrors: Mapping[str, str]) -> dict[str, Any]:
     """Return the files that conda-lock reads, by name: the environment, the virtual packages, and an empty name map."""
 
     def place(channel: str) -> str:
+        plain = without_credentials(channel)
         for start, mirror in mirrors.items():
-            if _below(start, channel):
-                return mirror.rstrip("/") + channel[len(start.rstrip("/")) :]
+            bare = without_credentials(start).rstrip("/")
+            if below(bare, plain):
+                return mirror.rstrip("/") + plain[len(bare) :]
         return channel
 
     def spec(text: str) -> str:
@@ -217,10 +223,12 @@ def read_answer(text: str, request: CondaRequest, mirrors: Mapping[str, str]) ->
 
 
 def _canonical(url: str, mirrors: Mapping[str, str]) -> str:
+    plain = without_credentials(url)
     for channel, mirror in mirrors.items():
-        if "://" in channel and url.startswith(f"{mirror.rstrip('/')}/"):
-            return channel.rstrip("/") + url[len(mirror.rstrip("/")) :]
-    return url
+        bare = without_credentials(mirror).rstrip("/")
+        if "://" in channel and plain.startswith(f"{bare}/"):
+            return without_credentials(channel).rstrip("/") + plain[len(bare) :]
+    return plain
 
 
 def _build(url: str, name: str, version: str) -> str:
@@ -236,6 +244,7 @@ def _build(url: str, name: str, version: str) -> str:
 def _failed(text: str) -> PackagerError:
     if "No module named" in text and "conda_lock" in text:
         return PackagerError("conda-lock is not there", remedy="install it beside packager: pip install conda-lock")
+    text = _TRACEBACK.sub("", f"{text}\n")
     lines = [line.rstrip() for line in redact(text).splitlines() if line.strip() and not line.startswith(_NOISE)]
     shown = "\n".join(f"    {line}" for line in lines[:MAX_LINES])
     if any(word in text for word in _NETWORK):

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.environments.conda.channels import variables
 from packager.environments.conda.values import SUBDIRS, CondaPackage
 from packager.errors import Location, LockError
 
@@ -29,9 +30,16 @@ _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 # Nothing here may become an option of a program, a second line, or a path that leaves its folder.
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(?!\n)$", max_length=255)]
 _Version = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.!+-]+(?!\n)$", max_length=255)]
+# Credentials are names of variables, as in `check_channel`.
+_PLAIN, _VARIABLE = r"[^\s@\\\"'`$]*", r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
+_USER = rf"(?:(?:{_VARIABLE}(?::{_VARIABLE})?|[A-Za-z0-9._~+-]+:{_VARIABLE})@)?"
+_FILE = r"[^\s/@\\\"'`$]+\.(?:conda|tar\.bz2)(?!\n)"
 _Url = Annotated[
     str,
-    Meta(pattern=r"^[a-z][a-z0-9+.-]*://[^\s@\\\"'`$]*/[^\s/@\\\"'`$]+\.(?:conda|tar\.bz2)(?!\n)$", max_length=2048),
+    Meta(
+        pattern=rf"^[a-z][a-z0-9+.-]*://{_USER}{_PLAIN}(?:/t/{_VARIABLE}/{_PLAIN})?/{_FILE}$",
+        max_length=2048,
+    ),
 ]
 
 
@@ -70,7 +78,7 @@ def format_conda_lock(
         "version": 1,
         "metadata": {
             "content_hash": dict(sorted(content_hashes.items())),
-            "channels": [{"url": each, "used_env_vars": []} for each in channels],
+            "channels": [{"url": each, "used_env_vars": list(variables([each]))} for each in channels],
             "platforms": sorted(content_hashes),
             "sources": list(sources),
         },
@@ -135,8 +143,7 @@ class _Package(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class _Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: _Text
-    # Variables in channels would be credentials; a spec has none.
-    used_env_vars: tuple[()] = ()
+    used_env_vars: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$")], ...] = ()
 
 
 class _Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,12 +12,14 @@ Format: conda-lock's unified lock file, version 1.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import json
 import os
 import re
 import sys
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +29,14 @@ if TYPE_CHECKING:
 
 #: kind of a failure → exit code: as packager's own, where 75 means that trying again may help.
 EXIT_CODES = {"temporary": 75, "hash": 3, "lock": 3, "absent": 3, "denied": 3}
+#: The variable in which packager gives the credentials of channels that are named by URL.
+ACCESS = "PACKAGER_CHANNEL_ACCESS"
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/?#]*@|(?<=/t/)[^\s/]+")
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
 
 
 class InstallError(Exception):
-    """A package cannot be laid down.
-
-    Args:
-        kind: a key of `EXIT_CODES`, or `other`.
-        message: what is wrong, in one sentence.
-        package: file name of the package; empty where it is none's fault.
-    """
+    """A package cannot be laid down: `kind` is a key of `EXIT_CODES` or `other`, `package` a file name, or empty."""
 
     def __init__(self, kind: str, message: str, package: str = "") -> None:
         super().__init__(message)
@@ -110,11 +109,47 @@ def _package(entry: dict[str, Any]) -> Package:
 
 
 def mirrored(url: str, mirrors: dict[str, str]) -> str:
-    """Return where to fetch a URL from: the longest start that is mapped is replaced."""
+    """Return where to fetch a URL from: the longest start that is mapped is replaced, variables or not."""
     for start in sorted(mirrors, key=len, reverse=True):
-        if url.startswith(f"{start.rstrip('/')}/"):
-            return mirrors[start].rstrip("/") + url.removeprefix(start.rstrip("/"))
+        if bare(url).startswith(f"{start.rstrip('/')}/"):
+            return mirrors[start].rstrip("/") + bare(url).removeprefix(start.rstrip("/"))
     return url
+
+
+def bare(url: str) -> str:
+    """Return a URL without the variables that name its credentials (`${USER}:${TOKEN}@`, `/t/${TOKEN}`)."""
+    return re.sub(r"(?<=://)[^/@]*\$[^/@]*@|/t/\$\{?\w+\}?(?=/|$)", "", url)
+
+
+def known_access(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return URL of a channel (`/t/*` where its token goes) → its credentials, as rattler's file has them of hosts.
+
+    packager gives them in a variable, or in a build stage in rattler's file: there they are of hosts that nobody has.
+    """
+    found = {}
+    with suppress(KeyError, OSError, ValueError):
+        found.update(json.loads(Path(environ["RATTLER_AUTH_FILE"]).read_text("utf-8")))
+    return {root: each for root, each in {**found, **json.loads(environ.get(ACCESS, "{}"))}.items() if "://" in root}
+
+
+def access_steps(known: Mapping[str, Any]) -> list[Any]:
+    """Return what gives rattler the credentials of channels; no URL that it reports or keeps will have them."""
+    from rattler.networking import AddHeadersMiddleware, MirrorMiddleware
+
+    mirrors, headers = {}, []
+    for root, each in known.items():
+        _, _, host, path = [*root.split("/", 3), ""][:4]
+        if "CondaToken" in each:
+            mirrors[root.replace("/t/*", "") + "/"] = [root.replace("/t/*", f"/t/{each['CondaToken']}") + "/"]
+        else:
+            said = "{username}:{password}".format_map(each["BasicHTTP"])
+            headers.append((host.rsplit(":", 1)[0], f"/{path}/", "Basic " + b64encode(said.encode()).decode()))
+
+    def added(host: str, path: str) -> dict[str, str] | None:
+        fit = [(start, header) for name, start, header in headers if name == host and path.startswith(start)]
+        return {"Authorization": max(fit)[1]} if fit else None
+
+    return [MirrorMiddleware(mirrors), AddHeadersMiddleware(added)]
 
 
 # --- laying down ------------------------------------------------------------------------------------------------------
@@ -122,14 +157,21 @@ def mirrored(url: str, mirrors: dict[str, str]) -> str:
 
 def lay_down(packages: list[Package], subdir: str, folder: Path, options: argparse.Namespace) -> None:
     """Fetch, check and link packages into a folder, their final place (`options.prefix`) written into them."""
+    import asyncio
+
     import rattler
+    from rattler import networking as by
     from rattler.package_cache import PackageCacheLayer, ValidationMode
 
     mirrors = {_channel_url(name): url for name, url in (each.split("=", 1) for each in options.mirror)}
-    records = [_record(each, mirrored(each.url, mirrors)) for each in packages]
+    places = [mirrored(each.url, mirrors) for each in packages]
+    known = known_access(os.environ)
+    records = [_record(each, bare(place)) for each, place in zip(packages, places, strict=True)]
     cache = Path(options.cache) / subdir
     cache.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
+    steps = [*access_steps(known), by.RetryMiddleware(3), by.AuthenticationMiddleware()]
+    client = rattler.Client([*steps, by.OciMiddleware(), by.GCSMiddleware(), by.S3Middleware()])
     # Full: somebody may have edited a file of the cache, if only through a hard link from another environment.
     layer = PackageCacheLayer(cache).with_validation_mode(ValidationMode.full())
     try:
@@ -142,19 +184,20 @@ def lay_down(packages: list[Package], subdir: str, folder: Path, options: argpar
                 platform=rattler.Subdir(subdir),
                 execute_link_scripts=False,
                 show_progress=False,
-                client=rattler.Client.default_client(),
+                client=client,
                 alternative_target_prefix=options.prefix,
                 config=rattler.Config.from_toml("allow-hard-links = false") if options.copy else None,
             )
         )
     except Exception as error:  # py-rattler's own class of errors holds all there is in its text
-        raise explain(str(error)) from None
+        roots = {root.replace("/t/*", "") for root in known}
+        raise explain(str(error), [each for each in places if bare(each).rsplit("/", 2)[0] not in roots]) from None
 
 
 def _channel_url(name: str) -> str:
     from rattler import Channel
 
-    return name if "://" in name else str(Channel(name).base_url)
+    return bare(name) if "://" in name else str(Channel(name).base_url)
 
 
 def _record(package: Package, url: str) -> RepoDataRecord:
@@ -193,8 +236,8 @@ def _changed(name: str, expected: str, found: str) -> InstallError:
     return InstallError("hash", f"{name} is not the file that was locked: its sha256 is {found}, not {expected}", name)
 
 
-def explain(text: str) -> InstallError:
-    """Return the failure that an error of py-rattler means. Pure."""
+def explain(text: str, unknown: Iterable[str] = ()) -> InstallError:
+    """Return the failure that an error of py-rattler means; of `unknown` URLs nobody gave the variables. Pure."""
     named = re.search(r"failed to (?:fetch|link) (\S+)", text)
     name = named[1] if named else ""
     mismatch = re.search(r"expected ([0-9a-f]{32,64}), got ([0-9a-f]{32,64})", text)
@@ -202,7 +245,11 @@ def explain(text: str) -> InstallError:
         return _changed(name, mismatch[1], mismatch[2])
     lines = [line.removeprefix("Caused by: ") for line in text.splitlines()]
     reason = next((line for line in reversed(lines) if "(" in line), lines[-1] if lines else text)
-    if re.search(r"status client error \(40[13]|status client error \(407", text):
+    unset = sorted({found for url in unknown if name and name in url for found in _VARIABLE.findall(url)})
+    if unset and re.search(r"status client error \(40[134]", text):
+        message = f"{name}: its channel wants credentials, and there is no value of {', '.join(unset)} ({reason})"
+        return InstallError("denied", message, name)
+    if re.search(r"status client error \(40[137]", text):
         return InstallError("denied", f"{name}: the channel wants credentials, or others: {reason}", name)
     if re.search(r"status client error \((?:404|410)", text):
         return InstallError("absent", f"{name} is no longer there: {reason}", name)
@@ -233,7 +280,7 @@ def _name_origins(folder: Path, packages: list[Package]) -> None:
         if not path.is_file():
             raise InstallError("other", f"{package.file_name} was not laid down", package.file_name)
         record = json.loads(path.read_text("utf-8"))
-        record |= {"url": package.url, "channel": package.channel, "depends": list(package.depends)}
+        record |= {"url": bare(package.url), "channel": bare(package.channel), "depends": list(package.depends)}
         path.write_text(json.dumps(record), "utf-8")
 
 

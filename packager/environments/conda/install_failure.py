@@ -8,7 +8,7 @@ from packager.errors import LockError, PackagerError, TemporaryError
 
 _AUTHENTICATION = (
     "give the credentials where conda's tools look for them: rattler's file (RATTLER_AUTH_FILE, or what `rattler auth "
-    "login` and `pixi auth login` write), or netrc"
+    "login` and `pixi auth login` write), netrc, or the environment variables that the channel's URL names"
 )
 # What the two programs write to standard error in a build stage.
 _INSTALL = re.compile(r"^install\.py: (\w+): (.+)$", re.MULTILINE)

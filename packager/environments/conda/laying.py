@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packager.environments.conda.channels import redact
+from packager.environments.conda.access import channel_access, fetched, hide_access, told
 from packager.environments.conda.file import format_conda_lock
 from packager.environments.conda.install_failure import explain_install
 from packager.environments.conda.settle import Record, SettleError, settle
 from packager.environments.conda.values import CondaPackage
+from packager.environments.kept import in_use, used
 from packager.errors import LockError, PackagerError
 
 
@@ -42,7 +43,7 @@ def lay_packages(
         folder: new; it gets the files.
         cache: where downloads are kept.
         mirrors: channel (name, or start of its URL) → where to fetch from in its place.
-        environ: environment variables of this machine: proxies, certificates, credentials.
+        environ: environment variables of this machine: proxies, certificates, credentials, what channels name.
         copy: no hard links into the cache, and permissions set.
 
     Returns:
@@ -55,6 +56,8 @@ def lay_packages(
     """
     if importlib.util.find_spec("rattler") is None:
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
+    packages = tuple(packages)
+    asked = fetched({each.channel for each in packages}, mirrors)
     with tempfile.TemporaryDirectory(prefix="packager-conda-") as name:
         lock = Path(name) / "conda-lock.yml"
         lock.write_text(format_conda_lock(packages, channels=(), content_hashes={subdir: ""}), "utf-8")
@@ -64,18 +67,11 @@ def lay_packages(
         for channel, url in mirrors.items():
             command += ["--mirror", f"{channel}={url}"]
         command += ["--copy"] if copy else []
-        done = subprocess.run(
-            command,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    answer = _answer(done.stdout, done.returncode, done.stderr)
+        done = _run(command, {**environ, **told(channel_access(asked, environ))}, cache)
+    answer = _answer(done.stdout, done.returncode, hide_access(done.stderr, asked, environ))
     if "error" in answer:
-        raise explain_install(answer["error"], answer["message"])
+        raise explain_install(answer["error"], hide_access(answer["message"], asked, environ))
+    used(cache / subdir / each.file_name.removesuffix(".conda").removesuffix(".tar.bz2") for each in packages)
     try:
         return settle(folder, modes=copy)
     except SettleError as error:
@@ -85,11 +81,24 @@ def lay_packages(
         ) from None
 
 
+def _run(command: list[str], environ: Mapping[str, str], cache: Path) -> subprocess.CompletedProcess[str]:
+    with in_use(cache):
+        return subprocess.run(
+            command,
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+
+
 def _answer(stdout: str, code: int, stderr: str) -> dict[str, Any]:
     try:
         answer = json.loads(stdout)
     except ValueError:
-        said = redact("\n".join(stderr.strip().splitlines()[-12:]))
+        said = "\n".join(stderr.strip().splitlines()[-12:])
         raise PackagerError(f"py-rattler ended without an answer (code {code}):\n{said}", remedy="try again") from None
     assert isinstance(answer, dict)
     return answer

@@ -138,7 +138,7 @@ def _usable(text: str, where: Location) -> str:
         code = f"U+{ord(control[0]):04X}"
         raise SpecError(f"a requirement holds the control character {code}", where=where, remedy="remove it")
     text = _COMMENT.sub("", text).strip()
-    if "${" in text:
+    if "${" in text and "://" not in text:  # in the URL of a channel it may be
         raise SpecError(
             "environment variables (`${NAME}`) are not replaced in requirements",
             where=where,

@@ -95,7 +95,8 @@ class RattlerSolver:
     ) -> None:
         self._root = root
         self._mirrors = dict(mirrors or {})
-        self._children = Children(os.environ if environ is None else environ)
+        self._environ = os.environ if environ is None else environ
+        self._children = Children(self._environ)
 
     def solve(
         self,
@@ -106,12 +107,19 @@ class RattlerSolver:
         before: CondaRequest | None = None,
     ) -> SolvedConda:
         """See `CondaSolver.solve`."""
+        from packager.environments.conda.access import channel_access, fetched, hide_access, require_access
+        from packager.environments.conda.channels import without_credentials
+
+        asked = fetched(request.channels, self._mirrors)
+        if not offline:
+            require_access(asked, self._environ)
         question = {
-            "channels": request.channels,
-            "specs": request.specs,
+            "channels": [without_credentials(each) for each in request.channels],
+            "specs": [without_credentials(each) for each in request.specs],
+            "access": channel_access(asked, self._environ),
             "priority": request.channel_priority,
             "root": str(self._root.resolve()),
-            "mirrors": self._mirrors,
+            "mirrors": {without_credentials(start): without_credentials(url) for start, url in self._mirrors.items()},
             "offline": offline,
             "reordered": reordered(request, before),
             "platforms": {
@@ -127,7 +135,7 @@ class RattlerSolver:
         output, errors = self._children.run(
             [sys.executable, "-P", str(_WORKER)], msgspec.json.encode(question), cwd=self._root
         )
-        answer = _parse(output, errors)
+        answer = _parse(output, hide_access(errors, asked, self._environ))
         if "error" in answer:
             from packager.environments.conda.explain import explain
 
@@ -136,7 +144,7 @@ class RattlerSolver:
             records = msgspec.convert(answer["platforms"], dict[str, tuple[Record, ...]])
         except (KeyError, msgspec.ValidationError) as error:
             raise PackagerError(f"the conda solver's answer is not understood: {error!r}") from None
-        return to_solved(records, request.names)
+        return to_solved(records, request)
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
@@ -165,17 +173,17 @@ def reordered(request: CondaRequest, before: CondaRequest | None) -> bool:
     return (before.channels, before.channel_priority) != (request.channels, request.channel_priority)
 
 
-def to_solved(records: Mapping[str, Sequence[Record]], names: Mapping[str, str]) -> SolvedConda:
+def to_solved(records: Mapping[str, Sequence[Record]], request: CondaRequest) -> SolvedConda:
     """Return what a solver found as a lock keeps it.
 
     Args:
         records: platform → its packages.
-        names: conda name → PyPI name, of the user's map.
+        request: what was asked.
 
     Raises:
         LockError: there is no Python among them, or another one for each platform.
     """
-    from packager.environments.conda.channels import without_credentials
+    from packager.environments.conda.channels import with_variables
     from packager.environments.conda.names import Named, provides
 
     packages = [
@@ -184,7 +192,7 @@ def to_solved(records: Mapping[str, Sequence[Record]], names: Mapping[str, str])
             version=each.version,
             build=each.build,
             platform=platform,
-            url=without_credentials(each.url),
+            url=with_variables(each.url, request.channels),
             sha256=each.sha256,
             md5=each.md5,
             depends=normal_depends(each.depends),
@@ -200,7 +208,7 @@ def to_solved(records: Mapping[str, Sequence[Record]], names: Mapping[str, str])
     ]
     return SolvedConda(
         packages=tuple(sorted(packages, key=lambda each: (each.name, SUBDIRS[each.platform]))),
-        provides=provides(named, names),
+        provides=provides(named, request.names),
     )
 
 

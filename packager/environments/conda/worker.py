@@ -3,9 +3,10 @@
 One request (JSON) comes on standard input, one answer (JSON) goes to standard output. The process then ends at once:
 with rattler loaded, an interpreter that ends in its usual way may crash (seen with py-rattler 0.28).
 
-Request: `channels`, `specs`, `priority`, `root` (relative channels start there), `mirrors` (channel → URL), `offline`,
-`platforms`: {platform: {`subdir`, `virtual`: {name: "version[=build]"}, `moved`: [name of a virtual package, …],
-`held`: [[name, version, build], …]}}, `reordered`: whether the held ones are from a time with other channels.
+Request: `channels`, `specs`, `priority`, `root` (relative channels start there), `mirrors` (channel → URL), `access`
+(URL of a channel → its credentials, in the words of rattler's file), `offline`, `platforms`: {platform: {`subdir`,
+`virtual`: {name: "version[=build]"}, `moved`: [name of a virtual package, …], `held`: [[name, version, build], …]}},
+`reordered`: whether the held ones are from a time with other channels.
 Answer: {`platforms`: {platform: [record, …]}}, or {`error`: {`kind`, `message`, …}}; `explain` has the kinds.
 """
 
@@ -79,8 +80,10 @@ class Request:
         self.platforms: dict[str, dict[str, Any]] = request["platforms"]
         self.offline: bool = request["offline"]
         self.reordered: bool = request["reordered"]
-        self.client = self._client(request["mirrors"])
+        self.client = self._client(request["mirrors"], request["access"])
+        kept = os.environ.get("RATTLER_CACHE_DIR")  # py-rattler itself does not look at it (seen with 0.28)
         self.gateway = Gateway(
+            cache_dir=Path(kept) / "repodata" if kept else None,
             default_config=SourceConfig(
                 sharded_enabled=sharded, cache_action="force-cache-only" if self.offline else "cache-or-fetch"
             ),
@@ -107,19 +110,16 @@ class Request:
                 found.setdefault(spec.channel.base_url, spec.channel)
         return list(found.values())
 
-    def _client(self, mirrors: dict[str, str]) -> Client:
+    def _client(self, mirrors: dict[str, str], access: dict[str, Any]) -> Client:
         urls = {self._channel(channel).base_url: [url.rstrip("/") + "/"] for channel, url in mirrors.items()}
-        # rattler's own order but for the mirrors; credentials are found where rattler and pixi keep them.
-        return Client(
-            [
-                MirrorMiddleware(urls),
-                RetryMiddleware(3),
-                AuthenticationMiddleware(),
-                OciMiddleware(),
-                GCSMiddleware(),
-                S3Middleware(),
-            ]
-        )
+        steps: list[Any] = [MirrorMiddleware(urls)]
+        if access:
+            from packager.environments.conda.install import access_steps
+
+            steps += access_steps(access)
+        # rattler's own order but for these; other credentials are found where rattler and pixi keep them.
+        steps += [RetryMiddleware(3), AuthenticationMiddleware(), OciMiddleware(), GCSMiddleware(), S3Middleware()]
+        return Client(steps)
 
     @property
     def queries(self) -> list[MatchSpec]:

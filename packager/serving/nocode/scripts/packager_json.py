@@ -19,7 +19,7 @@ class BadRequest(Exception):  # noqa: N818
 def parse(text: str, known: frozenset[str]) -> dict[str, Any]:
     """Return the JSON object that a request is; only `known` keys may be in it."""
     if not text.strip():
-        raise BadRequest(f"the body is empty; it is a JSON object with {_listed(known)}")
+        raise BadRequest(f"the body is empty; send an object with {_listed(known)} as Content-Type: application/json")
     try:
         body = json.loads(text, parse_constant=_no_constant)
     except RecursionError:

@@ -4,6 +4,7 @@ A request is a JSON object, and its answer `{"predict": [...]}`, by the name of 
 
     {"data": [[1.5, 2], [3, 4]]}                            rows; a row alone, as [1.5, 2], is one of them
     {"data": [{"age": 41, "sex": "f"}]}                     records, for a model that knows the names of its columns
+    {"data": {"age": [41], "sex": ["f"]}}                   the same by column; also as pandas' to_json writes it
     {"columns": ["age", "sex"], "data": [[41, "f"]]}        the same as pandas splits a table; also inside "data"
     {"data": [[1.5, 2]], "method": "predict_proba"}         another method of the model
 """
@@ -76,7 +77,7 @@ def _rows(body: dict[str, Any]) -> Any:
         if columns is None and set(data) - {"index"} == SPLIT and isinstance(data["data"], list):
             data, columns = data["data"], data["columns"]
         else:
-            data = [data]  # one record
+            data = _records_of(data)
     if not isinstance(data, list) or not data:
         raise BadRequest("'data' is a list with at least one row")
     if all(isinstance(each, dict) for each in data):
@@ -86,6 +87,19 @@ def _rows(body: dict[str, Any]) -> Any:
     if any(isinstance(each, dict) for each in data):
         raise BadRequest("some rows are records and some are not")
     return _of_lists(data, columns)
+
+
+def _records_of(data: dict[str, Any]) -> list[Any]:
+    """Return the records of an object: it is one, or a table by column, as pandas' to_json and to_dict write it."""
+    columns = list(data.values())
+    if not columns or not all(isinstance(each, dict) for each in columns):
+        if not columns or not all(isinstance(each, list) for each in columns):
+            return [data]
+        columns = [dict(enumerate(each)) for each in columns]
+    rows = columns[0]
+    if any(each.keys() != rows.keys() for each in columns):
+        raise BadRequest("the columns do not all have the same rows")
+    return [{name: each[row] for name, each in zip(data, columns, strict=True)} for row in rows]
 
 
 def _names() -> list[str] | None:
@@ -134,6 +148,8 @@ def _table(rows: list[list[Any]], columns: Any) -> Any:
         raise BadRequest("'columns' is a list of names")
     if len(set(columns)) != len(columns):
         raise BadRequest("'columns' names one column twice")
+    if any(isinstance(value, dict) for row in rows for value in row):
+        raise BadRequest("a value in a row is a number or a text, not an object")
     if any(len(row) != len(columns) for row in rows):
         raise BadRequest(f"a row has not as many values as there are columns ({len(columns)})")
     if names is None:

@@ -1,0 +1,244 @@
+"""`packager init`: what a folder tells of itself. Nothing of it is run."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from packager.checks.entry_script import defines_contract
+from packager.errors import SpecError
+from packager.spec import texts
+from packager.spec.framework import Kind
+from packager.targets import load_target
+
+#: Endings of model files, by the frameworks that write them.
+MODEL_SUFFIXES = frozenset(
+    [
+        ".pkl",
+        ".joblib",
+        ".onnx",
+        ".h5",
+        ".hdf5",
+        ".keras",
+        ".pt",
+        ".pth",
+        ".safetensors",
+        ".bst",
+        ".ubj",
+        ".cbm",
+        ".tflite",
+        ".pmml",
+        ".xmodel",
+    ]
+)
+#: A folder with one of these files is a model as a whole (TensorFlow SavedModel, MLflow, Hugging Face).
+MODEL_MARKERS = frozenset({"saved_model.pb", "MLmodel", "model.safetensors", "pytorch_model.bin"})
+#: Names of entry scripts, the likeliest first.
+ENTRY_NAMES = ("score.py", "entry.py", "inference.py", "main.py")
+#: Import name → package, where they differ.
+PACKAGES = {
+    "PIL": "pillow",
+    "bs4": "beautifulsoup4",
+    "cv2": "opencv-python-headless",
+    "dateutil": "python-dateutil",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
+#: Names of conda's environment files, the likeliest first; the last is Azure ML's.
+CONDA_FILES = (
+    "environment.yml",
+    "environment.yaml",
+    "conda.yml",
+    "conda.yaml",
+    "conda_dependencies.yml",
+    "conda_dependencies.yaml",
+)
+#: Import names that come with the inference server.
+SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
+# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`.
+_PYTHON = re.compile(r"^\s*-\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
+_SKIPPED = {"node_modules", "__pycache__", "site-packages", "locks", "tests", "test"}
+_MAX_ENTRIES = 20_000
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What `look` saw; paths are relative to the folder, with `/`; `python` is empty where the environment names it.
+
+    `framework` is that of the one model, where there is no entry script.
+    """
+
+    name: str
+    version: str
+    entry_scripts: tuple[str, ...]
+    models: tuple[str, ...]
+    environment: str | None
+    imports: tuple[str, ...]
+    python: str
+    framework: Kind | None = None
+
+
+def look(folder: Path, entry_script: str | None = None) -> Found:
+    """Look at a folder: file names, the syntax trees of its Python files, and its pyproject.toml.
+
+    Args:
+        folder: the folder.
+        entry_script: taken as the entry script, relative to the folder.
+
+    Raises:
+        SpecError: there is no such folder, or nothing in it can be an entry script.
+    """
+    if not folder.is_dir():
+        raise SpecError(f"{folder} is not a folder", remedy="name the folder that holds the entry script")
+    files, model_folders = _walk(folder)
+    scripts = [path for path in files if path.endswith(".py")]
+    entries = [entry_script] if entry_script else sorted(_entries(folder, scripts), key=_entry_rank)
+    if entry_script and entry_script not in files:
+        raise SpecError(f"there is no {entry_script!r} in {folder}", remedy="give it relative to that folder")
+    inside = tuple(f"{each}/" for each in model_folders)
+    models = [path for path in files if Path(path).suffix.lower() in MODEL_SUFFIXES and not path.startswith(inside)]
+    models = sorted([*model_folders, *models])
+    framework = _framework(folder, models) if not entries else None
+    if not entries and framework is None:
+        raise SpecError(
+            f"no Python file below {folder} defines both init() and run()",
+            remedy="write one (`def init(): …`, `def run(data): …`), or name it: --entry-script FILE; one model of "
+            "scikit-learn, ONNX, TensorFlow or MLflow needs none",
+        )
+    project = _project(folder)
+    environment = _environment(files, project)
+    return Found(
+        name=_name(str(project.get("name") or folder.resolve().name)),
+        version=_version(project.get("version")),
+        entry_scripts=tuple(entries),
+        models=tuple(models),
+        environment=environment,
+        imports=_imports(folder, entries[0], scripts) if entries else (),
+        python=_python(folder, project, environment),
+        framework=framework,
+    )
+
+
+def _walk(folder: Path) -> tuple[list[str], list[str]]:
+    """Return the files below a folder (not inside hidden or installed ones), and the folders that are models."""
+    files: list[str] = []
+    models: list[str] = []
+    for where, folders, names in os.walk(folder):
+        relative = Path(where).relative_to(folder).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        if "pyvenv.cfg" in names or "packager.json" in names:
+            folders.clear()
+            continue
+        if prefix and not MODEL_MARKERS.isdisjoint(names):
+            models.append(relative)
+        folders[:] = sorted(each for each in folders if not each.startswith(".") and each not in _SKIPPED)
+        files += [prefix + name for name in sorted(names)]
+        if len(files) > _MAX_ENTRIES:
+            raise SpecError(f"{folder} holds more than {_MAX_ENTRIES} files", remedy="run init in the package's folder")
+    return files, models
+
+
+#: Endings and marks of models that need no script.
+_FRAMEWORKS: dict[str, Kind] = {".pkl": "sklearn", ".joblib": "sklearn", ".onnx": "onnx"}
+_MARKED: dict[str, Kind] = {"MLmodel": "mlflow", "saved_model.pb": "tensorflow"}
+
+
+def _framework(folder: Path, models: list[str]) -> Kind | None:
+    """Return the framework of the one model by its name; None where there are several, or it tells none."""
+    if len(models) != 1:
+        return None
+    marks = (kind for name, kind in _MARKED.items() if (folder / models[0] / name).is_file())
+    return next(marks, _FRAMEWORKS.get(Path(models[0]).suffix.lower()))
+
+
+def _entries(folder: Path, scripts: list[str]) -> Iterator[str]:
+    for path in scripts:
+        text = _text(folder / path)
+        if "run" in text and "init" in text and defines_contract(text):
+            yield path
+
+
+def _entry_rank(path: str) -> tuple[int, int, str]:
+    name = path.rpartition("/")[2]
+    known = ENTRY_NAMES.index(name) if name in ENTRY_NAMES else len(ENTRY_NAMES)
+    return known, path.count("/"), path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8") if path.stat().st_size <= 1 << 20 else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _project(folder: Path) -> dict[str, object]:
+    try:
+        project = tomllib.loads(_text(folder / "pyproject.toml")).get("project", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return project if isinstance(project, dict) else {}
+
+
+def _environment(files: list[str], project: dict[str, object]) -> str | None:
+    """Return the environment file; conda's before pip's, for who has both installs pip's into conda's."""
+    conda = [name for name in CONDA_FILES if name in files]
+    if conda or "requirements.txt" in files:
+        return conda[0] if conda else "requirements.txt"
+    if project.get("dependencies"):
+        return "pyproject.toml"
+    deeper = [path for path in files if path.endswith("/requirements.txt")]
+    deeper += [path for path in files if path.rpartition("/")[2] in CONDA_FILES]
+    return next(iter(deeper), None)
+
+
+def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
+    """Return the packages that the entry script imports: not the standard library, not modules of the folder."""
+    try:
+        module = ast.parse(_text(folder / entry))
+    except (SyntaxError, ValueError):
+        return ()
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    local = {part for path in scripts for part in path.removesuffix(".py").split("/")}
+    found -= local | SERVED | set(sys.stdlib_module_names)
+    return tuple(sorted(PACKAGES.get(name, name) for name in found))
+
+
+def _python(folder: Path, project: dict[str, object], environment: str | None) -> str:
+    """Return the newest Python that the cpu target has and the folder admits; empty where a conda file names it."""
+    if environment and environment.rpartition("/")[2] in CONDA_FILES and _PYTHON.search(_text(folder / environment)):
+        return ""
+    known = sorted(load_target("cpu").bases, key=lambda text: int(text.partition(".")[2]), reverse=True)
+    pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", _text(folder / ".python-version").strip())
+    if pinned and pinned[1] in known:
+        return pinned[1]
+    required = project.get("requires-python")
+    if isinstance(required, str):
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            admitted = SpecifierSet(required)
+        except InvalidSpecifier:
+            return known[0]
+        return next((each for each in known if admitted.contains(f"{each}.99")), known[0])
+    return known[0]
+
+
+def _name(text: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    return name[:128].strip("-") or "model"
+
+
+def _version(value: object) -> str:
+    return value if isinstance(value, str) and re.match(texts.TAG, value) else "1"

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from packager.errors import EngineError
+from packager.serving.local import keeper
+from packager.serving.local.backend import Backend, bind
+from packager.serving.local.folders import run_folder, state_root
+from packager.serving.local.places import Places, command, differences, environment, files
+from packager.serving.local.process import Process, start
+from packager.serving.service import Publish, State
+from tests.unit.plans import example_plan
+
+PLACES = Places(root="/state/root", prefix="/cache/env", home="/state/home")
+
+
+@pytest.mark.parametrize(
+    ("text", "here"),
+    [
+        ("/var/azureml-app", "/state/root/var/azureml-app"),
+        ("/var/azureml-app/azureml-models/m/1", "/state/root/var/azureml-app/azureml-models/m/1"),
+        ("--config=/opt/packager/server.py", "--config=/state/root/opt/packager/server.py"),
+        ("/opt/env/bin:/usr/bin:/opt/env/lib", "/cache/env/bin:/usr/bin:/cache/env/lib"),
+        ('sys.path.append("/opt/packager/lib")', 'sys.path.append("/state/root/opt/packager/lib")'),
+        ("/opt/environment /opt/env.d /opt/packager-x /var/azureml-app2", None),
+        ("/my/opt/env", None),
+        ("/usr/local/bin", None),
+    ],
+)
+def test_paths_of_the_image_become_those_of_here(text: str, here: str | None) -> None:
+    assert PLACES.rewritten(text) == (here or text)
+
+
+def test_the_service_gets_the_images_variables_and_none_of_the_shells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OF_THE_SHELL", "1")
+    plan = example_plan()
+    found = environment(plan, PLACES, {"OWN": "/opt/env"})
+    assert found.keys() == plan.config.env.keys() - {"PYTHONDONTWRITEBYTECODE"} | {"OWN"}
+    assert found["AML_APP_ROOT"] == "/state/root/var/azureml-app"
+    assert found["AZUREML_CONFIG_FILE"].startswith("/state/root/opt/packager/")
+    assert found["PATH"].startswith("/cache/env/bin:")
+    assert found["HOME"] == "/state/home"
+    assert found["OWN"] == "/opt/env", "the user's own are taken as they are"
+    config = msgspec.structs.replace(plan.config, env={**plan.config.env, "HOME": "/data"})
+    assert environment(msgspec.structs.replace(plan, config=config), PLACES, {})["HOME"] == "/data"
+
+
+def test_the_entry_point_is_the_images() -> None:
+    program, script, port = command(example_plan(), PLACES, 4711)
+    assert program == "/cache/env/bin/azmlinfsrv"
+    assert script.startswith("--entry_script=/state/root/var/azureml-app/")
+    assert port == "--port=4711"
+
+
+def test_all_layers_are_one_tree() -> None:
+    plan = example_plan()
+    found, folders = files(plan, PLACES)
+    assert {each.path for each in found} == {each.path for layer in plan.layers for each in layer.tree.files}
+    assert {each.path for each in found if each.model} == {
+        each.path for layer in plan.models for each in layer.tree.files
+    }
+    assert "var/azureml-app" in folders
+    assert list(folders) == sorted(folders)
+
+
+def test_what_is_not_as_in_the_image_is_said() -> None:
+    assert "libgomp1" in differences(msgspec.structs.replace(example_plan(), system_packages=("libgomp1",)))
+    assert "Debian packages" not in differences(msgspec.structs.replace(example_plan(), system_packages=()))
+
+
+def test_a_port_that_is_taken() -> None:
+    with bind(Publish(container_port=1, port=0)) as first:
+        first.listen()
+        address, port = first.getsockname()
+        assert address == "127.0.0.1"
+        with pytest.raises(EngineError, match=f"port {port} is taken"):
+            bind(Publish(container_port=1, port=port))
+    with pytest.raises(EngineError, match=r"192\.0\.2\.1:0 cannot be listened on"):
+        bind(Publish(container_port=1, port=0, address="192.0.2.1"))
+
+
+def kept(folder: Path, *program: str, bond: str = "stays") -> Backend:
+    """A backend whose server is another program."""
+    backend = Backend(folder)
+    with bind(Publish(container_port=1, port=0)) as listening, backend.log_file.open("ab") as log:
+        words = (sys.executable, "-I", "-S", keeper.__file__, str(listening.fileno()), str(folder / "exit"), bond)
+        backend.process = start(
+            (*words, *program), environ={"SECRET": "s"}, folder=folder, log=log, descriptor=listening.fileno()
+        )
+    return backend
+
+
+def ended(backend: Backend) -> State:
+    assert backend.process is not None
+    assert backend.process.wait(20)
+    return backend.state()
+
+
+def test_the_server_is_handed_its_socket_as_systemd_does(tmp_path: Path) -> None:
+    code = (
+        "import os, socket; s = socket.socket(fileno=3); print(s.getsockname()[0], os.environ['LISTEN_FDS'],"
+        " int(os.environ['LISTEN_PID']) == os.getpid(), os.getsid(0) == os.getppid(), flush=True);"
+        " os._exit(3)"
+    )
+    backend = kept(tmp_path, sys.executable, "-c", code)
+    assert ended(backend) == State(running=False, exit_code=3)
+    assert backend.logs(5) == "127.0.0.1 1 True True\n"
+
+
+def test_a_missing_program_and_a_killed_one(tmp_path: Path) -> None:
+    backend = kept(tmp_path, "/nonexistent/azmlinfsrv")
+    assert ended(backend).exit_code == 127
+    assert "/nonexistent/azmlinfsrv: No such file" in backend.logs(5)
+    (tmp_path / "b").mkdir()
+    backend = kept(tmp_path / "b", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+    assert ended(backend).exit_code == 137
+
+
+WAITS = "import signal, time, sys\nsignal.signal(15, lambda *_: (print('done', flush=True), sys.exit(0)))\nprint('up', flush=True)\ntime.sleep(60)"  # noqa: E501
+
+
+def up(backend: Backend) -> Backend:
+    end = time.monotonic() + 20
+    while "up" not in backend.logs(1):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return backend
+
+
+def test_sigterm_reaches_the_server_and_its_variables_are_known_while_it_runs(tmp_path: Path) -> None:
+    backend = up(kept(tmp_path, sys.executable, "-c", WAITS))
+    assert backend.process is not None
+    assert backend.state().running
+    assert backend.process.variables()["SECRET"] == "s"
+    assert 0 <= backend.process.age() < 60
+    followed = backend.tail(None, follow=True)
+    assert next(followed) == b"up\n"
+    backend.process.stop(20)
+    assert backend.state() == State(running=False, exit_code=0)
+    assert b"".join(followed) == b"done\n"
+    assert backend.process.variables() == {}
+    backend.remove()
+    assert not tmp_path.exists()
+
+
+def test_a_keeper_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
+    backend = up(kept(tmp_path, sys.executable, "-c", WAITS))
+    assert backend.process is not None
+    children = Path(f"/proc/{backend.process.pid}/task/{backend.process.pid}/children").read_text().split()
+    assert len(children) == 1
+    backend.process.send(signal.SIGKILL)
+    assert ended(backend).exit_code == 137, "nobody wrote down how it ended"
+    end = time.monotonic() + 20
+    while Path(f"/proc/{children[0]}").exists() and " Z " not in Path(f"/proc/{children[0]}/stat").read_text():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def test_a_recycled_number_is_never_signalled() -> None:
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        for started, its_boot in ((1, boot), (_ticks(innocent.pid), "another")):
+            another = Process(pid=innocent.pid, started=started, boot=its_boot)
+            assert not another.running
+            another.send(signal.SIGKILL)
+            another.stop(0.1)
+        assert innocent.poll() is None
+        itself = Process(pid=innocent.pid, started=_ticks(innocent.pid), boot=boot)
+        assert itself.running
+        itself.stop(5)
+        assert innocent.wait(5) is not None
+        itself.send(signal.SIGKILL)  # gone: no error
+
+
+def _ticks(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_folders_of_killed_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    left = state_root() / "runs/left"
+    (left / "backend").mkdir(parents=True)
+    with run_folder() as first:
+        assert not left.exists()
+        (first / "backend").mkdir()
+        with run_folder() as second:
+            assert first.exists(), "that one still runs"
+            assert second != first
+    assert list((state_root() / "runs").iterdir()) == []
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    assert state_root() == Path.home() / ".local/state/packager"
+
+
+def test_the_exit_file_may_be_nonsense(tmp_path: Path) -> None:
+    (tmp_path / "exit").write_text(json.dumps({"other": 1}))
+    assert Backend(tmp_path).state() == State(running=False, exit_code=137)
