@@ -37,7 +37,7 @@ def wanted_here(spec_file: SpecFile, target: str, platform: str | None = None) -
 
 
 class Prefix(NamedTuple):
-    """The folder of an environment, and a descriptor that keeps `store gc` from it (see `kept.hold`); None elsewhere."""
+    """The folder of an environment, and what keeps `store gc` from it (`kept.hold`); None outside of the cache."""
 
     path: Path
     held: int | None

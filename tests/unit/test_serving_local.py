@@ -93,7 +93,7 @@ def kept(folder: Path, *program: str, bond: str = "stays") -> Backend:
     with bind(Publish(container_port=1, port=0)) as listening, backend.log_file.open("ab") as log:
         words = (sys.executable, "-I", "-S", keeper.__file__, str(listening.fileno()), str(folder / "exit"), bond)
         backend.process = start(
-            (*words, *program), environ={"SECRET": "s"}, folder=folder, log=log, descriptor=listening.fileno()
+            (*words, *program), environ={"SECRET": "s"}, folder=folder, log=log, descriptors=(listening.fileno(),)
         )
     return backend
 
