@@ -1,11 +1,12 @@
 """How long `packager lock` of a conda environment takes, beside a bare py-rattler solve plus a bare uv compile.
 
-    python benchmarks/bench_conda_lock.py [--runs 7] [--platforms 2] [--offline]
+    python benchmarks/bench_conda_lock.py [--runs 7] [--platforms 2]
 
 The bare solves are whole processes too: a Python that imports rattler and solves all platforms with one gateway, then
 uv for each platform, of the same requirements with the same settings, one after the other as a script would have it.
-All caches are warm, the tests' conda channel is served on this machine, uv asks its index. Measured in the same
-rounds: compare the ratio, not the seconds of two machines. Beside it: the same with nothing changed.
+All caches are warm, the tests' conda channel is served on this machine. Twice: both sides ask channel and index; both
+sides are offline, where starting programs is most of what is left. Measured in the same rounds: compare the ratio, not
+the seconds of two machines. Beside it: the same with nothing changed.
 """
 
 from __future__ import annotations
@@ -34,11 +35,12 @@ REQUIREMENTS = ("azureml-inference-server-http", "six", "requests")
 VIRTUAL = {"__unix": "0", "__linux": "5.10", "__glibc": "2.41"}
 BARE = """
 import asyncio, json, os, sys
-from rattler import BuildString, Gateway, GenericVirtualPackage, PackageName, Version, solve
-channel, specs, subdirs, virtual = json.loads(sys.argv[1])
+from rattler import BuildString, Gateway, GenericVirtualPackage, PackageName, SourceConfig, Version, solve
+channel, specs, subdirs, virtual, offline = json.loads(sys.argv[1])
 promised = [GenericVirtualPackage(PackageName(n), Version(v), BuildString("0")) for n, v in virtual.items()]
 async def main():
-    gateway = Gateway()
+    asked = SourceConfig(cache_action="force-cache-only" if offline else "cache-or-fetch")
+    gateway = Gateway(cache_dir=os.environ["RATTLER_CACHE_DIR"] + "/repodata", default_config=asked)
     for subdir in subdirs:
         found = await solve([channel], specs, gateway=gateway, platforms=[subdir, "noarch"], virtual_packages=promised)
         assert len(found) > 5
@@ -58,7 +60,7 @@ def prepare(folder: Path, channel: str, platforms: list[str]) -> None:
 
 
 def bare_commands(channel: str, platforms: list[str], offline: bool) -> list[list[str]]:
-    question = [channel, SPECS, [PLATFORMS[each][0] for each in platforms], VIRTUAL]
+    question = [channel, SPECS, [PLATFORMS[each][0] for each in platforms], VIRTUAL, offline]
     commands = [[sys.executable, "-c", BARE, json.dumps(question)]]
     for platform in platforms:
         words = [find_uv_bin(), "pip", "compile", "bare.in", "--output-file", "pylock.bare.toml"]
@@ -103,20 +105,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--platforms", type=int, choices=(1, 2), default=2)
-    parser.add_argument("--offline", action="store_true", help="neither side asks its index or channel")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "packager-engine"
     parser.add_argument("--base-archive", type=Path, default=caches / "base.oci.tar", help="./scripts/engine base")
     args = parser.parse_args()
     platforms = list(PLATFORMS)[: args.platforms]
     with ChannelServer(channels(caches, args.base_archive)) as server, tempfile.TemporaryDirectory() as name:
-        if args.offline:
-            measure(Path(name), f"{server.url}/forge", platforms, 0, False)
-        times = measure(Path(name), f"{server.url}/forge", platforms, args.runs, args.offline)
+        for offline in (False, True):
+            times = measure(Path(name), f"{server.url}/forge", platforms, args.runs, offline)
+            show("offline" if offline else "asking channel and index", times)
+
+
+def show(title: str, times: dict[str, list[float]]) -> None:
     medians = {title: statistics.median(found) for title, found in times.items()}
     bare = medians["bare rattler"] + medians["bare uv"]
-    for title, median in medians.items():
-        limit = f"  (at most {LIMIT} x)" if title == "packager lock" else ""
-        print(f"{title:16} {median:6.3f} s  {median / bare:5.2f} x{limit}")
+    print(f"{title}:")
+    for name, median in medians.items():
+        limit = f"  (at most {LIMIT} x)" if name == "packager lock" else ""
+        print(f"  {name:16} {median:6.3f} s  {median / bare:5.2f} x{limit}")
 
 
 if __name__ == "__main__":

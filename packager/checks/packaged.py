@@ -98,8 +98,7 @@ class Looker:
     def _environment(self) -> str:
         spec = self._spec_file.spec
         if spec.environment is None:
-            # No-code: what takes the place of the default.
-            return default_in_words(spec)
+            return default_in_words(self._spec_file.every_model)
         return "`environment: pip:`" if isinstance(spec.environment, InlineEnvironment) else spec.environment
 
     def _left_out(self, name: str) -> str | None:

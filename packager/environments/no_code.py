@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from packager.serving.nocode.inspect import Inspected, inspect_model
 from packager.spec.document import parse_yaml, read_text
 from packager.spec.framework import Kind
 from packager.spec.load import SpecFile
-from packager.spec.model import InlineEnvironment, Model, Spec
+from packager.spec.model import InlineEnvironment, Model
 
 #: What a framework's versions are counted by.
 _PACKAGES: dict[Kind, str] = {"sklearn": "scikit-learn", "onnx": "onnxruntime", "tensorflow": "tensorflow"}
@@ -47,14 +48,10 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def default_in_words(spec: Spec) -> str:
-    """Return what a default environment is called where it takes an addition."""
-    kind = spec.models[0].kind if spec.models else None
-    return (
-        "an environment of your own (`environment:`)"
-        if kind == "mlflow"
-        else f"`environment: {{curated: {kind}, pip: […]}}`"
-    )
+def default_in_words(models: Iterable[Model]) -> str:
+    """Return what takes the place of the default environment of models, where a package is to be added to it."""
+    kinds = {model.kind for model in models} - {None, "mlflow"}
+    return f"`environment: {{curated: {kinds.pop()}, pip: […]}}`" if len(kinds) == 1 else "an `environment:` of yours"
 
 
 def default_environment(spec_file: SpecFile) -> Default:

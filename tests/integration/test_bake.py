@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from tests.integration.conftest import Registry, RunPackager, output
+from tests.integration.conftest import Registry, RunPackager, missing, output
 from tests.integration.serving_package import SCRIPT, remove_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -169,6 +169,27 @@ COPY {{ plan.environment.requirements }} /layer/opt/env/requirements.txt
 
 
 @pytest.fixture
+def index_base(base_archive: Path, registry: Registry) -> str:
+    """The stand-in base for both platforms, at the registry."""
+    reference = f"{registry.address}/packager-test/bake-base:3.13"
+    if shutil.which("skopeo") is None:
+        missing("there is no skopeo, which brings the base to the registry")
+    words = [
+        "skopeo",
+        "copy",
+        "--all",
+        "--dest-tls-verify=false",
+        "--dest-creds",
+        f"{registry.user}:{registry.password}",
+    ]
+    done = subprocess.run(
+        [*words, f"oci-archive:{base_archive}", f"docker://{reference}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return reference
+
+
+@pytest.fixture
 def index_package(tiny: Path, registry: Registry, docker_config: Path) -> Iterator[tuple[Path, str]]:
     """The tiny package for two platforms with a template of its own, and the repository that it is pushed to."""
     repository = f"{registry.address}/packager-test/index-{secrets.token_hex(4)}"
@@ -181,11 +202,10 @@ def index_package(tiny: Path, registry: Registry, docker_config: Path) -> Iterat
 
 
 def test_two_platforms_by_buildkit_are_one_index(
-    index_package: tuple[Path, str], run_packager: RunPackager, registry: Registry, tmp_path: Path
+    index_package: tuple[Path, str], index_base: str, run_packager: RunPackager, tmp_path: Path
 ) -> None:
     folder, repository = index_package
-    base = f"{registry.address}/library/python:3.13-slim-trixie"
-    words = ("build", "--builder", "engine", "--base", base)
+    words = ("build", "--builder", "engine", "--base", index_base)
     refused = run_packager(*words, "--platform", f"{AMD},{ARM}", cwd=folder, check=False)
     assert refused.returncode == 2
     assert "an engine takes one platform" in refused.stderr

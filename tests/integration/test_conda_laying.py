@@ -92,6 +92,15 @@ def test_credentials_that_a_channel_names_are_in_no_file(
     assert {each["channel"] for each in records} == {f"{channel_server.url}/forge"}
 
 
+def test_a_package_that_is_not_the_locked_one_is_named(
+    conda_channel: Path, channel_server: ChannelServer, tmp_path: Path
+) -> None:
+    channel_server.corrupt("*/greeting-*")
+    wanted = packages(conda_channel / "forge", f"{channel_server.url}/forge")
+    with pytest.raises(LockError, match=r"greeting-2\.0-pyhd8ed1ab_0\.conda is not the file that was locked"):
+        lay(wanted, tmp_path / "env", tmp_path / "cache")
+
+
 @pytest.mark.parametrize(("status", "error"), [(404, LockError), (401, LockError), (503, TemporaryError)])
 def test_a_channel_that_fails_names_the_package(
     status: int, error: type[Exception], conda_channel: Path, channel_server: ChannelServer, tmp_path: Path

@@ -432,6 +432,23 @@ def test_an_edit_by_hand_is_named_and_put_right(locked: Path, channel: ChannelSe
     assert path.read_text() == text
 
 
+def test_a_lock_of_another_target_is_none(conda_channel: Path, lock: Lock, run_packager: Any, tmp_path: Path) -> None:
+    forge = (conda_channel / "forge").as_uri()
+    spec = SPEC.replace("targets: {cpu: {platforms: [linux/amd64, linux/arm64]}}", "targets: {cpu: {}, gpu: {}}")
+    folder = write(tmp_path / "a", forge, asking("fastmath"), spec.replace("{cpu: {}, gpu: {}}", "{cpu: {}}"))
+    lock(folder)
+    (folder / "packager.yaml").write_text(spec)
+    done = run_packager("plan", "--target", "gpu", cwd=folder, check=False)
+    assert done.returncode == 3
+    assert "gpu" in done.stderr
+    lock(folder)
+    assert "fastmath-1.0-cuda_0" in (folder / "locks/gpu.conda-lock.yml").read_text()
+    shutil.copy(folder / "locks/cpu.conda-lock.yml", folder / "locks/gpu.conda-lock.yml")
+    done = run_packager("plan", "--target", "gpu", cwd=folder, check=False)
+    assert done.returncode == 3
+    assert "locks/gpu.conda-lock.yml was edited by hand" in done.stderr
+
+
 def test_an_environment_without_python(conda_channel: Path, lock: Lock, tmp_path: Path) -> None:
     forge = (conda_channel / "forge").as_uri()
     folder = write(tmp_path / "a", forge, asking("libgcc").replace("- python=3.13\n", ""))

@@ -1,4 +1,5 @@
 import gc
+from collections.abc import Iterator
 from typing import Any
 
 import docker.errors
@@ -126,8 +127,11 @@ def test_errors_of_the_sdk_become_ours(
 
 
 @pytest.fixture
-def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nothing.sock")
+    yield
+    # Only now: what the test caught holds frames, and these the socket. A later test would be blamed for it.
+    gc.collect()
 
 
 # The SDK leaves a socket that could not connect to the garbage collector.
@@ -139,7 +143,6 @@ def test_no_engine_is_an_absence_or_an_error() -> None:
         engine.inspect_local("a:1", required=True)
     with pytest.raises(EngineError, match="does not answer"):
         engine.require_local("a:1")
-    gc.collect()
 
 
 def info(**changes: Any) -> EngineInfo:

@@ -17,6 +17,7 @@ import pytest
 
 from packager.serving.image_files import serving_files
 from packager.serving.in_image import settings as in_image
+from packager.serving.in_image.worker import Connection
 
 APP = """\
 import json, os, signal, threading, time
@@ -185,3 +186,21 @@ def test_another_gunicorn_keeps_the_servers_own_worker(
     monkeypatch.setattr(SyncWorker, "handle", lambda self, connection: None)
     assert in_image.worker_class() is None
     assert "its own worker is used" in capsys.readouterr().err
+
+
+def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("packager.serving.in_image.worker.time.monotonic", lambda: now[0])
+    connection = Connection(None, silence=60, whole_body=100)
+    assert (connection.deadline, connection.began) == (130, False)
+    connection.reading()
+    assert connection.deadline == 160
+    now[0] += 50
+    connection.waiting()
+    assert connection.deadline == float("inf")
+    now[0] += 1000
+    connection.reading()
+    assert connection.deadline == now[0] + 50, "of 100 s for the whole body 50 are left"
+    connection.waiting()
+    connection.sending(10 * 1024)
+    assert connection.deadline == now[0] + 70

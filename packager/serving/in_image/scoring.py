@@ -132,6 +132,8 @@ class Scoring:
                 block = source.read(BLOCK if left is None else min(left, BLOCK))
             except self._broken:
                 raise Refused("400 Bad Request", "The body of the request is not what its headers say.") from None
+            # Waiting for room is not the client's fault.
+            client.waiting()
             if not block:
                 break
             left = None if left is None else left - len(block)
