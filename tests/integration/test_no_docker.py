@@ -95,10 +95,10 @@ def here(run_packager: RunPackager, index: None, tmp_path_factory: pytest.TempPa
     found = Here(run_packager, folder, tmp_path_factory.mktemp("state"))
     found.run("lock")
     yield found
-    for each in (found.state / "packager/services").iterdir():
+    for each in found.state.glob("packager/services/*"):
         found.run("service", "delete", each.name)
     assert found.processes() == []
-    assert [*(found.state / "packager/services").iterdir(), *(found.state / "packager/runs").iterdir()] == []
+    assert list(found.state.glob("packager/*/*")) == []
 
 
 def test_an_update_loses_no_request_and_a_bad_one_changes_nothing(here: Here) -> None:
@@ -148,6 +148,9 @@ def test_a_service_from_its_first_day_to_its_last(here: Here) -> None:
     model = Path(found["AZUREML_MODEL_DIR"]) / "weights.json"
     assert model.parent == Path(found["AML_APP_ROOT"]) / "azureml-models/weights/3"
     assert model.stat().st_nlink >= 2, "a link to the store, no copy"
+    here.run("store", "gc", "--older-than", "0")
+    assert ask(port, {"environ": ["AML_APP_ROOT"]})[0] == 200
+    assert here.run("service", "update", "days").stdout, "its environment is still there"
     # Only this machine can reach it, and it is not in the way of others.
     listening = subprocess.run(["cat", "/proc/net/tcp"], capture_output=True, text=True, check=True).stdout.split()
     assert f"0100007F:{port:04X}" in listening

@@ -10,12 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from packager.errors import EngineError
+from packager.errors import EngineError, UsageError
+from packager.plan import Machine
 from packager.serving.local import keeper
-from packager.serving.local.backend import Backend, bind
+from packager.serving.local.backend import Backend, bind, require_devices
 from packager.serving.local.folders import run_folder, state_root
+from packager.serving.local.named import local_names
 from packager.serving.local.places import Places, command, differences, environment, files
 from packager.serving.local.process import Process, start
+from packager.serving.local.service_folder import Kept, LocalService, Served
 from packager.serving.service import Publish, State
 from tests.unit.plans import example_plan
 
@@ -85,6 +88,45 @@ def test_a_port_that_is_taken() -> None:
             bind(Publish(container_port=1, port=port))
     with pytest.raises(EngineError, match=r"192\.0\.2\.1:0 cannot be listened on"):
         bind(Publish(container_port=1, port=0, address="192.0.2.1"))
+
+
+@pytest.mark.parametrize(
+    ("machine", "missing"),
+    [
+        (Machine(devices=("/dev/null", "/dev/nonexistent*")), r"/dev/nonexistent\*"),
+        (Machine(devices=("/dev/nul?",)), None),
+        (Machine(gpus="all"), None if Path("/dev/nvidiactl").exists() else "/dev/nvidiactl"),
+    ],
+)
+def test_a_device_that_is_missing(machine: Machine, missing: str | None) -> None:
+    plan = msgspec.structs.replace(example_plan(), machine=machine)
+    if missing is None:
+        require_devices(plan)
+        return
+    with pytest.raises(UsageError, match=f"asks for the device {missing}, and this machine has none"):
+        require_devices(plan)
+
+
+def test_after_another_boot_a_service_is_gone_and_nobody_is_signalled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with subprocess.Popen(["sleep", "60"]) as innocent:
+        before = Process(pid=innocent.pid, started=_ticks(innocent.pid), boot="another")
+        service = LocalService("a")
+        (service.folder / "backends/1").mkdir(parents=True)
+        served = Served(address="127.0.0.1", port=1, forwarder=before, spec="packager.yaml", target="cpu")
+        (service.folder / "service.json").write_bytes(msgspec.json.encode(served))
+        (service.folder / "current").write_text("1 1\n")
+        service.keep(1, Kept(process=before, port=1, title="t", variables=(), created="", healthy=True))
+        status = service.status()
+        assert (status.state, status.image) == ("Failed", "t")
+        assert "this machine was started anew" in status.reason
+        assert local_names() == ["a"]
+        service.remove_all()
+        assert innocent.poll() is None
+        innocent.terminate()
+    assert local_names() == []
 
 
 def kept(folder: Path, *program: str, bond: str = "stays") -> Backend:

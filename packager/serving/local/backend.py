@@ -45,13 +45,13 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
         plan: of the image that it would be.
         root: the folder of the spec.
         prefix: the locked environment.
-        held: keeps it from `store gc` as long as a process has it; None where nothing does.
+        held: descriptor that keeps `store gc` from the environment; the server inherits it.
     """
 
     plan: Plan
     root: Path
     prefix: Path
-    held: int | None = None
+    held: int
 
     @property
     def title(self) -> str:
@@ -92,12 +92,17 @@ def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say
     wanted, here = wanted_here(spec_file, target)
     planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
     if devices:
-        _require_devices(planned.plan)
-    prefix = kept(wanted, here, say=say)
-    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix.path, held=prefix.held)
+        require_devices(planned.plan)
+    prefix, held = kept(wanted, here, say=say)
+    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
 
 
-def _require_devices(plan: Plan) -> None:
+def require_devices(plan: Plan) -> None:
+    """Refuse a target whose devices this machine lacks.
+
+    Raises:
+        UsageError: it lacks one.
+    """
     # NVIDIA's driver makes this file for whatever it runs on.
     wanted = (*plan.machine.devices, *(("/dev/nvidiactl",) if plan.machine.gpus else ()))
     missing = next((each for each in wanted if not glob(each)), None)
@@ -198,7 +203,7 @@ class Backend:
                 environ=environment(packaged.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
-                descriptors=(listening.fileno(), *(() if packaged.held is None else (packaged.held,))),
+                descriptors=(listening.fileno(), packaged.held),
             )
         return self.process
 
