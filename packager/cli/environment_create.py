@@ -59,14 +59,17 @@ def run_command(
     The environment is made where it is not there yet. PATH, CONDA_PREFIX or VIRTUAL_ENV, and the environment's own
     variables are set.
     """
+    from packager.environments.create import create, is_complete
     from packager.environments.here import kept
     from packager.environments.wanted import environment_of, require_program
 
     wanted, here = _wanted(file, target, None)
-    prefix, held = kept(wanted, here, prefix=prefix, say=reporter.step)
-    if held is not None:
+    if prefix is None:
+        prefix, held = kept(wanted, here, say=reporter.step)
         # `store gc` leaves it alone until the program, and all that inherit this from it, have ended.
         os.set_inheritable(held, True)
+    elif not is_complete(prefix, wanted):
+        create(wanted, prefix, here, say=reporter.step)
     environ = environment_of(wanted, prefix, here.environ)
     program = require_program(words[0], environ)
     sys.stdout.flush()

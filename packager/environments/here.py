@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from packager.environments.create import Machine, create, is_complete
 from packager.environments.declaration import read_environment
@@ -36,22 +35,17 @@ def wanted_here(spec_file: SpecFile, target: str, platform: str | None = None) -
     return wanted, Machine(root=spec_file.root, cache=cache, environ=dict(os.environ), mirrors=mirrors)
 
 
-class Prefix(NamedTuple):
-    """The folder of an environment, and what keeps `store gc` from it (`kept.hold`); None outside of the cache."""
+def kept(wanted: Wanted, here: Machine, *, say: Callable[[str], None]) -> tuple[Path, int]:
+    """Return the folder of an environment, one for each lock; it is made where it is not there yet.
 
-    path: Path
-    held: int | None
-
-
-def kept(wanted: Wanted, here: Machine, *, prefix: Path | None = None, say: Callable[[str], None]) -> Prefix:
-    """Return an environment in packager's cache, one for each lock, or at `prefix`; it is made where it is not there.
+    With it comes a descriptor that keeps `store gc` from it, as long as this process or one that inherits it runs.
 
     Raises:
         ContextError, LockError, TemporaryError: see `packager.environments.create.create`.
     """
-    path = prefix or here.cache / PREFIXES / wanted.key
-    held = hold(path) if prefix is None else None
-    if not is_complete(path, wanted):
-        create(wanted, path, here, say=say)
-    used([path])
-    return Prefix(path, held)
+    prefix = here.cache / PREFIXES / wanted.key
+    held = hold(prefix)
+    if not is_complete(prefix, wanted):
+        create(wanted, prefix, here, say=say)
+    used([prefix])
+    return prefix, held

@@ -45,13 +45,13 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
         plan: of the image that it would be.
         root: the folder of the spec.
         prefix: the locked environment.
-        held: keeps it from `store gc` as long as a process has it; None where nothing does.
+        held: descriptor that keeps `store gc` from the environment; the server inherits it.
     """
 
     plan: Plan
     root: Path
     prefix: Path
-    held: int | None = None
+    held: int
 
     @property
     def title(self) -> str:
@@ -93,8 +93,8 @@ def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say
     planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
     if devices:
         require_devices(planned.plan)
-    prefix = kept(wanted, here, say=say)
-    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix.path, held=prefix.held)
+    prefix, held = kept(wanted, here, say=say)
+    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
 
 
 def require_devices(plan: Plan) -> None:
@@ -203,7 +203,7 @@ class Backend:
                 environ=environment(packaged.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
-                descriptors=(listening.fileno(), *(() if packaged.held is None else (packaged.held,))),
+                descriptors=(listening.fileno(), packaged.held),
             )
         return self.process
 

@@ -85,7 +85,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def start(
-    words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptors: Sequence[int]
+    words: Sequence[str], *, environ: dict[str, str], folder: Path, log: BinaryIO, descriptors: tuple[int, ...]
 ) -> Process:
     """Start a program in a session of its own, so that no terminal ends it.
 
