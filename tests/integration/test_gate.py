@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.integration.conftest import Registry, RunPackager
-from tests.integration.serving_package import build_package, containers, remove_image, write_package
+from tests.integration.serving_package import build_package, remove_image, write_package
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
@@ -29,6 +29,11 @@ class Package:
     def __init__(self, folder: Path, repository: str, registry: Registry) -> None:
         self.folder, self.repository, self.registry = folder, repository, registry
         self.image = f"{repository}:1"
+
+    def containers(self) -> list[str]:
+        """Those of its image; other tests may run beside these."""
+        words = ("docker", "ps", "--all", "--quiet", "--filter", f"ancestor={self.image}")
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
     def tags(self) -> list[str]:
         """What the registry has of it."""
@@ -59,7 +64,6 @@ def package(
 
 def test_a_report_of_each_test(package: Package, run_packager: RunPackager, tmp_path: Path) -> None:
     package.expect(1.49)
-    before = containers("packager.run")
     junit = tmp_path / "junit.xml"
     done = run_packager("test", "--image", package.image, "--junit", junit, cwd=package.folder)
     assert "2 of 2 passed" in done.stdout
@@ -76,7 +80,7 @@ def test_a_report_of_each_test(package: Package, run_packager: RunPackager, tmp_
     assert "the last lines that it wrote" in done.stderr
     assert "POST /score" in done.stderr
     assert ET.parse(junit).getroot()[0].get("failures") == "1"
-    assert containers("packager.run") == before
+    assert package.containers() == []
 
 
 def test_a_service_that_does_not_start_fails_its_test(package: Package, run_packager: RunPackager) -> None:
@@ -89,17 +93,16 @@ def test_a_service_that_does_not_start_fails_its_test(package: Package, run_pack
 
 def test_interrupted_it_leaves_nothing(package: Package) -> None:
     package.expect(1.5)
-    before = set(containers("packager.run"))
     words = [sys.executable, "-m", "packager", "test", "--image", package.image, "-e", "SLOW=60"]
     running = subprocess.Popen(words, cwd=package.folder, env=dict(os.environ), stderr=subprocess.PIPE, text=True)
-    while set(containers("packager.run")) <= before:
+    while not package.containers():
         assert running.poll() is None
         time.sleep(0.2)
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
-    assert set(containers("packager.run")) <= before
+    assert package.containers() == []
 
 
 def test_nothing_that_fails_is_pushed(package: Package, run_packager: RunPackager, base_image: str) -> None:
