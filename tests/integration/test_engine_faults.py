@@ -356,7 +356,7 @@ def test_run_detached_and_score(image: str, run_packager: Any) -> None:
     done = run_packager("run", image, "-d", "-p", "0:5001", "--format", "json")
     started = json.loads(done.stdout)
     try:
-        assert f"docker rm --force {started['name']}" in done.stderr
+        assert f"docker rm --force --volumes {started['name']}" in done.stderr
         answer = run_packager("score", "--data", "-", "--url", started["urls"]["score"], stdin='{"data": [1]}')
         assert answer.stdout == '{"data": [1]}'
         settings = json.loads(docker("inspect", started["container"]))[0]["HostConfig"]

@@ -239,7 +239,7 @@ def test_without_a_key_it_ends_at_once_and_says_so(start: Callable[..., Running]
     assert "requests need a key, and the server has none" in done.stdout + done.stderr
     refused = run_packager("run", image, "-e", "GUNICORN_CMD_ARGS=--threads=2", check=False)
     assert refused.returncode == 2
-    assert "does not go with an image whose requests need keys" in refused.stderr
+    assert "does not go with a service whose requests need keys" in refused.stderr
 
 
 def start_ended(start: Callable[..., Running]) -> str:
