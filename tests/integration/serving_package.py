@@ -56,9 +56,9 @@ def write_package(folder: Path) -> Path:
     return folder
 
 
-def build_package(run: RunPackager, folder: Path, base: str, reference: str) -> None:
+def build_package(run: RunPackager, folder: Path, base: str, reference: str, *options: str) -> None:
     run("lock", cwd=write_package(folder))
-    run("build", "--base", base, "--load", "-t", reference, cwd=folder)
+    run("build", "--base", base, "--load", "-t", reference, *options, cwd=folder)
 
 
 def ask(port: int, body: bytes | dict[str, Any], timeout: float = 60, **headers: str) -> tuple[int, bytes]:

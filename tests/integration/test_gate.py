@@ -57,7 +57,8 @@ def package(
 ) -> Iterator[Package]:
     repository = f"{registry.address}/packager-test/gate-{secrets.token_hex(4)}"
     found = Package(tmp_path_factory.mktemp("gate"), repository, registry)
-    build_package(run_packager, found.folder, base_image, found.image)
+    # The label gives it an id of its own: without, it is the very image of other tests, and so are its containers.
+    build_package(run_packager, found.folder, base_image, found.image, "--label", f"of={repository}")
     yield found
     remove_image(found.image)
 
@@ -96,7 +97,7 @@ def test_interrupted_it_leaves_nothing(package: Package) -> None:
     words = [sys.executable, "-m", "packager", "test", "--image", package.image, "-e", "SLOW=60"]
     running = subprocess.Popen(words, cwd=package.folder, env=dict(os.environ), stderr=subprocess.PIPE, text=True)
     while not package.containers():
-        assert running.poll() is None
+        assert running.poll() is None, running.communicate()[1]
         time.sleep(0.2)
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
