@@ -169,11 +169,11 @@ def test_the_api_writes_the_same(example: Callable[..., Path]) -> None:
 
 
 def test_arguments_are_named_and_their_values_left_to_buildx() -> None:
-    options = BuildOptions(builder="farm", progress="quiet", build_args=("A=1", "B"))
+    options = BuildOptions(builder="pool", progress="quiet", build_args=("A=1", "B"))
     machine = MachineSettings(build_args=("HTTPS_PROXY",))
     assert bake_command(Path("f.json"), Path("m.json"), options, machine) == [
         *("docker", "buildx", "bake", "--file", "f.json", "--metadata-file", "m.json", "--progress", "plain"),
-        *("--builder", "farm", "--set", "*.args.A=1", "--set", "*.args.B", "--set", "*.args.HTTPS_PROXY"),
+        *("--builder", "pool", "--set", "*.args.A=1", "--set", "*.args.B", "--set", "*.args.HTTPS_PROXY"),
     ]
 
 
