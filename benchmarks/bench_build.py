@@ -68,11 +68,11 @@ def builds(work: Path, base: str, push: str | None) -> None:
     # The base is there on both sides: an engine keeps it unpacked, and we keep its layers and the list of its files.
     prepared = work / "prepared"
     environ = {"XDG_CACHE_HOME": str(prepared), "UV_CACHE_DIR": UV_CACHE}
-    code = "import sys; from packager.images.base import resolve_base; from packager.images.oci.base import fetch_base;"
-    code += "from packager.images.oci.store import ContentStore;"
-    code += (
-        "from packager.images.oci.base_files import FileBlob, read_base_files; from packager.memory import cache_root;"
-    )
+    code = "import sys; from packager.builders.base_option import resolve_base;"
+    code += "from packager.builders.base import fetch_base;"
+    code += "from packager.storage.content import ContentStore;"
+    code += "from packager.laying.base_files import FileBlob, read_base_files;"
+    code += "from packager.storage.memory import cache_root;"
     code += "content = ContentStore(); base = fetch_base(resolve_base(sys.argv[1], {}), 'linux/amd64', content);"
     code += "blobs = [layer.blob.digest for layer in base.layers];"
     code += "read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in blobs), cache_root())"

@@ -21,14 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from packager.environments.files import read_locked
-from packager.images.oci.base_files import BaseFiles
-from packager.images.oci.compile import find_interpreter
-from packager.images.oci.environment import lay_down
-from packager.images.oci.environment_cache import cached
-from packager.images.oci.libraries import check_starts
-from packager.images.oci.recipe import BasePython, Recipe
-from packager.images.oci.wheels import Source, unpack
+from packager.environments.locks.files import read_locked
+from packager.laying.base_files import BaseFiles
+from packager.laying.cache import cached
+from packager.laying.compile import find_interpreter
+from packager.laying.environment import lay_down
+from packager.laying.libraries import check_starts
+from packager.laying.recipe import BasePython, Recipe
+from packager.laying.wheels import Source, unpack
 from packager.spec import load_spec
 
 PLATFORM = "linux/amd64"

@@ -20,13 +20,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from packager.images.oci.ahead import layer_ahead
-from packager.images.oci.compression import Compression
-from packager.images.oci.layers import folder_entries, folder_layer, tree_layer
-from packager.images.oci.store import ContentStore, Memory
-from packager.images.oci.tarring import tar_blocks
-from packager.store import Store
-from packager.trees import Tree, TreeFile, make_tree
+from packager.builders.ahead import layer_ahead
+from packager.oci.compression import Compression
+from packager.oci.layers import folder_entries, folder_layer, tree_layer
+from packager.oci.tar import tar_blocks
+from packager.plan.trees import Tree, TreeFile, make_tree
+from packager.storage.content import ContentStore, Memory
+from packager.storage.models import Store
 
 COMPRESSIONS: tuple[Compression, ...] = ("gzip", "zstd", "none")
 

@@ -19,12 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.environments.conda.values import Around
+from packager.environments.conda import Around
+from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.locking import lock
-from packager.environments.requirement import requirement_name
-from packager.environments.solve import Upgrade
+from packager.environments.solve.pip import Upgrade
 from packager.spec import load_spec
+from packager.steps.lock import lock
 
 LIMIT = 0.3
 SPEC = """\

@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.environments.declaration import read_environments
-from packager.environments.files import digest_of, format_lock, format_requirements, requirements_path
+from packager.environments.declare.environment import read_environments
 from packager.environments.lock import Lock, LockedPackage, LockedTarget
-from packager.environments.status import requests
+from packager.environments.locks.files import digest_of, format_lock, format_requirements, requirements_path
+from packager.environments.locks.status import requests
 from packager.spec.load import load_spec
 from packager.targets import load_target
 

@@ -21,12 +21,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.environments.conda.values import Around
+from packager.environments.conda import Around
+from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.locking import lock
-from packager.environments.requirement import requirement_name
-from packager.environments.solve import Upgrade
+from packager.environments.solve.pip import Upgrade
 from packager.spec import load_spec
+from packager.steps.lock import lock
 
 SECONDS, MEGABYTES, RATIO = 10, 300, 2
 TARGETS = ("cpu", "gpu", "fpga", "arm-edge")
@@ -53,7 +53,7 @@ start = time.perf_counter()
 from pathlib import Path
 from packager.pipeline import dockerfile, plan_image
 from packager.spec import load_spec
-from packager.store import Store
+from packager.storage.models import Store
 store, written = Store(), 0
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     spec_file = load_spec(folder)

@@ -26,16 +26,16 @@ from packager import pipeline
 from packager.spec.load import SpecFile, load_spec
 
 if TYPE_CHECKING:
-    from packager.checks.finding import Finding
     from packager.context.verify import VerifyResult
-    from packager.environments.locking import LockResult
-    from packager.images.baking import Baked
-    from packager.images.buildx import Built
-    from packager.images.push import Pushed
+    from packager.engine.buildx import Built
+    from packager.engine.push import Pushed
+    from packager.finding import Finding
+    from packager.handoff.bake import Baked
     from packager.pipeline import Planned
-    from packager.plan import Dialect
+    from packager.plan.plan import Dialect
     from packager.serving.client import Answer
     from packager.serving.service import Service
+    from packager.steps.lock import LockResult
 
 __all__ = [
     "archive", "bake", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save",
@@ -62,10 +62,10 @@ def lock(
         LockError: no solution, or a package without a wheel.
         TemporaryError: an index, a channel or a registry is out of reach.
     """
-    from packager.environments.conda.solve import RattlerSolver
-    from packager.environments.locking import lock as lock_step
-    from packager.environments.solve import Upgrade, UvSolver
-    from packager.images.registry import resolve_digest
+    from packager.environments.solve.conda import RattlerSolver
+    from packager.environments.solve.pip import Upgrade, UvSolver
+    from packager.registry.resolve import resolve_digest
+    from packager.steps.lock import lock as lock_step
 
     names = upgrade if isinstance(upgrade, tuple) else ()
     mirrors = {**spec_file.spec.registry_mirrors, **pipeline.machine_mirrors()}
@@ -93,8 +93,8 @@ def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *,
         LockError: the lock is missing, stale, or was edited by hand.
         ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder.
     """
-    from packager.images.base import planner
-    from packager.store import Store
+    from packager.builders.base_option import planner
+    from packager.storage.models import Store
 
     return planner(spec_file, base, Store().digest)(target, platform)
 
@@ -123,7 +123,7 @@ def export(
         UsageError: the format cannot hold this environment, or the target was not locked for the platform.
         TemporaryError: the index does not answer.
     """
-    from packager.environments.exporting import export as export_step
+    from packager.steps.export import export as export_step
 
     return export_step(spec_file, form, target, platform, offline=offline)
 
@@ -162,7 +162,7 @@ def save(
         ContextError: the destination is not ours to replace, a file changed since it was planned, or the disk is full.
     """
     from packager.context.save import save as save_step
-    from packager.store import Store
+    from packager.storage.models import Store
 
     context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
     return save_step(context, spec_file.root, Path(folder), Store(), force=force)
@@ -183,7 +183,7 @@ def archive(
         ContextError: as for `save`.
     """
     from packager.context.archive import archive as archive_step
-    from packager.store import Store
+    from packager.storage.models import Store
 
     context = pipeline.build_context(pipeline.in_dialect(planned, dialect))
     return archive_step(context, spec_file.root, Path(file), Store(), force=force)
@@ -201,15 +201,15 @@ def verify(path: Path | str) -> VerifyResult:
 
 
 def build(planned: Planned, spec_file: SpecFile, **options: Any) -> Built:
-    """Build a planned image by BuildKit; the options are the fields of `packager.images.buildx.BuildOptions`.
+    """Build a planned image by BuildKit; the options are the fields of `packager.engine.buildx.BuildOptions`.
 
     Raises:
         EngineError: no engine, no BuildKit, or a step failed.
         RegistryError: a registry refused.
         TemporaryError: the network or a registry failed in a way that may pass.
     """
-    from packager.images.build import build_image
-    from packager.images.buildx import BuildOptions
+    from packager.builders.buildkit import build_image
+    from packager.engine.buildx import BuildOptions
 
     return build_image(spec_file, planned, BuildOptions(**options))
 
@@ -235,10 +235,10 @@ def bake(
         SpecError: two images have one name, or write one tag.
         LockError, ContextError: see `plan_image` and `save`.
     """
-    from packager.images.bake import BakeSettings
-    from packager.images.baking import packages_of, write_bake
-    from packager.images.base import planner
-    from packager.store import Store
+    from packager.builders.base_option import planner
+    from packager.engine.bake_file import BakeSettings
+    from packager.handoff.bake import packages_of, write_bake
+    from packager.storage.models import Store
 
     packages = [
         package for spec_file in spec_files for package in packages_of(spec_file, planner(spec_file, base, Store().add))
@@ -254,7 +254,7 @@ def push(reference: str) -> Pushed:
         RegistryError: the registry refused.
         TemporaryError: it failed in a way that may pass.
     """
-    from packager.images.push import push as push_step
+    from packager.engine.push import push as push_step
 
     return push_step(reference)
 
@@ -279,8 +279,8 @@ def run(reference: str, *, port: int = 5001, timeout: float = 120.0) -> Abstract
 
 @contextmanager
 def _run(reference: str, port: int, timeout: float) -> Iterator[Service]:
-    from packager.serving.container import serve
-    from packager.serving.keys import keys_for
+    from packager.serving.hosts.docker.container import serve
+    from packager.serving.hosts.docker.keys import keys_for
     from packager.serving.service import RunRequest, container_name, parse_publish
 
     request = RunRequest(

@@ -12,18 +12,19 @@ from pathlib import Path
 import msgspec
 
 from packager.checks.entry_script import check_entry_script
-from packager.checks.finding import Finding
 from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
+from packager.context.generated import app_files
 from packager.context.sources import DigestModel, scan_sources
-from packager.environments.conda.channels import VARIABLE, parse_channel_mirrors
-from packager.environments.conda.values import minor
-from packager.environments.declaration import read_environment
-from packager.environments.files import read_conda, read_locked
-from packager.environments.status import require_fresh
+from packager.environments.channels import VARIABLE, parse_channel_mirrors
+from packager.environments.conda import minor
+from packager.environments.declare.environment import read_environment
+from packager.environments.locks.files import read_conda, read_locked
+from packager.environments.locks.status import require_fresh
 from packager.errors import ContextError, UsageError
-from packager.images.reference import parse_mirrors
-from packager.plan import (
+from packager.finding import Finding
+from packager.plan.make import make_plan
+from packager.plan.plan import (
     CONDA_INSTALLER,
     CONDA_LOCK,
     CONDA_SETTLER,
@@ -33,10 +34,9 @@ from packager.plan import (
     Dialect,
     Plan,
 )
-from packager.planning import make_plan
-from packager.resources import data_folder
-from packager.selection import target_platforms
-from packager.serving.image_files import app_files
+from packager.plan.selection import target_platforms
+from packager.reference import parse_mirrors
+from packager.resources import data_folder, program
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
@@ -124,7 +124,7 @@ def plan_image(
         target_name: one of its targets.
         platform: OCI os/arch; the target's first where None.
         digest_model: sha256 and size of a model file: `Store.digest`, or `Store.add` when it is needed in the store.
-        base: takes the place of the lock's base image (see `packager.images.base.resolve_base`).
+        base: takes the place of the lock's base image (see `packager.builders.base_option.resolve_base`).
         mirrors: registry → mirror, of this machine.
 
     Raises:
@@ -212,7 +212,7 @@ def build_context(planned: Planned) -> BuildContext:
         RenderError: a template is not valid.
         UsageError: the base is an archive, which no Dockerfile can name.
     """
-    from packager.images.base import require_no_archive
+    from packager.builders.base_option import require_no_archive
 
     require_no_archive(planned.plan.base)
     texts = {
@@ -231,10 +231,9 @@ def _conda_texts(planned: Planned) -> dict[str, str]:
     conda = planned.plan.environment.conda
     if conda is None:
         return {}
-    programs = Path(__file__).parent / "environments/conda"
-    texts = {CONDA_LOCK: planned.conda, CONDA_SETTLER: (programs / "settle.py").read_text("utf-8")}
+    texts = {CONDA_LOCK: planned.conda, CONDA_SETTLER: program("stage/settle.py").read_text("utf-8")}
     if conda.installer == "rattler":
-        texts[CONDA_INSTALLER] = (programs / "install.py").read_text("utf-8")
+        texts[CONDA_INSTALLER] = program("stage/install.py").read_text("utf-8")
         texts[INSTALLER_REQUIREMENTS] = (data_folder("templates") / "conda-installer.txt").read_text("utf-8")
     return texts
 

@@ -1,4 +1,4 @@
-"""The data folders that travel with the package: `templates/` and `environments/`."""
+"""What travels with the package: the folders `templates/` and `environments/`, and the programs that run elsewhere."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def data_folder(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise PackagerError(f"the installation of packager lacks its folder {name!r}", remedy="install packager again")
+
+
+def program(path: str) -> Path:
+    """Return the file of a program that runs elsewhere, by its path below `packager/programs`."""
+    return _PACKAGE / "programs" / path

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.errors import Location, SpecError
-from packager.images.reference import Reference
+from packager.reference import Reference
 from packager.resources import data_folder
 
 # OCI architecture (and variant) → what `platform.machine()` says there: the same names but for these.

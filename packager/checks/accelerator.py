@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from packager.checks.finding import Finding
-from packager.plan import Plan
+from packager.finding import Finding
+from packager.plan.plan import Plan
 from packager.targets import Target
 
 # NVIDIA's own wheels and conda packages, and those that others publish under a name of its own.

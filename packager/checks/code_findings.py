@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from packaging.version import InvalidVersion, Version
 
 from packager.checks.constants import MODEL_DIR
-from packager.checks.finding import Finding, Severity
 from packager.checks.known_modules import GONE
 from packager.checks.module_facts import ModelCall, PathUse, Sure
 from packager.checks.reach import Image, Module, Reached
+from packager.finding import Finding, Severity
 
 _CORE = "azureml-core"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from packager.checks.finding import Finding
-from packager.environments.declaration import Environment
+from packager.environments.declare.environment import Environment
 from packager.errors import Location
+from packager.finding import Finding
 from packager.spec.load import SpecFile
 
 _SECRET_NAME = re.compile(

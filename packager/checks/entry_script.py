@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
-from packager.checks.finding import Finding, Severity
+from packager.finding import Finding, Severity
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _SCHEMA_DECORATORS = {"input_schema", "output_schema"}

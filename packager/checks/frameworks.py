@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from packager.checks.finding import Finding
 from packager.checks.pickled_models import difference
+from packager.finding import Finding
 from packager.spec.model import Model
 
 _RULE = "model-framework-version"

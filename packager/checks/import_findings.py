@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator
 
-from packager.checks.finding import Finding, Severity
 from packager.checks.installed import candidates, provider
 from packager.checks.known_modules import INSTEAD, NOT_ON_LINUX, REMOVED, is_standard
 from packager.checks.module_facts import Sure
 from packager.checks.module_search import Kind
 from packager.checks.reach import Image, Imported, Reached, unclear_paths
+from packager.finding import Finding, Severity
 
 
 def import_findings(

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
-from packager.checks.finding import Finding
 from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
-from packager.checks.pickle_reader import PickleFacts
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
-from packager.checks.remembered_pickle import remembered_pickle
 from packager.checks.wheel_contents import WheelContents, Wheels
-from packager.environments.no_code import default_in_words
+from packager.environments.declare.no_code import default_in_words
 from packager.errors import PackagerError
-from packager.image_variables import model_folder
-from packager.images.oci.wheels import Source
-from packager.memory import Memory
-from packager.plan import APP_ROOT, Plan
+from packager.finding import Finding
+from packager.laying.wheels import Source
+from packager.models.pickle_reader import PickleFacts
+from packager.models.remembered_pickle import remembered_pickle
+from packager.plan.plan import APP_ROOT, Plan
+from packager.plan.variables import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
-from packager.store import default_root
+from packager.storage.memory import Memory
+from packager.storage.models import default_root
 
 
 class Looker:

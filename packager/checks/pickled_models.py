@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 
 from packaging.version import InvalidVersion, Version
 
-from packager.checks.finding import Finding, Severity
 from packager.checks.installed import provider
 from packager.checks.module_search import Kind, Search
-from packager.checks.pickle_reader import PickleFacts
+from packager.finding import Finding, Severity
+from packager.models.pickle_reader import PickleFacts
 
 #: Names of files that are pickles, and nothing else.
 NAMED = (".pkl", ".pickle", ".joblib")

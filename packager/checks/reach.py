@@ -15,10 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from packager.checks.constants import World
-from packager.checks.finding import Finding
 from packager.checks.installed import Installed
 from packager.checks.module_facts import MAX_SOURCE, Facts, Import, PathChange, Sure, read_facts
 from packager.checks.module_search import Found, Kind, Search
+from packager.finding import Finding
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):

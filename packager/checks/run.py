@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
-from packager.checks.finding import Finding, Severity, from_error
 from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
-from packager.environments.declaration import read_environments
-from packager.environments.status import lock_status
+from packager.environments.declare.environment import read_environments
+from packager.environments.locks.status import lock_status
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
+from packager.finding import Finding, Severity, from_error
 from packager.pipeline import Planned, dockerfile, entry_script_findings
 from packager.spec.load import SpecFile
 from packager.targets import load_target
@@ -137,7 +137,7 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
 def _sources(spec_file: SpecFile) -> Iterator[Finding]:
     """Models and sources are looked at even where the lock stops the plan, so that one run tells all."""
     from packager.context.sources import scan_sources
-    from packager.store import Store
+    from packager.storage.models import Store
 
     for name in spec_file.spec.target_names:
         try:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from packager.checks.finding import Finding
-from packager.environments.declaration import Environment
-from packager.plan import APP_ROOT, Plan
+from packager.environments.declare.environment import Environment
+from packager.finding import Finding
+from packager.plan.plan import APP_ROOT, Plan
 from packager.spec.load import SpecFile
 from packager.spec.rules import GUNICORN_VARIABLE
 

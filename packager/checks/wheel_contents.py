@@ -22,9 +22,9 @@ from packaging.utils import canonicalize_name
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
 from packager.environments.lock import LockedPackage
 from packager.errors import PackagerError
-from packager.images.oci.venv import STAGING
-from packager.images.oci.wheels import Source, unpack
-from packager.memory import Memory
+from packager.laying.venv import STAGING
+from packager.laying.wheels import Source, unpack
+from packager.storage.memory import Memory
 
 #: Of what is remembered; a higher number forgets all.
 _FORMAT = 1

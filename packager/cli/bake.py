@@ -20,7 +20,7 @@ from packager.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from packager.images.baking import Baked, Package
+    from packager.handoff.bake import Baked, Package
     from packager.pipeline import Planned
 
 
@@ -57,8 +57,8 @@ def command(
     platforms gets one tag, an index of all of them, which wants a builder that can hold it. File and folder can be
     moved together; run buildx where they are.
     """
-    from packager.images.bake import BakeSettings
-    from packager.images.baking import write_bake
+    from packager.engine.bake_file import BakeSettings
+    from packager.handoff.bake import write_bake
 
     settings = BakeSettings(
         args=pairs("--build-arg", options["build_args"]),
@@ -93,10 +93,10 @@ def command(
 def _packages(
     path: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter
 ) -> tuple[Package, ...]:
-    from packager.images.baking import packages_of
+    from packager.handoff.bake import packages_of
     from packager.pipeline import require_entry_script
     from packager.spec.load import load_spec
-    from packager.store import Store
+    from packager.storage.models import Store
 
     spec_file = load_spec(path)
     for finding in require_entry_script(spec_file):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from packager.context.sources import DigestModel
     from packager.errors import UsageError
     from packager.pipeline import Planned
-    from packager.plan import Base
+    from packager.plan.plan import Base
     from packager.spec.load import SpecFile
 
 
@@ -143,7 +143,7 @@ def _build_all(
     spec_file: SpecFile, images: list[tuple[list[Planned], str]], reporter: Reporter, options: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """Build every image: what needs no engine one after the other, then all else by one call of BuildKit."""
-    from packager.images.builders import NeedsEngineError
+    from packager.builders.choose import NeedsEngineError
 
     results: dict[int, dict[str, Any]] = {}
     engine: dict[int, list[Planned]] = {}
@@ -167,9 +167,9 @@ def _images(
     spec_file: SpecFile, target: str, base: Base | None, reporter: Reporter, options: dict[str, Any]
 ) -> list[tuple[list[Planned], str]]:
     """Return the images of a target with what builds them: the plans of one image, one for each of its platforms."""
-    from packager.images.builders import choose_builder
-    from packager.selection import by_references
-    from packager.store import Store
+    from packager.builders.choose import choose_builder
+    from packager.plan.selection import by_references
+    from packager.storage.models import Store
 
     peek = Peek(Store())
     platforms = _platforms(spec_file, target, base, options)
@@ -193,8 +193,8 @@ def _platforms(spec_file: SpecFile, target: str, base: Base | None, options: dic
 
     A registry and an OCI layout hold several under one name. An engine holds one: the target's first.
     """
-    from packager.images.oci.outputs_wanted import takes_several
-    from packager.selection import target_platforms
+    from packager.builders.output_option import takes_several
+    from packager.plan.selection import target_platforms
 
     if options["platform"]:
         return list(options["platform"].split(","))

@@ -9,8 +9,8 @@ from packager.cli.common import Reporter
 from packager.cli.test import gate_references
 
 if TYPE_CHECKING:
-    from packager.images.bake_build import BakeBuilt, BakeJob
-    from packager.images.buildx import BuildOptions
+    from packager.builders.bake import BakeBuilt, BakeJob
+    from packager.engine.buildx import BuildOptions
     from packager.pipeline import Planned
     from packager.spec.load import SpecFile
 
@@ -74,8 +74,8 @@ def _check(images: list[list[Planned]], options: dict[str, Any]) -> None:
 
 
 def _jobs(planned: list[Planned], options: dict[str, Any]) -> list[BakeJob]:
-    from packager.images.bake_build import BakeJob
-    from packager.images.joining import platform_tags
+    from packager.builders.bake import BakeJob
+    from packager.registry.join import platform_tags
 
     references = options["tags"] or planned[0].plan.references
     if len(planned) == 1:
@@ -89,8 +89,8 @@ def _build(
     """Build images: several at once, unless the steps need a network that bake cannot be told."""
     import msgspec
 
-    from packager.images.bake_build import BakeBuilt, bake_images
-    from packager.images.build import build_image
+    from packager.builders.bake import BakeBuilt, bake_images
+    from packager.builders.buildkit import build_image
 
     if len(jobs) > 1 and options.network is None:
         return bake_images(spec_file, jobs, options, say=reporter.step)
@@ -106,7 +106,7 @@ def _build(
 def _result(
     planned: list[Planned], built: list[BakeBuilt], reporter: Reporter, options: dict[str, Any]
 ) -> dict[str, Any]:
-    from packager.images.joining import join_platforms
+    from packager.registry.join import join_platforms
 
     image, metadata = built[0].built, built[0].metadata
     digest, image_id, references = image.digest, image.image_id, image.references
@@ -133,7 +133,7 @@ def _result(
 
 
 def _options(reporter: Reporter, options: dict[str, Any]) -> BuildOptions:
-    from packager.images.buildx import BuildOptions
+    from packager.engine.buildx import BuildOptions
 
     quiet = reporter.verbosity < 0 and options["progress"] == "auto"
     builder = None if options["builder"] in ("auto", "engine") else options["builder"]

@@ -10,12 +10,12 @@ from packager.cli.common import Reporter
 from packager.cli.test import gate_written
 
 if TYPE_CHECKING:
-    from packager.images.oci.build import Written
-    from packager.images.oci.compression import Compression
+    from packager.builders.oci import Written
+    from packager.oci.compression import Compression
     from packager.pipeline import Planned
-    from packager.plan import Plan
+    from packager.plan.plan import Plan
     from packager.spec.load import SpecFile
-    from packager.store import Store
+    from packager.storage.models import Store
 
 
 class Peek:
@@ -36,9 +36,9 @@ class Peek:
 
 def read_ahead(spec_file: SpecFile, plan: Plan, compression: Compression) -> None:
     """Read the models that were never read, once: their digests and their layers come from the same pass."""
-    from packager.images.oci.ahead import is_known, layer_ahead
-    from packager.images.oci.store import ContentStore
-    from packager.store import Store
+    from packager.builders.ahead import is_known, layer_ahead
+    from packager.storage.content import ContentStore
+    from packager.storage.models import Store
 
     store, content = Store(), ContentStore()
     for layer in plan.models:
@@ -50,12 +50,12 @@ def oci_build(
     spec_file: SpecFile, target: str, planned: list[Planned], reporter: Reporter, options: dict[str, Any]
 ) -> dict[str, Any]:
     """Write the images, one for each platform, and bring them where they are wanted."""
-    from packager.images.oci.build import Recipes, write_image
-    from packager.images.oci.deliver import deliver
-    from packager.images.oci.outputs_wanted import parse_output
-    from packager.images.oci.store import ContentStore
-    from packager.images.revision import build_labels, source_date_epoch
+    from packager.builders.deliver import deliver
+    from packager.builders.oci import Recipes, write_image
+    from packager.builders.output_option import parse_output
+    from packager.builders.revision import build_labels, source_date_epoch
     from packager.pipeline import machine_mirrors
+    from packager.storage.content import ContentStore
 
     content, epoch = ContentStore(), source_date_epoch()
     labels = {**build_labels(spec_file.root, epoch), **pairs("--label", options["labels"])}
@@ -109,10 +109,10 @@ def oci_build(
 
 
 def _verified(written: list[Written], reference: str, spec_file: SpecFile) -> dict[str, Any]:
+    from packager.builders.compare import compare_with
     from packager.errors import UsageError
-    from packager.images.oci.compare import compare_with
-    from packager.images.oci.store import ContentStore
     from packager.pipeline import machine_mirrors
+    from packager.storage.content import ContentStore
 
     if len(written) > 1:
         raise UsageError("--verify compares one platform", remedy="name one: --platform OS/ARCH")
@@ -138,7 +138,7 @@ def metadata_of(image_id: str, digest: str, references: Sequence[str]) -> dict[s
 
 def write_files(image_id: str, metadata: dict[str, Any], options: dict[str, Any]) -> None:
     """Write what `--iidfile` and `--metadata-file` ask for."""
-    from packager.files import write_text
+    from packager.storage.files import write_text
 
     if options["iidfile"] is not None:
         write_text(options["iidfile"], image_id)
@@ -150,7 +150,7 @@ def write_metadata(path: Path, metadata: dict[str, Any]) -> None:
     """Write a file of metadata."""
     import json
 
-    from packager.files import write_text
+    from packager.storage.files import write_text
 
     write_text(path, json.dumps(metadata, indent=2) + "\n")
 

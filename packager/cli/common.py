@@ -15,7 +15,7 @@ from packager.interruption import terminated_as_interrupted
 if TYPE_CHECKING:
     from packager.context.sources import DigestModel
     from packager.pipeline import Planned
-    from packager.plan import Base
+    from packager.plan.plan import Base
     from packager.spec.load import SpecFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -166,7 +166,7 @@ def resolved_base(spec_file: SpecFile, base: str | None, reporter: Reporter) -> 
     """Return the base that `--base` names; None where it was not given."""
     if base is None:
         return None
-    from packager.images.base import resolve_base
+    from packager.builders.base_option import resolve_base
     from packager.pipeline import machine_mirrors
 
     found = resolve_base(base, {**spec_file.spec.registry_mirrors, **machine_mirrors()})
@@ -194,7 +194,7 @@ def planned_image(
         digest_model: reads models; the store's `digest` where None.
     """
     from packager.pipeline import machine_mirrors, plan_image
-    from packager.store import Store
+    from packager.storage.models import Store
 
     resolved = resolved_base(spec_file, base, reporter) if isinstance(base, str) else base
     return plan_image(

@@ -129,7 +129,7 @@ def check_hadolint() -> Finding:
 
 def check_store() -> Finding:
     """The store of models: can be written, and has space."""
-    from packager.store import default_root
+    from packager.storage.models import default_root
 
     return store_finding(default_root())
 
@@ -151,7 +151,7 @@ def store_finding(folder: Path) -> Finding:
 
 def check_docker() -> Finding:
     """The docker program."""
-    from packager.images.failures import no_docker
+    from packager.engine.failures import no_docker
 
     if shutil.which("docker") is None:
         raise no_docker()
@@ -160,7 +160,7 @@ def check_docker() -> Finding:
 
 def check_engine() -> Finding:
     """The engine, and whether its BuildKit is new enough."""
-    from packager.images.engine import look_at_engine
+    from packager.engine.api import look_at_engine
 
     info = look_at_engine()
     store = "containerd image store" if info.containerd_store else "default image store"
@@ -172,7 +172,7 @@ def check_engine() -> Finding:
 
 def check_buildx() -> Finding:
     """The plugin that drives BuildKit."""
-    from packager.images.failures import no_buildx
+    from packager.engine.failures import no_buildx
 
     if shutil.which("docker") is None or (version := _ask("docker", "buildx", "version")) is None:
         raise no_buildx()
@@ -181,8 +181,8 @@ def check_buildx() -> Finding:
 
 def check_emulation() -> Finding:
     """The platforms that the builder can run programs of."""
+    from packager.engine.api import look_at_engine
     from packager.errors import EngineError
-    from packager.images.engine import look_at_engine
 
     try:
         return emulation_finding(look_at_engine().platforms)
@@ -202,7 +202,7 @@ def emulation_finding(platforms: tuple[str, ...]) -> Finding:
 
 def check_logins(environ: Mapping[str, str]) -> Finding:
     """The registries whose credentials Docker knows, by name."""
-    from packager.images.logins import config_file, read_logins, registry_name
+    from packager.registry.logins import config_file, read_logins, registry_name
 
     name, file = "registry login", config_file(environ)
     try:
@@ -236,7 +236,7 @@ def check_network(environ: Mapping[str, str]) -> Finding:
 
 def check_mirrors(environ: Mapping[str, str]) -> Finding:
     """The registry mirrors of this machine."""
-    from packager.images.reference import parse_mirrors
+    from packager.reference import parse_mirrors
 
     mirrors = parse_mirrors(environ.get(_MIRROR, ""))
     detail = ", ".join(f"{registry} at {mirror}" for registry, mirror in mirrors.items())

@@ -13,9 +13,9 @@ from packager.cli.environment_create import create_command, run_command
 from packager.errors import LockError, UsageError
 
 if TYPE_CHECKING:
-    from packager.environments.curated import Curated
-    from packager.environments.difference import Side, TargetDifference
+    from packager.environments.declare.curated import Curated
     from packager.environments.lock import Move
+    from packager.environments.locks.difference import Side, TargetDifference
 
 #: Of the files of a lock; in git, what ends otherwise is a folder.
 _ENDINGS = (".lock", ".yml", ".yaml", ".txt")
@@ -41,7 +41,7 @@ def list_command(output_format: str, reporter: common.Reporter) -> None:
 
     A spec stands on one by `environment: {curated: NAME}`, and adds packages by `pip: […]` and `conda: […]` beside it.
     """
-    from packager.environments.curated import curated_names, load_curated
+    from packager.environments.declare.curated import curated_names, load_curated
 
     found = [load_curated(name) for name in curated_names()]
     if output_format == "json":
@@ -75,7 +75,7 @@ def _summary(curated: Curated) -> dict[str, Any]:
 @common.standard_options
 def show_command(name: str, output_format: str, reporter: common.Reporter) -> None:
     """Show a curated environment: its file, its locked packages, and how a spec uses it."""
-    from packager.environments.curated import load_curated, locked_packages
+    from packager.environments.declare.curated import load_curated, locked_packages
 
     curated = load_curated(name)
     locked = {target: locked_packages(curated, target) for target in curated.platforms}
@@ -115,7 +115,7 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
     """
     import msgspec
 
-    from packager.environments.difference import difference
+    from packager.environments.locks.difference import difference
 
     found = difference(_side(old), _side(new))
     if output_format == "json":
@@ -130,8 +130,8 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
 
 
 def _side(text: str) -> dict[str, Side]:
-    from packager.environments.difference import read_side
-    from packager.environments.files import read_file
+    from packager.environments.locks.difference import read_side
+    from packager.environments.locks.files import read_file
 
     path = Path(text)
     revision, colon, inside = text.partition(":")

@@ -12,8 +12,8 @@ import click
 from packager.cli import common
 
 if TYPE_CHECKING:
-    from packager.environments.create import Machine
-    from packager.environments.wanted import Wanted
+    from packager.laying.create import Machine
+    from packager.laying.wanted import Wanted
 
 
 @click.command("create")
@@ -31,7 +31,7 @@ def create_command(
     conda packages are linked as conda does it, their link scripts are run; pip's half is installed by uv. An
     environment of pip alone needs its Python on this machine. The folder is new or empty, or of packager's making.
     """
-    from packager.environments.create import create
+    from packager.laying.create import create
 
     wanted, here = _wanted(file, target, platform)
     if not create(wanted, prefix, here, force=force, say=reporter.step):
@@ -59,9 +59,9 @@ def run_command(
     The environment is made where it is not there yet. PATH, CONDA_PREFIX or VIRTUAL_ENV, and the environment's own
     variables are set.
     """
-    from packager.environments.create import create, is_complete
-    from packager.environments.here import kept
-    from packager.environments.wanted import environment_of, require_program
+    from packager.laying.create import create, is_complete
+    from packager.laying.here import kept
+    from packager.laying.wanted import environment_of, require_program
 
     wanted, here = _wanted(file, target, None)
     if prefix is None:
@@ -79,7 +79,7 @@ def run_command(
 
 
 def _wanted(file: Path, target: str | None, platform: str | None) -> tuple[Wanted, Machine]:
-    from packager.environments.here import wanted_here
+    from packager.laying.here import wanted_here
     from packager.spec.load import load_spec
 
     spec_file = load_spec(file)

@@ -44,9 +44,9 @@ def command(
 
     The lock must fit the spec; nothing is solved.
     """  # noqa: D301 - click reads the backspace character, not the two letters
-    from packager.environments.exporting import export
-    from packager.files import write_text
     from packager.spec.load import load_spec
+    from packager.steps.export import export
+    from packager.storage.files import write_text
 
     spec_file = load_spec(file)
     text = export(spec_file, form, _target(spec_file, target), platform, offline=offline)

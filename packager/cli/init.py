@@ -19,10 +19,10 @@ from packager.cli.common import Reporter, count, emit, standard_options
 def command(folder: Path, entry_script: str | None, force: bool, reporter: Reporter) -> None:
     """Look at FOLDER (default: this one) without running anything in it, and write a commented packager.yaml."""
     from packager.errors import SpecError
-    from packager.files import write_text
+    from packager.init.look import look
+    from packager.init.starter import starter_spec
     from packager.spec.load import DEFAULT_FILE, parse_spec
-    from packager.spec.look import look
-    from packager.spec.starter import starter_spec
+    from packager.storage.files import write_text
 
     path = folder / DEFAULT_FILE
     if path.exists() and not force:

@@ -10,7 +10,7 @@ import click
 from packager.cli.common import Reporter, emit, emit_json, format_option, human_size, standard_options
 
 if TYPE_CHECKING:
-    from packager.images.oci.inspection import FileView, ImageView, Inspected, LayerView
+    from packager.builders.inspect import FileView, ImageView, Inspected, LayerView
 
 
 @click.command("inspect")
@@ -27,9 +27,9 @@ def command(image: str, platform: str | None, files: bool, output_format: str, r
     """
     import msgspec
 
-    from packager.images.oci.inspection import inspect_image
-    from packager.images.oci.store import ContentStore
+    from packager.builders.inspect import inspect_image
     from packager.pipeline import machine_mirrors
+    from packager.storage.content import ContentStore
 
     found = inspect_image(image, ContentStore(), machine_mirrors(), platform=platform, files=files, say=reporter.detail)
     if output_format == "json":

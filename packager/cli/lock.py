@@ -12,11 +12,11 @@ from packager.cli import common
 from packager.errors import UsageError
 
 if TYPE_CHECKING:
-    from packager.environments.conda.solve import CondaSolver
-    from packager.environments.locking import LockResult, Move
-    from packager.environments.solve import Upgrade
-    from packager.images.reference import Reference
+    from packager.environments.solve.conda import CondaSolver
+    from packager.environments.solve.pip import Upgrade
+    from packager.reference import Reference
     from packager.spec.load import SpecFile
+    from packager.steps.lock import LockResult, Move
 
 
 @click.command("lock")
@@ -105,10 +105,10 @@ def _conda_solver(spec_file: SpecFile, executable: str | None) -> CondaSolver:
     from packager.pipeline import channel_mirrors
 
     if executable is not None:
-        from packager.environments.conda.conda_lock import CondaLockSolver
+        from packager.environments.solve.conda_lock import CondaLockSolver
 
         return CondaLockSolver(executable, channel_mirrors(spec_file))
-    from packager.environments.conda.solve import RattlerSolver
+    from packager.environments.solve.conda import RattlerSolver
 
     return RattlerSolver(spec_file.root, channel_mirrors(spec_file))
 
@@ -121,15 +121,15 @@ def _lock(
     offline: bool,
     reporter: common.Reporter,
 ) -> LockResult:
-    from packager.environments.locking import lock
-    from packager.environments.solve import UvSolver
-    from packager.images.reference import parse_mirrors
+    from packager.environments.solve.pip import UvSolver
+    from packager.reference import parse_mirrors
+    from packager.steps.lock import lock
 
     # Those of the machine go before those of the spec, which everyone shares.
     mirrors = {**spec_file.spec.registry_mirrors, **parse_mirrors(os.environ.get("PACKAGER_REGISTRY_MIRROR", ""))}
 
     def resolve(reference: Reference) -> str:
-        from packager.images.registry import resolve_digest
+        from packager.registry.resolve import resolve_digest
 
         return resolve_digest(reference, mirrors)
 
@@ -146,14 +146,14 @@ def _lock(
 
 
 def _upgrade(names: tuple[str, ...], upgrade: bool) -> Upgrade:
-    from packager.environments.requirement import canonical_name
-    from packager.environments.solve import Upgrade
+    from packager.environments.declare.requirement import canonical_name
+    from packager.environments.solve.pip import Upgrade
 
     return Upgrade(all=upgrade and not names, names=tuple(sorted({canonical_name(name) for name in names})))
 
 
 def _check(spec_file: SpecFile, output_format: str) -> None:
-    from packager.environments.status import lock_status, stale
+    from packager.environments.locks.status import lock_status, stale
 
     status = lock_status(spec_file)
     changed = {name: reasons for name, reasons in status.items() if reasons}

@@ -28,9 +28,9 @@ def run_here(
     """Do what `packager run --no-docker` does."""
     from packager.cli.run import read_keys, say_waiting, show_service, variables, warn_of_strangers
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
-    from packager.serving.local.serve import follow, serve_here
+    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.places import differences
+    from packager.serving.hosts.process.serve import follow, serve_here
     from packager.serving.service import parse_publish
     from packager.spec.load import load_spec
 
@@ -89,8 +89,8 @@ def deploy_here(
 ) -> Status:
     """Do what `packager service deploy --no-docker` does, and return the service."""
     from packager.cli.run import read_keys, say_waiting, variables, warn_of_strangers
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
+    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.places import differences
     from packager.serving.service import parse_publish
     from packager.serving.services import deploy_here as deploy_step
     from packager.serving.services import require_free
@@ -120,9 +120,9 @@ def reports_here(
     from packager.pipeline import select_targets
     from packager.serving.cases import prepare
     from packager.serving.gate import Report, check
-    from packager.serving.local.backend import package_here
-    from packager.serving.local.places import differences
-    from packager.serving.local.serve import serve_here
+    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.places import differences
+    from packager.serving.hosts.process.serve import serve_here
     from packager.serving.service import Publish
 
     cases = prepare(spec_file)

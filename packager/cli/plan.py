@@ -20,7 +20,7 @@ from packager.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from packager.plan import Plan
+    from packager.plan.plan import Plan
 
 
 @click.command("plan")

@@ -34,10 +34,10 @@ def command(
     """
     import msgspec
 
-    from packager.images.oci.pull import pull_image, write_layout
-    from packager.images.oci.store import ContentStore
-    from packager.images.reference import Reference
     from packager.pipeline import machine_mirrors
+    from packager.reference import Reference
+    from packager.registry.pull import pull_image, write_layout
+    from packager.storage.content import ContentStore
 
     content = ContentStore()
     pulled = pull_image(Reference.parse(reference), content, machine_mirrors(), platform, reporter.step)

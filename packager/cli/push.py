@@ -22,7 +22,7 @@ from packager.cli.common import (
 from packager.cli.test import gate_references, no_test_option
 
 if TYPE_CHECKING:
-    from packager.images.push import Progress
+    from packager.engine.push import Progress
     from packager.spec.load import SpecFile
 
 
@@ -48,7 +48,7 @@ def command(
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
     `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed.
     """
-    from packager.images.push import push, tagged
+    from packager.engine.push import push, tagged
 
     # All are checked before the first is sent.
     wanted = [tagged(each) for each in references or spec_references(file, target, platform)]
@@ -99,7 +99,7 @@ def spec_references(file: Path, target: str | None = None, platform: str | None 
         SpecError: no spec, or no such target.
     """
     from packager.pipeline import select_targets
-    from packager.planning import image_references
+    from packager.plan.make import image_references
     from packager.spec import load_spec
     from packager.targets import load_target
 

@@ -18,7 +18,7 @@ from packager.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from packager.plan import Dialect
+    from packager.plan.plan import Dialect
 
 
 @click.command("render")
@@ -34,7 +34,7 @@ def command(
     reporter: Reporter,
 ) -> None:
     """Print the Dockerfile that `save` and `build` would use."""
-    from packager.images.base import require_no_archive
+    from packager.builders.base_option import require_no_archive
     from packager.pipeline import dockerfile, in_dialect
     from packager.spec.load import load_spec
 

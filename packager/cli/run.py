@@ -78,8 +78,8 @@ def command(
     out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.container import follow, serve
-    from packager.serving.in_image.keys import DEFAULT_PATH
+    from packager.programs.image.keys import DEFAULT_PATH
+    from packager.serving.hosts.docker.container import follow, serve
 
     if options["no_docker"]:
         from packager.cli.no_docker import run_here
@@ -139,7 +139,7 @@ def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> 
         UsageError: one that is given cannot be a key, or the image asks for none.
         EngineError: no engine, or no such image.
     """
-    from packager.serving.keys import keys_for
+    from packager.serving.hosts.docker.keys import keys_for
 
     return keys_for(reference, read_keys(file), os.environ, env)
 
@@ -164,7 +164,7 @@ def image_port(reference: str) -> int:
     Raises:
         EngineError: no engine, or no such image.
     """
-    from packager.images.engine import require_local
+    from packager.engine.api import require_local
     from packager.serving.service import DEFAULT_PORT
 
     ports = require_local(reference).ports
@@ -180,9 +180,9 @@ def image_devices(reference: str) -> tuple[bool, tuple[str, ...]]:
     """
     from glob import glob
 
+    from packager.engine.api import require_local
     from packager.errors import UsageError
-    from packager.images.engine import require_local
-    from packager.plan import DEVICES_LABEL, GPUS_LABEL
+    from packager.plan.plan import DEVICES_LABEL, GPUS_LABEL
 
     labels = require_local(reference).labels
     found: list[str] = []

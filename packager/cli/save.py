@@ -21,7 +21,7 @@ from packager.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from packager.plan import Dialect
+    from packager.plan.plan import Dialect
 
 
 @click.command("save")
@@ -54,7 +54,7 @@ def command(
     from packager.errors import UsageError
     from packager.pipeline import build_context, in_dialect, require_entry_script, select_targets
     from packager.spec.load import load_spec
-    from packager.store import Store
+    from packager.storage.models import Store
 
     if (output is None) == (archive is None):
         raise UsageError("save needs one destination", remedy="-o DIR, or --archive FILE")

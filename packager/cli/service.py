@@ -135,7 +135,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.deployment import Change
+    from packager.serving.hosts.docker.named import Change
     from packager.serving.services import update as update_step
 
     change = Change(

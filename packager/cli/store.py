@@ -25,9 +25,9 @@ def info(output_format: str, reporter: Reporter) -> None:
     """Show where the store is and what it holds: models, layers of images, environments; nothing is read."""
     import msgspec
 
-    from packager.environments import kept
-    from packager.images.oci.store import ContentStore
-    from packager.store import Store, default_root
+    from packager.laying import kept
+    from packager.storage.content import ContentStore
+    from packager.storage.models import Store, default_root
 
     found, content, environments = Store().info(), ContentStore().info(), kept.info(default_root().parent)
     if output_format == "json":
@@ -58,8 +58,8 @@ def verify(output_format: str, reporter: Reporter) -> None:
     import msgspec
 
     from packager.errors import ContextError
-    from packager.images.oci.store import ContentStore
-    from packager.store import Store
+    from packager.storage.content import ContentStore
+    from packager.storage.models import Store
 
     reporter.step("reading every file of the store")
     found, content = Store().verify(), ContentStore()
@@ -89,10 +89,10 @@ def gc(output_format: str, reporter: Reporter) -> None:
     """
     import msgspec
 
-    from packager.environments import kept
-    from packager.images.oci.environment_cache import collect
-    from packager.images.oci.store import ContentStore
-    from packager.store import Store, default_root
+    from packager.laying import kept
+    from packager.laying.cache import collect
+    from packager.storage.content import ContentStore
+    from packager.storage.models import Store, default_root
 
     found, content = Store().gc(), ContentStore().gc(_UNUSED_DAYS)
     environments, freed = collect(default_root().parent, _UNUSED_DAYS * 86400)

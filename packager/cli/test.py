@@ -25,7 +25,7 @@ from packager.cli.common import (
 from packager.cli.run import say_waiting, variables
 
 if TYPE_CHECKING:
-    from packager.images.oci.content import Content, Image
+    from packager.oci.values import Content, Image
     from packager.serving.gate import Report
     from packager.spec.load import SpecFile
 
@@ -70,9 +70,9 @@ def command(
     needed: the spec's package runs in its locked environment on this machine.
     """
     from packager.errors import SpecError
-    from packager.files import write_text
     from packager.serving import reports as forms
     from packager.spec import load_spec
+    from packager.storage.files import write_text
 
     spec_file = load_spec(file)
     if not spec_file.spec.test:
@@ -107,7 +107,7 @@ def gate_references(spec_file: SpecFile | None, references: Sequence[str], repor
         ServiceError: one failed.
         EngineError: no engine, or no such image.
     """
-    from packager.images.engine import require_local
+    from packager.engine.api import require_local
 
     if not _wanted(spec_file, reporter, no_test) or spec_file is None:
         return
@@ -127,8 +127,8 @@ def gate_build(spec_file: SpecFile, reporter: Reporter, *, push: bool, no_test: 
     Raises:
         EngineError: there are tests and no engine to run them.
     """
+    from packager.engine.api import inspect_local
     from packager.errors import EngineError
-    from packager.images.engine import inspect_local
 
     if not push:
         return False
@@ -153,9 +153,9 @@ def gate_written(
         ServiceError: it failed.
         EngineError: the engine does not take it.
     """
-    from packager.images.engine import connect
-    from packager.images.oci.outputs import load_into_engine
+    from packager.engine.api import connect
     from packager.interruption import terminated_as_interrupted
+    from packager.oci.outputs import load_into_engine
 
     reference = f"packager-test/{spec_file.spec.name}:{secrets.token_hex(6)}"
     with terminated_as_interrupted():
@@ -198,8 +198,8 @@ def _reports(
     **options: Any,
 ) -> list[Report]:
     """Test images one after the other; with `show`, say how each test went."""
+    from packager.engine.api import require_local
     from packager.errors import EngineError
-    from packager.images.engine import require_local
     from packager.interruption import terminated_as_interrupted
     from packager.serving.cases import prepare
     from packager.serving.gate import check_image

@@ -21,9 +21,9 @@ from packager.context.build_context import BuildContext, ContextFile, mtime_of
 from packager.context.save import new_parents
 from packager.context.walk import Root
 from packager.errors import ContextError, UsageError
-from packager.reading import BLOCK, changed_since, failure, opened
-from packager.store import Store
-from packager.trees import FOLDER_MODE, MTIME
+from packager.plan.trees import FOLDER_MODE, MTIME
+from packager.storage.models import Store
+from packager.storage.reading import BLOCK, changed_since, failure, opened
 
 SUFFIXES = {".tar": "", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd"}
 

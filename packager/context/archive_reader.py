@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from packager.context.entries import Entry
 from packager.context.manifest import MAX_BYTES, NAME, is_manifest_start
 from packager.errors import ContextError
-from packager.reading import BLOCK, opened
+from packager.storage.reading import BLOCK, opened
 
 if TYPE_CHECKING:
     import tarfile

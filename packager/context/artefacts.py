@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from packager.errors import ContextError
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.targets import Target
 

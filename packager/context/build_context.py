@@ -11,8 +11,8 @@ from packager import __version__
 from packager.context import manifest as m
 from packager.context.manifest import mtime_of
 from packager.errors import ContextError
-from packager.plan import Layer, Plan
-from packager.trees import parent_of
+from packager.plan.plan import Layer, Plan
+from packager.plan.trees import parent_of
 
 __all__ = ["BuildContext", "ContextFile", "assemble", "mtime_of"]
 

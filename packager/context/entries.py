@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from packager.context import manifest
-from packager.reading import digest_file, failure
+from packager.storage.reading import digest_file, failure
 
 #: First value of a `docker-bake.json` of ours; HCL's JSON syntax passes over its key.
 BAKE_MARK = "Made by packager; run `packager bake` to make it anew."

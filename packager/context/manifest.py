@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.errors import ContextError
-from packager.trees import FOLDER_MODE, MTIME, TreeFile, make_tree
+from packager.plan.trees import FOLDER_MODE, MTIME, TreeFile, make_tree
 
 NAME = "packager.json"
 FORMAT = "packager.context/1"

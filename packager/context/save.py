@@ -18,8 +18,8 @@ from packager.context.manifest import MAX_BYTES, NAME, decode_manifest
 from packager.context.walk import Root
 from packager.context.writing import write_folder
 from packager.errors import ContextError
-from packager.reading import failure
-from packager.store import Store
+from packager.storage.models import Store
+from packager.storage.reading import failure
 
 
 def save(context: BuildContext, root: Path, destination: Path, store: Store, *, force: bool = False) -> Path:

@@ -13,10 +13,10 @@ from packager.context.archive_reader import is_saved_archive
 from packager.context.entries import is_bake_file, is_saved_context
 from packager.context.walk import Root, walk
 from packager.errors import ContextError
-from packager.reading import digest_file, failure, opened
+from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import SpecFile
 from packager.spec.model import Model
-from packager.trees import Sources, Tree, TreeFile, make_tree
+from packager.storage.reading import digest_file, failure, opened
 
 #: sha256 (64 hex digits) and size in bytes of a model file: `Store.digest`, or `Store.add` to keep it in the same pass.
 DigestModel = Callable[[Path], tuple[str, int]]

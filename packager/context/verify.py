@@ -15,8 +15,8 @@ from packager.context import manifest as m
 from packager.context.archive_reader import open_archive
 from packager.context.entries import Entry, folder_entries
 from packager.errors import ContextError
-from packager.reading import failure, opened
-from packager.trees import FOLDER_MODE, MTIME
+from packager.plan.trees import FOLDER_MODE, MTIME
+from packager.storage.reading import failure, opened
 
 #: Entries of an archive that are not listed, before reading it ends.
 _EXTRA = 1000

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from packager.errors import ContextError
-from packager.reading import failure
+from packager.storage.reading import failure
 
 #: Files of one context: far above any real one, far below what links to folders full of links could pretend to be.
 MAX_FILES = 200_000

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from packager.context.build_context import BuildContext, ContextFile, mtime_of
 from packager.context.walk import Root
-from packager.reading import changed_since, copy_hashed, opened, read_small, write_all
-from packager.store import Store
-from packager.trees import FOLDER_MODE, MTIME
+from packager.plan.trees import FOLDER_MODE, MTIME
+from packager.storage.models import Store
+from packager.storage.reading import changed_since, copy_hashed, opened, read_small, write_all
 
 #: Files from which on a second process copies half of them; below, it takes longer to start than it saves.
 SHARED = 2000

@@ -18,7 +18,7 @@ from jinja2.lexer import Token, TokenStream
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.render import make_environment, render_template
 from packager.errors import Location, RenderError
-from packager.plan import Plan
+from packager.plan.plan import Plan
 
 OWN = "templates/"
 _MARK = re.compile("\x02([0-9]+)\x03")

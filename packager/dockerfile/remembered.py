@@ -17,10 +17,10 @@ from pathlib import Path
 import msgspec
 
 from packager import __version__
-from packager.memory import Memory
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from packager.resources import data_folder
 from packager.spec.model import canonical
+from packager.storage.memory import Memory
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -14,7 +14,7 @@ from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from packager.errors import Location, RenderError
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from packager.resources import data_folder
 from packager.targets import target_names
 

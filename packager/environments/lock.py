@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from packager.environments.conda.values import CondaPackage, CondaRequest, LockedConda
+from packager.environments.conda import CondaPackage, CondaRequest, LockedConda
 from packager.spec.model import canonical
 
 FORMAT = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packager.dockerfile.render import render_template
-from packager.plan import Plan
+from packager.plan.plan import Plan
 
 
 def instructions(plan: Plan, templates: Path | None = None) -> str:

@@ -236,7 +236,7 @@ def why_it_ended(state: State) -> str:
         0: "the service ended by itself (exit code 0)",
         # azureml-inference-server-http: the worker could not boot.
         3: "the server could not load the entry script: its import or its init() failed (exit code 3)",
-        # `serving/in_image/keys.py`
+        # `programs/image/keys.py`
         78: "its requests need a key, and it has none that it can use (exit code 78)",
         126: "the image's program cannot be run (exit code 126)",
         127: "the image's program was not found (exit code 127)",

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packager.errors import EngineError, ServiceError, UsageError
-from packager.serving import deployment, service_keys
-from packager.serving.deployment import Change
-from packager.serving.local import named as local
-from packager.serving.local.backend import Packaged, package_here
-from packager.serving.local.service_folder import LocalService, Served
+from packager.serving.hosts.docker import named as deployment
+from packager.serving.hosts.docker import service_keys
+from packager.serving.hosts.docker.named import Change
+from packager.serving.hosts.process import named as local
+from packager.serving.hosts.process.backend import Packaged, package_here
+from packager.serving.hosts.process.service_folder import LocalService, Served
 from packager.serving.named import Status, Wanted
 from packager.serving.service import KeyPair, Publish, Which
 from packager.spec.load import load_spec
@@ -20,7 +21,7 @@ Waiting = Callable[[float], None]
 
 
 def deploy(wanted: Wanted, *, timeout: float, say: Say, waiting: Waiting) -> Status:
-    """Start a service on the engine; see `packager.serving.deployment.deploy`.
+    """Start a service on the engine; see `packager.serving.hosts.docker.named.deploy`.
 
     Raises:
         UsageError: there is a service of that name without Docker, too.
@@ -43,7 +44,7 @@ def deploy_here(
     say: Say,
     waiting: Waiting,
 ) -> Status:
-    """Start a service without Docker; see `packager.serving.local.named.deploy`."""
+    """Start a service without Docker; see `packager.serving.hosts.process.named.deploy`."""
     return local.deploy(
         name, packaged, publish, spec=spec, env=env, keys=keys, timeout=timeout, say=say, waiting=waiting
     )
@@ -68,7 +69,7 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
 
     Raises:
         UsageError: an image or limits are given for one without Docker.
-        PackagerError: see `packager.serving.deployment.update` and `packager.serving.local.named.update`.
+        PackagerError: see `update` of the two hosts.
     """
     if not LocalService(name).exists:
         return deployment.update(name, change, timeout=timeout, say=say, waiting=waiting)
@@ -129,14 +130,14 @@ def list_services(warn: Say) -> tuple[Status, ...]:
 
 
 def logs(name: str, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
-    """Give what a service wrote; see `packager.serving.deployment.logs`."""
+    """Give what a service wrote; see `packager.serving.hosts.docker.named.logs`."""
     if LocalService(name).exists:
         return local.logs(name, lines, follow=follow)
     return deployment.logs(name, lines, follow=follow)
 
 
 def show_keys(name: str, regenerate: Which | None = None) -> KeyPair:
-    """Return the keys of a service; see `packager.serving.service_keys.show_keys`."""
+    """Return the keys of a service; see `packager.serving.hosts.docker.service_keys.show_keys`."""
     if LocalService(name).exists:
         return local.show_keys(name, regenerate)
     return service_keys.show_keys(name, regenerate)

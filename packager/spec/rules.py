@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
-from packager.environments.conda.channel import check_channel
 from packager.errors import Location, PackagerError, SpecError
-from packager.images.reference import Reference
+from packager.reference import Reference
 from packager.spec import model as m
 from packager.spec import texts
 from packager.spec.case_rules import check_cases
+from packager.spec.channel import check_channel
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
 

@@ -13,9 +13,9 @@ from packager.context.save import save
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
 from packager.pipeline import build_context, in_dialect, plan_image
-from packager.plan import Dialect
+from packager.plan.plan import Dialect
 from packager.spec import load_spec
-from packager.store import Store
+from packager.storage.models import Store
 
 CASES = sorted(path for path in Path(__file__).parent.iterdir() if (path / "input").is_dir())
 OUTPUTS = ("Dockerfile", "HANDOFF.md", "packager.json")

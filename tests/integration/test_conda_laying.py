@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from packager.environments.conda.laying import lay_packages
-from packager.environments.conda.values import CondaPackage
+from packager.environments.conda import CondaPackage
 from packager.errors import LockError, TemporaryError
+from packager.laying.conda_packages import lay_packages
 from tests.integration.conda_server import ChannelServer
 
 WANTED = {"python": "3.13.5", "python_abi": "3.13", "greeting": "2.0", "libgcc": "14.2.0"}

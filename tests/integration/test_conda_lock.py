@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from packager.environments.conda.values import CondaPackage, LockedConda
-from packager.environments.files import read_conda, read_locked
+from packager.environments.conda import CondaPackage, LockedConda
+from packager.environments.locks.files import read_conda, read_locked
 from packager.spec import load_spec
 from tests.integration.conda_server import ChannelServer
 

@@ -18,8 +18,8 @@ from uuid import uuid4
 
 import pytest
 
+from packager.engine.buildx import BuildRequest, Built, build
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError
-from packager.images.buildx import BuildRequest, Built, build
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("docker_config")]
 
@@ -320,7 +320,7 @@ def test_an_interrupted_build_leaves_nothing(number: int, base_image: str, tmp_p
     seconds = str(100_000 + uuid4().int % 100_000)
     (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\nRUN sleep {seconds}\n")
     program = (
-        "import sys\nfrom pathlib import Path\nfrom packager.images.buildx import BuildRequest, build\n"
+        "import sys\nfrom pathlib import Path\nfrom packager.engine.buildx import BuildRequest, build\n"
         "build(BuildRequest(context=Path(sys.argv[1]), tags=(), platform='linux/amd64', source_date_epoch=0))\n"
     )
     temporary = tmp_path / "tmp"

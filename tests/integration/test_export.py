@@ -14,7 +14,7 @@ import pytest
 import yaml
 from uv import find_uv_bin
 
-from packager.environments.files import parse_requirements
+from packager.environments.locks.files import parse_requirements
 
 pytestmark = pytest.mark.network
 

@@ -18,7 +18,7 @@ import pytest
 import requests
 from uv import find_uv_bin
 
-from packager.environments.files import read_locked
+from packager.environments.locks.files import read_locked
 from packager.spec import load_spec
 
 # Nothing listens on port 1; uv need not try three times.

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from packager.dockerfile.render import render
-from packager.images.oci.compression import Compression
-from packager.images.oci.content import LAYER, BaseImage, Descriptor, Image, Layer
-from packager.images.oci.document import make_image
-from packager.images.oci.layers import folder_layer
-from packager.images.oci.outputs import load_into_engine, write_docker_archive, write_layout, write_oci_archive
-from packager.images.oci.store import ContentStore, Memory
-from packager.plan import Base
+from packager.oci.compose import make_image
+from packager.oci.compression import Compression
+from packager.oci.layers import folder_layer
+from packager.oci.outputs import load_into_engine, write_docker_archive, write_layout, write_oci_archive
+from packager.oci.values import LAYER, BaseImage, Descriptor, Image, Layer
+from packager.plan.plan import Base
+from packager.storage.content import ContentStore, Memory
 from tests.integration.conftest import Engine
 from tests.unit.plans import example_plan
 

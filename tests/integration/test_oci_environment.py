@@ -14,15 +14,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from packager.environments.files import read_locked
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.solve import Upgrade, UvSolver
-from packager.images.oci.base_files import BaseFiles, FileBlob, find_python, read_base_files
-from packager.images.oci.environment import LaidDown, lay_down
-from packager.images.oci.libraries import check_starts
-from packager.images.oci.recipe import BasePython, Interpreter, Recipe, make_recipe
-from packager.images.oci.wheels import Source
-from packager.plan import Environment
+from packager.environments.locks.files import read_locked
+from packager.environments.solve.pip import Upgrade, UvSolver
+from packager.laying.base_files import BaseFiles, FileBlob, find_python, read_base_files
+from packager.laying.environment import LaidDown, lay_down
+from packager.laying.libraries import check_starts
+from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
+from packager.laying.wheels import Source
+from packager.plan.plan import Environment
 from packager.spec import load_spec
 from tests.integration.conftest import missing, output
 from tests.unit.test_oci_environment import snapshot
@@ -145,9 +145,9 @@ def test_the_same_tree_whoever_makes_it(amd64: LaidDown, diabetes: Recipe, tmp_p
     (tmp_path / "recipe.json").write_bytes(msgspec.json.encode(diabetes))
     code = (
         "import os, sys; from pathlib import Path; import msgspec; os.umask(0o077)\n"
-        "from packager.images.oci.environment import lay_down\n"
-        "from packager.images.oci.recipe import Recipe\n"
-        "from packager.images.oci.wheels import Source\n"
+        "from packager.laying.environment import lay_down\n"
+        "from packager.laying.recipe import Recipe\n"
+        "from packager.laying.wheels import Source\n"
         "recipe = msgspec.json.decode(Path('recipe.json').read_bytes(), type=Recipe)\n"
         "lay_down(recipe, Path('env').absolute(), Source.of(Path.cwd()))\n"
     )

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from packager.images.oci.store import ContentStore
-from packager.store import Store
+from packager.storage.content import ContentStore
+from packager.storage.models import Store
 from tests.integration.conftest import NO_ENGINE, Registry, RunPackager
 from tests.integration.fault_proxy import Fault, fault_proxy
 

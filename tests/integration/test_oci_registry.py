@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 import requests
 
+from packager.builders.base import fetch_base
+from packager.builders.base_option import resolve_base
 from packager.errors import RegistryError, TemporaryError
-from packager.images.base import resolve_base
-from packager.images.oci.base import fetch_base
-from packager.images.oci.content import Image
-from packager.images.oci.push import push_images
-from packager.images.oci.registry_client import RegistryClient
-from packager.images.oci.store import ContentStore
-from packager.images.reference import Reference
+from packager.oci.values import Image
+from packager.reference import Reference
+from packager.registry.client import RegistryClient
+from packager.registry.push import push_images
+from packager.storage.content import ContentStore
 from tests.integration.conftest import Engine, Registry, missing
 from tests.integration.fault_proxy import Fault, FaultProxy, fault_proxy
 from tests.unit.oci_images import image_of, tar_of
@@ -129,10 +129,10 @@ def test_answers_that_get_lost(
 PUSH = """
 import sys
 from pathlib import Path
-from packager.images.oci.content import Descriptor, LAYER
-from packager.images.oci.registry_client import RegistryClient
-from packager.images.oci.store import ContentStore
-from packager.images.reference import Reference
+from packager.oci.values import Descriptor, LAYER
+from packager.registry.client import RegistryClient
+from packager.storage.content import ContentStore
+from packager.reference import Reference
 content = ContentStore()
 blob = Descriptor(media_type=LAYER, digest=sys.argv[2], size=int(sys.argv[3]))
 with RegistryClient(Reference.parse(sys.argv[1]), push=True) as client:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from packager.errors import LockError
-from packager.images.oci.environment import lay_down
-from packager.images.oci.store import Memory, content_root
-from packager.images.oci.wheels import Source
+from packager.laying.environment import lay_down
+from packager.laying.wheels import Source
+from packager.storage.content import Memory, content_root
 from tests.integration.conftest import NO_ENGINE, RunPackager
 from tests.integration.tiny import make_tiny
 from tests.unit.test_oci_environment import make_wheel, recipe

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.trees import MTIME
+from packager.plan.trees import MTIME
 from tests.integration.conftest import Registry, RunPackager
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 
 from packager.checks.code_findings import gone_findings, model_findings
-from packager.checks.finding import Finding
 from packager.checks.import_findings import import_findings
 from packager.checks.installed import Installed, wheel_modules
 from packager.checks.reach import Image, Reached, reach
+from packager.finding import Finding
 
 ROOT = "/var/azureml-app"
 

@@ -12,12 +12,12 @@ import msgspec
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
-from packager.plan import Plan
-from packager.planning import make_plan
-from packager.reading import digest_file
+from packager.plan.make import make_plan
+from packager.plan.plan import Plan
+from packager.plan.trees import Sources
 from packager.spec.load import SpecFile, load_spec
+from packager.storage.reading import digest_file
 from packager.targets import Target
-from packager.trees import Sources
 
 BASE = f"registry.example.com/library/python:3.13-slim@sha256:{'ab' * 32}"
 SCORE = "def init():\n    pass\n\n\ndef run(data):\n    return data\n"

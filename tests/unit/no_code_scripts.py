@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import types
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import packager.serving.nocode.generate as generate
-from packager.serving.nocode.generate import script_text
+from packager.context.no_code import script_text
+from packager.resources import program
 from packager.spec.framework import Kind
 
-HELPER = Path(generate.__file__).parent / "scripts/packager_json.py"
+HELPER = program("no_code/packager_json.py")
 
 
 class Response:

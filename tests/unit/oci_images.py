@@ -7,7 +7,7 @@ import json
 import tarfile
 from typing import Any
 
-from packager.images.oci.content import (
+from packager.oci.values import (
     CONFIG,
     LAYER,
     MANIFEST,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from packager.environments.conda.values import CondaPackage, CondaRequest, LockedConda
+from packager.environments.conda import CondaPackage, CondaRequest, LockedConda
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
-from packager.plan import Plan
-from packager.planning import make_plan
+from packager.plan.make import make_plan
+from packager.plan.plan import Plan
+from packager.plan.trees import Sources, TreeFile, make_tree
 from packager.spec import parse_spec
 from packager.spec.load import SpecFile
 from packager.targets import load_target
-from packager.trees import Sources, TreeFile, make_tree
 
 LEAST = 'name: diabetes\nversion: "1"\nentry_script: score.py\nenvironment: requirements.txt\n'
 PACKAGES = (

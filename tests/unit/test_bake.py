@@ -11,9 +11,9 @@ import pytest
 from packager.context.build_context import BuildContext, assemble
 from packager.dockerfile.render import render
 from packager.dockerfile.stages import environment_key, secret_from_variable, secret_ids
+from packager.engine.bake_file import BakeImage, BakePlatform, BakeSettings, bake_document, bake_text, slug
 from packager.errors import SpecError
-from packager.images.bake import BakeImage, BakePlatform, BakeSettings, bake_document, bake_text, slug
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from tests.unit.plans import example_conda_plan, example_plan, example_sources
 
 AMD, ARM, ARMV7 = "linux/amd64", "linux/arm64", "linux/arm/v7"

@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 import packager
+from packager.builders.bake import BakeJob, bake_command, bake_images
 from packager.cli.bake import command
 from packager.context.entries import BAKE_MARK
+from packager.engine.buildx import BuildOptions, Built
+from packager.engine.failures import build_failure
+from packager.engine.secrets import MachineSettings
 from packager.errors import EngineError
-from packager.images.bake_build import BakeJob, bake_command, bake_images
-from packager.images.buildx import BuildOptions, Built
-from packager.images.failures import build_failure
-from packager.images.secrets import MachineSettings
 from packager.pipeline import plan_image
-from packager.store import Store
+from packager.storage.models import Store
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from packager.engine.buildx import BuildRequest, Built, build, buildx_command, built_from, machine_settings
+from packager.engine.secrets import MachineSettings, Secret
 from packager.errors import EngineError, UsageError
-from packager.images.buildx import BuildRequest, Built, build, buildx_command, built_from, machine_settings
-from packager.images.secrets import MachineSettings, Secret
 
 
 def request(**changes: object) -> BuildRequest:

@@ -2,9 +2,9 @@
 
 import pytest
 
+from packager.engine.failures import build_failure, engine_failure, registry_failure
+from packager.engine.process import plain_lines
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError
-from packager.images.failures import build_failure, engine_failure, registry_failure
-from packager.images.process import plain_lines
 
 
 def failure(output: str) -> PackagerError:

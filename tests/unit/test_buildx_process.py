@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.images.process import Finished, plain_lines, run_shown, show_on_stderr
+from packager.engine.process import Finished, plain_lines, run_shown, show_on_stderr
 from packager.interruption import terminated_as_interrupted
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -97,7 +97,7 @@ def test_lines_of_a_terminal() -> None:
 
 
 def test_bytes_reach_standard_error_as_they_are() -> None:
-    code = "from packager.images.process import show_on_stderr; show_on_stderr(bytes([0xff, 0x0a]))"
+    code = "from packager.engine.process import show_on_stderr; show_on_stderr(bytes([0xff, 0x0a]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stderr == b"\xff\n"
 

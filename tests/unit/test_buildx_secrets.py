@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packager.engine.secrets import PIP_CONF_VARIABLE, Secret, index_secrets, parse_secret, pip_conf, proxy_args
 from packager.errors import UsageError
-from packager.images.secrets import PIP_CONF_VARIABLE, Secret, index_secrets, parse_secret, pip_conf, proxy_args
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.checks import pickle_reader, pickle_stream
 from packager.checks.module_search import Search
-from packager.checks.pickle_reader import PickleFacts, read_pickle
 from packager.checks.pickled_models import difference, pickle_findings
+from packager.models import pickle_reader, pickle_stream
+from packager.models.pickle_reader import PickleFacts, read_pickle
 from tests.unit.check_images import installed
 
 PROTOCOLS = (2, 3, 4, 5)

@@ -11,8 +11,8 @@ import pytest
 from packager.checks.wheel_contents import WheelContents, Wheels, _absent
 from packager.environments.lock import LockedPackage
 from packager.errors import PackagerError
-from packager.images.oci.wheels import Source
-from packager.memory import Memory
+from packager.laying.wheels import Source
+from packager.storage.memory import Memory
 
 
 def wheel(folder: Path, name: str, files: dict[str, str]) -> LockedPackage:

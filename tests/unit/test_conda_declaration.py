@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.checks.declared import check_environment
-from packager.environments.conda.declaration import read_conda_file
-from packager.environments.declaration import Environment, read_environment
-from packager.environments.requirement import INFERENCE_SERVER
+from packager.environments.declare.conda_file import read_conda_file
+from packager.environments.declare.environment import Environment, read_environment
+from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.errors import SpecError
 from packager.spec import load_spec
 

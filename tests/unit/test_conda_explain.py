@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from packager.environments.conda.channels import (
+from packager.environments.channels import (
     check_mirrors,
     parse_channel_mirrors,
     redact,
     shown,
     without_credentials,
 )
-from packager.environments.conda.explain import explain
+from packager.environments.solve.conda_errors import explain
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError, UsageError
 
 AMD = "linux/amd64"

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.conda.file import (
+from packager.environments.conda import SUBDIRS, CondaPackage
+from packager.environments.locks.conda_file import (
     HEADER,
     conda_lock_path,
     find_conflict,
@@ -20,7 +21,6 @@ from packager.environments.conda.file import (
     normal_depends,
     parse_conda_lock,
 )
-from packager.environments.conda.values import SUBDIRS, CondaPackage
 from packager.errors import LockError
 
 AMD, ARM = "linux/amd64", "linux/arm64"

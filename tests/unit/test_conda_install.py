@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.conda import install, settle
-from packager.environments.conda.file import format_conda_lock
-from packager.environments.conda.install_failure import explain_install, find_install_failure
-from packager.environments.conda.values import CondaPackage
+from packager.environments.conda import CondaPackage
+from packager.environments.install_failure import explain_install, find_install_failure
+from packager.environments.locks.conda_file import format_conda_lock
 from packager.errors import LockError, PackagerError, TemporaryError
+from packager.programs.stage import install, settle
 
 FORGE = "https://conda.example.com/forge"
 

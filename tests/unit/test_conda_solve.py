@@ -15,11 +15,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from packager.environments.conda import conda_lock, solve
-from packager.environments.conda.conda_lock import CondaLockSolver
-from packager.environments.conda.solve import Children, RattlerSolver, Record, moved, reordered, stays, to_solved
-from packager.environments.conda.values import CondaPackage, CondaRequest
-from packager.environments.solve import Upgrade
+from packager.environments.conda import CondaPackage, CondaRequest
+from packager.environments.solve import conda as solve
+from packager.environments.solve import conda_lock
+from packager.environments.solve.conda import Children, RattlerSolver, Record, moved, reordered, stays, to_solved
+from packager.environments.solve.conda_lock import CondaLockSolver
+from packager.environments.solve.pip import Upgrade
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError, UsageError
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -245,8 +246,8 @@ def test_a_solve_can_be_stopped_with_all_that_it_started(tmp_path: Path) -> None
 def test_verbs_that_do_not_solve_import_neither_rattler_nor_conda_lock() -> None:
     code = (
         "import sys\n"
-        "import packager.api, packager.cli.lock, packager.pipeline, packager.environments.locking\n"
-        "import packager.environments.conda.solve, packager.environments.conda.conda_lock\n"
+        "import packager.api, packager.cli.lock, packager.pipeline, packager.steps.lock\n"
+        "import packager.environments.solve.conda, packager.environments.solve.conda_lock\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -19,7 +19,7 @@ from packager.context.save import save
 from packager.context.verify import verify
 from packager.errors import ContextError, UsageError
 from packager.spec.load import SpecFile
-from packager.store import Store
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 
 NAMES = ("c.tar", "c.tar.gz", "c.tgz", "c.tar.zst")

@@ -16,9 +16,9 @@ from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.context.verify import verify
 from packager.errors import ContextError
+from packager.plan.trees import MTIME
 from packager.spec.load import SpecFile
-from packager.store import Store
-from packager.trees import MTIME
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 
 WEIGHTS = "layers/{}/var/azureml-app/azureml-models/model0/0/m.bin"
@@ -115,7 +115,7 @@ import sys
 from pathlib import Path
 from packager.context.save import save
 from packager.spec.load import load_spec
-from packager.store import Store
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 spec, out, store = map(Path, sys.argv[1:])
 spec_file = load_spec(spec)

@@ -23,7 +23,7 @@ from packager.context.save import save
 from packager.context.verify import Difference, verify
 from packager.errors import ContextError
 from packager.spec.load import SpecFile
-from packager.store import Store
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 
 APP = "var/azureml-app/score.py"
@@ -449,7 +449,7 @@ from pathlib import Path
 from packager.context.archive import archive
 from packager.context.verify import verify
 from packager.spec.load import load_spec
-from packager.store import Store
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 spec_file = load_spec(Path(sys.argv[1]))
 store = Store(Path(sys.argv[2]))

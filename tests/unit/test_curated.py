@@ -4,11 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from packager.environments.curated import curated_names, load_curated, locked_packages, preferences, read_curated
-from packager.environments.declaration import read_environment
-from packager.environments.files import digest_of
-from packager.environments.request import make_request
-from packager.environments.requirement import INFERENCE_SERVER, requirement_name
+from packager.environments.declare.curated import (
+    curated_names,
+    load_curated,
+    locked_packages,
+    preferences,
+    read_curated,
+)
+from packager.environments.declare.environment import read_environment
+from packager.environments.declare.request import make_request
+from packager.environments.declare.requirement import INFERENCE_SERVER, requirement_name
+from packager.environments.locks.files import digest_of
 from packager.errors import LockError, SpecError
 from packager.spec import parse_spec
 from packager.targets import load_target

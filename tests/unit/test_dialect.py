@@ -12,7 +12,7 @@ from packager.dockerfile.render import render
 from packager.errors import RenderError
 from packager.handoff.instructions import instructions
 from packager.pipeline import Planned, build_context, dockerfile, in_dialect
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from packager.spec import parse_spec
 from packager.spec.model import packaged
 from tests.unit.plans import LEAST, example_conda_plan, example_locked, example_plan

@@ -9,9 +9,9 @@ from click.testing import CliRunner
 
 from packager.cli import doctor
 from packager.cli.doctor import Finding
+from packager.engine import api as engine
 from packager.errors import EngineError
-from packager.images import engine
-from packager.images.logins import Logins, read_logins, registry_name
+from packager.registry.logins import Logins, read_logins, registry_name
 
 
 def test_logins_are_names_only() -> None:

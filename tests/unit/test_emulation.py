@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from packager.builders import emulation
+from packager.builders.emulation import require_platform, require_runnable
+from packager.engine.api import LocalImage, engine_info, runnable
 from packager.errors import EngineError, TemporaryError
-from packager.images import emulation
-from packager.images.emulation import require_platform, require_runnable
-from packager.images.engine import LocalImage, engine_info, runnable
-from packager.images.oci import documents
-from packager.images.oci.documents import WrongPlatformError
-from packager.plan import Base
+from packager.oci import parse as documents
+from packager.oci.parse import WrongPlatformError
+from packager.plan.plan import Base
 
 # As Docker 26.1 with buildx 0.13 prints it.
 INSPECTED = """\

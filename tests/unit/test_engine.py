@@ -6,9 +6,9 @@ import docker.errors
 import pytest
 import requests
 
+from packager.engine import api as engine
+from packager.engine.api import EngineInfo, LocalImage, engine_info, local_image
 from packager.errors import EngineError, PackagerError, RegistryError
-from packager.images import engine
-from packager.images.engine import EngineInfo, LocalImage, engine_info, local_image
 
 # Answers of Docker Engine 26.1.5 and buildx 0.13.1, shortened.
 VERSION = {

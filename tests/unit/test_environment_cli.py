@@ -12,7 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from packager.cli import cli
-from packager.environments.curated import curated_names
+from packager.environments.declare.curated import curated_names
 from packager.errors import LockError, PackagerError, UsageError
 
 Run = Callable[..., Result]

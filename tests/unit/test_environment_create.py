@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from packager.environments.create import MARKER, Machine, create
-from packager.environments.wanted import environment_of, make_wanted, native_platform
 from packager.errors import ContextError, LockError, UsageError
+from packager.laying.create import MARKER, Machine, create
+from packager.laying.wanted import environment_of, make_wanted, native_platform
 from packager.targets import load_target
 from tests.unit.plans import CONDA, PACKAGES, example_conda_locked, example_locked
 

@@ -10,12 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.conda.values import CondaPackage
-from packager.environments.difference import Side, difference, read_side
-from packager.environments.export import Locked, environment_yml, explicit, locked_on, requirements
-from packager.environments.files import format_lock, format_requirements, parse_requirements
-from packager.environments.locate import make_pylock
+from packager.environments.conda import CondaPackage
 from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRequest, Move
+from packager.environments.locks.difference import Side, difference, read_side
+from packager.environments.locks.files import format_lock, format_requirements, parse_requirements
+from packager.environments.locks.formats import Locked, environment_yml, explicit, locked_on, requirements
+from packager.environments.solve.locate import make_pylock
 from packager.errors import LockError, UsageError
 
 AMD, ARM = "linux/amd64", "linux/arm64"

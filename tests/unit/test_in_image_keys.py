@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from packager.serving.in_image import keys as k
+from packager.programs.image import keys as k
 
 ONE, TWO, THREE = "a" * 32, "b" * 32, "c" * 32
 

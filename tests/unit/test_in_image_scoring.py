@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from packager.serving.in_image.answer import Answer, EndedError, LeftError, Room
-from packager.serving.in_image.scoring import Scoring
+from packager.programs.image.answer import Answer, EndedError, LeftError, Room
+from packager.programs.image.scoring import Scoring
 
 
 class Asked:

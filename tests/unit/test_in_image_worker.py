@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from packager.serving.image_files import serving_files
-from packager.serving.in_image import settings as in_image
-from packager.serving.in_image.worker import Connection
+from packager.context.generated import serving_files
+from packager.programs.image import settings as in_image
+from packager.programs.image.worker import Connection
 
 APP = """\
 import json, os, signal, threading, time
@@ -190,7 +190,7 @@ def test_another_gunicorn_keeps_the_servers_own_worker(
 
 def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("packager.serving.in_image.worker.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("packager.programs.image.worker.time.monotonic", lambda: now[0])
     connection = Connection(None, silence=60, whole_body=100)
     assert (connection.deadline, connection.began) == (130, False)
     connection.reading()

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from packager.errors import RegistryError, UsageError
-from packager.images.joining import join_platforms, platform_tags
-from packager.images.oci.content import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, digest_of
+from packager.oci.values import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, digest_of
+from packager.registry.join import join_platforms, platform_tags
 from tests.unit.oci_images import config_of, manifest_of
 from tests.unit.registry_fake import FakeRegistry, running
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from packager.environments import kept
+from packager.laying import kept
 
 MONTH = 30 * 86400.0
 OLD = time.time() - 31 * 86400

@@ -13,15 +13,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from packager.cli.lock import command
-from packager.environments.conda.values import Around
-from packager.environments.declaration import read_environment
+from packager.environments.conda import Around
+from packager.environments.declare.environment import read_environment
+from packager.environments.declare.request import make_request
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
-from packager.environments.locking import LockResult, Upgrade, lock, lock_status, require_fresh
-from packager.environments.request import make_request
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
-from packager.images.reference import Reference
+from packager.reference import Reference
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
+from packager.steps.lock import LockResult, Upgrade, lock, lock_status, require_fresh
 from packager.targets import Target, load_target
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -459,7 +459,7 @@ def test_verb_check(locked: Path) -> None:
 
 def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (locked / "requirements.txt").write_text("six\nnumpy\n")
-    monkeypatch.setattr("packager.environments.solve.UvSolver", lambda root: FakeSolver({"six": "2"}))
+    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: FakeSolver({"six": "2"}))
     result = verb(locked)
     assert result.stdout == "locks/cpu.requirements.txt\npackager.lock\ncpu:\n  + numpy 1\n  six 1 -> 2\n"
     assert result.stderr == "solving cpu for linux/amd64, Python 3.13\n"
@@ -470,7 +470,7 @@ def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_verb_passes_upgrades_on(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solver = FakeSolver()
-    monkeypatch.setattr("packager.environments.solve.UvSolver", lambda root: solver)
+    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: solver)
     for args in (["--upgrade"], ["--upgrade", "Six"], ["--upgrade", "six", "--upgrade", "six"]):
         assert verb(locked, *args).exception is None
     assert [each[3] for each in solver.asked] == [Upgrade(all=True), Upgrade(names=("six",)), Upgrade(names=("six",))]
@@ -492,7 +492,7 @@ def test_verb_asks_the_mirror_of_the_machine_before_that_of_the_spec(
         asked.append((str(reference), mirrors))
         return DIGEST
 
-    monkeypatch.setattr("packager.images.registry.resolve_digest", resolve_digest)
+    monkeypatch.setattr("packager.registry.resolve.resolve_digest", resolve_digest)
     monkeypatch.setenv("PACKAGER_REGISTRY_MIRROR", "docker.io=machine:5000")
     mirrors = "registry_mirrors: {docker.io: spec.example.com, quay.io: quay.example.com}\n"
     (locked / "packager.yaml").write_text(f"{SPEC}base: python:3.13\n{mirrors}")
@@ -503,7 +503,7 @@ def test_verb_asks_the_mirror_of_the_machine_before_that_of_the_spec(
 
 
 def test_an_empty_lock_is_valid(locked: Path) -> None:
-    from packager.environments.files import format_lock
+    from packager.environments.locks.files import format_lock
 
     (locked / "packager.lock").write_text(format_lock(Lock()))
     assert lock_status(load_spec(locked)) == {"cpu": ("the target is not locked yet",)}

@@ -9,7 +9,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from packager.environments.around import (
+from packager.environments.conda import Around, CondaPackage, SolvedConda, around
+from packager.environments.solve.around import (
     check_direct,
     conflicts,
     constraints,
@@ -19,9 +20,8 @@ from packager.environments.around import (
     stub_version,
     write_stubs,
 )
-from packager.environments.conda.values import Around, CondaPackage, SolvedConda, around
-from packager.environments.explain import explain
-from packager.environments.pylock import parse_pylock
+from packager.environments.solve.pylock import parse_pylock
+from packager.environments.solve.uv_errors import explain
 from packager.errors import LockError
 
 GIVEN = Around(python="3.13.5", provided={"numpy": "2.3.1", "odd": "9e", "torch": "2.5.1+cu121", "type-x": "1.0rc1"})

@@ -14,15 +14,15 @@ from click.testing import CliRunner
 from msgspec import UNSET
 
 from packager.cli.lock import command
-from packager.environments.conda.values import Around, CondaPackage, CondaRequest, LockedConda, SolvedConda
-from packager.environments.files import format_lock, parse_lock, read_conda, read_lock, read_locked
+from packager.environments.conda import Around, CondaPackage, CondaRequest, LockedConda, SolvedConda
+from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest, Move, changes, conda_moves
-from packager.environments.locking import LockResult, Upgrade, lock, lock_status
-from packager.environments.requirement import requirement_name
+from packager.environments.locks.files import format_lock, parse_lock, read_conda, read_lock, read_locked
 from packager.errors import LockError, PackagerError, UsageError
-from packager.images.reference import Reference
+from packager.reference import Reference
 from packager.resources import data_folder
 from packager.spec import load_spec
+from packager.steps.lock import LockResult, Upgrade, lock, lock_status
 from packager.targets import Target, load_target
 
 AMD, ARM = "linux/amd64", "linux/arm64"
@@ -501,8 +501,8 @@ def test_verb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         mirrors.append(found)
         return conda
 
-    monkeypatch.setattr("packager.environments.conda.solve.RattlerSolver", solver)
-    monkeypatch.setattr("packager.environments.solve.UvSolver", lambda root: FakePip())
+    monkeypatch.setattr("packager.environments.solve.conda.RattlerSolver", solver)
+    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: FakePip())
     monkeypatch.setenv("PACKAGER_CHANNEL_MIRROR", "conda-forge=https://m.example.com/cf")
     spec = SPEC + "conda: {channel_mirrors: {conda-forge: https://n.example.com/cf, other: https://n.example.com/o}}\n"
     (folder / "packager.yaml").write_text(spec)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.files import (
+from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRequest, Move, changes, moves
+from packager.environments.locks.files import (
     HEADER,
     digest_of,
     format_lock,
@@ -19,8 +20,7 @@ from packager.environments.files import (
     parse_requirements,
     read_locked,
 )
-from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRequest, Move, changes, moves
-from packager.environments.writing import write_files
+from packager.environments.locks.writing import write_files
 from packager.errors import LockError, PackagerError
 from packager.spec import load_spec
 from packager.targets import machine

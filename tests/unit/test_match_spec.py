@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.conda.channel import check_channel
-from packager.environments.conda.match_spec import Placed, parse_match_spec
-from packager.environments.conda.python import python_minors, settle_python
+from packager.environments.declare.conda_python import python_minors, settle_python
+from packager.environments.declare.match_spec import Placed, parse_match_spec
 from packager.errors import Location, SpecError
+from packager.spec.channel import check_channel
 
 WHERE = Location(file="environment.yml", line=3)
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packager.context.swagger import swagger_texts
 from packager.errors import ContextError, SpecError
-from packager.serving.nocode.graphs import Interface, Port, read_onnx, read_saved_model
-from packager.serving.nocode.inspect import Inspected, check_frameworks, inspect_model
-from packager.serving.nocode.mlmodel import MlflowModel
-from packager.serving.nocode.protobuf import NotProtobuf, number_of
-from packager.serving.nocode.swagger import swagger_texts
+from packager.models.graphs import Interface, Port, read_onnx, read_saved_model
+from packager.models.inspect import Inspected, check_frameworks, inspect_model
+from packager.models.mlmodel import MlflowModel
+from packager.models.protobuf import NotProtobuf, number_of
 from packager.spec.load import SpecFile, load_spec
 from tests.unit.context_factory import write_files
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.checks.entry_script import check_entry_script
-from packager.serving.nocode.generate import script_text
+from packager.context.no_code import script_text
 from packager.spec.framework import Kind
 from tests.unit.no_code_scripts import Script, load, module
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from packager.checks.frameworks import framework_findings
+from packager.context.no_code import no_code_files
 from packager.context.sources import scan_sources
-from packager.environments.declaration import Environment, read_environment, read_environments
-from packager.environments.no_code import of_framework
+from packager.environments.declare.environment import Environment, read_environment, read_environments
+from packager.environments.declare.no_code import of_framework
 from packager.errors import ContextError, SpecError
-from packager.serving.nocode.generate import no_code_files
+from packager.plan.trees import Tree
 from packager.spec import parse_spec
 from packager.spec.load import SpecFile, load_spec
 from packager.spec.model import Model, Spec, packaged
-from packager.trees import Tree
 from tests.unit.context_factory import read_digest, write_files
 
 ROOT = Path(__file__).parents[2]

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 import zstandard
 
+from packager.builders.base import fetch_base
+from packager.builders.base_option import require_no_archive, resolve_base
+from packager.builders.inspect import inspect_image
 from packager.errors import ContextError, PackagerError, RegistryError, UsageError
-from packager.images.base import require_no_archive, resolve_base
-from packager.images.oci.archives import Archive
-from packager.images.oci.base import fetch_base
-from packager.images.oci.content import (
+from packager.oci.archives import Archive
+from packager.oci.parse import ImageIndex as Index
+from packager.oci.parse import choose, normal, parse
+from packager.oci.values import (
     DOCKER_LAYER_GZIP,
     DOCKER_MANIFEST,
     INDEX,
@@ -28,11 +31,8 @@ from packager.images.oci.content import (
     BaseImage,
     digest_of,
 )
-from packager.images.oci.documents import ImageIndex as Index
-from packager.images.oci.documents import choose, normal, parse
-from packager.images.oci.inspection import inspect_image
-from packager.images.oci.store import ContentStore
-from packager.plan import Base
+from packager.plan.plan import Base
+from packager.storage.content import ContentStore
 from tests.unit.oci_images import config_of, manifest_of, tar_of
 from tests.unit.registry_fake import FakeRegistry, running
 

@@ -18,14 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.errors import ContextError
-from packager.images.oci.compression import (
+from packager.oci.compression import (
     Compression,
     codec_for,
     codec_name,
     is_incompressible,
     sample_offsets,
 )
-from packager.images.oci.packing import PackedStream
+from packager.oci.packing import PackedStream
 
 NOISE = random.Random(7).randbytes(2_500_000)
 TEXT = b"".join(b"line %d of a source file\n" % number for number in range(150_000))

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from packager.errors import LockError
-from packager.images.oci.conda import merge
-from packager.images.oci.recipe import Interpreter, make_conda_recipe
+from packager.laying.conda import merge
+from packager.laying.recipe import Interpreter, make_conda_recipe
 from tests.unit.plans import example_conda_plan
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from packager.errors import ContextError
-from packager.images.oci.content import (
+from packager.oci.compose import image_config, make_image, make_index, manifest, merged_env, rfc3339
+from packager.oci.values import (
     CONFIG,
     DOCKER_LAYER_GZIP,
     INDEX,
@@ -21,7 +22,6 @@ from packager.images.oci.content import (
     Layer,
     digest_of,
 )
-from packager.images.oci.document import image_config, make_image, make_index, manifest, merged_env, rfc3339
 from tests.unit.oci_content import FolderContent
 from tests.unit.plans import example_plan
 

@@ -23,14 +23,14 @@ from hypothesis import strategies as st
 
 from packager.environments.lock import LockedPackage
 from packager.errors import LockError, PackagerError, TemporaryError
-from packager.images.oci.compile import find_interpreter, require_interpreter
-from packager.images.oci.environment import LaidDown, lay_down
-from packager.images.oci.environment_cache import cached, collect, environment_folder
-from packager.images.oci.recipe import BasePython, Interpreter, Recipe, make_recipe
-from packager.images.oci.records import Record, differing, parse_record, row_of
-from packager.images.oci.venv import console_scripts, script_text
-from packager.images.oci.wheels import Source, explain_unpack
-from packager.plan import Environment
+from packager.laying.cache import cached, collect, environment_folder
+from packager.laying.compile import find_interpreter, require_interpreter
+from packager.laying.environment import LaidDown, lay_down
+from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
+from packager.laying.records import Record, differing, parse_record, row_of
+from packager.laying.venv import console_scripts, script_text
+from packager.laying.wheels import Source, explain_unpack
+from packager.plan.plan import Environment
 
 SITE = "lib/python3.13/site-packages"
 BASE = BasePython(path="/usr/local/bin/python3", version="3.13")
@@ -227,7 +227,7 @@ def test_nothing_leaves_the_folder(
     tmp_path: Path, links: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a wheel that cannot be looked at, uv leaves out what would: what is left is harmless, no link is made."""
-    monkeypatch.setattr("packager.images.oci.environment.require_safe", lambda *_: None)
+    monkeypatch.setattr("packager.laying.environment.require_safe", lambda *_: None)
     absolute = str(tmp_path / "absolute.txt")
     files = {"odd.py": "", "../../../../escaped.txt": "x", absolute: "x", "link": "/etc/passwd"}
     lay_down(recipe(make_wheel(links, "odd", files, links=["link"])), tmp_path / "env", source)
@@ -261,7 +261,7 @@ def test_what_uv_has_is_taken_without_asking_the_index(
             asked.append("--offline" not in command)
         return run(command, **options)
 
-    monkeypatch.setattr("packager.images.oci.wheels.subprocess.run", counting)
+    monkeypatch.setattr("packager.laying.wheels.subprocess.run", counting)
     one, two = make_wheel(links, "tool", TOOL), make_wheel(links, "other", {"other.py": ""})
     lay_down(recipe(one), tmp_path / "one", source)
     asked.clear()
@@ -493,9 +493,9 @@ def test_two_processes_want_the_same(tmp_path: Path, links: Path, source: Source
     (tmp_path / "recipe.json").write_bytes(msgspec.json.encode((wanted, source)))
     code = (
         "import sys, msgspec; from pathlib import Path\n"
-        "from packager.images.oci.recipe import Recipe\n"
-        "from packager.images.oci.environment_cache import cached\n"
-        "from packager.images.oci.wheels import Source\n"
+        "from packager.laying.recipe import Recipe\n"
+        "from packager.laying.cache import cached\n"
+        "from packager.laying.wheels import Source\n"
         "root = Path(sys.argv[1])\n"
         "recipe, source = msgspec.json.decode((root / 'recipe.json').read_bytes(), type=tuple[Recipe, Source])\n"
         "sys.stdout.write(msgspec.json.encode(cached(recipe, root / 'cache', source)).decode())\n"
@@ -517,7 +517,7 @@ def test_an_interrupted_run_leaves_nothing_that_counts(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("packager.images.oci.environment.arrange", interrupted)
+        patch.setattr("packager.laying.environment.arrange", interrupted)
         with pytest.raises(KeyboardInterrupt):
             cached(wanted, tmp_path / "cache", source)
     assert [path.suffix for path in (tmp_path / "cache/environments").iterdir()] == [".lock"]

@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
+from packager.builders.ahead import is_known, layer_ahead
 from packager.errors import ContextError
-from packager.images.oci.ahead import is_known, layer_ahead
-from packager.images.oci.content import LAYER, LAYER_GZIP, LAYER_ZSTD, Layer, digest_of
-from packager.images.oci.layers import folder_layer, recall_folder_layer, tree_layer
-from packager.images.oci.store import ContentStore, Memory
-from packager.store import Store
-from packager.trees import Tree, TreeFile, make_tree
+from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
+from packager.oci.values import LAYER, LAYER_GZIP, LAYER_ZSTD, Layer, digest_of
+from packager.plan.trees import Tree, TreeFile, make_tree
+from packager.storage.content import ContentStore, Memory
+from packager.storage.models import Store
 from tests.unit.oci_content import FolderContent
 
 CODE = b"def init(): ...\n" * 100
@@ -211,8 +211,8 @@ def threading_rest() -> None:
 SCRIPT = """
 import os, sys
 from pathlib import Path
-from packager.images.oci.layers import folder_layer
-from packager.images.oci.store import ContentStore, Memory
+from packager.oci.layers import folder_layer
+from packager.storage.content import ContentStore, Memory
 folder = Path(sys.argv[1])
 os.umask(int(sys.argv[2], 8))
 (folder / "e/b").mkdir(parents=True)
@@ -245,8 +245,8 @@ def test_two_at_once_are_safe(tmp_path: Path) -> None:
     folder = environment(tmp_path / "e")
     code = (
         "import sys; from pathlib import Path\n"
-        "from packager.images.oci.layers import folder_layer\n"
-        "from packager.images.oci.store import ContentStore, Memory\n"
+        "from packager.oci.layers import folder_layer\n"
+        "from packager.storage.content import ContentStore, Memory\n"
         "root = Path(sys.argv[1])\n"
         "layer = folder_layer(root / 'e', '/opt/env', 'e', 'k', ContentStore(root / 'c'), 'gzip', Memory('l', root))\n"
         "print(layer.blob.digest)"

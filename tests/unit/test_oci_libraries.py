@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.errors import ContextError
-from packager.images.oci.base_files import (
+from packager.laying.base_files import (
     BaseFiles,
     FileBlob,
     LayerFiles,
@@ -25,9 +25,9 @@ from packager.images.oci.base_files import (
     read_base_files,
     read_layer,
 )
-from packager.images.oci.elf import Elf, NotElf, parse_elf
-from packager.images.oci.libraries import Module, Modules, check_starts, find_problems, read_modules
-from packager.images.oci.recipe import BasePython
+from packager.laying.elf import Elf, NotElf, parse_elf
+from packager.laying.libraries import Module, Modules, check_starts, find_problems, read_modules
+from packager.laying.recipe import BasePython
 
 TAGS = "x86_64-manylinux_2_28"
 X86, ARM = 62, 183

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from packager.errors import ContextError
-from packager.images.oci.layers import folder_entries
-from packager.images.oci.libraries import read_modules
-from packager.images.oci.listing import list_folder, stamp, totals
+from packager.laying.libraries import read_modules
+from packager.oci.layers import folder_entries
+from packager.storage.listing import list_folder, stamp, totals
 
 
 @pytest.fixture

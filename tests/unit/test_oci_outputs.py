@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from packager.builders.output_option import takes_several
 from packager.errors import ContextError, UsageError
-from packager.images.oci.content import LAYER, BaseImage, Content, Descriptor, Image, Layer, digest_of
-from packager.images.oci.document import make_image
-from packager.images.oci.outputs import write_docker_archive, write_layout, write_oci_archive
-from packager.images.oci.outputs_wanted import takes_several
-from packager.images.oci.store import ContentStore
-from packager.trees import MTIME
+from packager.oci.compose import make_image
+from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
+from packager.oci.values import LAYER, BaseImage, Content, Descriptor, Image, Layer, digest_of
+from packager.plan.trees import MTIME
+from packager.storage.content import ContentStore
 from tests.unit.plans import example_plan
 
 REFERENCES = ("registry.example.com/ml/diabetes:1", "diabetes")

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from packager.errors import ContextError, PackagerError, RegistryError, TemporaryError, UsageError
-from packager.images.oci.content import INDEX, LAYER, MANIFEST, Descriptor, digest_of
-from packager.images.oci.document import make_index
-from packager.images.oci.outputs import write_layout as write_images
-from packager.images.oci.pull import pull_image, write_layout
-from packager.images.oci.push import BlobProgress, PushResult, push_images
-from packager.images.oci.registry_client import RegistryClient
-from packager.images.oci.store import ContentStore, Memory
-from packager.images.oci.upload import StoppedError
-from packager.images.reference import Reference
-from packager.images.registry_http import wait_before
+from packager.http import wait_before
+from packager.oci.compose import make_index
+from packager.oci.outputs import write_layout as write_images
+from packager.oci.values import INDEX, LAYER, MANIFEST, Descriptor, digest_of
+from packager.reference import Reference
+from packager.registry.client import RegistryClient
+from packager.registry.pull import pull_image, write_layout
+from packager.registry.push import BlobProgress, PushResult, push_images
+from packager.registry.upload import StoppedError
+from packager.storage.content import ContentStore, Memory
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, log_in, running
 
@@ -327,8 +327,8 @@ def test_an_interruption_waits_for_no_registry_that_hangs(
             raise KeyboardInterrupt
         return concurrent.futures.wait(futures, timeout)
 
-    monkeypatch.setattr("packager.images.oci.push.wait", interrupted)
-    monkeypatch.setattr("packager.images.oci.push.GRACE", 0.1)
+    monkeypatch.setattr("packager.registry.push.wait", interrupted)
+    monkeypatch.setattr("packager.registry.push.GRACE", 0.1)
     monkeypatch.setattr(RegistryClient, "upload", hang)
     try:
         with pytest.raises(KeyboardInterrupt):

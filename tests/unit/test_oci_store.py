@@ -16,8 +16,8 @@ from typing import BinaryIO, cast
 import pytest
 
 from packager.errors import ContextError
-from packager.images.oci.content import digest_of
-from packager.images.oci.store import ContentStore, Memory, content_root
+from packager.oci.values import digest_of
+from packager.storage.content import ContentStore, Memory, content_root
 
 DAY = 86400.0
 WRONG = "sha256:" + "0" * 64
@@ -87,7 +87,7 @@ def test_a_full_disk(content: ContentStore, monkeypatch: pytest.MonkeyPatch) -> 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("packager.images.oci.store.write_all", full)
+    monkeypatch.setattr("packager.storage.content.write_all", full)
     with pytest.raises(ContextError, match="the disk is full") as caught:
         content.put_bytes(b"data")
     assert "store gc" in str(caught.value.remedy)
@@ -141,7 +141,7 @@ def test_gc_removes_what_killed_processes_left(content: ContentStore) -> None:
 WRITER = """
 import sys, io, os
 from pathlib import Path
-from packager.images.oci.store import ContentStore
+from packager.storage.content import ContentStore
 content = ContentStore(Path(sys.argv[1]))
 for number in range(200):
     content.put(io.BytesIO(b"%d" % number * 5000))

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packager.errors import ContextError
-from packager.images.oci.tarring import Entry, header, in_order, tar_blocks
-from packager.trees import MTIME
+from packager.oci.tar import Entry, header, in_order, tar_blocks
+from packager.plan.trees import MTIME
 
 
 def tar_of(*entries: Entry, block: int = 1 << 20) -> bytes:

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from packager.environments.lock import LockedPackage
 from packager.errors import LockError
-from packager.images.oci.environment import lay_down
-from packager.images.oci.store import Memory
-from packager.images.oci.wheel_archives import look_at, require_safe
-from packager.images.oci.wheel_members import Member, judge
-from packager.images.oci.wheels import Source
+from packager.laying.environment import lay_down
+from packager.laying.wheel_archives import look_at, require_safe
+from packager.laying.wheel_members import Member, judge
+from packager.laying.wheels import Source
+from packager.storage.content import Memory
 from tests.unit.test_oci_environment import make_wheel, recipe
 
 TAGS = "aarch64-manylinux_2_28"
@@ -111,7 +111,7 @@ def test_a_wheel_is_looked_at_once(tmp_path: Path, links: Path, source: Source) 
 def lay_down_quietly(package: LockedPackage, folder: Path, source: Source) -> None:
     """So that uv knows the wheel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("packager.images.oci.environment.require_safe", lambda *_: None)
+        patch.setattr("packager.laying.environment.require_safe", lambda *_: None)
         lay_down(recipe(package), folder / package.name, source)
 
 

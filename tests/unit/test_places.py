@@ -8,7 +8,7 @@ import pytest
 
 from packager.dockerfile.places import line_places
 from packager.dockerfile.render import render
-from packager.plan import Plan
+from packager.plan.plan import Plan
 from tests.unit.plans import example_plan
 
 START = '{% extends "cpu.Dockerfile.j2" %}\n{% block labels %}\n'

@@ -4,10 +4,10 @@ import msgspec
 import pytest
 
 from packager.errors import ContextError, SpecError, UsageError
-from packager.image_variables import model_folder
-from packager.plan import Base
-from packager.planning import locked_base
-from packager.trees import Sources
+from packager.plan.make import locked_base
+from packager.plan.plan import Base
+from packager.plan.trees import Sources
+from packager.plan.variables import model_folder
 from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources
 
 TWO = "models: [{path: a/m.pkl, name: one}, {path: b/m.pkl, name: two, version: 3}]\n"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from packager.cli.push import spec_references
+from packager.engine import push as push_module
+from packager.engine.push import Progress, Pushed, push, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
-from packager.images import push as push_module
-from packager.images.push import Progress, Pushed, push, read_push, tagged
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"

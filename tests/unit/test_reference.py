@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.errors import UsageError
-from packager.images.reference import Reference, parse_mirrors
+from packager.reference import Reference, parse_mirrors
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from packager.errors import RegistryError, TemporaryError
-from packager.images.reference import Reference
-from packager.images.registry import MEDIA_TYPES, TRIES, is_local, resolve_digest
-from packager.images.registry_auth import Credentials, docker_credentials, parse_challenge
+from packager.reference import Reference
+from packager.registry.auth import Credentials, docker_credentials, parse_challenge
+from packager.registry.resolve import MEDIA_TYPES, TRIES, is_local, resolve_digest
 
 MANIFEST = b'{"schemaVersion":2,"manifests":[]}'
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
@@ -224,7 +224,7 @@ def test_nobody_answers() -> None:
 
 def test_a_registry_that_does_not_speak_tls(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     port = registry.address.partition(":")[2]
-    monkeypatch.setattr("packager.images.registry.is_local", lambda host: False)
+    monkeypatch.setattr("packager.registry.resolve.is_local", lambda host: False)
     with pytest.raises(RegistryError, match="certificate") as caught:
         resolve_digest(Reference.parse(f"127.0.0.1:{port}/x:1"), pause=lambda seconds: None)
     assert "REQUESTS_CA_BUNDLE" in str(caught.value.remedy)
@@ -385,7 +385,7 @@ def test_what_docker_login_wrote(config: Path, entry: dict[str, str], expected: 
 def test_a_plain_login_needs_no_docker_library(config: Path) -> None:
     log_in(config, "reg.example.com")
     code = (
-        "import sys; from packager.images.registry_auth import docker_credentials\n"
+        "import sys; from packager.registry.auth import docker_credentials\n"
         "assert docker_credentials('reg.example.com').username == 'alice'\n"
         "assert 'docker' not in sys.modules"
     )

@@ -10,8 +10,8 @@ import pytest
 from packager.dockerfile import remembered as module
 from packager.dockerfile.remembered import remembered
 from packager.dockerfile.render import render
-from packager.memory import Memory
-from packager.plan import Plan
+from packager.plan.plan import Plan
+from packager.storage.memory import Memory
 from tests.unit.plans import example_plan
 
 

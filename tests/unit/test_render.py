@@ -12,7 +12,7 @@ from packager.dockerfile.lint import lint
 from packager.dockerfile.render import quoted, render, render_template
 from packager.errors import RenderError
 from packager.handoff.instructions import instructions
-from packager.plan import Base
+from packager.plan.plan import Base
 from tests.unit.plans import example_conda_plan, example_plan
 
 PRINTABLE = st.text(alphabet=st.characters(exclude_categories=("C", "Zl", "Zp")), max_size=60)

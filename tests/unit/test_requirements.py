@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from packager.environments.declaration import Environment, read_environment
-from packager.environments.requirement import (
+from packager.environments.declare.environment import Environment, read_environment
+from packager.environments.declare.requirement import (
     INFERENCE_SERVER,
     MAX_LENGTH,
     has_extras,
@@ -18,7 +18,7 @@ from packager.environments.requirement import (
     plain_form,
     requirement_name,
 )
-from packager.environments.requirements_txt import logical_lines
+from packager.environments.declare.requirements_txt import logical_lines
 from packager.errors import Location, SpecError
 from packager.spec import load_spec
 

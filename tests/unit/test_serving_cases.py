@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from packager.errors import ContextError, PackagerError, SpecError
-from packager.planning import make_plan
+from packager.plan.make import make_plan
 from packager.serving.cases import Prepared, prepare
 from packager.spec import parse_spec
 from packager.targets import load_target

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.serving.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
-from packager.serving.inside import forwarder_text
-from packager.serving.messages import REQUEST_LINE, STATUS_LINE, parse_head
+from packager.programs.service.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
+from packager.programs.service.messages import REQUEST_LINE, STATUS_LINE, parse_head
+from packager.serving.hosts.inside import forwarder_text
 
 Answer = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -11,14 +11,14 @@ import msgspec
 import pytest
 
 from packager.errors import EngineError, UsageError
-from packager.plan import Machine
-from packager.serving.local import keeper
-from packager.serving.local.backend import Backend, bind, require_devices
-from packager.serving.local.folders import run_folder, state_root
-from packager.serving.local.named import local_names
-from packager.serving.local.places import Places, command, differences, environment, files
-from packager.serving.local.process import Process, start
-from packager.serving.local.service_folder import Kept, LocalService, Served
+from packager.plan.plan import Machine
+from packager.programs.child import keeper
+from packager.serving.hosts.process.backend import Backend, bind, require_devices
+from packager.serving.hosts.process.folders import run_folder, state_root
+from packager.serving.hosts.process.named import local_names
+from packager.serving.hosts.process.places import Places, command, differences, environment, files
+from packager.serving.hosts.process.process import Process, start
+from packager.serving.hosts.process.service_folder import Kept, LocalService, Served
 from packager.serving.service import Publish, State
 from tests.unit.plans import example_plan
 

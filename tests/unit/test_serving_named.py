@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from packager.errors import UsageError
-from packager.serving.inside import control_command, forwarder_command
+from packager.serving.hosts.inside import control_command, forwarder_command
 from packager.serving.named import Seen, Status, container_of, decide, service_name
 from packager.serving.service import State
 

@@ -16,9 +16,9 @@ from packager.context.archive import archive
 from packager.context.save import save
 from packager.context.sources import scan_sources
 from packager.errors import ContextError
+from packager.plan.trees import Sources
 from packager.spec.load import SpecFile
-from packager.store import Store
-from packager.trees import Sources
+from packager.storage.models import Store
 from tests.unit import context_factory as factory
 
 

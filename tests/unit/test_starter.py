@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from packager.errors import SpecError
+from packager.init.look import look
+from packager.init.starter import starter_spec
 from packager.spec import Spec, parse_spec
-from packager.spec.look import look
 from packager.spec.model import InlineEnvironment
-from packager.spec.starter import starter_spec
 
 SCRIPT = "import json, numpy\nfrom sklearn import linear_model\nimport helper\ndef init(): ...\ndef run(data): ...\n"
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from packager import blobs
 from packager.errors import ContextError
-from packager.reading import digest_file
-from packager.store import Store, default_root
-from packager.trees import MTIME
+from packager.plan.trees import MTIME
+from packager.storage import blobs
+from packager.storage.models import Store, default_root
+from packager.storage.reading import digest_file
 
 MIB = 1 << 20
 
@@ -33,7 +33,7 @@ def later() -> int:
 
 
 class Reads:
-    """Counts the files that are opened for reading through `packager.reading`."""
+    """Counts the files that are opened for reading through `packager.storage.reading`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths: list[str] = []
@@ -321,7 +321,7 @@ def test_a_remembered_value_that_is_no_digest_is_not_used(tmp_path: Path, model:
 def test_a_locked_memory_is_done_without(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "store"
     Store(root, clock=later).digest(model)
-    monkeypatch.setattr("packager.digest_memory._PATIENCE", 0.01)
+    monkeypatch.setattr("packager.storage.digests._PATIENCE", 0.01)
     lock = sqlite3.connect(root / "digests.sqlite", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     try:

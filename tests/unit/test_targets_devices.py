@@ -11,20 +11,20 @@ import pytest
 
 from packager.checks.accelerator import check_accelerator, cuda_packages
 from packager.context.artefacts import check_artefacts
-from packager.environments.conda.values import CondaPackage, CondaRequest
-from packager.environments.declaration import read_environment
+from packager.environments.conda import CondaPackage, CondaRequest
+from packager.environments.declare.environment import read_environment
+from packager.environments.declare.request import make_request
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.request import make_request
 from packager.errors import ContextError, EngineError, SpecError
-from packager.plan import Layer
-from packager.planning import artefacts
+from packager.plan.make import artefacts
+from packager.plan.plan import Layer
+from packager.plan.trees import TreeFile, make_tree
 from packager.resources import data_folder
-from packager.serving.container import create_options, start_failure
+from packager.serving.hosts.docker.container import create_options, start_failure
 from packager.serving.service import Publish, RunRequest
 from packager.spec import parse_spec
 from packager.spec.load import SpecFile
 from packager.targets import load_target, read_target
-from packager.trees import TreeFile, make_tree
 from tests.unit.plans import example_plan
 
 LEAST = 'name: iris\nversion: "1"\nentry_script: score.py\n'

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from packager.context.sources import scan_sources
-from packager.environments.declaration import read_environment, read_environments
-from packager.environments.request import make_request
-from packager.environments.requirement import INFERENCE_SERVER
+from packager.environments.declare.environment import read_environment, read_environments
+from packager.environments.declare.request import make_request
+from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.errors import SpecError
 from packager.pipeline import select_targets
-from packager.planning import image_references
+from packager.plan.make import image_references
 from packager.spec import load_spec, parse_spec
 from packager.spec.load import SpecFile
 from packager.spec.model import Model, canonical, packaged

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from packager.builders.choose import needs_engine
 from packager.cli.target import command
 from packager.context.sources import scan_sources
 from packager.dockerfile.render import render
-from packager.environments.status import lock_status
+from packager.environments.locks.status import lock_status
 from packager.errors import PackagerError, RenderError, SpecError
-from packager.images.builders import needs_engine
 from packager.resources import data_folder
 from packager.spec import load_spec
 from packager.targets import load_target, target_names

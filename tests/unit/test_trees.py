@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.trees import Tree, TreeFile, make_tree, parent_of
+from packager.plan.trees import Tree, TreeFile, make_tree, parent_of
 
 PART = st.text("abc.-", min_size=1, max_size=3).filter(lambda part: part not in (".", ".."))
 PATH = st.lists(PART, min_size=1, max_size=4).map("/".join)

@@ -1,0 +1,105 @@
+"""Large models that were never read: their digests and their layer from one pass over the files.
+
+A plan needs the digest of every file before anything is written, and a layer is a hash over the same bytes again. One
+after the other, a model of many gigabytes would be read and hashed twice on one processor, with the other at rest. The
+bytes of a tar do not depend on digests, though: so the layer is written while the digests are taken, and remembered
+under the tree that they make.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from packager.context.walk import Root
+from packager.errors import ContextError
+from packager.oci.compression import Compression
+from packager.oci.layers import Known, holds_weights, tree_key, write_layer
+from packager.oci.tar import Entry, in_order
+from packager.oci.values import Content, Layer
+from packager.plan.trees import FOLDER_MODE, Tree, TreeFile, make_tree
+from packager.storage.digests import DigestMemory
+from packager.storage.memory import Memory
+from packager.storage.models import Store
+from packager.storage.reading import Stamp, changed, failure
+
+
+def layer_ahead(
+    tree: Tree,
+    title: str,
+    root: Path,
+    store: Store,
+    content: Content,
+    compression: Compression = "gzip",
+    memory: Memory | None = None,
+) -> tuple[Tree, Layer]:
+    """Return a tree with its digests and its layer; `store.digest` and `tree_layer` then know both without reading.
+
+    Args:
+        tree: laid out from the root of the image; the digests in it are not looked at.
+        title: for people.
+        root: the folder of the spec, which the files' origins are relative to.
+        store: remembers the digests.
+        content: where the layer goes.
+        compression: of the blob.
+        memory: of the layers made before; this user's where None.
+
+    Raises:
+        ContextError: a file cannot be read, or changes meanwhile; the disk is full. Nothing is remembered.
+    """
+    digest_memory = DigestMemory(store.root / "digests.sqlite")
+    origins = {file.path: Root.of(root).join(file.origin) for file in tree.files}
+    before = {path: _stamp(origin) for path, origin in origins.items()}
+    read_at = digest_memory.now()
+    entries = [Entry(path=folder, kind="folder", mode=FOLDER_MODE) for folder in tree.folders]
+    for file in tree.files:
+        entries.append(Entry(path=file.path, mode=file.mode, size=before[file.path].size, origin=origins[file.path]))
+    entries = in_order(entries)
+    digests: dict[str, str] = {}
+    layer = write_layer(title, entries, "none" if holds_weights(entries) else compression, content, digests)
+    files = [_with_digest(file, before[file.path].size, digests.get(file.path, _EMPTY)) for file in tree.files]
+    for path, origin in origins.items():
+        if _stamp(origin) != before[path]:
+            raise changed(origin)
+    for file in files:
+        name = os.path.abspath(os.fsdecode(origins[file.path]))
+        digest_memory.remember(name, before[file.path], file.digest, read_at=read_at)
+    digest_memory.close()
+    known = make_tree(files, tree.folders)
+    Known(tree_key(known), compression, content, memory).remember(layer)
+    return known, layer
+
+
+def is_known(tree: Tree, root: Path, store: Store) -> bool:
+    """Whether the digests of all files of a tree are remembered, so that there is nothing to be read ahead.
+
+    Raises:
+        ContextError: a file is missing.
+    """
+    folder, digest_memory = Root.of(root), DigestMemory(store.root / "digests.sqlite")
+    try:
+        for file in tree.files:
+            origin = folder.join(file.origin)
+            if digest_memory.recall(os.path.abspath(os.fsdecode(origin)), _stamp(origin)) is None:
+                return False
+    finally:
+        digest_memory.close()
+    return True
+
+
+#: Digest of nothing: an empty file is never read.
+_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def _with_digest(file: TreeFile, size: int, digest: str) -> TreeFile:
+    return TreeFile(path=file.path, size=size, mode=file.mode, digest=digest, origin=file.origin)
+
+
+def _stamp(path: bytes) -> Stamp:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        raise failure("read", path, error) from None
+    if not os.path.isfile(path):
+        raise ContextError(f"{os.fsdecode(path)} is not a regular file", remedy="package files and folders only")
+    return Stamp.of(status)

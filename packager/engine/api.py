@@ -1,0 +1,252 @@
+"""The engine through its API: is it there, and which images has it.
+
+The Docker SDK takes 0.25 s to import, so it waits until it is used.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from packager.engine.failures import engine_failure, no_buildx, no_docker
+from packager.errors import EngineError, PackagerError, RegistryError
+
+if TYPE_CHECKING:
+    import docker
+
+#: Seconds that the engine may take for one answer. A push or a stop gives none for a long time.
+TIMEOUT = 600
+
+#: Seconds for each `docker buildx` command that only asks.
+ASK_TIMEOUT = 5.0
+
+#: The first engine whose BuildKit knows `COPY --link`, which the Dockerfile needs (BuildKit 0.10, Docker 23.0).
+OLDEST = 23
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine and its builder.
+
+    Attributes:
+        version: of the engine (`26.1.5`).
+        api: version of its API (`1.45`).
+        platform: OCI os/arch that it runs on.
+        buildkit: it can build with BuildKit.
+        buildx: version of the plugin; None where there is none.
+        platforms: that the current builder can run programs of, by itself or by emulation.
+        containerd_store: images are kept in containerd's store, which holds manifests and several platforms.
+    """
+
+    version: str
+    api: str
+    platform: str
+    buildkit: bool
+    buildx: str | None
+    platforms: tuple[str, ...]
+    containerd_store: bool
+
+
+class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that the engine has.
+
+    Attributes:
+        id: `sha256:…` by which the engine knows it.
+        platform: OCI os/arch[/variant].
+        size: bytes, uncompressed.
+        repo_digests: `repository@sha256:…` under which registries have it.
+        labels: of its configuration.
+        ports: TCP ports that it exposes.
+    """
+
+    id: str
+    platform: str
+    size: int
+    repo_digests: tuple[str, ...]
+    labels: dict[str, str]
+    ports: tuple[int, ...] = ()
+
+
+@contextmanager
+def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
+    """Give a client of the engine that DOCKER_HOST or Docker's current context names; its errors become ours.
+
+    Args:
+        timeout: seconds that one answer may take.
+
+    Raises:
+        EngineError: it does not answer, or refuses what is asked of it inside the `with`.
+        RegistryError: Docker's credentials cannot be read.
+    """
+    import docker
+    import docker.errors
+    import requests
+
+    client = None
+    try:
+        with warnings.catch_warnings():
+            # A credential helper that is missing warns, and then raises as well.
+            warnings.simplefilter("ignore", UserWarning)
+            client = docker.from_env(version="auto", timeout=timeout)
+            yield client
+    except docker.errors.APIError as error:
+        raise EngineError(f"the engine refused: {error.explanation or error}") from None
+    except docker.errors.DockerException as error:
+        raise _sdk_failure(str(error)) from None
+    except requests.exceptions.RequestException as error:
+        raise engine_failure(str(error)) from None
+    finally:
+        if client is not None:
+            client.close()
+
+
+def inspect_local(reference: str, *, required: bool = False) -> LocalImage | None:
+    """Return what the engine knows of an image; None where it has none of that name.
+
+    Args:
+        reference: name, tag, digest or id.
+        required: an engine that does not answer is an error, not an absence.
+
+    Raises:
+        EngineError: see `required`.
+    """
+    import docker.errors
+
+    try:
+        with connect(timeout=60) as client:
+            try:
+                return local_image(client.images.get(reference).attrs)
+            except docker.errors.NotFound:
+                return None
+    except EngineError:
+        if required:
+            raise
+        return None
+
+
+def require_local(reference: str) -> LocalImage:
+    """Return what the engine knows of an image.
+
+    Raises:
+        EngineError: no engine, or it has no such image.
+    """
+    found = inspect_local(reference, required=True)
+    if found is None:
+        raise EngineError(
+            f"the engine has no image {reference}", remedy="`packager build` makes it (or `docker pull` fetches it)"
+        )
+    return found
+
+
+def check_engine() -> EngineInfo:
+    """Return what engine and builder can do.
+
+    Raises:
+        EngineError: there is no docker program, no engine, no buildx, or no BuildKit that knows `COPY --link`.
+    """
+    if shutil.which("docker") is None:
+        raise no_docker()
+    info = look_at_engine()
+    if info.buildx is None:
+        raise no_buildx()
+    if not info.buildkit:
+        raise EngineError(
+            f"the engine {info.version} has no BuildKit that knows `COPY --link`",
+            remedy=f"update Docker to {OLDEST}.0 or newer, or choose another builder: "
+            "`docker buildx create --driver docker-container --use`",
+        )
+    return info
+
+
+def look_at_engine() -> EngineInfo:
+    """Return what engine and builder say of themselves, whether or not that is enough.
+
+    Raises:
+        EngineError: no engine answers.
+    """
+    with connect(timeout=int(ASK_TIMEOUT)) as client:
+        version, info = client.version(), client.info()
+    buildx = ask("docker", "buildx", "version")
+    builder = ask("docker", "buildx", "inspect") if buildx else None
+    return engine_info(version, info, buildx, builder)
+
+
+def engine_info(
+    version: Mapping[str, Any], info: Mapping[str, Any], buildx: str | None, builder: str | None
+) -> EngineInfo:
+    """Return what the answers of an engine and of buildx mean. Pure.
+
+    Args:
+        version: the engine's `/version`.
+        info: its `/info`.
+        buildx: output of `docker buildx version`.
+        builder: output of `docker buildx inspect`.
+    """
+    found = re.search(r"\bv?(\d+\.\d+\.\d+\S*)", buildx or "")
+    driver = re.search(r"^Driver:\s*(\S+)", builder or "", re.MULTILINE)
+    # Podman speaks this API too, and has no BuildKit. Other drivers than `docker` bring a BuildKit of their own.
+    podman = any("podman" in str(each.get("Name", "")).lower() for each in version.get("Components") or ())
+    own = not podman and _major(str(version.get("Version", ""))) >= OLDEST
+    status = [tuple(each) for each in info.get("DriverStatus") or ()]
+    return EngineInfo(
+        version=str(version.get("Version", "")),
+        api=str(version.get("ApiVersion", "")),
+        platform=f"{version.get('Os', '')}/{version.get('Arch', '')}",
+        buildkit=own or (driver is not None and driver[1] != "docker"),
+        buildx=(found[1] if found else buildx.strip() or None) if buildx else None,
+        platforms=runnable(builder or ""),
+        containerd_store=("driver-type", "io.containerd.snapshotter.v1") in status,
+    )
+
+
+def runnable(text: str) -> tuple[str, ...]:
+    """Return the platforms that `docker buildx inspect` lists, of all nodes; none where a builder is asleep. Pure.
+
+    A `*` marks what a user has set (docker/buildx, commands/inspect.go).
+    """
+    listed = re.findall(r"^[ \t]*Platforms:[ \t]*(\S.*)$", text, re.MULTILINE)
+    return tuple(dict.fromkeys(each.strip(" *") for line in listed for each in line.split(",")))
+
+
+def local_image(values: Mapping[str, Any]) -> LocalImage:
+    """Return the image that the engine's `/images/{name}/json` describes. Pure."""
+    variant, config = values.get("Variant"), values.get("Config") or {}
+    return LocalImage(
+        id=values["Id"],
+        platform=f"{values['Os']}/{values['Architecture']}" + (f"/{variant}" if variant else ""),
+        size=values.get("Size", 0),
+        repo_digests=tuple(values.get("RepoDigests") or ()),
+        labels=dict(config.get("Labels") or {}),
+        ports=tuple(
+            sorted(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or () if port.endswith("/tcp"))
+        ),
+    )
+
+
+def _sdk_failure(message: str) -> PackagerError:
+    if "credentials store" in message.lower():
+        return RegistryError(
+            f"Docker's credentials cannot be read: {message}",
+            remedy="install that credential helper, or take it out of Docker's config.json and log in again",
+        )
+    return engine_failure(message)
+
+
+def ask(*command: str) -> str | None:
+    """Return what a command prints; None where it is missing, fails or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ASK_TIMEOUT, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _major(version: str) -> int:
+    number = version.partition(".")[0]
+    return int(number) if number.isdigit() else 0

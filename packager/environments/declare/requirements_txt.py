@@ -1,0 +1,202 @@
+"""requirements.txt, by pip's grammar, to normalised requirements and constraints.
+
+Source of the grammar: pip's documentation, "Requirements File Format", and its `req_file.py` (the order in which
+lines are joined and comments cut).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from packager.environments.declare.requirement import has_extras, normalise
+from packager.errors import Location, SpecError
+from packager.spec.document import read_text
+
+#: Files and requirements of one environment: far above any real one, far below what could hurt.
+MAX_FILES = 100
+MAX_REQUIREMENTS = 10_000
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+_COMMENT = re.compile(r"(?:^|\s+)#.*$")
+_HASH = re.compile(r"\s--hash(?:=|\s+)\S+")
+_OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z-]*)(?:=|\s+|$)(.*)$")
+_SHORT = re.compile(r"^(-[rcief])(?=[^\s=-])(.*)$")
+_INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
+_INDEXES = (
+    "-i",
+    "--index-url",
+    "--pypi-url",
+    "--extra-index-url",
+    "-f",
+    "--find-links",
+    "--no-index",
+    "--trusted-host",
+)
+_REMEDIES = {
+    "--pre": "name the pre-release in the requirement, such as name>=2.0rc1",
+    "--require-hashes": "remove it: every package of a lock is installed by its hashes",
+    "--prefer-binary": "remove it: only wheels are taken",
+    "--only-binary": "remove it: only wheels are taken",
+    "--no-binary": "use `build_from_source: [name]` in the spec",
+}
+
+
+def logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, text) of each line that says something: continuations joined, comments cut."""
+    parts: list[str] = []
+    start = 1
+    lines = _LINE_END.split(text)
+    for number, line in enumerate(lines, 1):
+        if not parts:
+            start = number
+        comment = _COMMENT.match(line) is not None
+        # A comment ends a continuation, even when it ends with a backslash: so pip has it.
+        if line.endswith("\\") and not comment and number < len(lines):
+            parts.append(line[:-1])
+            continue
+        joined = "".join([*parts, f" {line}" if comment and parts else line.removesuffix("\\")])
+        parts = []
+        joined = _COMMENT.sub("", joined).strip()
+        if joined:
+            yield start, joined
+
+
+class RequirementsReader:
+    """Reads requirements files and what they include.
+
+    Args:
+        root: the folder of the spec, which no include may leave.
+        shown: the same folder as messages name it.
+
+    Attributes:
+        requirements: normal forms, in the order met.
+        constraints: normal forms, in the order met.
+        files: each file that was read, relative to `root`.
+    """
+
+    def __init__(self, root: Path, shown: Path) -> None:
+        self.requirements: list[str] = []
+        self.constraints: list[str] = []
+        self.files: list[Path] = []
+        self._root = root
+        self._shown = shown
+        self._done: set[tuple[Path, str]] = set()
+
+    def read(self, path: Path, kind: str = "requirements", chain: tuple[Path, ...] = ()) -> None:
+        """Read a file and its includes.
+
+        Args:
+            path: relative to the root.
+            kind: `requirements` or `constraints`: what its lines are.
+            chain: the files that include it, outermost first.
+
+        Raises:
+            SpecError: with file, line and what to do.
+        """
+        # A file that two others include is read once; without this, includes could multiply without bound.
+        if (path, kind) in self._done:
+            return
+        self._done.add((path, kind))
+        if path not in self.files:
+            self.files.append(path)
+        shown = self._shown / path
+        for number, line in logical_lines(read_text(shown)):
+            self._line(line, Location(file=str(shown), line=number), kind, (*chain, path))
+
+    def read_text(self, text: str, where: Location, including: Path) -> None:
+        """Read lines that stand in a file of another kind: a `pip:` section.
+
+        Args:
+            text: one line or several.
+            where: named in errors.
+            including: the file that they stand in, relative to the root; includes are relative to its folder.
+
+        Raises:
+            SpecError: as for `read`.
+        """
+        for _, line in logical_lines(text):
+            self._line(line, where, "requirements", (including,))
+
+    def _line(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
+        if line.startswith("-"):
+            self._option(line, where, kind, chain)
+        else:
+            self._requirement(line, where, kind)
+
+    def _requirement(self, line: str, where: Location, kind: str) -> None:
+        # Their hashes are dropped: the lock has its own, of exactly the files that it takes.
+        text = normalise(_HASH.sub("", line), where)
+        found = self.requirements if kind == "requirements" else self.constraints
+        if kind == "constraints" and has_extras(text):
+            raise SpecError("a constraint cannot have extras", where=where, remedy="put the extras on the requirement")
+        if len(found) >= MAX_REQUIREMENTS:
+            raise SpecError(f"there are more than {MAX_REQUIREMENTS} {kind}", where=where)
+        found.append(text)
+
+    def _option(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
+        # pip takes `-rother.txt` too.
+        found = _SHORT.match(line) or _OPTION.match(line)
+        option, value = (found[1], found[2].strip()) if found else ("that starts this line", "")
+        if option not in _INCLUDES:
+            raise _refused(option, where)
+        if len(self.files) >= MAX_FILES:
+            raise SpecError(f"more than {MAX_FILES} files are included", where=where)
+        included = self._inside(_unquoted(value), where, chain[-1])
+        # What constraints include are constraints, as in pip.
+        into = "constraints" if kind == "constraints" else _INCLUDES[option]
+        if included in chain:
+            loop = " -> ".join(str(self._shown / each) for each in (*chain[chain.index(included) :], included))
+            raise SpecError(f"files include each other: {loop}", where=where, remedy="remove one of these includes")
+        self.read(included, into, chain)
+
+    def _inside(self, value: str, where: Location, including: Path) -> Path:
+        if "://" in value or "${" in value:
+            raise SpecError(
+                "an included file must be a local one, named without variables",
+                where=where,
+                remedy="download it, and include the copy",
+            )
+        if not value or any(ord(each) < 32 for each in value):
+            raise SpecError("no file is named to include", where=where, remedy="such as `-r base.txt`")
+        joined = Path(os.path.normpath(including.parent / value))
+        real = (self._root / joined).resolve()
+        if joined.is_absolute() or ".." in joined.parts or not real.is_relative_to(self._root.resolve()):
+            raise SpecError(
+                f"the included file {value!r} leaves the folder of the spec",
+                where=where,
+                remedy="copy it below that folder",
+            )
+        if not real.is_file():
+            raise SpecError(f"the included file {value!r} is not there", where=where, remedy="correct its name")
+        return joined
+
+
+def _unquoted(value: str) -> str:
+    try:
+        words = shlex.split(value)
+    except ValueError:
+        return value
+    return words[0] if len(words) == 1 else value
+
+
+def _refused(option: str, where: Location) -> SpecError:
+    """The values of options are never repeated: index URLs hold credentials."""
+    if option in ("-e", "--editable"):
+        return SpecError(
+            "an editable install cannot be locked: it is a folder of this machine",
+            where=where,
+            remedy="publish it as a wheel to a package index, or put its code into `source_dir`",
+        )
+    if option in _INDEXES:
+        return SpecError(
+            f"the option {option} is not taken from a requirements file: a lock names no index, so that it works with "
+            "every mirror",
+            where=where,
+            remedy="remove it and set the index of the machine instead: UV_DEFAULT_INDEX or PIP_INDEX_URL "
+            "(UV_INDEX or PIP_EXTRA_INDEX_URL for more), or uv.toml",
+        )
+    return SpecError(f"the option {option} is not supported", where=where, remedy=_REMEDIES.get(option, "remove it"))

@@ -1,0 +1,1 @@
+"""Request → exact packages: uv for pip, rattler or conda-lock for conda."""

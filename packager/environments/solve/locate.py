@@ -1,0 +1,130 @@
+"""Locked packages → pylock.toml (PEP 751) for one platform: uv finds where the locked files are.
+
+A lock names no place, so that it works with every mirror, and pylock.toml must name one for each file: it is that of
+this machine's index. Only files with the digests of the lock are taken.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from packager.environments.channels import without_credentials
+from packager.environments.lock import LockedPackage, LockRequest
+from packager.environments.solve.pip import Upgrade, arguments, find_uv, switches, uv_environment
+from packager.environments.solve.uv_errors import explain
+from packager.errors import LockError
+
+
+def make_pylock(
+    packages: Iterable[LockedPackage],
+    *,
+    python: str,
+    platform: str,
+    tags: str,
+    from_source: tuple[str, ...] = (),
+    root: Path,
+    offline: bool = False,
+    environ: Mapping[str, str] = os.environ,
+) -> str:
+    """Return the text of a pylock.toml.
+
+    Args:
+        packages: those of one platform.
+        python: minor version.
+        platform: OCI os/arch.
+        tags: the same in uv's words.
+        from_source: names that are built from an sdist.
+        root: where uv looks for its settings.
+        offline: take only what uv has in its cache.
+        environ: the environment variables of the machine.
+
+    Raises:
+        LockError: an index does not have a locked file any more.
+        TemporaryError: the index does not answer.
+        PackagerError: uv is missing.
+    """
+    wanted = {each.name: each for each in packages}
+    request = LockRequest(
+        python=python,
+        platforms={platform: tags},
+        requirements=tuple(f"{each.name}=={each.version}" for each in wanted.values()),
+        build_from_source=tuple(name for name in from_source if name in wanted),
+        base="",
+    )
+    entries = _ask(request, platform, root, offline, environ) if wanted else []
+    found = {str(canonicalize_name(entry["name"])): entry for entry in entries}
+    parts = ['lock-version = "1.0"', f'requires-python = ">={python}"', 'created-by = "packager"']
+    # One platform: wheels of another would not be the locked ones.
+    parts.append(f"environments = [{_text(_marker(platform))}]")
+    for name, package in sorted(wanted.items()):
+        parts += ["", *_package(package, found.get(name, {}))]
+    return "\n".join([*parts, ""])
+
+
+def _marker(platform: str) -> str:
+    from packager.targets import machine
+
+    return f"sys_platform == 'linux' and platform_machine == '{machine(platform)}'"
+
+
+def _ask(
+    request: LockRequest, platform: str, root: Path, offline: bool, environ: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    import subprocess
+
+    uv = find_uv()
+    with tempfile.TemporaryDirectory(prefix="packager-export-") as name:
+        folder = Path(name)
+        (folder / "requirements.in").write_text("\n".join([*request.requirements, ""]), "utf-8")
+        (folder / "constraints.in").write_text("", "utf-8")
+        command = [uv, *arguments(request, platform, Upgrade(), offline, folder), "--no-deps", *switches(environ)]
+        done = subprocess.run(
+            command, cwd=root, env=uv_environment(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False
+        )
+        if done.returncode != 0:
+            raise explain(done.stderr.decode(errors="replace"), platform=platform, python=request.python, hide=name)
+        packages = tomllib.loads((folder / "pylock.solved.toml").read_text("utf-8")).get("packages", [])
+        assert isinstance(packages, list), "written by uv"
+        return packages
+
+
+def _package(package: LockedPackage, entry: Mapping[str, Any]) -> list[str]:
+    lines = ["[[packages]]", f"name = {_text(package.name)}", f"version = {_text(package.version)}"]
+    if "index" in entry:
+        lines.append(f"index = {_text(without_credentials(entry['index']))}")
+    wheels = [each for each in entry.get("wheels", ()) if _digest(each) in package.digests]
+    if wheels:
+        return [*lines, "wheels = [", *(f"    {_file(each)}," for each in wheels), "]"]
+    if _digest(entry.get("sdist", {})) in package.digests:
+        return [*lines, f"sdist = {_file(entry['sdist'])}"]
+    raise LockError(
+        f"the index has no file of {package.name} {package.version} with the digest of the lock",
+        remedy="use the index that the lock was made with, or run `packager lock --upgrade`",
+    )
+
+
+def _digest(file: Mapping[str, Any]) -> str:
+    return str(file.get("hashes", {}).get("sha256", ""))
+
+
+def _file(file: Mapping[str, Any]) -> str:
+    name = file.get("name") or str(file.get("url") or file.get("path")).rpartition("/")[2]
+    parts = [f"name = {_text(name)}"]
+    parts += [f"{key} = {_text(without_credentials(file[key]))}" for key in ("url", "path") if key in file]
+    if "size" in file:
+        parts.append(f"size = {int(file['size'])}")
+    parts.append(f"hashes = {{ sha256 = {_text(_digest(file))} }}")
+    return f"{{ {', '.join(parts)} }}"
+
+
+def _text(value: str) -> str:
+    # A JSON text is a TOML text, but for DEL, which no name has.
+    return json.dumps(str(value), ensure_ascii=False)

@@ -1,0 +1,124 @@
+"""`packager init`: the commented spec that follows from what a folder tells."""
+
+from __future__ import annotations
+
+import re
+
+from packager.init.look import Found
+from packager.spec import model as m
+
+
+def starter_spec(found: Found) -> str:
+    """Return the text of a commented `packager.yaml`."""
+    if found.framework is not None:
+        return _no_code(found)
+    source_dir, entry = _split(found)
+    others = "".join(f"\n# also defines init() and run(): {path}" for path in found.entry_scripts[1:4])
+    return f"""\
+# What to package. `packager schema` describes every field; `packager check` looks at all of this.
+name: {found.name}
+version: "{found.version}"
+
+# Defines init() and run(). It is looked for in source_dir, which is copied into the image (what .dockerignore names,
+# caches, virtual environments, the spec and the models stay out of it).
+entry_script: {_scalar(entry)}{others}
+source_dir: {_scalar(source_dir)}
+
+{_models(found)}
+{_python_text(found)}
+{_environment_text(found)}
+targets: [cpu]
+
+# Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
+image:
+  repository: {found.name}   # to push it: registry.example.com/team/{found.name}
+  tags: ["{{version}}", latest]
+
+# Environment variables of the container, Debian packages of the image, and the inference server.
+env: {{}}
+system_packages: []
+server: {{port: 5001, workers: 1, timeout: 300}}
+"""
+
+
+def _no_code(found: Found) -> str:
+    """Return the spec of a model without code: what is not in it follows from the framework."""
+    called = m.Model(path=found.models[0]).called
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", called).strip("-._") or "model"
+    inside = (found.environment or "").startswith(f"{found.models[0]}/")
+    own = f"environment: {_scalar(found.environment)}\n" if found.environment and not inside else ""
+    return f"""\
+# What to package. `packager schema` describes every field; `packager check` looks at all of this.
+name: {found.name}
+version: "{found.version}"
+
+# No Python file here defines init() and run(): entry script and swagger are made for the framework, and so is the
+# environment, where none is named. `packager plan --files` lists them.
+models:
+  - path: {_scalar(found.models[0])}
+    name: {_scalar(name)}
+    version: 1
+    framework: {found.framework}
+{own}
+targets: [cpu]
+
+# Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
+image:
+  repository: {found.name}   # to push it: registry.example.com/team/{found.name}
+  tags: ["{{version}}", latest]
+"""
+
+
+def _split(found: Found) -> tuple[str, str]:
+    """Return source_dir and entry script: a top folder that holds neither models nor environment is the source."""
+    entry = found.entry_scripts[0]
+    top, _, rest = entry.partition("/")
+    beside = [path for path in (*found.models, found.environment or "") if path.startswith(f"{top}/")]
+    return (top, rest) if rest and not beside else (".", entry)
+
+
+def _models(found: Found) -> str:
+    if not found.models:
+        return (
+            "# No model file was found. A model is a file or a folder; the script finds it below AZUREML_MODEL_DIR.\n"
+            "models: []\n#  - path: models/model.pkl\n#    name: model\n#    version: 1\n"
+        )
+    lines = ["# Each is a file or a folder, with the name and version under which the script finds it.", "models:"]
+    used: set[str] = set()
+    for path in found.models:
+        called = m.Model(path=path).called
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", called).strip("-._") or "model"
+        while name in used:
+            name += "-2"
+        used.add(name)
+        lines += [f"  - path: {_scalar(path)}", f"    name: {_scalar(name)}", "    version: 1"]
+    return "\n".join(lines) + "\n"
+
+
+def _python_text(found: Found) -> str:
+    added = "The\n# inference server is added. `packager lock` solves it and writes down every version and sha256."
+    if not found.python:
+        return f"# The environment: conda's file, which names Python too (the target's base image needs none). {added}"
+    kinds = "environment.yml, requirements.txt, pyproject.toml, or inline."
+    return f'# Minor version of Python, and the environment: {kinds} {added}\npython: "{found.python}"'
+
+
+def _environment_text(found: Found) -> str:
+    if found.environment:
+        return f"environment: {_scalar(found.environment)}\n"
+    if not found.imports:
+        return "environment: {pip: []}\n"
+    guess = "# From the imports of the entry script: check the names, and add versions.\n"
+    return guess + "environment:\n  pip:\n" + "".join(f"    - {_scalar(name)}\n" for name in found.imports)
+
+
+def _scalar(text: str) -> str:
+    """Return text as a YAML scalar: plain where nothing in it could mean something else, else in double quotes."""
+    if re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", text) and text.lower() not in _YAML_WORDS:
+        return text
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
+
+
+_YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}

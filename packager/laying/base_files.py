@@ -1,0 +1,287 @@
+"""What files a base image has, read once from its layers and remembered by their digests.
+
+Format: OCI image spec 1.1, `layer.md` (changesets, whiteouts).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tarfile
+import zlib
+from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import msgspec
+
+from packager.errors import ContextError, PackagerError
+from packager.laying.elf import NotElf, parse_elf
+from packager.laying.recipe import BasePython
+from packager.oci.archives import unpacked
+from packager.storage.files import write_bytes
+
+#: Of what is remembered about a layer: a higher number reads all anew.
+FORMAT = 2
+_OPAQUE = ".wh..wh..opq"
+_WHITEOUT = ".wh."
+# Libraries that most wheels take from the base (manylinux, PEP 600) and whose age matters.
+_VERSIONED = re.compile(r"(?:libc|libm|libstdc\+\+|libgcc_s|libgomp|libmvec)[.-][\d.]*so[\d.]*|libc-2\.\d+\.so")
+_LOADER_FOLDERS = re.compile(r"etc/ld\.so\.conf(?:\.d/[^/]+\.conf)?")
+_MUSL = re.compile(r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1")
+_MAX_LIBRARY = 64 << 20
+_MAX_LINKS = 40
+# Bytes that are unpacked at a time: `tarfile` cuts each header off what is left of them, by copying the rest.
+_PART = 32 << 10
+
+
+class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What one layer adds and removes.
+
+    Attributes:
+        paths: path → target of a symbolic link; None for other files. Folders are not listed.
+        removed: paths that are gone, with all below.
+        emptied: folders of which what lower layers have is gone.
+        offers: versions of symbols of some libraries, by path.
+        machines: machine of those libraries.
+        loader_folders: lines of the loader's configuration.
+        damaged: those of these libraries that are no ELF files, or cut off.
+        version: `FORMAT`.
+    """
+
+    paths: dict[str, str | None]
+    removed: tuple[str, ...] = ()
+    emptied: tuple[str, ...] = ()
+    offers: dict[str, tuple[str, ...]] = {}
+    machines: dict[str, str] = {}
+    loader_folders: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+    version: int = FORMAT
+
+
+class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """What files a base image has. Attributes as those of `LayerFiles`, all layers together."""
+
+    paths: dict[str, str | None]
+    offers: dict[str, tuple[str, ...]] = {}
+    machines: dict[str, str] = {}
+    loader_folders: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
+
+    def resolve(self, path: str) -> str | None:
+        """Return the path of the file that a path leads to, links followed; None where there is no such file."""
+        parts, done = [part for part in path.split("/") if part not in ("", ".")], ""
+        for _ in range(_MAX_LINKS):
+            done, rest = "", parts
+            while rest:
+                here = posixpath.normpath(posixpath.join(done, rest[0])) if rest[0] != ".." else posixpath.dirname(done)
+                rest = rest[1:]
+                target = self.paths.get(here)
+                if target is not None:
+                    base = "" if target.startswith("/") else posixpath.dirname(here)
+                    joined = posixpath.normpath(posixpath.join("/", base, target)).strip("/")
+                    parts = [*joined.split("/"), *rest]
+                    break
+                done = here
+            else:
+                return done if done in self.paths else None
+        return None
+
+    @property
+    def musl(self) -> bool:
+        """Its C library is musl (Alpine): wheels for glibc do not load."""
+        return any(_MUSL.fullmatch(path) for path in self.paths)
+
+    @property
+    def glibc(self) -> tuple[int, ...] | None:
+        """Version of its glibc: the newest that its symbols have; None where it has none."""
+        found = [
+            tuple(int(part) for part in name.removeprefix("GLIBC_").split("."))
+            for path, names in self.offers.items()
+            if re.match(r"libc[.-]", posixpath.basename(path))
+            for name in names
+            if re.fullmatch(r"GLIBC_\d+(?:\.\d+)*", name)
+        ]
+        return max(found, default=None)
+
+    @property
+    def machine(self) -> str:
+        """What `uname -m` says there, as its C library tells; empty where it has none."""
+        return next((self.machines[path] for path in sorted(self.machines)), "")
+
+
+class LayerBlob(Protocol):
+    """A layer of a base: `digest` names its content, whatever it is compressed with."""
+
+    @property
+    def digest(self) -> str:
+        """`sha256:…` of the blob."""
+        ...
+
+    def open(self) -> BinaryIO:
+        """Open it for reading."""
+        ...
+
+
+class FileBlob(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer in a file."""
+
+    digest: str
+    path: str
+
+    def open(self) -> BinaryIO:
+        """See `LayerBlob.open`."""
+        return Path(self.path).open("rb")
+
+
+def read_base_files(layers: Iterable[LayerBlob], cache_root: Path) -> BaseFiles:
+    """Return the files of a base image; each layer is read once and remembered below `cache_root`.
+
+    Raises:
+        ContextError: a layer is not a tar, or damaged.
+    """
+    return merge_layers(_remembered(layer, cache_root / "base-files") for layer in layers)
+
+
+def _remembered(layer: LayerBlob, folder: Path) -> LayerFiles:
+    note = folder / f"{layer.digest.replace(':', '-')}.json"
+    with suppress(OSError, msgspec.DecodeError):
+        known = msgspec.json.decode(note.read_bytes(), type=LayerFiles)
+        if known.version == FORMAT:
+            return known
+    import zstandard
+
+    with layer.open() as stream:
+        try:
+            read = read_layer(stream)
+        except (tarfile.TarError, zlib.error, zstandard.ZstdError, OSError, EOFError, ValueError) as error:
+            raise ContextError(
+                f"layer {layer.digest} of the base image cannot be read: {error}", remedy="pull the base image again"
+            ) from None
+    with suppress(OSError, PackagerError):  # it is only slower without
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(note, msgspec.json.encode(read, order="sorted"))
+    return read
+
+
+def read_layer(stream: BinaryIO) -> LayerFiles:
+    """Return what a layer's archive (tar, gzip, zstd) holds."""
+    paths: dict[str, str | None] = {}
+    removed: list[str] = []
+    emptied: list[str] = []
+    folders: list[str] = []
+    offers: dict[str, tuple[str, ...]] = {}
+    machines: dict[str, str] = {}
+    damaged: list[str] = []
+    magic = stream.read(4)
+    stream.seek(0)
+    with (
+        unpacked(stream, magic) as plain,
+        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2) as archive,
+    ):
+        for member in archive:
+            path = posixpath.normpath(posixpath.join("/", member.name)).strip("/")
+            parent, _, name = path.rpartition("/")
+            if name == _OPAQUE:
+                emptied.append(parent)
+            elif name.startswith(_WHITEOUT):
+                removed.append(posixpath.join(parent, name.removeprefix(_WHITEOUT)))
+            elif not member.isdir() and path:
+                paths[path] = member.linkname if member.issym() else None
+                data = _content(archive, member, path)
+                if data is None:
+                    continue
+                if _LOADER_FOLDERS.fullmatch(path):
+                    folders += _folders(data)
+                    continue
+                try:
+                    parsed = parse_elf(data)
+                    offers[path], machines[path] = parsed.offers, parsed.machine
+                except NotElf:
+                    damaged.append(path)
+    return LayerFiles(
+        paths=paths,
+        removed=tuple(removed),
+        emptied=tuple(emptied),
+        offers=offers,
+        machines=machines,
+        loader_folders=tuple(folders),
+        damaged=tuple(damaged),
+    )
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes | None:
+    wanted = _VERSIONED.fullmatch(posixpath.basename(path)) or _LOADER_FOLDERS.fullmatch(path)
+    if not wanted or not member.isreg() or member.size > _MAX_LIBRARY:
+        return None
+    file = archive.extractfile(member)
+    return file.read() if file else None
+
+
+def _folders(data: bytes) -> Iterator[str]:
+    for line in data.decode("utf-8", "replace").splitlines():
+        if line.strip().startswith("/"):
+            yield line.strip().strip("/")
+
+
+def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
+    """Return what several layers make together, the lowest first. Pure."""
+    paths: dict[str, str | None] = {}
+    offers: dict[str, tuple[str, ...]] = {}
+    machines: dict[str, str] = {}
+    folders: list[str] = []
+    damaged: set[str] = set()
+    for layer in layers:
+        removed = set(layer.removed)
+        gone = {*removed, *layer.emptied}
+        # A file or a link in the place of a folder takes what was in it away, too.
+        gone |= {path for path in layer.paths if path not in paths}
+        if paths:
+            paths = {path: target for path, target in paths.items() if not _is_gone(path, gone, removed)}
+        for path in layer.paths:
+            offers.pop(path, None)
+            machines.pop(path, None)
+        paths |= layer.paths
+        damaged = damaged.difference(layer.paths).union(layer.damaged)
+        offers |= layer.offers
+        machines |= layer.machines
+        folders += layer.loader_folders
+    kept = {path: names for path, names in offers.items() if path in paths}
+    return BaseFiles(
+        paths=paths,
+        offers=kept,
+        machines={path: machine for path, machine in machines.items() if path in kept},
+        loader_folders=tuple(dict.fromkeys(folders)),
+        damaged=tuple(sorted(damaged.intersection(paths))),
+    )
+
+
+def _is_gone(path: str, gone: set[str], removed: Set[str]) -> bool:
+    if path in removed:
+        return True
+    parent = path.rpartition("/")[0]
+    while parent:
+        if parent in gone:
+            return True
+        parent = parent.rpartition("/")[0]
+    return "" in gone
+
+
+def find_python(files: BaseFiles) -> BasePython | None:
+    """Return the interpreter of a base image: in /usr/local first, where the official images have it."""
+    for path in ("usr/local/bin/python3", "usr/bin/python3"):
+        resolved = files.resolve(path)
+        if resolved is None:
+            continue
+        name = re.fullmatch(r"python(3\.\d+)", posixpath.basename(resolved))
+        if name:
+            return BasePython(path=f"/{path}", version=name[1])
+        beside = [
+            each[1]
+            for each in (re.fullmatch(rf"{posixpath.dirname(path)}/python(3\.\d+)", known) for known in files.paths)
+            if each
+        ]
+        if len(beside) == 1:
+            return BasePython(path=f"/{path}", version=beside[0])
+    return None

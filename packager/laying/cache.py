@@ -1,0 +1,128 @@
+"""Environments that were laid down before, kept whole: the same recipe is not laid down twice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from packager.laying.environment import LaidDown, lay_down
+from packager.laying.recipe import Recipe
+from packager.laying.wheels import Source
+from packager.storage.listing import list_folder, stamp, totals
+from packager.storage.reading import failure
+
+
+class _Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered beside a cached environment: the result, and what tells that nobody changed it."""
+
+    laid: LaidDown
+    stamp: str
+
+
+def environment_folder(cache_root: Path, key: str) -> Path:
+    """Return where the environment of a key is kept."""
+    return cache_root / "environments" / key
+
+
+class AnyRecipe(Protocol):
+    """What an environment is made of."""
+
+    @property
+    def key(self) -> str:
+        """64 hex digits that name it."""
+        ...
+
+
+_AnyRecipe = TypeVar("_AnyRecipe", bound=AnyRecipe)
+
+
+def cached(recipe: Recipe, cache_root: Path, source: Source) -> LaidDown:
+    """Return what `cached_by` does, for an environment of wheels alone."""
+    return cached_by(recipe, cache_root, source, lay_down)
+
+
+def cached_by(
+    recipe: _AnyRecipe, cache_root: Path, source: Source, make: Callable[[_AnyRecipe, Path, Source], LaidDown]
+) -> LaidDown:
+    """Return an environment of the cache, laid down if it is not there or somebody changed it.
+
+    Two processes that want the same one make it once: the second waits.
+
+    Args:
+        recipe: of the environment.
+        cache_root: the folder of all that packager remembers.
+        source: settings of this machine.
+        make: makes it, for a folder that does not exist yet.
+
+    Raises:
+        LockError, TemporaryError, ContextError: as `lay_down`.
+    """
+    folder = environment_folder(cache_root, recipe.key)
+    note = folder.with_suffix(".json")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = _known(note, folder)
+            if known is not None:
+                os.utime(note)  # for `collect`: it was used
+                return known
+            note.unlink(missing_ok=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+            laid = make(recipe, folder, source)
+            kept = _Note(laid=msgspec.structs.replace(laid, listing=()), stamp=stamp(laid.listing))
+            note.write_bytes(msgspec.json.encode(kept))
+            return laid
+    except OSError as error:
+        raise failure("written", folder, error) from None
+
+
+def _known(note: Path, folder: Path) -> LaidDown | None:
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        known = msgspec.json.decode(note.read_bytes(), type=_Note)
+        if not folder.is_dir():
+            return None
+        listing = list_folder(folder)
+        # An edit of a file in another virtual environment is one of this file too, through uv's hard links.
+        if known.stamp == stamp(listing):
+            return msgspec.structs.replace(known.laid, reused=True, listing=listing)
+    return None
+
+
+def collect(cache_root: Path, older_than: float) -> tuple[int, int]:
+    """Remove cached environments that were not used for some seconds, and what interrupted runs have left.
+
+    Returns:
+        how many folders, and the bytes of their files (which uv's cache may hold all the same).
+    """
+    folder = cache_root / "environments"
+    limit = time.time() - older_than
+    count = size = 0
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    for path in (folder / name for name in names):
+        if path.name.startswith(".laying-") and path.stat().st_mtime < limit:
+            shutil.rmtree(path, ignore_errors=True)
+        if path.suffix != ".lock" or not _idle(path, limit):
+            continue
+        with path.open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kept = path.with_suffix("")
+            if kept.is_dir():
+                count, size = count + 1, size + totals(list_folder(kept))[1]
+                shutil.rmtree(kept)
+            path.with_suffix(".json").unlink(missing_ok=True)
+    return count, size
+
+
+def _idle(lock: Path, limit: float) -> bool:
+    note = lock.with_suffix(".json")
+    return not note.exists() or note.stat().st_mtime < limit

@@ -1,0 +1,123 @@
+"""The environment layer of a conda environment without an engine: conda's packages, then pip's half merged into them.
+
+Nothing of the packages is run. As with `environment`, the same recipe gives the same paths, kinds, contents and
+executable bits everywhere; times and other permission bits are for the writer of the layer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from packager.builders.choose import NeedsEngineError
+from packager.errors import LockError
+from packager.laying.compile import compile_environment
+from packager.laying.conda_packages import lay_packages
+from packager.laying.environment import LaidDown, checked_records
+from packager.laying.recipe import BasePython, CondaRecipe, Interpreter, Recipe
+from packager.laying.venv import STAGING, arrange
+from packager.laying.wheels import Source, unpack
+from packager.plan.plan import ENVIRONMENT_PREFIX
+from packager.programs.stage.settle import scripts_that_matter
+from packager.storage.listing import list_folder, totals
+from packager.storage.reading import failure
+
+
+def conda_layer(cache: Path, mirrors: dict[str, str]) -> Callable[[CondaRecipe, Path, Source], LaidDown]:
+    """Return `lay_down_conda` for a folder of downloads and mirrors of channels, which are no part of a recipe."""
+    return lambda recipe, folder, source: lay_down_conda(recipe, folder, source, cache, mirrors)
+
+
+def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Path, mirrors: dict[str, str]) -> LaidDown:
+    """Lay a conda environment down in a folder that does not exist yet.
+
+    Args:
+        recipe: what.
+        folder: its parent exists; the folder appears in one step when all is done.
+        source: settings of this machine.
+        cache: where downloads of conda packages are kept.
+        mirrors: conda channel → where to fetch from in its place.
+
+    Raises:
+        NeedsEngineError: a package has a link script that does more than talk.
+        LockError: a package is not what was locked, or is gone; both halves want one path.
+        TemporaryError: a channel or the index does not answer.
+        ContextError: the disk is full or not writable.
+    """
+    try:
+        outer = Path(tempfile.mkdtemp(prefix=".laying-", dir=folder.parent))
+    except OSError as error:
+        raise failure("written", folder.parent, error) from None
+    try:
+        prefix = outer / "prefix"
+        records = lay_packages(
+            recipe.conda,
+            recipe.subdir,
+            ENVIRONMENT_PREFIX,
+            prefix,
+            cache,
+            mirrors=mirrors,
+            environ=source.environ,
+        )
+        scripts = scripts_that_matter(prefix, records)
+        if scripts:
+            raise NeedsEngineError(
+                f"the post-link script of {', '.join(scripts)} has to run in a container", remedy="--builder engine"
+            )
+        if recipe.packages:
+            merge(_wheels(recipe, outer / f"{STAGING}0", source), prefix)
+        if recipe.compiler:
+            compile_environment(prefix, recipe.python, recipe.compiler)
+            _compile_library(prefix, recipe.python, recipe.compiler)
+        listing = list_folder(prefix)
+        prefix.rename(folder)
+    except OSError as error:
+        raise failure("written", folder, error) from None
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+    files, size = totals(listing)
+    return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
+
+
+def _wheels(recipe: CondaRecipe, staging: Path, source: Source) -> Path:
+    """Lay pip's half down beside conda's, as an environment of its own without an interpreter."""
+    base = BasePython(path=f"{ENVIRONMENT_PREFIX}/bin/python3", version=recipe.python)
+    half = Recipe(packages=recipe.packages, platform=recipe.platform, tags=recipe.tags, base=base)
+    site = unpack(half.packages, recipe.python, recipe.platform, recipe.tags, source, staging)
+    arrange(staging, checked_records(half, staging, site, source), base)
+    for name in ("pyvenv.cfg", "lib64", "bin/python", "bin/python3", f"bin/python{recipe.python}"):
+        (staging / name).unlink(missing_ok=True)
+    return staging
+
+
+def merge(source: Path, prefix: Path) -> None:
+    """Move what is in a folder into an environment; a file takes the place of another, as pip does it.
+
+    Raises:
+        LockError: a file is wanted where there is a folder, or a folder where there is none.
+    """
+    for entry in sorted(os.scandir(source), key=lambda each: each.name):
+        target = prefix / entry.name
+        is_folder = entry.is_dir(follow_symlinks=False)
+        if is_folder and target.is_dir() and not target.is_symlink():
+            merge(Path(entry.path), target)
+        elif os.path.lexists(target) and (is_folder or target.is_dir()):
+            raise LockError(
+                f"a wheel and a conda package both bring {entry.name!r}, one as a folder",
+                remedy="take one of the two from the other half of the environment",
+            )
+        else:
+            os.rename(entry.path, target)
+
+
+def _compile_library(prefix: Path, python: str, interpreter: Interpreter) -> None:
+    """Byte-compile the standard library, which conda brings; each entry by itself, as `compile_environment` does."""
+    library = prefix / f"lib/python{python}"
+    environ = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+    command = [interpreter.path, "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"]
+    command += ["-s", str(prefix), "-p", ENVIRONMENT_PREFIX, "-x", "/site-packages/", str(library)]
+    subprocess.run(command, env=environ, cwd="/", capture_output=True, check=False)

@@ -1,0 +1,276 @@
+"""Will it start: what the environment's compiled modules need, held against the files of the base image.
+
+Without this, a wheel that needs libstdc++ on a base that lacks it fails at run time only. The search is that of the
+dynamic loader (ld.so(8)), made lenient where a package loads its libraries itself: what is anywhere in the environment
+counts as found.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import posixpath
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from packager.laying.base_files import BaseFiles
+from packager.laying.elf import Elf, NotElf, parse_elf
+from packager.storage.listing import Listed, list_folder
+from packager.targets import machine as machine_of
+
+#: Library → the Debian package (trixie) that brings it: what manylinux (PEP 600) leaves to the system, and what wheels
+#: that ignore it ask for most.
+DEBIAN_PACKAGES: Mapping[str, str] = {
+    "libatomic.so.1": "libatomic1",
+    "libblas.so.3": "libblas3",
+    "libbz2.so.1.0": "libbz2-1.0",
+    "libc.so.6": "libc6",
+    "libcurl.so.4": "libcurl4t64",
+    "libEGL.so.1": "libegl1",
+    "libexpat.so.1": "libexpat1",
+    "libffi.so.8": "libffi8",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libfreetype.so.6": "libfreetype6",
+    "libgcc_s.so.1": "libgcc-s1",
+    "libgdk_pixbuf-2.0.so.0": "libgdk-pixbuf-2.0-0",
+    "libgfortran.so.5": "libgfortran5",
+    "libGL.so.1": "libgl1",
+    "libglib-2.0.so.0": "libglib2.0-0t64",
+    "libgobject-2.0.so.0": "libglib2.0-0t64",
+    "libgomp.so.1": "libgomp1",
+    "libgthread-2.0.so.0": "libglib2.0-0t64",
+    "libhdf5.so.310": "libhdf5-310",
+    "libICE.so.6": "libice6",
+    "liblapack.so.3": "liblapack3",
+    "liblzma.so.5": "liblzma5",
+    "libnuma.so.1": "libnuma1",
+    "libodbc.so.2": "libodbc2",
+    "libopenblas.so.0": "libopenblas0",
+    "libOpenCL.so.1": "ocl-icd-libopencl1",
+    "libpng16.so.16": "libpng16-16t64",
+    "libpq.so.5": "libpq5",
+    "libquadmath.so.0": "libquadmath0",
+    "libSM.so.6": "libsm6",
+    "libsndfile.so.1": "libsndfile1",
+    "libsqlite3.so.0": "libsqlite3-0",
+    "libssl.so.3": "libssl3t64",
+    "libstdc++.so.6": "libstdc++6",
+    "libtbb.so.12": "libtbb12",
+    "libX11.so.6": "libx11-6",
+    "libXext.so.6": "libxext6",
+    "libXrender.so.1": "libxrender1",
+    "libxcb.so.1": "libxcb1",
+    "libxml2.so.2": "libxml2",
+    "libz.so.1": "zlib1g",
+}
+# The container runtime puts these into the container, from the machine's driver.
+_FROM_DRIVER = re.compile(r"lib(?:cuda|nvidia-[a-z-]+|nvcuvid|nvoptix)\.so(?:\.\d+)?")
+_SHARED = re.compile(r".+\.so(?:\.[0-9][0-9.]*)?")
+_EXTENSION = re.compile(r"\.(?:cpython-[^/.]+|abi3)\.so$")
+_IMPORTED = re.compile(r"\.(?:cpython-[^/.]+-linux-[^/.]+|abi3)\.so$")
+_MANYLINUX = re.compile(r".*-manylinux(?:_(\d+)_(\d+)|(2014))")
+_SHOWN = 3
+# Where the loader looks when nothing says otherwise, and Debian's folders for a machine.
+_FOLDERS = ("lib64", "usr/lib64", "lib", "usr/lib", "usr/local/lib")
+_TRIPLETS = {"x86_64": "x86_64-linux-gnu", "aarch64": "aarch64-linux-gnu", "arm": "arm-linux-gnueabihf"}
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """A reason why the environment will not work on the base, or may not.
+
+    Attributes:
+        kind: `library`, `version`, `machine`, `libc` or `damaged`.
+        what: the library, or the version, that is missing.
+        needed_by: files of the environment, sorted.
+        message: for people, in one sentence.
+        package: the Debian package that brings it; empty where that is not known or does not help.
+        certain: it will not work; else something is odd that nothing may ever use.
+    """
+
+    kind: str
+    what: str
+    needed_by: tuple[str, ...]
+    message: str
+    package: str = ""
+    certain: bool = True
+
+
+class Module(msgspec.Struct, frozen=True, kw_only=True):
+    """A compiled file of the environment: its path there, and what it asks for."""
+
+    path: str
+    elf: Elf
+
+
+class Modules(msgspec.Struct, frozen=True, kw_only=True):
+    """The compiled files of an environment, and those that look like one but cannot be read."""
+
+    found: tuple[Module, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+def check_starts(
+    folder: Path,
+    files: BaseFiles,
+    platform: str,
+    tags: str,
+    library_path: Iterable[str] = (),
+    listing: Iterable[Listed] | None = None,
+) -> tuple[Problem, ...]:
+    """Return why the environment in a folder will not work on a base; empty when nothing is found.
+
+    Args:
+        folder: of the environment (`LaidDown.folder`).
+        files: of the base and of what else the image has below the environment.
+        platform: OCI os/arch of the image.
+        tags: of the lock, in uv's words (`x86_64-manylinux_2_28`).
+        library_path: folders of LD_LIBRARY_PATH, where base or spec set it.
+        listing: of the folder, where it is known.
+    """
+    return find_problems(read_modules(folder, listing), files, platform, tags, library_path)
+
+
+def read_modules(folder: Path, listing: Iterable[Listed] | None = None) -> Modules:
+    """Return the compiled files of an environment; those that are damaged are noted, never an error."""
+    found, unreadable = [], []
+    for path in sorted(_candidates(list_folder(folder) if listing is None else listing)):
+        try:
+            elf = _read(f"{folder}/{path}")
+        except NotElf:
+            if _SHARED.fullmatch(posixpath.basename(path)):
+                unreadable.append(path)
+            continue
+        found.append(Module(path=path, elf=elf))
+    return Modules(found=tuple(found), unreadable=tuple(unreadable))
+
+
+def _candidates(listing: Iterable[Listed]) -> Iterator[str]:
+    for each in listing:
+        if each.kind != "file":
+            continue
+        name = each.name
+        if (".so" in name and _SHARED.fullmatch(name)) or (each.executable and "." not in name):
+            yield each.path
+
+
+def _read(path: str) -> Elf:
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0 or file.read(4) != b"\x7fELF":
+            raise NotElf("no ELF header")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return parse_elf(data)
+
+
+def find_problems(
+    modules: Modules, files: BaseFiles, platform: str, tags: str, library_path: Iterable[str] = ()
+) -> tuple[Problem, ...]:
+    """Return what `check_starts` does, of values. Pure."""
+    machine = _MACHINE_ALIASES.get(machine_of(platform), machine_of(platform))
+    # Debuggers and profilers carry libraries for other machines as data; what Python imports says so in its name.
+    wrong = [module for module in modules.found if module.elf.machine != machine and _EXTENSION.search(module.path)]
+    problems = [*_of_base(files, machine, platform, tags, modules), *_damaged(modules.unreadable)]
+    for other in sorted({module.elf.machine for module in wrong}):
+        paths = tuple(module.path for module in wrong if module.elf.machine == other)
+        problems.append(
+            Problem(
+                kind="machine",
+                what=other,
+                needed_by=paths,
+                message=f"{_named(paths)}: compiled for {other}, the image is for {platform}",
+            )
+        )
+    right = [module for module in modules.found if module.elf.machine == machine]
+    if any(problem.kind == "libc" for problem in problems):
+        return tuple(problems)
+    search = (*library_path, *files.loader_folders, *_folders(machine))
+    return (*problems, *_missing(right, files, search))
+
+
+_MACHINE_ALIASES = {"armv7l": "arm", "armv6l": "arm"}
+
+
+def _folders(machine: str) -> Iterator[str]:
+    triplet = _TRIPLETS.get(machine, f"{machine}-linux-gnu")
+    yield from (f"lib/{triplet}", f"usr/lib/{triplet}", f"usr/local/lib/{triplet}", *_FOLDERS)
+
+
+def _of_base(files: BaseFiles, machine: str, platform: str, tags: str, modules: Modules) -> Iterator[Problem]:
+    if files.machine and files.machine != machine:
+        message = f"the base is for {files.machine}, the image for {platform}"
+        yield Problem(kind="machine", what=files.machine, needed_by=(), message=message)
+    wanted = _MANYLINUX.fullmatch(tags)
+    compiled = tuple(module.path for module in modules.found)
+    if not wanted or not compiled:
+        return
+    least = (2, 17) if wanted[3] else (int(wanted[1]), int(wanted[2]))
+    if files.musl and files.glibc is None:
+        message = f"the base has musl (Alpine), the wheels of the lock are for glibc: {_named(compiled)}"
+        yield Problem(kind="libc", what="glibc", needed_by=compiled, message=message)
+    elif files.glibc is not None and files.glibc < least:
+        has = ".".join(map(str, files.glibc))
+        message = f"the base has glibc {has}, the lock allows wheels that need {least[0]}.{least[1]}"
+        yield Problem(kind="version", what=f"glibc {least[0]}.{least[1]}", needed_by=(), message=message)
+
+
+def _damaged(paths: Iterable[str]) -> Iterator[Problem]:
+    # What Python itself imports must be whole. Others may be data of a package's own: a linker's script, a library of
+    # another system, a broken one for its tests.
+    for path in paths:
+        message = f"{_named([path])} is no ELF file, or one that is cut off: it cannot be loaded"
+        yield Problem(
+            kind="damaged", what=path, needed_by=(path,), message=message, certain=_IMPORTED.search(path) is not None
+        )
+
+
+def _missing(modules: Iterable[Module], files: BaseFiles, search: tuple[str, ...]) -> Iterator[Problem]:
+    modules = tuple(modules)
+    # By file name and by soname: a package may load a library before the module that needs it is imported.
+    inside = {posixpath.basename(module.path) for module in modules} | {module.elf.soname for module in modules}
+    libraries: defaultdict[str, list[str]] = defaultdict(list)
+    versions: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    found: dict[str, str | None] = {}
+    for module in modules:
+        for name in module.elf.needed:
+            if name in inside or _FROM_DRIVER.fullmatch(name):
+                continue
+            if name not in found:
+                found[name] = _in_base(name, files, search)
+            if found[name] is None:
+                libraries[name].append(module.path)
+        for name, version in module.elf.wants:
+            offered = files.offers.get(found.get(name) or "")
+            if offered and name not in inside and version not in offered:
+                versions[name, version].append(module.path)
+    for name, path in sorted((name, path) for name, path in found.items() if path in files.damaged):
+        needed_by = tuple(module.path for module in modules if name in module.elf.needed)
+        message = f"/{path} of the base is damaged, and {_named(needed_by)} cannot be loaded without"
+        yield Problem(kind="damaged", what=name, needed_by=needed_by, message=message)
+    for name, paths in sorted(libraries.items()):
+        package = DEBIAN_PACKAGES.get(name, "")
+        brought = f"; the Debian package {package} brings it" if package else ""
+        message = f"{name} is not in the base, and {_named(paths)} cannot be loaded without{brought}"
+        yield Problem(kind="library", what=name, needed_by=tuple(paths), message=message, package=package)
+    for (name, version), paths in sorted(versions.items()):
+        message = f"{name} of the base is too old: {_named(paths)} cannot be loaded without its {version}"
+        yield Problem(kind="version", what=version, needed_by=tuple(paths), message=message)
+
+
+def _in_base(name: str, files: BaseFiles, search: tuple[str, ...]) -> str | None:
+    if "/" in name:
+        return files.resolve(name)
+    for folder in search:
+        path = files.resolve(f"{folder.strip('/')}/{name}")
+        if path is not None:
+            return path
+    return None
+
+
+def _named(paths: Iterable[str]) -> str:
+    """Return the first few of some paths, short, for a message."""
+    names = [re.sub(r"^lib/python[0-9.]+/site-packages/", "", path) for path in paths]
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,1 @@
+"""What a model's file tells of itself; nothing of it is loaded or run."""

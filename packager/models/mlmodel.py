@@ -1,0 +1,77 @@
+"""MLflow's `MLmodel`: flavors, signature, version. Source: MLflow's documentation, "MLflow Models"."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from packager.models.graphs import Interface, Port
+from packager.spec.document import parse_yaml, read_text
+
+_KINDS = {
+    "double": "number",
+    "float": "number",
+    "long": "integer",
+    "integer": "integer",
+    "boolean": "boolean",
+    "string": "string",
+    "datetime": "string",
+    "binary": "string",
+}
+
+
+class MlflowModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What an MLmodel file says.
+
+    Attributes:
+        flavors: their names, sorted.
+        version: of MLflow that wrote it; None where it does not say.
+        interface: of its signature; empty where it has none.
+    """
+
+    flavors: tuple[str, ...]
+    version: str | None = None
+    interface: Interface = Interface()
+
+
+def read_mlmodel(path: Path) -> MlflowModel:
+    """Read an MLmodel file.
+
+    Raises:
+        SpecError: it is no YAML mapping.
+    """
+    data = parse_yaml(read_text(path), path).data
+    flavors, version = data.get("flavors"), data.get("mlflow_version")
+    signature = data.get("signature")
+    signature = signature if isinstance(signature, dict) else {}
+    return MlflowModel(
+        flavors=tuple(sorted(flavors)) if isinstance(flavors, dict) else (),
+        version=version if isinstance(version, str) else None,
+        interface=Interface(inputs=_ports(signature.get("inputs")), outputs=_ports(signature.get("outputs"))),
+    )
+
+
+def _ports(text: Any) -> tuple[Port, ...]:
+    """Return a half of a signature, which is JSON in a text; nothing where it is of a form that we do not know."""
+    try:
+        listed = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return ()
+    return tuple(_port(each) for each in listed if isinstance(each, dict)) if isinstance(listed, list) else ()
+
+
+def _port(entry: dict[str, Any]) -> Port:
+    name = entry.get("name")
+    name = name if isinstance(name, str) else ""
+    tensor = entry.get("tensor-spec")
+    if not isinstance(tensor, dict):
+        return Port(name=name, kind=_KINDS.get(str(entry.get("type")), ""), shape=())
+    dtype, axes = str(tensor.get("dtype")), tensor.get("shape")
+    kind = (
+        "number" if dtype.startswith("float") else "integer" if "int" in dtype else "boolean" if dtype == "bool" else ""
+    )
+    shape = [each if isinstance(each, int) and each > 0 else None for each in axes] if isinstance(axes, list) else None
+    return Port(name=name, kind=kind or "string", shape=None if shape is None else tuple(shape))

@@ -1,0 +1,254 @@
+"""Image → a folder or archive of the OCI layout, an archive that `docker load` reads, or straight into an engine.
+
+Formats: OCI image layout 1.1 (`image-layout.md`), in a tar where it is an archive; for Docker the same with
+`manifest.json` beside it (Docker image spec 1.2, "Combined Image JSON + Filesystem Changeset Format"), as `docker save`
+itself writes since version 25: engines with either image store read it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from packager.context.save import new_parents
+from packager.errors import ContextError, EngineError, UsageError
+from packager.oci.compose import make_index, manifest_descriptor
+from packager.oci.tar import Entry, in_order, tar_blocks
+from packager.oci.values import INDEX, Content, Descriptor, Image, digest_of
+from packager.plan.trees import FOLDER_MODE
+from packager.reference import Reference
+from packager.storage.reading import failure
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_FILE_MODE = 0o644
+
+
+def write_layout(images: Sequence[Image], references: Sequence[str], destination: Path, content: Content) -> Path:
+    """Write images as a folder of the OCI layout, whole or not at all; blobs are hard links where they can be.
+
+    Args:
+        images: one for each platform.
+        references: names that the layout's index gives the image.
+        destination: a new or empty folder, or one of the OCI layout, which is replaced.
+        content: holds the layers.
+
+    Raises:
+        ContextError: something else is at the destination; a layer is missing; the disk is full.
+    """
+    target = Path(os.path.abspath(destination))
+    _check_folder(target)
+    entries = _layout(images, references, content)
+    with new_parents(target), tempfile.TemporaryDirectory(prefix=_beside(target), dir=target.parent) as name:
+        try:
+            made = Path(name) / "layout"
+            made.mkdir()
+            for entry in entries:
+                _place(made / entry.path, entry)
+            made.chmod(FOLDER_MODE)
+            _move_in(made, target, Path(name) / "before")
+        except OSError as error:
+            raise failure("written", target, error) from None
+    return destination
+
+
+def write_oci_archive(images: Sequence[Image], references: Sequence[str], file: Path, content: Content) -> Path:
+    """Write images as a tar of the OCI layout, the same bytes every time.
+
+    Raises:
+        ContextError: the file cannot be written; a layer is missing; the disk is full. What was there is as it was.
+    """
+    return _write_archive(_layout(images, references, content), file)
+
+
+def write_docker_archive(image: Image, references: Sequence[str], file: Path, content: Content) -> Path:
+    """Write one image as a tar for `docker load`, the same bytes every time.
+
+    Raises:
+        ContextError: as for `write_oci_archive`.
+    """
+    return _write_archive(docker_entries(image, references, content), file)
+
+
+def load_into_engine(image: Image, references: Sequence[str], content: Content) -> str:
+    """Stream an image into the engine, and compare what it has then; return the id by which the engine knows it.
+
+    Raises:
+        EngineError: no engine, it refuses, or it made another image of it.
+        ContextError: a layer is missing.
+    """
+    from packager.engine.api import connect
+
+    blocks = tar_blocks(docker_entries(image, references, content))
+    with connect() as client:
+        # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
+        loaded = client.images.load(cast(Any, _as_bytes(blocks)))
+        ids = {str(each.id) for each in loaded}
+        ids |= {str(client.images.get(reference).id) for reference in references}
+    # The classic store names an image by its configuration, containerd's by its manifest, or by the index around it.
+    known = {image.id, image.digest, digest_of(_index_json([image], references))}
+    if len(ids) != 1 or not ids <= known:
+        raise EngineError(
+            f"the engine has {', '.join(sorted(ids)) or 'no image'} after loading {image.id}",
+            remedy="look at `docker images`; another program may have moved the tag: run the command again",
+        )
+    return ids.pop()
+
+
+def docker_entries(image: Image, references: Sequence[str], content: Content) -> list[Entry]:
+    """Return the entries of an archive for `docker load`."""
+    layers = [_blob_path(layer.blob.digest) for layer in image.layers]
+    document = [
+        {"Config": _blob_path(image.id), "RepoTags": [_repo_tag(each) for each in references], "Layers": layers}
+    ]
+    return in_order([*_layout([image], references, content), _text("manifest.json", msgspec.json.encode(document))])
+
+
+# --- what -------------------------------------------------------------------------------------------------------------
+
+
+def _layout(images: Sequence[Image], references: Sequence[str], content: Content) -> list[Entry]:
+    texts = {"oci-layout": _LAYOUT, "index.json": _index_json(images, references)}
+    blobs: dict[str, Entry] = {}
+    documents = [data for image in images for data in (image.manifest, image.config)]
+    if len(images) > 1:
+        documents.append(make_index(images))
+    for data in documents:
+        path = _blob_path(digest_of(data))
+        blobs[path] = _text(path, data)
+    for layer in (layer for image in images for layer in image.layers):
+        path = _blob_path(layer.blob.digest)
+        if not content.has(layer.blob.digest, layer.blob.size):
+            raise ContextError(
+                f"layer {layer.title!r} ({layer.blob.digest}) is not in the store", remedy="run the command again"
+            )
+        blobs[path] = Entry(path=path, mode=_FILE_MODE, size=layer.blob.size, origin=content.path(layer.blob.digest))
+    folders = [Entry(path=path, kind="folder", mode=FOLDER_MODE) for path in ("blobs", "blobs/sha256")]
+    return in_order([*folders, *blobs.values(), *(_text(path, data) for path, data in texts.items())])
+
+
+def _index_json(images: Sequence[Image], references: Sequence[str]) -> bytes:
+    """The entry point of a layout: the image under each of its names, or without one."""
+    if len(images) == 1:
+        found = [manifest_descriptor(images[0], each) for each in _names(references)]
+    else:
+        document = make_index(images)
+        digest, size = digest_of(document), len(document)
+        found = [
+            Descriptor(media_type=INDEX, digest=digest, size=size, annotations=each) for each in _names(references)
+        ]
+    return msgspec.json.encode({"schemaVersion": 2, "mediaType": INDEX, "manifests": found}, order="sorted")
+
+
+def _names(references: Sequence[str]) -> list[dict[str, str] | None]:
+    """Annotations of an index: what buildx writes and containerd and skopeo read."""
+    names: list[dict[str, str] | None] = []
+    for reference in dict.fromkeys(references):
+        parsed = _tagged(reference)
+        assert parsed.tag is not None
+        names.append({"io.containerd.image.name": str(parsed), "org.opencontainers.image.ref.name": parsed.tag})
+    return names or [None]
+
+
+def _tagged(reference: str) -> Reference:
+    parsed = Reference.parse(reference)
+    if parsed.digest is not None:
+        raise UsageError(f"{reference!r} names a digest, and an image gets a tag", remedy="leave @sha256:… out")
+    return parsed if parsed.tag else parsed.with_tag("latest")
+
+
+def _repo_tag(reference: str) -> str:
+    # The engine's own short form: without docker.io.
+    return str(_tagged(reference)).removeprefix("docker.io/library/").removeprefix("docker.io/")
+
+
+def _blob_path(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _text(path: str, data: bytes) -> Entry:
+    return Entry(path=path, mode=_FILE_MODE, size=len(data), data=data)
+
+
+# --- where to ---------------------------------------------------------------------------------------------------------
+
+
+def _check_folder(target: Path) -> None:
+    if not os.path.lexists(target):
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise ContextError(f"{target} is there and not a folder", remedy="name a new folder")
+    try:
+        names = set(os.listdir(target))
+    except OSError as error:
+        raise failure("replaced", target, error) from None
+    if names and not names <= {"oci-layout", "index.json", "blobs", "ingest"}:
+        raise ContextError(f"{target} is there and not an OCI layout alone", remedy="name a new folder")
+    if names and "oci-layout" not in names:
+        raise ContextError(f"{target} is there and no OCI layout", remedy="name a new folder")
+
+
+def _beside(target: Path) -> str:
+    # Scans of sources know this name and leave it out (`context/save.py` uses the same).
+    return f".{target.name[:40]}.packager-"
+
+
+def _place(path: Path, entry: Entry) -> None:
+    if entry.kind == "folder":
+        path.mkdir()
+        path.chmod(entry.mode)
+    elif entry.data is not None:
+        path.write_bytes(entry.data)
+        path.chmod(entry.mode)
+    else:
+        origin = os.fsdecode(entry.origin)
+        try:
+            os.link(origin, path)
+        except OSError:
+            shutil.copyfile(origin, path)
+            path.chmod(entry.mode)
+
+
+def _move_in(made: Path, target: Path, aside: Path) -> None:
+    if not target.exists() or not any(target.iterdir()):
+        # rename(2) takes the place of an empty folder, and refuses any other.
+        made.rename(target)
+        return
+    target.rename(aside)
+    try:
+        made.rename(target)
+    except BaseException:
+        aside.rename(target)
+        raise
+
+
+def _write_archive(entries: Sequence[Entry], file: Path) -> Path:
+    target = Path(os.path.abspath(file))
+    if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
+        raise ContextError(f"{target} is there and not a file", remedy="name a new file")
+    with new_parents(target):
+        descriptor, name = tempfile.mkstemp(prefix=_beside(target), dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb", buffering=0) as stream:
+                for block in tar_blocks(entries):
+                    while block:
+                        block = block[stream.write(block) :]
+            os.chmod(name, _FILE_MODE)
+            os.replace(name, target)
+        except OSError as error:
+            raise failure("written", target, error) from None
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+    return file
+
+
+def _as_bytes(blocks: Iterator[memoryview]) -> Iterator[bytes]:
+    for block in blocks:
+        yield bytes(block)

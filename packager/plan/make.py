@@ -1,0 +1,293 @@
+"""Spec + Target + Lock + Sources → Plan. Pure.
+
+The layout in the image is the contract of azureml-inference-server-http 1.5 and of Azure ML's v1 `Model` class.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from msgspec import UnsetType
+
+from packager.environments.channels import redact, variables
+from packager.environments.conda import SUBDIRS, CondaPackage, minor
+from packager.environments.declare.request import check_options
+from packager.environments.lock import LockedPackage, LockedTarget
+from packager.errors import ContextError, SpecError, UsageError
+from packager.plan.plan import (
+    APP_ROOT,
+    AUTH_LABEL,
+    CONDA_LOCK,
+    DEVICES_LABEL,
+    ENVIRONMENT_PREFIX,
+    GPUS_LABEL,
+    MODELS_FOLDER,
+    REQUIREMENTS,
+    USER,
+    Base,
+    CondaEnvironment,
+    Environment,
+    Health,
+    ImageConfig,
+    Layer,
+    Machine,
+    Plan,
+)
+from packager.plan.trees import Sources, make_tree
+from packager.plan.variables import image_variables, model_folder
+from packager.reference import Reference
+from packager.spec.model import Spec, canonical, expand_tag, packaged
+from packager.targets import Target
+
+
+def make_plan(
+    spec: Spec,
+    target: Target,
+    platform: str,
+    locked: LockedTarget,
+    packages: tuple[LockedPackage, ...],
+    sources: Sources,
+    *,
+    conda: tuple[CondaPackage, ...] = (),
+    variables: Mapping[str, str] | None = None,
+    base: Base | None = None,
+    mirrors: Mapping[str, str] | None = None,
+    channel_mirrors: Mapping[str, str] | None = None,
+) -> Plan:
+    """Return the plan of one image.
+
+    Args:
+        spec: what the user declares.
+        target: the deployment flavour.
+        platform: OCI os/arch; one of those that were locked.
+        locked: this target's part of the lock.
+        packages: the content of its requirements file.
+        sources: what the scan found.
+        conda: the content of its conda-lock file; empty where it has none.
+        variables: those of the environment.
+        base: takes the place of the lock's base image.
+        mirrors: registry → mirror, from the machine; they go before those of the spec.
+        channel_mirrors: conda channel → mirror, from the machine; they go before those of the spec.
+
+    Raises:
+        SpecError: the platform is not one of the target's, or was not locked.
+        ContextError: the entry script is not among the sources, or the app hides the models.
+    """
+    if platform not in locked.request.platforms:
+        raise SpecError(
+            f"target {target.name!r} is not locked for {platform}",
+            remedy=f"locked: {', '.join(locked.request.platforms)}; name others under `targets: "
+            f"{{{target.name}: {{platforms: […]}}}}` and run `packager lock`",
+        )
+    registries = {**spec.registry_mirrors, **(mirrors or {})}
+    spec = spec.for_target(target.name)
+    check_options(spec, target)
+    base = base or locked_base(locked.base, registries)
+    half = _conda(spec, locked, platform, conda, registries, channel_mirrors or {})
+    environment = Environment(
+        prefix=ENVIRONMENT_PREFIX,
+        python=_python(half) or locked.request.python,
+        requirements=REQUIREMENTS,
+        digest=locked.digest,
+        wheels=locked.request.platforms[platform],
+        packages=tuple(each for each in packages if not each.platforms or platform in each.platforms),
+        from_source=locked.request.build_from_source,
+        conda=half,
+    )
+    machine = _machine(spec, target)
+    models = _model_layers(spec, sources)
+    variables = {**artefacts(spec, target, models), **(variables or {})}
+    spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
+    lock_digest = f"sha256:{hashlib.sha256(canonical(locked)).hexdigest()}"
+    return Plan(
+        name=spec.name,
+        version=spec.version,
+        target=target.name,
+        template=target.template,
+        platform=platform,
+        base=base,
+        system_packages=spec.system_packages,
+        environment=environment,
+        models=models,
+        app=_app_layer(spec, sources),
+        config=_config(
+            spec, target, {**_labels(spec, target, base, lock_digest), **_machine_labels(machine)}, variables
+        ),
+        references=image_references(spec, target.name, platform),
+        spec_digest=spec_digest,
+        lock_digest=lock_digest,
+        machine=machine,
+        files=target.files,
+        dialect=spec.dialect,
+    )
+
+
+def _machine(spec: Spec, target: Target) -> Machine:
+    return Machine(gpus=target.run.gpus, devices=target.run.devices, host=spec.target_options(target.name).host)
+
+
+def _machine_labels(machine: Machine) -> dict[str, str]:
+    """Return what an image tells of the machine that it needs; `packager run` reads it there."""
+    found = {GPUS_LABEL: machine.gpus, DEVICES_LABEL: ",".join(machine.devices)}
+    found |= {f"packager.{name}": version for name, version in machine.host.items()}
+    return {name: value for name, value in found.items() if value}
+
+
+def artefacts(spec: Spec, target: Target, models: tuple[Layer, ...]) -> dict[str, str]:
+    """Return the variables that name the artefacts of a target: variable → path in the image.
+
+    Raises:
+        ContextError: one is not among the models, or there are several and the spec does not say which.
+    """
+    found = {}
+    for kind in target.artefacts:
+        paths = [f"/{file.path}" for layer in models for file in layer.tree.files if file.path.endswith(kind.suffix)]
+        if not paths:
+            raise ContextError(
+                f"the target {target.name!r} needs a {kind.title} ({kind.suffix}), and no model is or holds one",
+                remedy=f"`targets: {{{target.name}: {{models: [{{path: FILE{kind.suffix}}}]}}}}`",
+            )
+        if len(paths) > 1 and kind.env not in spec.env:
+            raise ContextError(
+                f"the models of the target {target.name!r} hold several files {kind.suffix}: {', '.join(paths)}",
+                remedy=f"say which is meant: `targets: {{{target.name}: {{env: {{{kind.env}: {paths[0]}}}}}}}`",
+            )
+        found[kind.env] = paths[0]
+    return found
+
+
+def _conda(
+    spec: Spec,
+    locked: LockedTarget,
+    platform: str,
+    packages: tuple[CondaPackage, ...],
+    registries: Mapping[str, str],
+    channels: Mapping[str, str],
+) -> CondaEnvironment | None:
+    if isinstance(locked.conda, UnsetType):
+        return None
+    mirrors = {**spec.conda.channel_mirrors, **channels}
+    _check_mirrors(spec, mirrors)
+    names = variables(each.url for each in packages)
+    if names and spec.conda.installer == "micromamba":
+        raise UsageError(
+            f"the installer micromamba is not given the variables of channels ({', '.join(names)})",
+            remedy="`conda: {installer: rattler}`; or leave credentials out of the channels' URLs and give mamba's own "
+            "file of them: `--secret id=mamba-auth,src=authentication.json`",
+        )
+    return CondaEnvironment(
+        file=CONDA_LOCK,
+        digest=locked.conda.digest,
+        subdir=SUBDIRS[platform],
+        packages=tuple(each for each in packages if each.platform == platform),
+        installer=spec.conda.installer,
+        installer_base=locked_base(locked.conda.installer, registries),
+        mirrors=mirrors,
+    )
+
+
+def _check_mirrors(spec: Spec, mirrors: Mapping[str, str]) -> None:
+    for channel, url in mirrors.items():
+        if redact(url) != url:
+            raise UsageError(
+                f"the mirror of the channel {redact(channel)!r} holds credentials, which would be in the Dockerfile",
+                remedy="name environment variables in their place, or keep them in rattler's file of credentials "
+                "(RATTLER_AUTH_FILE)",
+            )
+    if mirrors and spec.conda.installer == "micromamba":
+        raise UsageError(
+            "the installer micromamba takes packages from where the lock names them, not from mirrors of channels",
+            remedy="`conda: {installer: rattler}`, or no mirror",
+        )
+
+
+def _python(conda: CondaEnvironment | None) -> str:
+    return next((minor(each.version) for each in conda.packages if each.name == "python"), "") if conda else ""
+
+
+def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
+    """Return the base image of a pinned reference, to be pulled from its mirror where one is mapped."""
+    pinned = Reference.parse(reference)
+    if pinned.digest is None:
+        raise SpecError(f"the base {reference!r} has no digest", remedy="run `packager lock`")
+    return Base(reference=str(pinned.without_digest()), digest=pinned.digest, source=str(pinned.mirrored(mirrors)))
+
+
+def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
+    layers = []
+    for model, tree in zip(spec.models, sources.models, strict=True):
+        folder = model_folder(model.called, model.version).removeprefix("/")
+        title = f"model {model.called} version {model.version}"
+        # `_` and upper case are valid in model names and in folder names alike, so the name can be used as it is.
+        layers.append(Layer(name=f"model-{model.called}-{model.version}", title=title, tree=tree.below(folder)))
+    return tuple(layers)
+
+
+def _app_layer(spec: Spec, sources: Sources) -> Layer:
+    paths = {file.path for file in sources.app.files}
+    if spec.entry_script is not None and spec.entry_script not in paths:
+        reason = "is left out by .dockerignore" if spec.entry_script in sources.left_out else "is not there"
+        raise ContextError(
+            f"the entry script {spec.entry_script!r} {reason} (in source_dir {spec.source_dir!r})",
+            remedy="`entry_script` is relative to `source_dir`; the file must be in it",
+        )
+    hidden = [folder for folder in sources.app.folders if folder == MODELS_FOLDER]
+    if hidden or MODELS_FOLDER in paths:
+        raise ContextError(
+            f"the source directory holds {MODELS_FOLDER!r}, where the image keeps the models",
+            remedy=f"rename it, or leave it out by a line `{MODELS_FOLDER}` in .dockerignore; the spec names models",
+        )
+    app = sources.app.below(APP_ROOT.removeprefix("/"))
+    tree = make_tree((*app.files, *sources.generated), app.folders)
+    return Layer(name="app", title=_app_title(spec), tree=tree)
+
+
+def _app_title(spec: Spec) -> str:
+    made = "" if spec.entry_script is not None else f"app made for {spec.models[0].kind}"
+    return f"{made} and {spec.source_dir}" if made and spec.packages_sources else made or f"app from {spec.source_dir}"
+
+
+def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
+    port = spec.server.port
+    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=8).close()"
+    return ImageConfig(
+        env=image_variables(spec, target, variables),
+        labels=labels,
+        entrypoint=(
+            f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
+            f"--entry_script={APP_ROOT}/{spec.script}",
+            f"--port={port}",
+        ),
+        working_dir=APP_ROOT,
+        user=f"{USER}:{USER}",
+        port=port,
+        health=Health(command=(f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)),
+    )
+
+
+def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:
+    labels = {
+        "org.opencontainers.image.title": spec.name,
+        "org.opencontainers.image.version": spec.version,
+        "org.opencontainers.image.base.name": base.reference,
+        "org.opencontainers.image.base.digest": base.digest,
+        "packager.target": target.name,
+        "packager.lock": lock_digest,
+    }
+    if spec.server.auth != "none":
+        labels[AUTH_LABEL] = spec.server.auth
+    if spec.description:
+        labels["org.opencontainers.image.description"] = spec.description
+    return labels
+
+
+def image_references(spec: Spec, target: str, platform: str) -> tuple[str, ...]:
+    """Return the references of one image, in the spec's order; its name is the repository where it gives none."""
+    spec = spec.for_target(target)
+    repository = spec.image.repository or spec.name
+    tags = [
+        expand_tag(tag, name=spec.name, version=spec.version, target=target, platform=platform)
+        for tag in spec.image.tags
+    ]
+    return tuple(dict.fromkeys(f"{repository}:{tag}" for tag in tags))

@@ -1,0 +1,235 @@
+"""What an image is made of, as data, before anything is written: the values that `planning` makes. Pure.
+
+The plan does not know who executes it: it says what is in each layer, in order, not how a Dockerfile puts it there.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from packager.environments.conda import CondaPackage
+from packager.environments.lock import LockedPackage
+from packager.plan.trees import MTIME, Tree
+from packager.spec.framework import NO_CODE_SCRIPT
+
+APP_ROOT = "/var/azureml-app"
+MODELS_FOLDER = "azureml-models"
+ENVIRONMENT_PREFIX = "/opt/env"
+REQUIREMENTS = "environment/requirements.txt"
+#: conda-lock's name for it, by which micromamba tells that it is a lock.
+CONDA_LOCK = "environment/conda-lock.yml"
+CONDA_INSTALLER = "environment/install.py"
+CONDA_SETTLER = "environment/settle.py"
+INSTALLER_REQUIREMENTS = "environment/installer.txt"
+USER = 1000
+
+#: Folder of the image for what packager itself puts beside the app.
+OWN_FOLDER = "/opt/packager"
+#: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
+#: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
+SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
+#: gunicorn's configuration file; `programs/image` is behind it.
+SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
+
+#: Label of images whose requests need a key; its value is `key`.
+AUTH_LABEL = "packager.auth"
+
+#: Labels by which an image tells what the machine has to give to its containers.
+GPUS_LABEL = "packager.gpus"
+DEVICES_LABEL = "packager.devices"
+
+#: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
+Dialect = Literal["buildkit", "plain"]
+
+#: How `--base` names an image in a folder or file; as skopeo does.
+ARCHIVES = ("oci-archive:", "docker-archive:", "oci:")
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The base image.
+
+    Attributes:
+        reference: its name in full, as people know it, with tag where known.
+        digest: `sha256:…`: of its manifest or index; of its configuration for an image that only an engine has.
+        source: what a build pulls: the reference at its mirror with the digest, the tag of a local image, or an archive
+            (`oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`).
+        local: it is in an engine and at no registry.
+    """
+
+    reference: str
+    digest: str
+    source: str
+    local: bool = False
+
+    @property
+    def archived(self) -> bool:
+        """It is a folder or file on this machine, which only the builder without an engine can read."""
+        return not self.local and self.source.startswith(ARCHIVES)
+
+
+class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
+    """The conda half of the environment layer.
+
+    Attributes:
+        file: path of the conda-lock file in the build context; it may hold other platforms, too.
+        digest: `sha256:…` of that file.
+        subdir: conda's word for the platform (`linux-64`).
+        packages: what it holds for this platform.
+        installer: what lays them down in the build stage: `rattler` or `micromamba`.
+        installer_base: image of that stage.
+        mirrors: start of a channel's URL → where to fetch from in its place, of the spec and this machine.
+    """
+
+    file: str
+    digest: str
+    subdir: str
+    packages: tuple[CondaPackage, ...]
+    installer: str
+    installer_base: Base
+    mirrors: dict[str, str] = {}
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """URLs of the channels and mirrors that packages are fetched from."""
+        return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
+
+    @property
+    def credentials(self) -> str:
+        """Where the build stage finds the credentials of channels, in the form that the installer reads."""
+        return "/run/rattler-auth.json" if self.installer == "rattler" else "/root/.mamba/auth/authentication.json"
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """The environment layer: the packages of the lock, installed below `prefix`.
+
+    Attributes:
+        prefix: absolute folder in the image.
+        python: minor version: that the base must have, or that conda brings.
+        requirements: path of the hashed lock in the build context.
+        digest: `sha256:…` of that file.
+        wheels: the wheel tags that the platform can load, in uv's words (`x86_64-manylinux_2_28`).
+        packages: what it holds for this platform.
+        from_source: names that are built from an sdist, so that the stage needs a compiler (the image does not).
+        conda: what conda brings, Python among it; None where the base's Python is used.
+    """
+
+    prefix: str
+    python: str
+    requirements: str
+    digest: str
+    wheels: str = ""
+    packages: tuple[LockedPackage, ...]
+    from_source: tuple[str, ...] = ()
+    conda: CondaEnvironment | None = None
+
+    @property
+    def title(self) -> str:
+        """What the layer is, for people (`environment of 25 packages`)."""
+        both = f"{len(self.conda.packages)} conda packages and " if self.conda else ""
+        return f"environment of {both}{len(self.packages)} {'Python packages' if both else 'packages'}"
+
+    @property
+    def prefix_parent(self) -> str:
+        """The folder that holds the prefix."""
+        return self.prefix.rpartition("/")[0]
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """A layer that is a tree: one folder of the context, one `COPY`, one blob.
+
+    Attributes:
+        name: unique in the plan (`app`, `model-<name>-<version>`).
+        title: for people.
+        tree: laid out from the root of the image.
+    """
+
+    name: str
+    title: str
+    tree: Tree
+
+    @property
+    def folder(self) -> str:
+        """Folder in the context. The digest is in its name because BuildKit compares files by size and time alone."""
+        return f"layers/{self.name}-{self.tree.digest[:16]}"
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """The health check: a command of the image's own Python, and its times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 10
+    timeout: int = 10
+    start_period: int = 120
+    retries: int = 3
+
+
+class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The image's configuration, in the words of the OCI image spec."""
+
+    env: dict[str, str]
+    labels: dict[str, str]
+    entrypoint: tuple[str, ...]
+    working_dir: str
+    user: str
+    port: int
+    health: Health
+    stop_signal: str = "SIGTERM"
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the machine has to give to a container.
+
+    Attributes:
+        gpus: as Docker's `--gpus` takes it; empty for none.
+        devices: device files, as patterns of a shell.
+        host: name (`xrt`) → version that must be installed there.
+    """
+
+    gpus: str = ""
+    devices: tuple[str, ...] = ()
+    host: dict[str, str] = {}
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that one image (one target, one platform) is made of, in layer order.
+
+    `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
+    `own_template` names a template of the user's that the Dockerfile is made of; `dialect` says what its builder reads.
+    """
+
+    name: str
+    version: str
+    target: str
+    template: str
+    platform: str
+    base: Base
+    system_packages: tuple[str, ...]
+    environment: Environment
+    models: tuple[Layer, ...]
+    app: Layer
+    config: ImageConfig
+    references: tuple[str, ...]
+    spec_digest: str
+    lock_digest: str
+    machine: Machine = Machine()
+    files: tuple[str, ...] = ()
+    own_template: str = ""
+    dialect: Dialect = "buildkit"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers that are trees: models first, for the app changes most."""
+        return (*self.models, self.app)
+
+    @property
+    def made_script(self) -> str:
+        """Path of the entry script below the root of the image where packager made it; empty where it is the user's."""
+        script = f"{APP_ROOT}/{NO_CODE_SCRIPT}".removeprefix("/")
+        return next((file.path for file in self.app.tree.files if file.path == script and file.text is not None), "")
+
+    @property
+    def mtime(self) -> int:
+        """Modification time of every file that the image gets from us, in seconds since the epoch."""
+        return MTIME

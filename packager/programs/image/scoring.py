@@ -1,0 +1,231 @@
+"""Requests to `/score`, one after the other in the main thread; all others beside them, each in its own thread.
+
+The inference server interrupts `run()` by a signal when it takes too long, and scripts written for Azure ML do not
+expect two calls at once: so `run()` stays in the main thread. The threads of the connections read a request's body to
+its end before it waits for its turn, and pass the answer on, so that no slow client occupies the scoring.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import queue
+import threading
+from contextlib import suppress
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Optional, Tuple, Type, Union
+
+from packager.programs.image.answer import AHEAD, Answer, LeftError, Room
+
+# Spelled as Python 3.9 can evaluate them.
+Environ = Dict[str, Any]
+StartResponse = Callable[..., Any]
+App = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+#: Bytes of a body that are read at a time.
+BLOCK = 64 * 1024
+#: Requests that wait for their turn; one more is told to come again.
+WAITING = 480
+
+
+class Refused(Exception):  # noqa: N818
+    """The request is answered without scoring it: status line, message, seconds after which it may come again."""
+
+    def __init__(self, status: str, message: str, retry_after: Optional[int] = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+
+def refuse(start_response: StartResponse, refused: Refused) -> List[bytes]:
+    """Answer in the form of the inference server's own errors."""
+    body = json.dumps({"message": refused.message}).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    if refused.retry_after is not None:
+        headers.append(("Retry-After", str(refused.retry_after)))
+    start_response(refused.status, headers)
+    return [body]
+
+
+class Client:
+    """What the connection of a request is told; the worker makes it close connections that get stuck."""
+
+    def reading(self) -> None:
+        """A block of the body is awaited."""
+
+    def waiting(self) -> None:
+        """It is our turn."""
+
+    def sending(self, size: int) -> None:
+        """A chunk of the answer is sent."""
+
+
+class Scoring:
+    """A WSGI application around the inference server's.
+
+    Args:
+        app: the inference server.
+        client: gives the connection of this thread.
+        started: is told in the main thread when a request's turn has come.
+        broken: exceptions by which reading a body says that the client sent nonsense.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        client: Callable[[], Client] = Client,
+        started: Callable[[], None] = lambda: None,
+        broken: Tuple[Type[Exception], ...] = (),
+        limit: int = WAITING,
+    ) -> None:
+        self._app, self._client, self._started, self._broken = app, client, started, broken
+        #: None ends the work, False only wakes it.
+        self._jobs: queue.SimpleQueue[Union[Tuple[Environ, Answer], Literal[False], None]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._limit, self._load, self._ended = limit, 0, False
+        self._idle = threading.Event()
+        self._idle.set()
+        self._room = Room()
+        #: A request is being scored.
+        self.busy = False
+
+    # --- the threads of the connections ---
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        # What the server takes for /score has the word in it, however many slashes surround it.
+        if "score" not in environ.get("PATH_INFO", ""):
+            self._client().waiting()
+            return self._app(environ, start_response)
+        client, answer = self._client(), None
+        held = 0
+        try:
+            body = io.BytesIO()
+            for block in self._blocks(environ, client):
+                self._room.take(body, len(block))
+                held += len(block)
+                body.write(block)
+            client.waiting()
+            # What was read in full needs no counting of its length; the server would copy it once more.
+            environ["wsgi.input"], environ["wsgi.input_terminated"] = io.BytesIO(body.getvalue()), True
+            answer = self._submit(environ, client)
+            start_response(*answer.head())
+            return answer
+        except Refused as refused:
+            return refuse(start_response, refused)
+        except BaseException:
+            if answer is not None:
+                answer.close()
+            raise
+        finally:
+            if held:
+                self._room.give_back(body, held)
+
+    def _blocks(self, environ: Environ, client: Client) -> Iterator[bytes]:
+        length = environ.get("CONTENT_LENGTH") or None
+        left = int(length) if length is not None else None
+        if left is None and not environ.get("wsgi.input_terminated"):
+            return
+        source = environ["wsgi.input"]
+        while left is None or left:
+            client.reading()
+            try:
+                block = source.read(BLOCK if left is None else min(left, BLOCK))
+            except self._broken:
+                raise Refused("400 Bad Request", "The body of the request is not what its headers say.") from None
+            # Waiting for room is not the client's fault.
+            client.waiting()
+            if not block:
+                break
+            left = None if left is None else left - len(block)
+            yield block
+        if left:
+            raise Refused("400 Bad Request", "The body of the request is shorter than its headers say.")
+
+    def _submit(self, environ: Environ, client: Client) -> Answer:
+        answer = Answer(sending=client.sending)
+        with self._lock:
+            if self._ended:
+                raise Refused("503 Service Unavailable", "The worker is ending.", retry_after=1)
+            if self._load > self._limit:
+                raise Refused("503 Service Unavailable", "Too many requests are waiting.", retry_after=1)
+            self._load += 1
+            self._idle.clear()
+            self._jobs.put((environ, answer))
+        return answer
+
+    # --- the worker's own thread ---
+
+    @property
+    def load(self) -> int:
+        """The number of requests that wait or are being scored."""
+        return self._load
+
+    def wait_until_idle(self, seconds: float) -> None:
+        """Return when nothing waits and nothing is scored, or after some time."""
+        self._idle.wait(seconds)
+
+    def stop(self) -> None:
+        """Let `work` return when it has done what waits."""
+        self._jobs.put(None)
+
+    def wake(self) -> None:
+        """Let the main thread look up: what Python does on a signal waits until it does."""
+        self._jobs.put(False)
+
+    def abort(self) -> None:
+        """Let `work` return before it begins another; what waits is told to come again. Signal handlers may call it."""
+        self._ended = True
+        self._jobs.put(None)
+
+    # --- the main thread ---
+
+    def work(self) -> None:
+        """Score what comes, until `stop` or `abort`."""
+        while not self._ended:
+            job = self._jobs.get()
+            if job is False:
+                continue
+            if job is None:
+                break
+            self.busy = True
+            self._started()
+            try:
+                self._score(*job)
+            finally:
+                self.busy = False
+                with self._lock:
+                    self._load -= 1
+                    if not self._load:
+                        self._idle.set()
+        self._drop()
+
+    def _score(self, environ: Environ, answer: Answer) -> None:
+        try:
+            result = self._app(environ, answer.start)
+            body = b""
+            try:
+                if answer.length <= AHEAD:
+                    body = b"".join(result)
+                else:
+                    for chunk in result:
+                        answer.write(chunk)
+            finally:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+        except LeftError:
+            answer.end()
+        # `sys.exit()` in a script is an answer 500 to the server's own worker, too, and no end of the worker.
+        except BaseException as error:
+            answer.end(error)
+        else:
+            answer.end(body=body)
+
+    def _drop(self) -> None:
+        with self._lock:
+            self._ended = True
+        with suppress(queue.Empty):
+            while True:
+                job = self._jobs.get_nowait()
+                if job:
+                    job[1].end(Refused("503 Service Unavailable", "The worker is ending.", retry_after=1))

@@ -1,0 +1,80 @@
+"""The settings that gunicorn gets in the image."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+from packager.programs.image import keys
+
+#: What gunicorn reads where no other file is named; ours is, so it falls to us to respect the user's.
+USERS_FILE = "gunicorn.conf.py"
+
+#: The parts of gunicorn's worker that ours builds on, with their parameters (gunicorn 23 to 27).
+_PARTS = {
+    "handle": ["self", "listener", "client", "addr"],
+    "load_wsgi": ["self"],
+    "notify": ["self"],
+    "is_parent_alive": ["self"],
+    "handle_abort": ["self", "sig", "frame"],
+    "run": ["self"],
+}
+
+
+def settings(folder: str = ".") -> Dict[str, Any]:
+    """Return the settings: name → value.
+
+    Args:
+        folder: the app's, which may have a configuration file of the user's; what that says goes before ours.
+    """
+    found: Dict[str, Any] = {}
+    if (Path(folder) / USERS_FILE).is_file():
+        found = runpy.run_path(str(Path(folder) / USERS_FILE))
+    if not {"worker_class", "threads"} & set(found):
+        worker = worker_class()
+        if worker is not None:
+            found["worker_class"] = worker
+    if keys.wanted(os.environ):
+        _guard(found)
+    return found
+
+
+def _guard(found: Dict[str, Any]) -> None:
+    """Put keys in front of whatever worker there is."""
+    store, users_fork, users_init = keys.load(os.environ), found.get("post_fork"), found.get("post_worker_init")
+
+    def post_fork(server: Any, worker: Any) -> None:
+        for name in keys.VARIABLES:
+            os.environ.pop(name, None)
+        if users_fork is not None:
+            users_fork(server, worker)
+
+    def post_worker_init(worker: Any) -> None:
+        worker.wsgi = keys.Guard(worker.wsgi, store)
+        if users_init is not None:
+            users_init(worker)
+
+    found.update(post_fork=post_fork, post_worker_init=post_worker_init)
+
+
+def worker_class() -> Any:
+    """Return our worker, or None where this gunicorn is not as it has to be; then the server's own works as ever."""
+    try:
+        from gunicorn.workers.sync import SyncWorker
+
+        for name, parameters in _PARTS.items():
+            there = list(inspect.signature(getattr(SyncWorker, name)).parameters)
+            if there != parameters:
+                raise TypeError(f"SyncWorker.{name} takes {there}")
+        from packager.programs.image.worker import Worker
+    except Exception as error:
+        sys.stderr.write(
+            f"packager: this gunicorn is not one that our worker knows ({error!r}); its own worker is used: health does"
+            " not answer while a request is scored\n"
+        )
+        return None
+    return Worker

@@ -1,0 +1,200 @@
+"""One repository of a registry: its manifests and blobs, read and written over HTTP with `docker login`'s credentials.
+
+Source: OCI distribution spec 1.1. Every request is tried again when a failure may pass; no message shows a token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlencode
+
+import msgspec
+
+from packager.errors import RegistryError
+from packager.http import TRIES, is_local
+from packager.oci.values import Content, Descriptor, digest_of
+from packager.reference import Reference
+from packager.registry.download import download
+from packager.registry.resolve import MEDIA_TYPES, check_manifest
+from packager.registry.session import RegistrySession
+from packager.registry.upload import CHUNK, MONOLITHIC, Uploader
+from packager.registry.upload_parts import error_text, has_blob
+from packager.storage.memory import Memory
+
+Progress = Callable[[int], None]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """A manifest or an index as a registry has it: media type, bytes, and the digest of those bytes."""
+
+    media_type: str
+    data: bytes
+    digest: str
+
+
+class RegistryClient:
+    """The registry of one repository. Several threads may use one; to be closed, or used in a `with`.
+
+    Args:
+        reference: names the repository; its tag and digest are what `get_manifest` asks for by itself.
+        mirrors: registry → mirror that is asked in its place. For reading: nobody pushes to a mirror.
+        push: ask for the right to write, too.
+        mount_from: other repositories of this registry that blobs are to be mounted from.
+        stopped: says between two chunks of an upload whether to end it.
+        memory: of unfinished uploads.
+        pause: waits for so many seconds between two tries.
+        tries: of each request.
+        chunk: bytes of a chunk of an upload.
+        monolithic: bytes up to which a blob is uploaded by one request.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        mirrors: Mapping[str, str] | None = None,
+        *,
+        push: bool = False,
+        mount_from: Iterable[str] = (),
+        stopped: Callable[[], bool] = lambda: False,
+        memory: Memory | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        tries: int = TRIES,
+        chunk: int = CHUNK,
+        monolithic: int = MONOLITHIC,
+    ) -> None:
+        self.reference = reference
+        self.at = reference.mirrored(mirrors or {})
+        others = sorted(set(mount_from) - {self.at.repository})
+        # Once for all: each further scope would be a further token.
+        scope = (f"repository:{self.at.repository}:pull,push", *(f"repository:{other}:pull" for other in others))
+        self.session = RegistrySession(
+            self.at,
+            scope=scope if push else (),
+            plain=is_local(self.at.registry),
+            action="write to" if push else "read",
+            tries=tries,
+            pause=pause,
+        )
+        memory = memory if memory is not None else Memory("uploads")
+        self._uploader = Uploader(self.session, memory, stopped, chunk=chunk, monolithic=monolithic)
+
+    def __enter__(self) -> RegistryClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.session.close()
+
+    def get_manifest(self, wanted: str | None = None) -> Manifest:
+        """Return a manifest or index, verified.
+
+        Args:
+            wanted: tag or `sha256:…`; what the client's reference says where None.
+
+        Raises:
+            RegistryError: there is none, we may not read it, or it does not have its digest.
+            TemporaryError: the registry does not answer, or not now.
+        """
+        wanted = wanted or self.at.digest or self.at.tag or "latest"
+        by_digest = wanted.startswith("sha256:")
+        plain = self.reference.without_digest()
+        asked = plain.with_digest(wanted) if by_digest else plain.with_tag(wanted)
+        answer = self.session.ask(
+            "GET",
+            self.session.url(f"manifests/{wanted}"),
+            headers={"Accept": ", ".join(MEDIA_TYPES)},
+            doing=f"the manifest of {asked} is not known",
+        )
+        digest = check_manifest(self.session, asked, answer)
+        if by_digest and digest != wanted:
+            raise RegistryError(
+                f"{self.at.registry} answers another manifest than {asked}: {digest}",
+                remedy="its copy, or a proxy in between, is damaged; ask another mirror",
+            )
+        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip()
+        return Manifest(media_type=kind, data=answer.body, digest=digest)
+
+    def has_manifest(self, digest: str) -> bool:
+        """Whether the repository has a manifest or index of this digest."""
+        answer = self.session.ask(
+            "HEAD",
+            self.session.url(f"manifests/{digest}"),
+            headers={"Accept": ", ".join(MEDIA_TYPES)},
+            doing=f"whether it has {digest} is not known",
+        )
+        if answer.status in (401, 403):
+            raise self.session.login(answer.status)
+        return answer.status == 200
+
+    def download(self, descriptor: Descriptor, content: Content, on_bytes: Progress = lambda count: None) -> None:
+        """Take a blob into the content store, unless it is there; see `download.download`."""
+        download(self.session, descriptor, content, on_bytes)
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Whether the repository has a blob."""
+        doing = f"whether it has {descriptor.digest} is not known"
+        return self.session.again(lambda: has_blob(self.session, descriptor), doing)
+
+    def mount(self, descriptor: Descriptor, from_repository: str) -> tuple[bool, str | None]:
+        """Let a blob of another repository be this one's, too.
+
+        Returns:
+            whether it is now; and, where it is not, the location of the upload that the registry opened instead.
+        """
+        question = urlencode({"mount": descriptor.digest, "from": from_repository})
+        answer = self.session.ask(
+            "POST",
+            self.session.url(f"blobs/uploads/?{question}"),
+            data=b"",
+            doing=f"{descriptor.digest} is not at {self.at.name}",
+        )
+        if answer.status == 201:
+            return True, None
+        location = answer.headers.get("Location") if answer.status == 202 else None
+        # Any other answer is one to this question alone: the upload that follows says what is wrong, if anything is.
+        return False, self.session.absolute(location) if location else None
+
+    def upload(
+        self, descriptor: Descriptor, path: Path, location: str | None = None, on_bytes: Progress = lambda count: None
+    ) -> None:
+        """Send a blob that the repository does not have; see `upload.Uploader`."""
+        self._uploader.upload(descriptor, path, location, on_bytes)
+
+    def put_manifest(self, wanted: str, media_type: str, data: bytes) -> str:
+        """Write a manifest or index; what it names must be there. Return its digest.
+
+        Args:
+            wanted: tag or `sha256:…`.
+            media_type: as in the document.
+            data: the document.
+
+        Raises:
+            RegistryError: the registry refuses.
+            TemporaryError: it does not answer, or not now.
+        """
+        digest = digest_of(data)
+        answer = self.session.ask(
+            "PUT",
+            self.session.url(f"manifests/{wanted}"),
+            data=data,
+            headers={"Content-Type": media_type},
+            doing=f"the manifest of {self.at.name} is not written",
+        )
+        if answer.status in (401, 403):
+            raise self.session.login(answer.status)
+        if answer.status not in (200, 201, 202):
+            raise RegistryError(
+                f"{self.at.registry} does not take the manifest of {self.at.name}: it answers "
+                f"{answer.status}{error_text(answer)}"
+            )
+        if answer.headers.get("Docker-Content-Digest", digest) != digest:
+            raise RegistryError(f"{self.at.registry} took another manifest of {self.at.name} than was sent")
+        return digest

@@ -1,0 +1,148 @@
+"""A blob, from its registry: streamed, continued where a connection broke off, verified by whoever takes it in."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+from packager.errors import ContextError, RegistryError
+from packager.http import DroppedError, failures
+from packager.oci.values import Content, Descriptor
+from packager.registry.session import RegistrySession
+from packager.storage.reading import BLOCK
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import requests
+    from _typeshed import WriteableBuffer
+
+Progress = Callable[[int], None]
+
+
+def download(
+    session: RegistrySession, descriptor: Descriptor, content: Content, on_bytes: Progress = lambda count: None
+) -> None:
+    """Take a blob into the content store, unless it is there.
+
+    Raises:
+        RegistryError: the registry does not have it, refuses, or sends other bytes (twice).
+        TemporaryError: the connection breaks off again and again.
+        ContextError: the store cannot be written.
+    """
+    if content.has(descriptor.digest, descriptor.size):
+        return
+    # Bytes are damaged on the way now and then; a second time it is the registry's copy.
+    for last in (False, True):
+        stream = BlobStream(session, descriptor, on_bytes)
+        try:
+            with io.BufferedReader(cast(io.RawIOBase, stream), BLOCK) as buffered:
+                content.put(cast(BinaryIO, buffered), descriptor.digest)
+        except ContextError:
+            # Everything else that can go wrong in the store does so before the last byte.
+            if not stream.complete:
+                raise
+        else:
+            return
+        if last:
+            raise RegistryError(
+                f"{session.at.registry} sends other bytes than {descriptor.digest} of {session.at.name}",
+                remedy="its copy, or a proxy in between, is damaged: push the image again, or ask another mirror",
+            )
+
+
+class BlobStream(io.RawIOBase):
+    """The bytes of a blob; a read that fails asks for the rest (RFC 9110, section 14: Range).
+
+    Args:
+        session: of the repository.
+        descriptor: of the blob.
+        on_bytes: is told how many came.
+    """
+
+    def __init__(self, session: RegistrySession, descriptor: Descriptor, on_bytes: Progress) -> None:
+        super().__init__()
+        self._session = session
+        self._blob = descriptor
+        self._on_bytes = on_bytes
+        self._offset = 0
+        self._open: AbstractContextManager[requests.Response] | None = None
+        self._body: IO[bytes] | None = None
+        self.complete = False
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read some bytes; 0 at the end."""
+        left = self._blob.size - self._offset
+        view = memoryview(buffer).cast("B")
+        if left <= 0:
+            self.complete = True
+            return 0
+        data = self._session.again(
+            lambda: self._read(min(len(view), left)), f"{self._blob.digest} of {self._session.at} is not whole"
+        )
+        view[: len(data)] = data
+        self._offset += len(data)
+        self._on_bytes(len(data))
+        return len(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop()
+        super().close()
+
+    def _read(self, count: int) -> bytes:
+        try:
+            body = self._body if self._body is not None else self._ask()
+            with failures(self._session.at.registry):
+                data = body.read(count)
+            if not data:
+                raise DroppedError("broke off")
+        except BaseException:
+            self._drop()
+            raise
+        return data
+
+    def _ask(self) -> IO[bytes]:
+        headers = {"Accept-Encoding": "identity"}
+        if self._offset:
+            headers["Range"] = f"bytes={self._offset}-{self._blob.size - 1}"
+        url = self._session.url(f"blobs/{self._blob.digest}")
+        opening = self._session.streamed("GET", url, headers=headers)
+        answer = opening.__enter__()
+        self._open = opening
+        if answer.status_code in (401, 403):
+            raise self._session.login(answer.status_code)
+        if answer.status_code not in (200, 206):
+            what = "does not have" if answer.status_code == 404 else f"answers {answer.status_code} to the question for"
+            raise RegistryError(f"{self._session.at.registry} {what} {self._blob.digest} of {self._session.at}")
+        body = cast("IO[bytes]", answer.raw)
+        self._skip(body, answer)
+        self._body = body
+        return body
+
+    def _skip(self, body: IO[bytes], answer: requests.Response) -> None:
+        """Leave out what we have already, where the registry does not know ranges and starts again."""
+        first = 0
+        if answer.status_code == 206:
+            found = re.match(r"bytes ([0-9]+)-", answer.headers.get("Content-Range", ""))
+            first = int(found[1]) if found else self._offset
+        if first > self._offset:
+            raise RegistryError(f"{self._session.at.registry} answers another range than was asked for")
+        skip = self._offset - first
+        with failures(self._session.at.registry):
+            while skip:
+                data = body.read(min(BLOCK, skip))
+                if not data:
+                    raise DroppedError("broke off")
+                skip -= len(data)
+
+    def _drop(self) -> None:
+        opening, self._open, self._body = self._open, None, None
+        if opening is not None:
+            opening.__exit__(None, None, None)

@@ -1,0 +1,259 @@
+"""Images, to their registries: blobs in parallel, each at most once; then manifests, then tags."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from io import BytesIO
+from typing import Literal
+
+import msgspec
+
+from packager.errors import UsageError
+from packager.oci.compose import make_index
+from packager.oci.values import CONFIG, INDEX, MANIFEST, Content, Descriptor, Image, digest_of
+from packager.reference import Reference
+from packager.registry.client import RegistryClient
+from packager.registry.upload import StoppedError
+
+JOBS = 4
+#: Seconds that an interrupted push may take to bring chunks under way to their end, where another run continues.
+GRACE = 5.0
+
+Status = Literal["present", "mounted", "uploading", "uploaded"]
+Connect = Callable[..., RegistryClient]
+
+
+class BlobProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one blob is: what it is for people, bytes sent (those sent in vain included), and its status."""
+
+    blob: Descriptor
+    title: str
+    sent: int
+    status: Status
+
+
+class PushResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What was pushed to one repository.
+
+    Attributes:
+        references: with their tags, in full.
+        digest: `sha256:…` of the index, or of the manifest of the one image.
+        uploaded: blobs that were sent.
+        mounted: blobs that another repository of the registry had.
+        present: blobs that the repository had.
+        bytes_sent: of blobs, those that were sent in vain included.
+    """
+
+    references: tuple[str, ...]
+    digest: str
+    uploaded: tuple[Descriptor, ...]
+    mounted: tuple[Descriptor, ...]
+    present: tuple[Descriptor, ...]
+    bytes_sent: int
+
+    @property
+    def pinned(self) -> tuple[str, ...]:
+        """The references with the digest."""
+        return tuple(f"{reference}@{self.digest}" for reference in self.references)
+
+
+def push_images(
+    images: Sequence[Image],
+    content: Content,
+    references: Iterable[str | Reference],
+    *,
+    index: bytes | None = None,
+    mount_from: Mapping[str, str] | None = None,
+    on_progress: Callable[[BlobProgress], None] = lambda progress: None,
+    jobs: int = JOBS,
+    connect: Connect = RegistryClient,
+) -> tuple[PushResult, ...]:
+    """Push one image, or several with an index; several tags of a repository need its blobs once.
+
+    Args:
+        images: one for each platform.
+        content: has the blobs of their layers.
+        references: repositories with tags (`latest` without one).
+        index: of the images; made where there are several and None is given.
+        mount_from: digest of a blob → repository of the same registry that has it (the base's).
+        on_progress: is told of each blob, in any thread.
+        jobs: blobs that are sent at the same time.
+        connect: makes the clients.
+
+    Returns:
+        one result for each repository.
+
+    Raises:
+        UsageError: a reference with a digest, or none at all.
+        RegistryError: a registry refuses.
+        TemporaryError: one does not answer, or not now; running again continues.
+    """
+    if index is None and len(images) > 1:
+        index = make_index(images)
+    results = []
+    mounts = dict(mount_from or {})
+    # A blob may be mounted from another repository of the same registry only.
+    registry = ""
+    for tags in by_repository(references):
+        if registry and tags[0].registry != registry:
+            mounts = dict(mount_from or {})
+        registry = tags[0].registry
+        stop = threading.Event()
+        with connect(tags[0], push=True, mount_from=mounts.values(), stopped=stop.is_set) as client:
+            push = _Push(client, content, mounts, on_progress, stop)
+            results.append(push.run(images, index, tags, jobs))
+        mounts.update({blob.digest: tags[0].repository for blob in (*results[-1].uploaded, *results[-1].mounted)})
+    return tuple(results)
+
+
+def by_repository(references: Iterable[str | Reference]) -> tuple[tuple[Reference, ...], ...]:
+    """Return the references of each repository, with tags; those of one registry one after the other.
+
+    Raises:
+        UsageError: one has a digest, or there is none.
+    """
+    found: dict[tuple[str, str], list[Reference]] = {}
+    for each in references:
+        reference = Reference.parse(each) if isinstance(each, str) else each
+        if reference.digest is not None:
+            raise UsageError(f"{reference} has a digest; nobody can choose that", remedy="push to a tag")
+        tagged = reference.with_tag(reference.tag or "latest")
+        tags = found.setdefault((tagged.registry, tagged.repository), [])
+        if tagged not in tags:
+            tags.append(tagged)
+    if not found:
+        raise UsageError("there is no reference to push to", remedy="name one: -t REGISTRY/REPOSITORY:TAG")
+    order = {registry: place for place, (registry, _) in reversed(list(enumerate(found)))}
+    return tuple(tuple(tags) for (registry, _), tags in sorted(found.items(), key=lambda item: order[item[0][0]]))
+
+
+class _Push:
+    """A push to one repository."""
+
+    def __init__(
+        self,
+        client: RegistryClient,
+        content: Content,
+        mount_from: Mapping[str, str],
+        on_progress: Callable[[BlobProgress], None],
+        stop: threading.Event,
+    ) -> None:
+        self._client = client
+        self._content = content
+        self._mount_from = mount_from
+        self._on_progress = on_progress
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._sent = 0
+        self._done: dict[Status, list[Descriptor]] = {"present": [], "mounted": [], "uploaded": []}
+
+    def run(self, images: Sequence[Image], index: bytes | None, tags: Sequence[Reference], jobs: int) -> PushResult:
+        missing = [image for image in images if not self._client.has_manifest(image.digest)]
+        # A registry that has a manifest has all that it names: it would not have taken it otherwise.
+        blobs = _blobs(missing, self._content)
+        there = {blob.digest: blob for image in images for blob in _descriptors(image)}
+        self._done["present"] += [blob for digest, blob in there.items() if digest not in blobs]
+        self._send_all(blobs, jobs)
+        top, media_type = (index, INDEX) if index is not None else (images[0].manifest, MANIFEST)
+        for image in missing if index is not None else ():
+            self._client.put_manifest(image.digest, MANIFEST, image.manifest)
+        for tag in tags:
+            assert tag.tag is not None
+            self._client.put_manifest(tag.tag, media_type, top)
+        return PushResult(
+            references=tuple(str(tag) for tag in tags),
+            digest=digest_of(top),
+            uploaded=_sorted(self._done["uploaded"]),
+            mounted=_sorted(self._done["mounted"]),
+            present=_sorted(self._done["present"]),
+            bytes_sent=self._sent,
+        )
+
+    def _send_all(self, blobs: Mapping[str, tuple[Descriptor, str]], jobs: int) -> None:
+        if not blobs:
+            return
+        # The largest first, so that it is not what everyone waits for at the end.
+        order = sorted(blobs.values(), key=lambda item: (-item[0].size, item[0].digest))
+        pool = ThreadPoolExecutor(min(jobs, len(order)))
+        futures = [pool.submit(self._send_or_stop, blob, title) for blob, title in order]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+            if self._stop.is_set():
+                # Others may have ended for that reason before the one that failed has.
+                pool.shutdown(wait=True, cancel_futures=True)
+            _raise_first(each for each in futures if each.done() and not each.cancelled())
+        except BaseException as error:
+            # Ctrl-C too: what is being sent ends with its chunk, so that another run can continue there.
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            # Who wants to end does not wait for a registry that does not answer.
+            running = [future for future in futures if not future.cancelled()]
+            wait(running, None if isinstance(error, Exception) else GRACE)
+            raise
+        pool.shutdown()
+
+    def _send_or_stop(self, blob: Descriptor, title: str) -> None:
+        try:
+            self._send(blob, title)
+        except BaseException:
+            # Here already: this thread would take the next blob before the one that waits has heard of it.
+            self._stop.set()
+            raise
+
+    def _send(self, blob: Descriptor, title: str) -> None:
+        if self._stop.is_set():
+            return None
+        source, location = self._mount_from.get(blob.digest), None
+        if self._client.has_blob(blob):
+            return self._finished(blob, title, "present")
+        if source is not None and source != self._client.at.repository:
+            mounted, location = self._client.mount(blob, source)
+            if mounted:
+                return self._finished(blob, title, "mounted")
+        sent = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal sent
+            sent += count
+            with self._lock:
+                self._sent += count
+            self._on_progress(BlobProgress(blob=blob, title=title, sent=sent, status="uploading"))
+
+        self._client.upload(blob, self._content.path(blob.digest), location, on_bytes)
+        return self._finished(blob, title, "uploaded", sent)
+
+    def _finished(self, blob: Descriptor, title: str, status: Status, sent: int = 0) -> None:
+        with self._lock:
+            self._done[status].append(blob)
+        self._on_progress(BlobProgress(blob=blob, title=title, sent=sent, status=status))
+
+
+def _descriptors(image: Image) -> tuple[Descriptor, ...]:
+    config = Descriptor(media_type=CONFIG, digest=image.id, size=len(image.config))
+    return (*(layer.blob for layer in image.layers), config)
+
+
+def _blobs(images: Sequence[Image], content: Content) -> dict[str, tuple[Descriptor, str]]:
+    """Return digest → blob and title of all that images are made of; their configurations are put into the store."""
+    blobs: dict[str, tuple[Descriptor, str]] = {}
+    for image in images:
+        *layers, config = _descriptors(image)
+        for descriptor, layer in zip(layers, image.layers, strict=True):
+            blobs.setdefault(descriptor.digest, (descriptor, layer.title))
+        if not content.has(config.digest, config.size):
+            content.put(BytesIO(image.config), config.digest)
+        blobs[config.digest] = (config, f"configuration for {image.platform}")
+    return blobs
+
+
+def _raise_first(done: Iterable[Future[None]]) -> None:
+    errors = [error for future in done if (error := future.exception()) is not None]
+    for error in errors:
+        if not isinstance(error, StoppedError):
+            raise error
+
+
+def _sorted(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    return tuple(sorted(blobs, key=lambda blob: blob.digest))

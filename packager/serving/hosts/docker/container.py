@@ -1,0 +1,267 @@
+"""A packaged image → a running container that answers, through the engine's API."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from packager.engine.api import connect, require_local
+from packager.errors import EngineError, PackagerError
+from packager.serving.hosts.docker.keys import mounted, put_keys
+from packager.serving.service import (
+    LOG_LINES,
+    LOOPBACK,
+    Publish,
+    RunRequest,
+    Service,
+    State,
+    failed,
+    reachable_host,
+    wait_until_healthy,
+    why_it_ended,
+)
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container as EngineContainer
+
+#: Seconds that a stopping service gets to finish requests in flight.
+GRACE = 30
+
+#: Label of every container that we start; its value is different in each.
+MARK = "packager.run"
+
+#: How every container of ours runs, as the SDK's `containers.create` takes it.
+HARDENED: dict[str, Any] = {
+    "read_only": True,
+    "tmpfs": {"/tmp": ""},
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+}
+
+_PORT_TAKEN = re.compile(r"port is already allocated|address already in use|failed to bind (?:host )?port", re.I)
+
+
+class RunningContainer:
+    """A container of the engine, as `packager.serving.service.Container`."""
+
+    def __init__(self, container: EngineContainer) -> None:
+        self._container = container
+
+    def state(self) -> State:
+        """Return its state now."""
+        self._container.reload()
+        return state_of(self._container.attrs["State"])
+
+    def logs(self, lines: int) -> str:
+        """Return the last lines that it wrote, to standard output and standard error."""
+        return self._container.logs(tail=lines).decode(errors="replace")
+
+    def stop(self) -> None:
+        """Let it finish the requests in flight, and end."""
+        self._container.stop(timeout=GRACE)
+
+    def remove(self) -> None:
+        """End it at once if it still runs, and remove it; one that is gone already is no error."""
+        import docker.errors
+
+        with suppress(docker.errors.NotFound):
+            self._container.remove(force=True, v=True)
+
+    def follow(self) -> Iterator[bytes]:
+        """Give what it writes, from its start until it ends."""
+        yield from self._container.logs(stream=True, follow=True)
+
+
+@contextmanager
+def serve(
+    request: RunRequest,
+    *,
+    timeout: float,
+    keep: bool = False,
+    waiting: Callable[[float], None] = lambda _: None,
+) -> Iterator[tuple[Service, RunningContainer]]:
+    """Run an image as it runs in production, and give the service as soon as it answers.
+
+    The root file system is read-only, /tmp is in memory, and there are no capabilities and no new privileges. The
+    container is stopped and removed at the end of the `with`, and whenever it does not get so far.
+
+    Args:
+        request: what to run.
+        timeout: seconds until it must answer.
+        keep: leave the container running at the end of the `with`, unless it ends by an error.
+        waiting: is told the seconds so far.
+
+    Raises:
+        EngineError: no engine, no such image, or the port is taken.
+        ServiceError: it ended or did not answer in time; with the last lines of its log.
+    """
+    require_local(request.reference)
+    with connect() as client:
+        container = _start(client, request)
+        kept = False
+        try:
+            service = _service(container, request, engine_host(client))
+            seconds = wait_until_healthy(container, lambda: answers(service.url), timeout, waiting=waiting)
+            yield msgspec.structs.replace(service, seconds=seconds, keys=request.keys), container
+            kept = keep
+            if not keep:
+                container.stop()
+        finally:
+            if not kept:
+                container.remove()
+
+
+def follow(container: RunningContainer, write: Callable[[bytes], None]) -> None:
+    """Pass on what a container writes, from its start until it ends.
+
+    Raises:
+        ServiceError: it ended by itself.
+    """
+    for chunk in container.follow():
+        write(chunk)
+    raise failed(why_it_ended(container.state()), container.logs(LOG_LINES))
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Ask a service for its health once.
+
+    Args:
+        url: its root.
+        timeout: seconds.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=timeout)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def create_options(request: RunRequest, address: str) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for a request. Pure.
+
+    Args:
+        request: what to run.
+        address: on which its port is published.
+    """
+    publish = request.publish
+    return {
+        "image": request.reference,
+        "name": request.name,
+        "environment": request.env,
+        # None lets the engine choose a free port.
+        "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
+        **HARDENED,
+        **limits(request.memory),
+        **(mounted() if request.keys else {}),
+        **devices(request),
+    }
+
+
+def devices(request: RunRequest) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for GPUs and devices. Pure."""
+    options: dict[str, Any] = {}
+    if request.devices:
+        options["devices"] = [f"{each}:{each}:rwm" for each in request.devices]
+    if request.gpus:
+        from docker.types import DeviceRequest
+
+        options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+    return options
+
+
+def limits(memory: str | int | None, cpus: float | None = None) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for limits. Pure.
+
+    Args:
+        memory: in Docker's form, or in bytes; None for no limit.
+        cpus: processors; None for no limit.
+    """
+    # Swap of the same size as memory means none: a model that swaps does not serve.
+    options: dict[str, Any] = {} if memory is None else {"mem_limit": memory, "memswap_limit": memory}
+    return options if cpus is None else {**options, "nano_cpus": round(cpus * 1e9)}
+
+
+def state_of(values: Mapping[str, Any]) -> State:
+    """Return the state that the engine's `State` of a container describes. Pure."""
+    return State(
+        running=bool(values.get("Running")),
+        exit_code=int(values.get("ExitCode") or 0),
+        out_of_memory=bool(values.get("OOMKilled")),
+    )
+
+
+def start_failure(message: str, request: RunRequest) -> PackagerError:
+    """Return the error for a container that the engine did not start. Pure."""
+    if _PORT_TAKEN.search(message):
+        return EngineError(
+            f"port {request.publish.port} is taken on the engine's machine",
+            remedy=f"choose another one, or let the engine choose: -p 0:{request.publish.container_port}",
+        )
+    if "is already in use by container" in message:
+        return EngineError(
+            f"there is a container {request.name!r} already",
+            remedy=f"`docker rm --force {request.name}`, or another --name",
+        )
+    if "could not select device driver" in message:
+        return EngineError(
+            "the engine cannot give GPUs to containers",
+            remedy="install NVIDIA's driver and container toolkit there, or start it without: --no-devices",
+        )
+    return EngineError(f"the engine did not start {request.reference}: {message}")
+
+
+def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
+    import docker.errors
+
+    mark = f"{MARK}={secrets.token_hex(8)}"
+    try:
+        options = create_options(request, published_on(client, request.publish))
+        container = client.containers.create(**options, labels=dict([mark.split("=")]))
+        if request.keys is not None:
+            put_keys(container, request.keys)
+        container.start()
+    except BaseException as error:
+        # Found by its mark, for an interrupted request may have made it and never told its id. By its name it could be
+        # somebody else's.
+        for left in client.api.containers(all=True, filters={"label": mark}):
+            client.api.remove_container(left["Id"], force=True, v=True)
+        if isinstance(error, docker.errors.APIError):
+            raise start_failure(str(error.explanation or error), request) from None
+        raise
+    return RunningContainer(container)
+
+
+def _service(container: RunningContainer, request: RunRequest, host: str | None) -> Service:
+    inner = container._container
+    inner.reload()
+    bindings = inner.attrs["NetworkSettings"]["Ports"].get(f"{request.publish.container_port}/tcp") or ()
+    name = inner.name or request.name
+    if not bindings:  # it ended before the engine could publish anything; waiting for it finds out why
+        return Service(container_id=inner.id or "", name=name, url=f"http://{LOOPBACK}:{request.publish.port}/")
+    reached = reachable_host(bindings[0]["HostIp"], host)
+    return Service(container_id=inner.id or "", name=name, url=f"http://{reached}:{bindings[0]['HostPort']}/")
+
+
+def published_on(client: DockerClient, publish: Publish) -> str:
+    """Return loopback unless the user gave an address; that of an engine elsewhere would be out of our reach."""
+    return publish.address or (LOOPBACK if engine_host(client) is None else "0.0.0.0")
+
+
+def engine_host(client: DockerClient) -> str | None:
+    """Return the host of an engine that is reached over the network; None for one on this machine."""
+    parts = urlsplit(client.api.base_url)
+    # The SDK writes sockets, pipes and ssh as `http+…`; what ssh reaches is published there, not here.
+    host = None if "+" in parts.scheme else parts.hostname
+    return None if host in (None, "localhost", LOOPBACK, "::1") else host

@@ -1,0 +1,44 @@
+"""Programs of ours that run by the Python of a packaged image: the commands with their text.
+
+A container with a read-only root file system takes no files, so a program travels as an argument of `python -c`. It is
+kept in the container's configuration, and so survives a restart of the engine.
+"""
+
+from __future__ import annotations
+
+from packager.plan.plan import ENVIRONMENT_PREFIX
+from packager.resources import program
+
+#: -I: nothing of the app or of the user's variables gets in between.
+PYTHON = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-c")
+
+# Makes the one module that the forwarder imports, as if our package were there.
+_WITH_MESSAGES = """\
+import sys, types
+for name in ("packager", "packager.programs", "packager.programs.service", "packager.programs.service.messages"):
+    sys.modules[name] = types.ModuleType(name)
+exec({messages!r}, sys.modules["packager.programs.service.messages"].__dict__)
+exec({forwarder!r}, {{"__name__": "__main__"}})
+"""
+
+
+def forwarder_command(listen: int, backend: str, port: int) -> tuple[str, ...]:
+    """Return the command of the forwarder's container.
+
+    Args:
+        listen: port on which it takes requests.
+        backend: name of the container that gets them.
+        port: of that container.
+    """
+    return (*PYTHON, forwarder_text(), str(listen), backend, str(port))
+
+
+def forwarder_text() -> str:
+    """Return the forwarder as one program."""
+    texts = {name: program(f"service/{name}.py").read_text() for name in ("messages", "forwarder")}
+    return _WITH_MESSAGES.format(**texts)
+
+
+def control_command(*words: str) -> tuple[str, ...]:
+    """Return a command that asks the forwarder, inside its container (see `packager/programs/service/control.py`)."""
+    return (*PYTHON, program("service/control.py").read_text(), *words)

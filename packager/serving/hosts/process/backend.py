@@ -1,0 +1,255 @@
+"""One server of a package on this machine: a folder with its files, its log, and how it ended."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from glob import glob
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from packager.context.walk import Root
+from packager.context.writing import write_files
+from packager.errors import EngineError, UsageError
+from packager.laying.here import kept, wanted_here
+from packager.pipeline import machine_mirrors, plan_image, require_entry_script
+from packager.plan.plan import AUTH_LABEL, Plan
+from packager.programs.image.keys import KEYS_FILE, NAMES
+from packager.resources import program
+from packager.serving.hosts.docker.container import GRACE
+from packager.serving.hosts.docker.keys import wanted_keys
+from packager.serving.hosts.process.places import Places, command, environment, files
+from packager.serving.hosts.process.process import Process, start
+from packager.serving.service import LOOPBACK, KeyPair, Publish, State
+from packager.spec.load import SpecFile
+from packager.storage.models import Store
+from packager.storage.reading import failure
+
+_KEEPER = program("child/keeper.py")
+
+#: Bytes of a log's end in which its last lines are looked for.
+_TAIL = 64 * 1024
+
+
+class Packaged(msgspec.Struct, frozen=True, kw_only=True):
+    """What is started.
+
+    Attributes:
+        plan: of the image that it would be.
+        root: the folder of the spec.
+        prefix: the locked environment.
+        held: descriptor that keeps `store gc` from the environment; the server inherits it.
+    """
+
+    plan: Plan
+    root: Path
+    prefix: Path
+    held: int
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.plan.name} {self.plan.version} ({self.plan.target}, without Docker)"
+
+    @property
+    def keyed(self) -> bool:
+        """Its requests need a key."""
+        return self.plan.config.labels.get(AUTH_LABEL) == "key"
+
+    def keys_for(self, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]) -> KeyPair | None:
+        """Return the keys that its requests need; see `packager.serving.hosts.docker.keys.keys_for`.
+
+        Raises:
+            UsageError: keys are given and it asks for none, or the variables take the keys' place.
+        """
+        return wanted_keys(self.plan.config.labels, self.title, text, environ, variables)
+
+
+def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]) -> Packaged:
+    """Plan a target for this machine, and lay its environment down.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        devices: this machine must have what the target asks for.
+        say: is told what is done.
+
+    Raises:
+        UsageError: the lock is not for this machine's platform, or a device is missing.
+        LockError: the lock is missing or stale, or there is no Python for it.
+        ContextError: a file is missing, or the entry script cannot start.
+        TemporaryError: the package index does not answer.
+    """
+    for finding in require_entry_script(spec_file.for_target(target)):
+        say(f"warning: {finding}")
+    wanted, here = wanted_here(spec_file, target)
+    planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
+    if devices:
+        require_devices(planned.plan)
+    prefix, held = kept(wanted, here, say=say)
+    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
+
+
+def require_devices(plan: Plan) -> None:
+    """Refuse a target whose devices this machine lacks.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    # NVIDIA's driver makes this file for whatever it runs on.
+    wanted = (*plan.machine.devices, *(("/dev/nvidiactl",) if plan.machine.gpus else ()))
+    missing = next((each for each in wanted if not glob(each)), None)
+    if missing is not None:
+        raise UsageError(
+            f"the target {plan.target!r} asks for the device {missing}, and this machine has none",
+            remedy="run it where the device is, or start it without: --no-devices",
+        )
+
+
+def bind(publish: Publish) -> socket.socket:
+    """Return a socket that has a port of this machine; nobody is let in yet.
+
+    Raises:
+        EngineError: the port is taken, or may not be used.
+    """
+    address = publish.address or LOOPBACK
+    found = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((address, publish.port))
+        if publish.port:
+            # Two may be bound to one port as long as neither listens; whoever is second is told here.
+            found.listen(1024)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise EngineError(
+                f"port {publish.port} is taken on this machine", remedy="choose another one, or let it be chosen: -p 0"
+            ) from None
+        raise EngineError(f"{address}:{publish.port} cannot be listened on: {error.strerror}") from None
+    return found
+
+
+def write_keys(folder: Path, pair: KeyPair) -> None:
+    """Write keys as a mounted secret has them: a file for each, which only this user reads.
+
+    Raises:
+        ContextError: they cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for name in NAMES:
+            new = folder / f".{name}"
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(getattr(pair, name))
+            new.replace(folder / name)
+    except OSError as error:
+        raise failure("written", folder, error) from None
+
+
+class Backend:
+    """A server in a folder of its own, as `packager.serving.service.Container`.
+
+    Args:
+        folder: of it; made by `lay_out`.
+        keys: folder with those that its requests need, where there are any; they may change while it runs.
+    """
+
+    def __init__(self, folder: Path, keys: Path | None = None) -> None:
+        self.folder, self.keys = folder, keys or folder / "keys"
+        self.log_file = folder / "log"
+        self.process: Process | None = None
+
+    def lay_out(self, packaged: Packaged) -> None:
+        """Write models and app as they are in the image; models are links to the store.
+
+        Raises:
+            ContextError: a file changed since the plan was made; the disk is full.
+        """
+        places = self._places(packaged)
+        root = self.folder / "root"
+        try:
+            for each in (self.folder, root, Path(places.home)):
+                each.mkdir(mode=0o700, parents=True)
+            found, folders = files(packaged.plan, places)
+            write_files(found, folders, Root.of(packaged.root), os.fsencode(root), Store())
+        except OSError as error:
+            raise failure("written", self.folder, error) from None
+
+    def start(self, packaged: Packaged, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
+        """Start the server on a socket, which is closed here.
+
+        Args:
+            packaged: was laid out.
+            listening: where it takes requests.
+            extra: the user's variables.
+            tied: it ends when this process does.
+        """
+        places = self._places(packaged)
+        port = listening.getsockname()[1]
+        keys = {KEYS_FILE: str(self.keys)} if packaged.keyed else {}
+        keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
+        with listening, _new(self.log_file) as log:
+            self.process = start(
+                (*keeper, "goes" if tied else "stays", *command(packaged.plan, places, port)),
+                environ=environment(packaged.plan, places, {**extra, **keys}),
+                folder=Path(places.app_root),
+                log=log,
+                descriptors=(listening.fileno(), packaged.held),
+            )
+        return self.process
+
+    def state(self) -> State:
+        """Return its state now."""
+        if self.process is not None and self.process.running:
+            return State(running=True)
+        try:
+            code = int(json.loads((self.folder / "exit").read_text())["code"])
+        except (OSError, ValueError, KeyError):
+            code = 137  # whoever should have written it down was killed, too
+        return State(running=False, exit_code=code)
+
+    def logs(self, lines: int) -> str:
+        """Return the last lines that it wrote, to standard output and standard error."""
+        return b"".join(self.tail(lines)).decode(errors="replace")
+
+    def tail(self, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
+        """Give what it wrote: its last lines, or all; and what it writes until it ends."""
+        with self.log_file.open("rb") as file:
+            if lines is not None:
+                file.seek(max(file.seek(0, os.SEEK_END) - _TAIL, 0))
+                yield b"".join(file.read().splitlines(keepends=True)[-lines:])
+            while True:
+                ended = not follow or not self.state().running  # before the read: then nothing more can come
+                while piece := file.read(_TAIL):
+                    yield piece
+                if ended:
+                    return
+                time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Let it finish the requests in flight, and end."""
+        if self.process is not None:
+            self.process.stop(GRACE)
+
+    def remove(self) -> None:
+        """End it at once if it still runs, and remove its files."""
+        if self.process is not None:
+            self.process.stop(0.5)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _places(self, packaged: Packaged) -> Places:
+        return Places(root=str(self.folder / "root"), prefix=str(packaged.prefix), home=str(self.folder / "home"))
+
+
+def _new(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")

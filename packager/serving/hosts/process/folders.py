@@ -1,0 +1,67 @@
+"""The folders in which packager keeps what runs without Docker: `$XDG_STATE_HOME/packager`, `~/.local/state` unset."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from packager.storage.reading import failure
+
+
+def state_root() -> Path:
+    """Return the folder of this user's services and runs."""
+    # The XDG base directory specification: a relative path is invalid and to be ignored.
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return (Path(state) if state.startswith("/") else Path.home() / ".local/state") / "packager"
+
+
+def service_folder(name: str) -> Path:
+    """Return the folder of a named service; it is there only while the service is."""
+    return state_root() / "services" / name
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """Give a folder for one run, which goes at the end; those of runs that were killed go at the start of the next.
+
+    Not below /tmp: models would often have to be copied there, where here they are links.
+
+    Raises:
+        ContextError: it cannot be made.
+    """
+    runs = state_root() / "runs"
+    try:
+        runs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in runs.iterdir():
+            _remove_left(each)
+        folder = Path(tempfile.mkdtemp(dir=runs))
+        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise failure("written", runs, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_left(folder: Path) -> None:
+    try:
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One that was made just now is not locked yet, and empty.
+        if any(folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return
+    finally:
+        os.close(lock)

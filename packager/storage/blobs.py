@@ -1,0 +1,168 @@
+"""Files by their sha256, in a folder: what the store is made of.
+
+Layout: `sha256/<first two hex digits>/<64 hex digits>`, mode 0444, fixed modification time; `tmp/` for what is being
+written. Nothing here is waited for to reach the disk, as `cp` does not: after a power failure `packager store verify`
+finds what was lost, and the next save adds it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from packager.errors import ContextError
+from packager.plan.trees import MTIME
+from packager.storage.reading import clone, copy_hashed, failure, hash_descriptor, opened
+
+BLOB_MODE = 0o444
+
+#: What the kernel says where no hard link can be: another filesystem, too many links, or a filesystem without them.
+_NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
+_NAME = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Blobs:
+    """The blobs in one folder, which is made when needed. Several processes may use it at the same time.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of a digest (64 hex digits) is, or would be."""
+        return self.root / "sha256" / digest[:2] / digest
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether a blob is there as it was written: type, mode, time and (where given) its bytes are looked at."""
+        try:
+            status = self.path(digest).lstat()
+        except OSError:
+            return False
+        as_written = status.st_mode == stat.S_IFREG | BLOB_MODE and status.st_mtime_ns == MTIME * 10**9
+        return as_written and size in (None, status.st_size)
+
+    def receive(self, path: Path) -> tuple[str, int]:
+        """Copy a file in, reading it once; return its sha256 (64 hex digits) and size in bytes.
+
+        Raises:
+            ContextError: the file cannot be read, or changes meanwhile; the folder cannot be written, or is full.
+        """
+        with self._temporary() as (target, temporary):
+            with opened(path) as source:
+                digest, size = _copy(source, target, path)
+            self._place(temporary, digest, size)
+        return digest, size
+
+    def link(self, digest: str, destination: Path) -> bool:
+        """Give a blob another name: a hard link, or a copy where none can be. Return False when the blob is gone.
+
+        Raises:
+            ContextError: the destination exists or cannot be written.
+        """
+        try:
+            os.link(self.path(digest), destination)
+        except OSError as error:
+            if error.errno in _NO_LINK:
+                _copy_out(self.path(digest), destination)
+            elif error.errno == errno.ENOENT and not self.has(digest):
+                return False
+            else:
+                raise failure("written", destination, error) from None
+        return True
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the folder; one that is gone already is fine.
+
+        Raises:
+            ContextError: it cannot be removed.
+        """
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise failure("removed", path, error) from None
+
+    def all(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Iterate over all blobs with their stat results, sorted by digest."""
+        for path in sorted(self.root.glob("sha256/*/*")):
+            if _NAME.match(path.name):
+                with contextlib.suppress(FileNotFoundError):
+                    yield path, path.lstat()
+
+    def temporary_files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Iterate over what is being written now, and what processes left that were killed."""
+        for path in sorted(self.root.glob("tmp/*")):
+            with contextlib.suppress(FileNotFoundError):
+                yield path, path.lstat()
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[int, Path]]:
+        """Give descriptor and path of a new file; its name is gone when the block ends."""
+        # Imported late: it costs 4 ms, and most commands write no blob.
+        import tempfile
+
+        try:
+            # Models may be private, and blobs are readable for all: nobody else gets into this folder.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = self.root / "tmp"
+            folder.mkdir(exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=folder)
+        except OSError as error:
+            raise self._refused(error) from None
+        try:
+            yield descriptor, Path(name)
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def _place(self, temporary: Path, digest: str, size: int) -> None:
+        blob = self.path(digest)
+        try:
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                # Not a rename, which would replace the blob that another process placed and linked meanwhile.
+                os.link(temporary, blob)
+            except OSError:
+                if not self.has(digest, size):
+                    temporary.replace(blob)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> ContextError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return failure("written", self.root, error)
+        return ContextError(
+            f"the store {self.root} cannot be written: {error.strerror}",
+            remedy="let XDG_CACHE_HOME name a folder that you may write to",
+        )
+
+
+def _copy(source: int, target: int, path: Path) -> tuple[str, int]:
+    try:
+        # A reflink costs no space at all. The clone is what gets hashed: it cannot change any more.
+        digest, size = hash_descriptor(target) if clone(source, target) else copy_hashed(source, target)
+        os.fchmod(target, BLOB_MODE)
+        os.utime(target, (MTIME, MTIME))
+    except OSError as error:
+        raise failure("copied into the store", path, error) from None
+    return digest, size
+
+
+def _copy_out(blob: Path, destination: Path) -> None:
+    import shutil
+
+    try:
+        shutil.copyfile(blob, destination)
+        destination.chmod(BLOB_MODE)
+        os.utime(destination, (MTIME, MTIME))
+    except OSError as error:
+        raise failure("written", destination, error) from None

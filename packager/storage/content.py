@@ -1,0 +1,197 @@
+"""Where the blobs of images are kept: by digest, verified when they come in, never half-written.
+
+`$XDG_CACHE_HOME/packager/content` has the folders of `packager.storage.blobs`. It is apart from the store of
+models: what a saved context links to must stay, and this here can always be pulled or made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from packager.errors import ContextError
+from packager.plan.trees import MTIME
+from packager.storage.blobs import BLOB_MODE, Blobs
+from packager.storage.memory import Memory, cache_root
+from packager.storage.models import STALE
+from packager.storage.reading import BLOCK, failure, hash_descriptor, opened, write_all
+
+__all__ = ["ContentCollected", "ContentInfo", "ContentStore", "Memory", "content_root"]
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
+_DAY = 86400
+
+
+class ContentInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the content store holds: its folder, blobs, and their bytes."""
+
+    path: str
+    blobs: int
+    size: int
+
+
+class ContentCollected(msgspec.Struct, frozen=True, kw_only=True):
+    """What `ContentStore.gc` removed: blobs and their bytes, temporary files, and memories."""
+
+    blobs: int
+    size: int
+    temporary: int
+    memories: int
+
+
+def content_root() -> Path:
+    """Return the folder of this user's content store."""
+    return cache_root() / "content"
+
+
+class ContentStore:
+    """Blobs by `sha256:…` (`content.Content`). Several threads and processes may use one at the same time.
+
+    Args:
+        root: its folder, made when needed; `content_root()` where None.
+        clock: the time now, in seconds since the epoch.
+    """
+
+    def __init__(self, root: Path | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.root = root if root is not None else content_root()
+        self.blobs = _StreamBlobs(self.root)
+        self._clock = clock
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether `sha256:…` is there, whole; `gc` then takes it for used now."""
+        name = _hex(digest)
+        if not self.blobs.has(name, size):
+            return False
+        path = self.blobs.path(name)
+        # A blob's modification time says that it is as written, so its access time says when it was of use. The
+        # filesystem keeps that one only where it is not mounted with noatime.
+        with contextlib.suppress(OSError):
+            if path.stat().st_atime < self._clock() - _DAY:
+                os.utime(path, (self._clock(), MTIME))
+        return True
+
+    def path(self, digest: str) -> Path:
+        """The file of `sha256:…`, or where it would be."""
+        return self.blobs.path(_hex(digest))
+
+    def put(self, stream: BinaryIO, expected: str | None = None) -> tuple[str, int]:
+        """Take in a stream; return `sha256:…` and bytes.
+
+        Raises:
+            ContextError: `expected` differs, the folder cannot be written, or the disk is full. Nothing is kept.
+        """
+        wanted = _hex(expected) if expected is not None else None
+        digest, size = self.blobs.receive_stream(stream, wanted, self._clock)
+        return f"sha256:{digest}", size
+
+    def put_bytes(self, data: bytes) -> str:
+        """Take in some bytes; return `sha256:…`.
+
+        Raises:
+            ContextError: as for `put`.
+        """
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        if not self.has(digest, len(data)):
+            self.put(BytesIO(data), digest)
+        return digest
+
+    def open(self, digest: str) -> BinaryIO:
+        """Open a blob for reading.
+
+        Raises:
+            ContextError: it is not there, or not as it was written.
+        """
+        if not self.has(digest):
+            raise ContextError(f"the blob {digest} is not in the store {self.root}", remedy="run the command again")
+        try:
+            return self.path(digest).open("rb")
+        except OSError as error:
+            raise failure("read", self.path(digest), error) from None
+
+    def info(self) -> ContentInfo:
+        """Return what the store holds; nothing is read but folders."""
+        sizes = [status.st_size for _, status in self.blobs.all()]
+        return ContentInfo(path=str(self.root), blobs=len(sizes), size=sum(sizes))
+
+    def verify(self) -> tuple[str, ...]:
+        """Read every blob, remove the damaged ones and return their digests; they are pulled or made again.
+
+        Raises:
+            ContextError: a damaged one cannot be removed.
+        """
+        damaged = []
+        for path, _ in list(self.blobs.all()):
+            with opened(path) as descriptor:
+                sound = self.blobs.has(path.name) and hash_descriptor(descriptor)[0] == path.name
+            if not sound:
+                self.blobs.remove(path)
+                damaged.append(f"sha256:{path.name}")
+        return tuple(damaged)
+
+    def gc(self, older_than_days: float = 30.0) -> ContentCollected:
+        """Remove blobs and memories that were of no use for so many days, and what killed processes left.
+
+        Raises:
+            ContextError: something cannot be removed.
+        """
+        now = self._clock()
+        # A day at least: whoever found a blob by `has` may still be about to read it.
+        limit = now - max(1.0, older_than_days) * _DAY
+        unused = [(path, status.st_size) for path, status in self.blobs.all() if status.st_atime < limit]
+        stale = [path for path, status in self.blobs.temporary_files() if status.st_mtime < now - STALE]
+        old = [path for path in self.root.glob("memory/*/*") if path.stat().st_mtime < limit]
+        for path in (*(path for path, _ in unused), *stale, *old):
+            self.blobs.remove(path)
+        return ContentCollected(
+            blobs=len(unused), size=sum(size for _, size in unused), temporary=len(stale), memories=len(old)
+        )
+
+
+class _StreamBlobs(Blobs):
+    """Blobs that come as streams."""
+
+    def receive_stream(self, stream: BinaryIO, expected: str | None, clock: Callable[[], float]) -> tuple[str, int]:
+        """Copy a stream in; return its sha256 (64 hex digits) and size in bytes."""
+        with self._temporary() as (target, temporary):
+            digest, size = _copy(stream, target, self.root)
+            if expected is not None and digest != expected:
+                raise ContextError(f"what arrived as sha256:{expected} is sha256:{digest} ({size} bytes)")
+            try:
+                os.fchmod(target, BLOB_MODE)
+                os.utime(target, (clock(), MTIME))
+            except OSError as error:
+                raise self._refused(error) from None
+            self._place(temporary, digest, size)
+        return digest, size
+
+
+def _copy(stream: BinaryIO, target: int, shown: Path) -> tuple[str, int]:
+    state, size = hashlib.sha256(), 0
+    while data := stream.read(BLOCK):
+        try:
+            write_all(target, data)
+        except OSError as error:
+            if error.errno == errno.EIO:
+                raise ContextError(f"{shown} cannot be written: the disk fails") from None
+            raise failure("written", shown, error) from None
+        state.update(data)
+        size += len(data)
+    return state.hexdigest(), size
+
+
+def _hex(digest: str) -> str:
+    found = _DIGEST.match(digest)
+    # A digest may come from a document that somebody else wrote, and becomes part of a path here.
+    if found is None:
+        raise ContextError(f"{digest!r} is not a sha256 digest")
+    return found[1]

@@ -1,0 +1,215 @@
+"""Content-addressed store of models and other large files: one copy on disk, however many contexts there are.
+
+Users' files change under us, and a hard link to them would change a saved context. So they enter the store once, read
+and hashed in the same pass, and every context hard-links from here. The blobs are in the folders of
+`packager.storage.blobs`; `digests.sqlite` beside them holds the digests of files that were read before.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from packager.errors import ContextError
+from packager.storage.blobs import Blobs
+from packager.storage.digests import DigestMemory
+from packager.storage.memory import cache_root
+from packager.storage.reading import Stamp, changed_since, digest_file, failure
+
+#: Seconds after which a temporary file belongs to no running process.
+STALE = 86400
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What the store holds: blobs and their bytes, those that a saved context links to, and remembered digests."""
+
+    path: str
+    blobs: int
+    size: int
+    used_blobs: int
+    used_size: int
+    remembered: int
+
+
+class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Store.verify` found: blobs and bytes that were read, and the digests whose blobs were damaged."""
+
+    checked: int
+    size: int
+    damaged: tuple[str, ...]
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Store.gc` removed: blobs and their bytes, temporary files, and digests of files that are gone."""
+
+    blobs: int
+    size: int
+    temporary: int
+    forgotten: int
+
+
+def default_root() -> Path:
+    """Return the folder of this user's store: `$XDG_CACHE_HOME/packager/store`, below `~/.cache` when that is unset."""
+    return cache_root() / "store"
+
+
+class Store:
+    """Blobs by their sha256. Several processes may use one store at the same time.
+
+    Args:
+        root: its folder, made when needed; `default_root()` where None.
+        clock: the time now, in nanoseconds since the epoch.
+    """
+
+    def __init__(self, root: Path | None = None, clock: Callable[[], int] = time.time_ns) -> None:
+        self.root = root if root is not None else default_root()
+        self.blobs = Blobs(self.root)
+        self._memory = DigestMemory(self.root / "digests.sqlite", clock)
+
+    def digest(self, path: Path) -> tuple[str, int]:
+        """Return sha256 (64 hex digits) and size in bytes of a file; one that has not changed is not read again.
+
+        Raises:
+            ContextError: the file is missing, unreadable, not regular, or changes while it is read.
+        """
+        name, stamp = self._look(path)
+        if known := self._memory.recall(name, stamp):
+            return known, stamp.size
+        read_at = self._memory.now()
+        found = digest_file(path)
+        self._remember(path, name, stamp, found.digest, read_at)
+        return found.digest, found.size
+
+    def recall(self, path: Path) -> tuple[str, int] | None:
+        """Return what `digest` does where it is remembered; None where the file would have to be read.
+
+        Raises:
+            ContextError: the file is missing, unreadable or not regular.
+        """
+        name, stamp = self._look(path)
+        known = self._memory.recall(name, stamp)
+        return None if known is None else (known, stamp.size)
+
+    def add(self, path: Path) -> tuple[str, int]:
+        """Put a file into the store, unless it is there; return its sha256 (64 hex digits) and size in bytes.
+
+        Raises:
+            ContextError: as for `digest`, or the store cannot be written, or the disk is full. Nothing is left behind.
+        """
+        name, stamp = self._look(path)
+        known = self._memory.recall(name, stamp)
+        if known is not None and self.blobs.has(known, stamp.size):
+            return known, stamp.size
+        read_at = self._memory.now()
+        digest, size = self.blobs.receive(path)
+        self._remember(path, name, stamp, digest, read_at)
+        return digest, size
+
+    def has(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob of a digest (64 hex digits) is there as it was written, and of `size` bytes where given."""
+        return self.blobs.has(digest, size)
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob of a digest (64 hex digits) is, or would be."""
+        return self.blobs.path(digest)
+
+    def link(self, digest: str, destination: Path, *, size: int | None = None, origin: Path | None = None) -> None:
+        """Give a blob another name: a hard link, or a copy where none can be.
+
+        A blob that somebody changed through another of its names is never passed on.
+
+        Args:
+            digest: of the blob (64 hex digits).
+            destination: must not exist.
+            size: bytes that the blob must have.
+            origin: the file to add again where the blob is missing or damaged.
+
+        Raises:
+            ContextError: the blob is missing or damaged and there is no `origin`, or that has another content now, or
+                the destination cannot be written.
+        """
+        for _ in range(3):
+            if not self.blobs.has(digest, size):
+                self._restore(digest, origin)
+            if self.blobs.link(digest, destination):
+                return
+            # The blob went between the look and the link: a `gc` of another process. It comes back from its origin.
+        raise ContextError(f"{destination} cannot be written: its blob keeps vanishing", remedy="run the command again")
+
+    def info(self) -> StoreInfo:
+        """Return what the store holds; nothing is read but folders."""
+        sizes = [(status.st_size, status.st_nlink > 1) for _, status in self.blobs.all()]
+        return StoreInfo(
+            path=str(self.root),
+            blobs=len(sizes),
+            size=sum(size for size, _ in sizes),
+            used_blobs=sum(used for _, used in sizes),
+            used_size=sum(size for size, used in sizes if used),
+            remembered=len(self._memory),
+        )
+
+    def verify(self) -> StoreCheck:
+        """Read every blob; the damaged ones are removed, so that the next save adds them again from the model.
+
+        Raises:
+            ContextError: a damaged one cannot be removed.
+        """
+        damaged = []
+        blobs = list(self.blobs.all())
+        for path, _ in blobs:
+            try:
+                sound = self.blobs.has(path.name) and digest_file(path).digest == path.name
+            except ContextError:
+                sound = False
+            if not sound:
+                damaged.append(path.name)
+                self.blobs.remove(path)
+        return StoreCheck(checked=len(blobs), size=sum(found.st_size for _, found in blobs), damaged=tuple(damaged))
+
+    def gc(self) -> Collected:
+        """Remove what nothing uses: blobs without another hard link, stale temporary files, digests of gone files.
+
+        Contexts on other filesystems have copies, and lose nothing.
+
+        Raises:
+            ContextError: something cannot be removed.
+        """
+        limit = self._memory.now() / 1e9 - STALE
+        unused = [(path, status.st_size) for path, status in self.blobs.all() if status.st_nlink == 1]
+        stale = [path for path, status in self.blobs.temporary_files() if status.st_mtime < limit]
+        for path in (*(path for path, _ in unused), *stale):
+            self.blobs.remove(path)
+        return Collected(
+            blobs=len(unused),
+            size=sum(size for _, size in unused),
+            temporary=len(stale),
+            forgotten=self._memory.forget_missing(),
+        )
+
+    def _look(self, path: Path) -> tuple[str, Stamp]:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise failure("read", path, error) from None
+        return os.path.abspath(path), Stamp.of(status)
+
+    def _remember(self, path: Path, name: str, before: Stamp, digest: str, read_at: int) -> None:
+        # What was read did not change meanwhile; this also sees that the path still names that same file.
+        if self._look(path)[1] == before:
+            self._memory.remember(name, before, digest, read_at=read_at)
+
+    def _restore(self, digest: str, origin: Path | None) -> None:
+        existed = os.path.lexists(self.path(digest))
+        if existed:
+            self.blobs.remove(self.path(digest))
+        if origin is None:
+            reason = "was damaged, and is removed" if existed else "is not there"
+            raise ContextError(
+                f"the blob sha256:{digest} in the store {reason}", remedy="save the context again from its model"
+            )
+        if self.add(origin)[0] != digest:
+            raise changed_since(origin)
