@@ -114,11 +114,6 @@ def test_what_runs_in_the_image_needs_nothing_of_ours() -> None:
         ast.parse(path.read_text(), feature_version=(3, 9))
 
 
-def test_no_module_is_two_ideas() -> None:
-    long = {path.name: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {name: lines for name, lines in long.items() if lines > 320} == {}
-
-
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_starting_up_imports_nothing_heavy(argument: str) -> None:
     code = (
