@@ -114,8 +114,8 @@ class EnvironmentChanges(_Struct, frozen=True):
     add: AddedPackages = AddedPackages()
 
 
-class TargetOptions(_Struct, frozen=True, omit_defaults=True):
-    """What differs for one target. Digests hold only what is given.
+class TargetOptions(_Struct, frozen=True):
+    """What differs for one target.
 
     Attributes:
         platforms: those to build for, in place of the target's.
@@ -282,14 +282,27 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image: all but its tests and dialect; of frameworks, what is given."""
-    values: dict[str, Any] = msgspec.to_builtins(spec)
-    del values["test"], values["dialect"]
-    values["models"] = [
-        {key: value for key, value in model.items() if value is not None or not key.startswith("framework")}
-        for model in values["models"]
-    ]
+    """Return what of a spec decides the image, as JSON's types: all but its tests and dialect, without defaults.
+
+    What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
+    """
+    values: dict[str, Any] = _without_defaults(msgspec.structs.replace(spec, test=(), dialect="buildkit"))
     return values
+
+
+def _without_defaults(value: Any) -> Any:
+    # Not msgspec's omit_defaults: it compares by identity, and would tell `timeout: 300` from no timeout.
+    if isinstance(value, _Struct):
+        fields = ((field, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        return {field.name: _without_defaults(own) for field, own in fields if own != _default(field)}
+    if isinstance(value, dict):
+        return {name: _without_defaults(own) for name, own in value.items()}
+    return [_without_defaults(own) for own in value] if isinstance(value, tuple) else value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    made = field.default_factory
+    return field.default if made is msgspec.NODEFAULT else made()
 
 
 #: What a tag of the spec may name in braces.

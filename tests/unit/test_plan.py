@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
@@ -8,7 +10,8 @@ from packager.plan.make import locked_base
 from packager.plan.plan import Base
 from packager.plan.trees import Sources
 from packager.plan.variables import model_folder
-from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources
+from packager.spec.model import Server, Spec, packaged
+from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources, example_spec
 
 TWO = "models: [{path: a/m.pkl, name: one}, {path: b/m.pkl, name: two, version: 3}]\n"
 
@@ -148,6 +151,35 @@ def test_the_digests_say_which_spec_and_lock() -> None:
     assert one.spec_digest != two.spec_digest
     assert one.lock_digest == two.lock_digest
     assert example_plan().spec_digest == one.spec_digest
+
+
+def test_a_field_that_nobody_uses_is_in_no_digest_of_a_spec() -> None:
+    class Later(Spec, frozen=True, kw_only=True):
+        colour: str = "red"
+        words: tuple[str, ...] = ()
+
+    least = "models: [{path: models/m.pkl, version: 1}]\n"
+    spec = example_spec(least).spec
+    fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+    assert packaged(Later(**fields)) == packaged(spec)
+    assert packaged(Later(**fields, colour="blue")) == {**packaged(spec), "colour": "blue"}
+    server = f"{{port: {Server().port}, timeout: {Server().timeout}}}"
+    written = f"server: {server}\nimage: {{}}\nenv: {{}}\ndialect: plain\ntest: [{{name: one}}]\n"
+    assert packaged(example_spec(least + written).spec) == packaged(spec)
+    assert packaged(spec) == {
+        "name": "diabetes",
+        "version": "1",
+        "entry_script": "score.py",
+        "environment": "requirements.txt",
+        "models": [{"path": "models/m.pkl", "version": 1}],
+    }
+
+
+def test_what_a_spec_says_of_its_target_is_in_its_digest() -> None:
+    targets = {"cpu": {"host": {"xrt": "2"}, "environment": {"add": {"pip": ["six"]}}}}
+    spec = example_spec(f"targets: {json.dumps(targets)}\nserver: {{timeout: 301}}\n").spec
+    said = packaged(spec.for_target("cpu"))
+    assert (said["targets"], said["server"]) == (targets, {"timeout": 301})
 
 
 def test_conda_brings_python_and_variables_which_the_specs_own_go_before() -> None:
