@@ -1,70 +1,74 @@
-"""Committed inputs give committed outputs; `pytest --update-golden` rewrites them."""
+"""Committed inputs give committed texts; `pytest --update-golden` rewrites them. `cases.py` says what is committed."""
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 from pathlib import Path
 
+import jinja2
+import msgspec
 import pytest
 
 from packager.checks.run import check
-from packager.context.save import save
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
-from packager.pipeline import build_context, in_dialect, plan_image
-from packager.plan.plan import Dialect
+from packager.dockerfile.render import render
+from packager.handoff.instructions import instructions
+from packager.pipeline import plan_image
+from packager.plan.plan import Base, Dialect
+from packager.resources import data_folder
 from packager.spec import load_spec
 from packager.storage.models import Store
-
-CASES = sorted(path for path in Path(__file__).parent.iterdir() if (path / "input").is_dir())
-OUTPUTS = ("Dockerfile", "HANDOFF.md", "packager.json")
-#: Folder of a case → the dialect of what is in it.
-DIALECTS: dict[str, Dialect] = {"": "buildkit", "plain": "plain"}
+from tests.golden.cases import CASES, DIALECTS, GOLDEN, LIKE, REFERENCE, outputs, rendered, text_difference
+from tests.unit.plans import example_conda_plan, example_plan
 
 
-@pytest.mark.parametrize("inner", DIALECTS, ids=DIALECTS.values())
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-def test_golden(case: Path, inner: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    folder = tmp_path / "input"
-    shutil.copytree(case / "input", folder)
-    spec_file = load_spec(folder)
-    store = Store()
-    (target,) = spec_file.spec.target_names
-    planned = plan_image(spec_file, target, digest_model=store.add)
-    planned = in_dialect(planned, DIALECTS[inner])
-    context = build_context(planned)
-    saved = save(context, spec_file.root, tmp_path / "context", store)
-    for name in (*OUTPUTS, *planned.plan.files):
-        text = (saved / name).read_text()
-        if request.config.getoption("--update-golden"):
-            (case / inner).mkdir(exist_ok=True)
-            (case / inner / name).write_text(text)
-        assert (case / inner / name).read_text() == text
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str, request: pytest.FixtureRequest) -> None:
+    texts = outputs(case)
+    folder = GOLDEN / case
+    if request.config.getoption("--update-golden"):
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+    assert {path.name for path in folder.iterdir()} == {"input", *texts}
+    for name, text in texts.items():
+        assert (folder / name).read_text() == text
 
 
-@pytest.mark.parametrize("inner", DIALECTS, ids=DIALECTS.values())
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-def test_a_golden_dockerfile_is_clean(case: Path, inner: str) -> None:
-    text = (case / inner / "Dockerfile").read_text()
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("case", CASES)
+def test_a_golden_dockerfile_is_clean(case: str, dialect: Dialect) -> None:
+    own = rendered(case, dialect)
+    text = own.texts["Dockerfile"]
     assert "hadolint" not in text, "nothing is clean because a comment says so"
-    assert [finding for finding in lint(text) if finding.level != "ignore"] == []
-    assert (list(buildkit_only(text)) == []) is (inner == "plain")
+    # A compiler has no version there: it is the base's own, and in no image.
+    unpinned = ["DL3008"] if own.plan.environment.from_source else []
+    assert [finding.code for finding in lint(text) if finding.level != "ignore"] == unpinned
+    assert (list(buildkit_only(text)) == []) is (dialect == "plain")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name)
-def test_the_dialects_differ_in_nothing_that_reaches_the_image(case: Path) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_the_dialects_differ_in_nothing_that_reaches_the_image(case: str) -> None:
     """All that the layers and the configuration are made of is in both, line by line."""
-    whole, plain = ((case / inner / "Dockerfile").read_text() for inner in DIALECTS)
+    whole, plain = (rendered(case, dialect).texts["Dockerfile"] for dialect in DIALECTS)
     rest = re.sub(r"^ARG PIP_INDEX_URL\n|^COPY environment/.*\n|^#.*\n| --no-cache-dir", "", plain, flags=re.M)
     expected = re.sub(r" --link(?= )| --mount=\S+|^#.*\n", "", whole, flags=re.M)
     assert re.sub(r"\s*\\\n\s*", " ", rest) == re.sub(r"(\s*\\\n\s*)+", " ", expected)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_context_has_the_locks_as_they_are_committed(case: str) -> None:
+    texts = {file.path.rpartition("/")[2]: file.text for file in rendered(case).context.files}
+    for path in (GOLDEN / case / "input/locks").iterdir():
+        assert texts[path.name.partition(".")[2]] == path.read_text()
+
+
 def test_an_override_that_breaks_lint_is_named_with_its_line(tmp_path: Path) -> None:
     """Where an expression, a loop or an included file made the text, too."""
     folder = tmp_path / "input"
-    shutil.copytree(Path(__file__).parent / "cpu-one-model/input", folder)
+    shutil.copytree(GOLDEN / REFERENCE / "input", folder)
     own = folder / "templates"
     own.mkdir()
     (own / "cpu.Dockerfile.j2").write_text(
@@ -84,5 +88,39 @@ def test_an_override_that_breaks_lint_is_named_with_its_line(tmp_path: Path) -> 
     ]
 
 
-def test_there_are_goldens() -> None:
-    assert CASES
+def test_every_folder_is_a_case_and_differs_from_one_with_texts_of_its_own() -> None:
+    assert {path.parent.name for path in GOLDEN.glob("*/input")} == set(CASES)
+    for case in LIKE:
+        while case != REFERENCE:
+            case = LIKE[case][0]  # A circle would never end, and a case that is not there has no way on.
+
+
+@pytest.mark.parametrize("case", LIKE)
+def test_a_difference_is_not_moved_by_what_both_cases_get(case: str) -> None:
+    new, old = (rendered(name).texts["Dockerfile"] for name in (case, LIKE[case][0]))
+    difference = functools.partial(text_difference, "old", after_name="new")
+    expected = difference(before=old, after=new)
+    common = [
+        ("ENV SERVICE_NAME=", 'ENV LATER="1"\nENV SERVICE_NAME='),
+        ("LABEL packager.lock=", 'LABEL packager.later="1"\nLABEL packager.lock='),
+        ("EXPOSE ", "EXPOSE 1"),
+    ]
+    for text, later in common:
+        assert text in old
+        old, new = old.replace(text, later), new.replace(text, later)
+        assert difference(before=old, after=new) == expected
+    assert difference(before=old, after=new.replace('LATER="1"', 'LATER="2"')) != expected
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in data_folder("templates").glob("*.j2")))
+def test_every_word_of_a_template_is_in_a_golden(template: str) -> None:
+    """But for two blocks that no case can have: an engine's own base, and a source build beside a made-up channel."""
+    texts = [text for case in CASES for dialect in DIALECTS for text in rendered(case, dialect).texts.values()]
+    local = Base(reference="local/p:3", digest="sha256:" + "1" * 64, source="local/p:3", local=True)
+    conda = example_conda_plan()
+    built = msgspec.structs.replace(conda.environment, from_source=("one",))
+    texts += [instructions(example_plan(base=local)), render(msgspec.structs.replace(conda, environment=built))]
+    shown = "\n".join(texts)
+    tokens = jinja2.Environment().lex((data_folder("templates") / template).read_text())
+    words = [line.strip() for _, kind, text in tokens if kind == "data" for line in text.splitlines()]
+    assert [word for word in words if word not in shown] == []

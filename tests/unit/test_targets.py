@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from packager.dockerfile.lint import lint
 from packager.dockerfile.render import render
 from packager.errors import SpecError
 from packager.resources import data_folder
+from packager.spec import load_spec
 from packager.targets import load_target, read_target, target_names
 from tests.unit.plans import example_plan
 
@@ -36,18 +36,19 @@ def test_the_contract_of_every_target(name: str) -> None:
         assert base.tag is not None, f"{what} has no tag for people to read"
     for installer in target.conda.installers.values() if target.conda is not None else ():
         assert installer.digest is not None
-    kinds = ("pip", "conda") if target.conda is not None else ("pip",)
-    wanted = {(name, kind, models) for kind in kinds for models in ("one model", "several")}
-    missing = wanted - {golden_kind(each) for each in GOLDEN.iterdir() if (each / "packager.json").is_file()}
-    assert not missing, "goldens are what renders and lints a target"
+    wanted = {"pip", "one model", "several models"} | ({"conda"} if target.conda is not None else set())
+    assert wanted <= set().union(*map(golden_kinds, GOLDEN.glob(f"*/input/locks/{name}.requirements.txt"))), (
+        "goldens are what renders and lints a target"
+    )
 
 
-def golden_kind(folder: Path) -> tuple[str, str, str]:
-    """Target, what its packages come from, and how many models it has."""
-    manifest = json.loads((folder / "packager.json").read_text())
-    conda = any(file["path"] == "environment/conda-lock.yml" for file in manifest["files"])
-    models = [layer for layer in manifest["layers"] if layer["name"].startswith("model-")]
-    return manifest["target"], "conda" if conda else "pip", "one model" if len(models) == 1 else "several"
+def golden_kinds(requirements: Path) -> set[str]:
+    """What a golden shows of its target: where the packages come from, and how many models it has."""
+    spec_file = load_spec(requirements.parents[1])
+    (name,) = spec_file.spec.target_names
+    conda = (requirements.parent / f"{name}.conda-lock.yml").is_file()
+    models = spec_file.for_target(name).spec.models
+    return {"conda" if conda else "pip", "one model" if len(models) == 1 else "several models"}
 
 
 @pytest.mark.parametrize("name", [name for name in target_names() if load_target(name).bases])

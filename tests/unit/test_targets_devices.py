@@ -11,6 +11,7 @@ import pytest
 
 from packager.checks.accelerator import check_accelerator, cuda_packages
 from packager.context.artefacts import check_artefacts
+from packager.dockerfile.render import render_template
 from packager.environments.conda import CondaPackage, CondaRequest
 from packager.environments.declare.environment import read_environment
 from packager.environments.declare.request import make_request
@@ -30,7 +31,6 @@ from tests.unit.plans import example_plan
 LEAST = 'name: iris\nversion: "1"\nentry_script: score.py\n'
 CONDA = "environment: {conda: [python=3.13]}\n"
 PIP = "environment: {pip: [numpy]}\n"
-GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def parse(more: str) -> SpecFile:
@@ -234,15 +234,21 @@ def test_an_engine_without_gpus_is_told_with_a_way_out() -> None:
 # --- arm-edge ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", ["arm-edge-one-model", "arm-edge-two-models"])
-def test_the_files_of_an_iot_edge_module_agree(case: str) -> None:
-    deployment = json.loads((GOLDEN / case / "deployment.template.json").read_text())
-    module = json.loads((GOLDEN / case / "module.json").read_text())
-    (settings,) = (
-        each["settings"]
-        for each in deployment["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"].values()
-    )
-    image = module["image"]
-    assert settings["image"] == f"{image['repository']}:{image['tag']['version']}"
-    assert image["tag"]["platforms"] == {"arm64v8": "./Dockerfile"}
+@pytest.mark.parametrize("dialect", ["buildkit", "plain"])
+@pytest.mark.parametrize(
+    "image", ["registry.example.com/ml/iris:1", "registry.example.com:5000/ml/iris:1-edge", "iris:1"]
+)
+def test_the_files_of_an_iot_edge_module_agree(image: str, dialect: str) -> None:
+    repository, _, tag = image.rpartition(":")
+    more = f"dialect: {dialect}\ndescription: 'It says \"how far\".'\n"
+    more += f"image: {{repository: '{repository}', tags: ['{tag}']}}\n"
+    plan = example_plan(more, target="arm-edge", platform="linux/arm64", models=0)
+    deployment, module = (json.loads(render_template(f"{name}.j2", plan)) for name in reversed(plan.files))
+    modules = deployment["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"]
+    settings = modules["diabetes"]["settings"]
+    assert settings["image"] == image
     assert isinstance(settings["createOptions"], dict), "text is for manifests, an object for templates"
+    assert module["description"] == 'It says "how far".'
+    tags = {"version": tag, "platforms": {"arm64v8": "./Dockerfile"}}
+    assert (module["image"]["repository"], module["image"]["tag"]) == (repository, tags)
+    assert module["image"]["buildOptions"] == ([] if dialect == "plain" else ["--provenance=false"])
