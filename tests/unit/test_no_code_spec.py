@@ -76,10 +76,9 @@ def test_what_a_framework_adds_to_a_spec() -> None:
     assert (spec.script, spec.packages_sources, spec.models[0].kind) == ("packager_score.py", False, "sklearn")
     assert parse(f"source_dir: lib\n{SKLEARN}").spec.packages_sources
     assert Model(path="a", framework="TensorFlow").kind == "tensorflow"
-    # A context of before has the digest that it had.
-    old = Spec(name="a", version="1", entry_script="s.py", environment="r.txt", models=(Model(path="a"),))
-    assert packaged(old)["models"] == [{"path": "a", "name": None, "version": 0}]
-    assert packaged(spec)["models"] == [{"path": "d.pkl", "name": None, "version": 0, "framework": "sklearn"}]
+    without = Spec(name="a", version="1", entry_script="s.py", environment="r.txt", models=(Model(path="a"),))
+    assert packaged(without)["models"] == [{"path": "a"}]
+    assert packaged(spec)["models"] == [{"path": "d.pkl", "framework": "sklearn"}]
 
 
 # --- the environment --------------------------------------------------------------------------------------------------
