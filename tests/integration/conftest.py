@@ -17,11 +17,13 @@ import pytest
 import requests
 from uv import find_uv_bin
 
+from packager.spec.model import Server
 from tests.integration import conda_channel as conda_channels
 from tests.integration.conda_server import ChannelServer
 from tests.integration.tiny import make_tiny
 
 MARKS = {"engine": "engine", "index": "network"}  # fixture: the mark of tests that use it
+PORT = Server().port  # of a service in its container, where a spec names none
 NO_ENGINE = {"DOCKER_HOST": "unix:///nonexistent/docker.sock"}
 OLDEST_ENGINE = 23  # the first whose BuildKit knows `COPY --link`
 

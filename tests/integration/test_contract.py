@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 import requests
 
-from tests.integration.conftest import RunPackager
+from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import remove_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -263,7 +263,7 @@ def running(
     def start(name: str) -> str:
         reference = f"{prefix}/{name}:1"
         run_packager("build", "--builder", "oci", "--base", base_image, "--load", "-t", reference, cwd=root / name)
-        words = ("-p", "0:5001", "--detach", "--name", f"{prefix}-{name}")
+        words = ("-p", f"0:{PORT}", "--detach", "--name", f"{prefix}-{name}")
         return run_packager("run", reference, *words).stdout.strip().removesuffix("score")
 
     def logs(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Registry, RunPackager, missing, output
+from tests.integration.conftest import PORT, Registry, RunPackager, missing, output
 from tests.integration.test_pipeline import docker
 from tests.integration.tiny import ANSWER, REQUEST
 
@@ -48,7 +48,7 @@ def test_an_arm64_image_built_under_emulation_answers_as_the_amd64_one(
         image = f"packager-test/emulated:{architecture}"
         platform = ("--platform", f"linux/{architecture}")
         run_packager(*ENGINE, *platform, "--base", base, "-t", image, cwd=tiny, timeout=1800)
-        words = ("run", image, "-p", "0:5001", "--detach", "--timeout", "600", "--format", "json")
+        words = ("run", image, "-p", f"0:{PORT}", "--detach", "--timeout", "600", "--format", "json")
         started = json.loads(run_packager(*words, cwd=tiny, timeout=900).stdout)
         removed += [started["container"], image]
         url = started["urls"]["score"]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.integration.conftest import RunPackager
+from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import remove_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -85,7 +85,7 @@ def serve(run: RunPackager, folder: Path, base: str) -> Iterator[Served]:
     assert "error" not in done.stdout, done.stdout
     run("build", "--base", base, "--load", "-t", f"{name}:1", cwd=folder)
     try:
-        done = run("run", f"{name}:1", "-q", "-p", "0:5001", "--detach", "--name", name, cwd=folder)
+        done = run("run", f"{name}:1", "-q", "-p", f"0:{PORT}", "--detach", "--name", name, cwd=folder)
         yield Served(done.stdout.strip())
     finally:
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)

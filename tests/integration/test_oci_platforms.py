@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import NO_ENGINE, Registry, RunPackager, output
+from tests.integration.conftest import NO_ENGINE, PORT, Registry, RunPackager, output
 from tests.integration.test_pipeline import docker
 from tests.integration.tiny import ANSWER, REQUEST
 
@@ -117,9 +117,9 @@ class Running:
 
     def __init__(self, image: str, platform: str) -> None:
         # Its health check is a program, too, which under emulation takes the processor away from the service.
-        words = ("--detach", "--no-healthcheck", "--publish", "127.0.0.1::5001", "--platform", platform)
+        words = ("--detach", "--no-healthcheck", "--publish", f"127.0.0.1::{PORT}", "--platform", platform)
         self.name = docker("run", *words, image)
-        self.url = f"http://{docker('port', self.name, '5001')}/score"
+        self.url = f"http://{docker('port', self.name, str(PORT))}/score"
 
     def answer(self, seconds: float) -> object:
         """The answer to the package's request, as soon as there is one."""

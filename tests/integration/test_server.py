@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from packager.serving.hosts.docker.container import answers
-from tests.integration.conftest import RunPackager
+from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import SCRIPT, remove_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -64,10 +64,10 @@ class Running:
     """A container of the image, without packager, as HANDOFF.md says."""
 
     def __init__(self, image: str, *options: str) -> None:
-        words = ("docker", "run", "--detach", "--publish", "127.0.0.1:0:5001", "--read-only", "--tmpfs", "/tmp")
+        words = ("docker", "run", "--detach", "--publish", f"127.0.0.1:0:{PORT}", "--read-only", "--tmpfs", "/tmp")
         hardened = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
         self.id = docker(*words[1:], *hardened, *options, image).strip()
-        self.port = int(docker("port", self.id, "5001").strip().rpartition(":")[2])
+        self.port = int(docker("port", self.id, str(PORT)).strip().rpartition(":")[2])
 
     def wait(self) -> Running:
         end = time.monotonic() + 60
@@ -253,7 +253,7 @@ def test_the_keys_of_a_service_are_shown_and_replaced_while_it_is_asked(
     (tmp_path / "keys").write_text(f"{PRIMARY}\n")
     (tmp_path / "request.json").write_text('{"number": 4}')
     try:
-        words = ("-p", "0:5001", "--key-file", tmp_path / "keys", "--format", "json")
+        words = ("-p", f"0:{PORT}", "--key-file", tmp_path / "keys", "--format", "json")
         deployed = run_packager("service", "deploy", name, image, *words)
         url = json.loads(deployed.stdout)["urls"]["score"]
         keys = json.loads(run_packager("service", "keys", name, "--format", "json").stdout)

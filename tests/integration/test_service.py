@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import RunPackager
+from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import Load, ask, build_package, containers, remove_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -37,7 +37,7 @@ class Services:
     def deploy(self, *options: str) -> tuple[str, int]:
         """Name and port."""
         name = self.named()
-        done = self.run("service", "deploy", name, self.image, "-p", "0:5001", "--format", "json", *options)
+        done = self.run("service", "deploy", name, self.image, "-p", f"0:{PORT}", "--format", "json", *options)
         found = json.loads(done.stdout)
         assert found["state"] == "Healthy"
         return name, int(found["urls"]["root"].rstrip("/").rpartition(":")[2])
@@ -107,7 +107,7 @@ def test_a_service_from_its_first_day_to_its_last(services: Services, tmp_path: 
     assert "already" in said
     assert "service update" in said
     other = services.named()
-    said = services.fails("deploy", other, services.image, "-p", f"{port}:5001", code=7)
+    said = services.fails("deploy", other, services.image, "-p", f"{port}:{PORT}", code=7)
     assert f"port {port} is taken" in said
     assert containers(f"packager.service={other}") == []
     # The memory limit: the request is answered, the reason is told, and the service goes on.
@@ -134,7 +134,7 @@ def test_a_service_from_its_first_day_to_its_last(services: Services, tmp_path: 
 
 def test_a_service_that_does_not_start_says_why_and_makes_room(services: Services) -> None:
     name = services.named()
-    deploy = ("deploy", name, services.image, "-p", "0:5001")
+    deploy = ("deploy", name, services.image, "-p", f"0:{PORT}")
     said = services.fails(*deploy, "-e", "FAIL=weights.bin", "--timeout", "60")
     assert "no such model: weights.bin" in said
     assert "init() failed" in said

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.integration.conda_server import ChannelServer
-from tests.integration.conftest import Registry, RunPackager
+from tests.integration.conftest import PORT, Registry, RunPackager
 from tests.integration.test_pipeline import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -173,7 +173,7 @@ def test_the_entry_script_sees_what_the_target_promises(
     target: str, package: Package, images: dict[str, str], run_packager: RunPackager
 ) -> None:
     expected = EXPECTED[target]
-    words = ("run", images[target], "-p", "0:5001", "--detach", "--format", "json", "--no-devices")
+    words = ("run", images[target], "-p", f"0:{PORT}", "--detach", "--format", "json", "--no-devices")
     started = json.loads(run_packager(*words, cwd=package.folder).stdout)
     try:
         asked = json.dumps({"env": list(expected["env"]), "files": list(expected["starts"])})
@@ -191,7 +191,7 @@ def test_the_entry_script_sees_what_the_target_promises(
 def test_without_the_device_a_start_says_what_is_missing(
     target: str, says: str, package: Package, images: dict[str, str], run_packager: RunPackager
 ) -> None:
-    done = run_packager("run", images[target], "-p", "0:5001", "--detach", cwd=package.folder, check=False)
+    done = run_packager("run", images[target], "-p", f"0:{PORT}", "--detach", cwd=package.folder, check=False)
     if done.returncode == 0:
         docker("rm", "--force", *re.findall(r"docker rm --force --volumes (\S+)", done.stderr))
         pytest.skip(f"this machine has what the target {target} asks for")

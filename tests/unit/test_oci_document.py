@@ -64,7 +64,7 @@ def test_the_configuration_is_the_plans() -> None:
     assert found["User"] == "1000:1000"
     assert found["WorkingDir"] == "/var/azureml-app"
     assert found["Entrypoint"] == list(plan.config.entrypoint)
-    assert found["ExposedPorts"] == {"5001/tcp": {}}
+    assert found["ExposedPorts"] == {f"{plan.config.port}/tcp": {}}
     assert found["StopSignal"] == "SIGTERM"
     assert found["Env"] == [f"{name}={value}" for name, value in plan.config.env.items()]
     assert found["Labels"] == {**plan.config.labels, **LABELS}
@@ -94,11 +94,12 @@ def test_what_the_base_has_is_inherited_or_reset() -> None:
         "OnBuild": None,
     }
     found = config_of(base(inherited))["config"]
-    assert found["Env"][:4] == ["LANG=C.UTF-8", f"PATH={example_plan().config.env['PATH']}", "EMPTY=", "EQUALS=a=b"]
+    config = example_plan().config
+    assert found["Env"][:4] == ["LANG=C.UTF-8", f"PATH={config.env['PATH']}", "EMPTY=", "EQUALS=a=b"]
     assert found["Env"][4] == "HOME=/tmp"
     assert found["Labels"]["vendor"] == "x"
     assert found["Labels"]["org.opencontainers.image.title"] == "diabetes"
-    assert found["ExposedPorts"] == {"80/tcp": {}, "5001/tcp": {}}
+    assert found["ExposedPorts"] == {"80/tcp": {}, f"{config.port}/tcp": {}}
     assert (found["Volumes"], found["Shell"]) == ({"/data": {}}, ["/bin/bash", "-c"])
     assert found["StopSignal"] == "SIGTERM"
     assert not {"Cmd", "Hostname", "AttachStdin", "OnBuild"} & found.keys()

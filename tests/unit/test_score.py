@@ -8,6 +8,7 @@ from packager.cli.score import command
 from packager.errors import ServiceError, UsageError
 from packager.serving import client
 from packager.serving.client import Answer
+from packager.spec.model import Server
 
 SPEC = 'name: d\nversion: "1"\nentry_script: s.py\nenvironment: r.txt\nserver: {port: 6001}\n'
 
@@ -41,7 +42,7 @@ def test_a_file(sent: Sent) -> None:
     result = run("--data", "request.json")
     assert result.exit_code == 0
     assert result.stdout_bytes == b"[1, 2]\xff"  # byte for byte, nothing added
-    assert sent.url == "http://127.0.0.1:5001/score"
+    assert sent.url == f"http://127.0.0.1:{Server().port}/score"
     assert sent.body == b'{"data": "\xc3\xa4"}'
     assert sent.headers == {}
     assert sent.timeout == 60
