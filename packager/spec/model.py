@@ -40,8 +40,8 @@ class Model(_Struct, frozen=True):
         path: the file or folder.
         name: by default, the file's name without its last suffix.
         version: a whole number, as Azure ML's.
-        framework: what it is a model of; without an entry script, the script and the environment follow from it.
-        framework_version: the version of the framework that it was saved with.
+        framework: what it is a model of; held against the file.
+        framework_version: pins scikit-learn or TensorFlow in place of what the file tells.
     """
 
     path: RelativePath
