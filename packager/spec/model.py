@@ -38,10 +38,10 @@ class Model(_Struct, frozen=True):
 
     Attributes:
         path: the file or folder.
-        name: from the file's name where None.
+        name: by default, the file's name without its last suffix.
         version: a whole number, as Azure ML's.
-        framework: what it is a model of; without an entry script, the script and the environment follow from it.
-        framework_version: the version of the framework that it was saved with.
+        framework: what it is a model of; held against the file.
+        framework_version: pins scikit-learn or TensorFlow in place of what the file tells.
     """
 
     path: RelativePath
@@ -101,14 +101,24 @@ class CondaOptions(_Struct, frozen=True):
 
 
 class AddedPackages(_Struct, frozen=True):
-    """Requirements that one target has besides those of the environment."""
+    """Requirements that one target has besides those of the environment.
+
+    Attributes:
+        conda: match specs.
+        pip: requirements.
+    """
 
     conda: tuple[MatchSpec, ...] = ()
     pip: tuple[Requirement, ...] = ()
 
 
 class EnvironmentChanges(_Struct, frozen=True):
-    """How the environment of one target differs: names that it does not ask for, and requirements that it does."""
+    """How the environment of one target differs: names that it does not ask for, and requirements that it does.
+
+    Attributes:
+        remove: names of packages, of conda or pip, that this target does not ask for.
+        add: requirements that it has besides.
+    """
 
     remove: tuple[Requirement, ...] = ()
     add: AddedPackages = AddedPackages()
@@ -126,7 +136,7 @@ class TargetOptions(_Struct, frozen=True):
         environment: what is taken from the environment and added to it.
         models: for this target only; one of the name of another takes its place.
         env: environment variables; they go before those of the spec.
-        tags: in place of those of the image.
+        tags: in place of those under `image`.
         system_packages: Debian packages besides those of the spec.
         host: name (`xrt`) → version that the machine must have, for targets that ask for it.
     """
@@ -145,7 +155,12 @@ class TargetOptions(_Struct, frozen=True):
 
 
 class Image(_Struct, frozen=True):
-    """Where the image goes: a repository, and tags that may hold {name}, {version}, {target} and {platform}."""
+    """Where the image goes.
+
+    Attributes:
+        repository: with its registry and without a tag; by default, the name of the package.
+        tags: may hold {name}, {version}, {target} and {platform}; of several targets, `{version}-{target}` by default.
+    """
 
     repository: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     tags: Annotated[tuple[str, ...], Meta(min_length=1)] = ("{version}",)
@@ -156,9 +171,15 @@ TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
 class Server(_Struct, frozen=True):
-    """The inference server: port in the container, worker processes, seconds until a worker is taken for hung.
+    """The inference server in the image.
 
-    And seconds until run() is interrupted, whose pages may send requests from browsers, whether requests need a key.
+    Attributes:
+        port: in the container.
+        workers: processes; each scores one request at a time.
+        timeout: seconds until a worker that scores is taken for hung, and replaced.
+        scoring_timeout: until run() is interrupted and the answer is 500; by default, an hour.
+        cors_origins: whose pages may send requests from browsers; nobody's where empty.
+        auth: `key` where requests need a key.
     """
 
     port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
@@ -174,14 +195,31 @@ DEFAULT_PYTHON = "3.13"
 
 
 class Tolerance(_Struct, frozen=True):
-    """How far numbers may be apart: by an amount, or by a part of the larger one; either is enough."""
+    """How far numbers may be apart; either is enough.
+
+    Attributes:
+        absolute: an amount.
+        relative: a part of the larger one.
+    """
 
     absolute: Annotated[float, Meta(ge=0)] = 0.0
     relative: Annotated[float, Meta(ge=0)] = 0.0
 
 
 class Expect(_Struct, frozen=True):
-    """What an answer must be: `body` is JSON, `file` is JSON or bytes by its ending, `schema` is inline or a file."""
+    """What an answer must be; at most one of body, text and file.
+
+    Attributes:
+        status: HTTP's.
+        headers: those that it must have, with these values.
+        body: the whole answer, as JSON.
+        text: the whole answer, as text.
+        file: the whole answer, as JSON or bytes by the file's ending.
+        tolerance: how far numbers of a JSON answer may be apart.
+        schema: JSON Schema of the answer, inline or a file.
+        contains: texts that must be in it.
+        max_latency: the longest that the answer may take.
+    """
 
     status: Annotated[int, Meta(ge=100, le=599)] = 200
     headers: dict[str, PrintableText] = {}
@@ -196,7 +234,20 @@ class Expect(_Struct, frozen=True):
 
 
 class Case(_Struct, frozen=True):
-    """One request to the packaged service, and the answer that it must give. At most one of request, text and file."""
+    """One request to the packaged service, and the answer that it must give. At most one of request, text and file.
+
+    Attributes:
+        name: for people, and for reports.
+        request: the body, as JSON.
+        text: the body, as text.
+        file: a file with the body.
+        content_type: the body's; by default, by its form.
+        method: by default, POST with a body and GET without.
+        path: where the request is sent.
+        headers: besides those that follow from the body.
+        key: send a key, where the image asks for one.
+        expect: the answer.
+    """
 
     name: Annotated[str, Meta(pattern=PRINTABLE, min_length=1, max_length=200)]
     request: Any = msgspec.UNSET
@@ -206,12 +257,34 @@ class Case(_Struct, frozen=True):
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
     path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
     headers: dict[str, PrintableText] = {}
-    key: Annotated[bool, Meta(description="Send a key, where the image asks for one.")] = True
+    key: bool = True
     expect: Expect = Expect()
 
 
 class Spec(_Struct, frozen=True):
-    """What the user declares: `packager.yaml`, checked."""
+    """What the user declares: `packager.yaml`, checked.
+
+    Attributes:
+        name: the package's, and its image's where `image` names no repository.
+        version: the package's.
+        entry_script: the script with `init()` and `run()`, in `source_dir`; left out for a model without code.
+        environment: an environment file, or the environment itself; left out, it follows from a model without code.
+        description: for people, and a label of the image.
+        source_dir: the folder that is packaged; what its `.dockerignore` names stays out.
+        models: each has a layer of its own.
+        python: by default 3.13; an environment of conda says its own.
+        build_from_source: packages that are built from an sdist; all others are wheels.
+        targets: names, or what differs by name.
+        conda: how conda packages are solved and installed.
+        base: the base image, in place of the target's.
+        registry_mirrors: a registry's host → the host to ask in its place.
+        image: where the image goes.
+        env: environment variables of the image.
+        system_packages: Debian packages.
+        server: the inference server.
+        test: what `packager test` asks, and `push` before it pushes.
+        dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
+    """
 
     name: Name
     version: Version

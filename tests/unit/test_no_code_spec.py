@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -64,11 +63,6 @@ def test_rules_of_a_spec_without_entry_script(text: str, field: str, message: st
     assert caught.value.where is not None
     assert caught.value.where.field == field
     assert caught.value.remedy
-
-
-def test_the_spec_of_the_readme_is_complete() -> None:
-    (text,) = re.findall(r"```yaml no-code\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert parse_spec(text, Path("packager.yaml")).spec.models[0].kind == "sklearn"
 
 
 def test_what_a_framework_adds_to_a_spec() -> None:

@@ -257,6 +257,12 @@ def test_the_schema_describes_every_field() -> None:
     properties: dict[str, Any] = schema["$defs"]["Spec"]["properties"]
     assert set(properties) == {field.encode_name for field in msgspec.structs.fields(Spec)}
     assert schema["$defs"]["Spec"]["additionalProperties"] is False
+    for title, definition in schema["$defs"].items():
+        assert "Attributes:" not in definition["description"]
+        for name, field in definition["properties"].items():
+            assert field["description"], f"{title}.{name}"
+    assert properties["python"]["description"].startswith("By default 3.13")
+    assert properties["version"]["description"].endswith("'s. Text (in quotes) that is also valid as an image tag.")
 
 
 def test_mirrors_in_the_spec_are_registries() -> None:
