@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packager.environments.access import channel_access, fetched, hide_access, told
+from packager.environments.channel_credentials import channel_access, fetched, hide_access, told
 from packager.environments.conda import CondaPackage
 from packager.environments.install_failure import explain_install
 from packager.environments.locks.conda_file import format_conda_lock

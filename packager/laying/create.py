@@ -20,7 +20,7 @@ import msgspec
 from packager.environments.conda import SUBDIRS
 from packager.environments.locks.files import format_requirements
 from packager.environments.solve.pip import find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import redact
+from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
 from packager.laying.wanted import Wanted
 from packager.storage.reading import failure

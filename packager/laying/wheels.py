@@ -22,7 +22,7 @@ from packager.environments.locks.files import format_requirements
 
 # Private there until a second module needed them.
 from packager.environments.solve.pip import find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import explain, redact
+from packager.environments.uv_errors import explain, redact
 from packager.errors import LockError, PackagerError, TemporaryError
 from packager.laying.recipe import needs_engine
 

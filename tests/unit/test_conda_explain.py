@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from packager.environments.channels import (
+from packager.environments.channel_mirrors import (
     check_mirrors,
     parse_channel_mirrors,
     redact,

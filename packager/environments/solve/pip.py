@@ -126,7 +126,7 @@ class UvSolver:
         import tempfile
 
         from packager.environments.solve.pylock import format_preferences, parse_pylock
-        from packager.environments.solve.uv_errors import explain
+        from packager.environments.uv_errors import explain
 
         uv = find_uv()
         python = around.python if around else request.python
@@ -194,7 +194,7 @@ class UvSolver:
 def _write_inputs(folder: Path, request: LockRequest, platform: str, around: Around | None) -> None:
     texts = {"requirements": list(request.requirements), "constraints": list(request.constraints)}
     if around:
-        from packager.environments.solve.around import check_direct, constraints, overrides, write_stubs
+        from packager.environments.solve.pip_around_conda import check_direct, constraints, overrides, write_stubs
 
         check_direct([*request.requirements, *request.constraints], around, platform)
         write_stubs(around, folder / "stubs")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from packager.environments.channels import hide, variables, without_credentials
+from packager.environments.channel_mirrors import hide, variables, without_credentials
 from packager.errors import UsageError
 from packager.programs.stage.install import ACCESS
 

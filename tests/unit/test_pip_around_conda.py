@@ -10,7 +10,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import parse_wheel_filename
 
 from packager.environments.conda import Around, CondaPackage, SolvedConda, around
-from packager.environments.solve.around import (
+from packager.environments.solve.pip_around_conda import (
     check_direct,
     conflicts,
     constraints,
@@ -21,7 +21,7 @@ from packager.environments.solve.around import (
     write_stubs,
 )
 from packager.environments.solve.pylock import parse_pylock
-from packager.environments.solve.uv_errors import explain
+from packager.environments.uv_errors import explain
 from packager.errors import LockError
 
 GIVEN = Around(python="3.13.5", provided={"numpy": "2.3.1", "odd": "9e", "torch": "2.5.1+cu121", "type-x": "1.0rc1"})

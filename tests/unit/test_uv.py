@@ -13,7 +13,7 @@ import pytest
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.pip import Stoppable, Upgrade, UvSolver, arguments, uv_environment
 from packager.environments.solve.pylock import format_preferences, parse_pylock
-from packager.environments.solve.uv_errors import MAX_LINES, explain, redact
+from packager.environments.uv_errors import MAX_LINES, explain, redact
 from packager.errors import LockError, PackagerError, TemporaryError
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64

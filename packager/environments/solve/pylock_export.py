@@ -16,10 +16,10 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from packager.environments.channels import without_credentials
+from packager.environments.channel_mirrors import without_credentials
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.pip import Upgrade, arguments, find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import explain
+from packager.environments.uv_errors import explain
 from packager.errors import LockError
 
 
