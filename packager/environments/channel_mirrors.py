@@ -1,63 +1,17 @@
-"""Channels and their mirrors: how the machine names mirrors, and what of a URL is secret. Pure."""
+"""Mirrors of channels: how the machine names them, and which URLs are asked where there are some. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote
 
+from packager.environments.channel_credentials import redact, without_credentials
 from packager.errors import UsageError
 
 #: The machine's mirrors: `CHANNEL=URL`, several with commas; as PACKAGER_REGISTRY_MIRROR.
 VARIABLE = "PACKAGER_CHANNEL_MIRROR"
 
-_USER_INFO = re.compile(r"(?<=://)[^\s/?#]*@")
-# What only names variables is nobody's secret: a name, or `${NAME}`, and `:${NAME}`.
-_NAMED = r"(?:\$\{?\w+\}?|[\w.~+-]+(?=:\$))(?::\$\{?\w+\}?)?@"
-_SECRET_USER_INFO = re.compile(rf"(?<=://)(?!{_NAMED})[^\s/?#]*@")
-# conda's form of a token in a URL; source: `conda.common.url.split_anaconda_token`.
-_TOKEN = re.compile(r"/t/[^\s/]+(?=/|$)")
-_SECRET_TOKEN = re.compile(r"/t/(?!\$\{?\w+\}?(?:/|$))[^\s/]+(?=/|$)")
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
-#: Values that are shorter are no secret that a text could be searched for.
-_SHORTEST = 4
 _URL = re.compile(r"https?://[^\s/]+(?:/\S*)?")
-
-
-def redact(text: str) -> str:
-    """Return a text without the credentials of its URLs, `user:password@` and `/t/TOKEN`; names of variables stay."""
-    return _SECRET_TOKEN.sub("/t/***", _SECRET_USER_INFO.sub("***@", text))
-
-
-def hide(text: str, values: Iterable[str]) -> str:
-    """Return a text without the credentials of its URLs, and without values that were put into some."""
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= _SHORTEST:
-            text = text.replace(value, "***")
-    return redact(text)
-
-
-def variables(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the environment variables in URLs of channels or packages; sorted, each once."""
-    return tuple(sorted({name for text in texts if "$" in text for name in _VARIABLE.findall(text)}))
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL as it may stand in a lock: neither user nor password nor token, no escapes that need none."""
-    return _TOKEN.sub("", _USER_INFO.sub("", url)) if "://" in url else url
-
-
-def with_variables(url: str, channels: Iterable[str]) -> str:
-    """Return the URL of a package as a lock keeps it: no credentials, and the variables of its channel, if any.
-
-    So does conda-lock, which puts in the values when it renders or installs.
-    """
-    plain = without_credentials(url)
-    for channel in sorted(channels, key=len, reverse=True):
-        start = f"{without_credentials(channel)}/"
-        if "$" in channel and plain.startswith(start):
-            return f"{channel}/{plain.removeprefix(start)}"
-    return plain
 
 
 def parse_channel_mirrors(text: str, *, source: str = VARIABLE) -> dict[str, str]:
@@ -102,6 +56,13 @@ def check_mirrors(mirrors: Mapping[str, str], *, source: str) -> None:
             )
 
 
-def shown(url: str) -> str:
-    """Return a channel's URL as people write it: no credentials, no escapes, no slash at the end."""
-    return unquote(redact(url)).rstrip("/")
+def fetched(channels: Iterable[str], mirrors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the URLs that are asked: of channels, those that no mirror stands in for, and of all mirrors."""
+    starts = [without_credentials(each).rstrip("/") for each in mirrors]
+    own = [each for each in channels if not any(below(start, without_credentials(each)) for start in starts)]
+    return tuple(dict.fromkeys([*own, *mirrors.values()]))
+
+
+def below(start: str, channel: str) -> bool:
+    """Return whether a channel is what a mirror's start names, or below it."""
+    return channel == start.rstrip("/") or channel.startswith(start.rstrip("/") + "/")

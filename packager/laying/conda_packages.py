@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packager.environments.channel_credentials import channel_access, fetched, hide_access, told
+from packager.environments.channel_credentials import channel_access, hide_access
+from packager.environments.channel_mirrors import fetched
 from packager.environments.conda import CondaPackage
 from packager.environments.install_failure import explain_install
 from packager.environments.locks.conda_file import format_conda_lock
 from packager.errors import LockError, PackagerError
 from packager.laying.kept import in_use, used
+from packager.programs.stage.install import ACCESS
 from packager.programs.stage.settle import Record, SettleError, settle
 from packager.resources import program
 
@@ -68,7 +70,8 @@ def lay_packages(
         for channel, url in mirrors.items():
             command += ["--mirror", f"{channel}={url}"]
         command += ["--copy"] if copy else []
-        done = _run(command, {**environ, **told(channel_access(asked, environ))}, cache)
+        access = channel_access(asked, environ)
+        done = _run(command, {**environ, ACCESS: json.dumps(access)} if access else environ, cache)
     answer = _answer(done.stdout, done.returncode, hide_access(done.stderr, asked, environ))
     if "error" in answer:
         raise explain_install(answer["error"], hide_access(answer["message"], asked, environ))

@@ -6,13 +6,8 @@ from typing import Any
 
 import pytest
 
-from packager.environments.channel_mirrors import (
-    check_mirrors,
-    parse_channel_mirrors,
-    redact,
-    shown,
-    without_credentials,
-)
+from packager.environments.channel_credentials import redact, shown, without_credentials
+from packager.environments.channel_mirrors import check_mirrors, parse_channel_mirrors
 from packager.environments.solve.conda_errors import explain
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError, UsageError
 

@@ -108,8 +108,13 @@ class RattlerSolver:
         before: CondaRequest | None = None,
     ) -> SolvedConda:
         """See `CondaSolver.solve`."""
-        from packager.environments.channel_credentials import channel_access, fetched, hide_access, require_access
-        from packager.environments.channel_mirrors import without_credentials
+        from packager.environments.channel_credentials import (
+            channel_access,
+            hide_access,
+            require_access,
+            without_credentials,
+        )
+        from packager.environments.channel_mirrors import fetched
 
         asked = fetched(request.channels, self._mirrors)
         if not offline:
@@ -184,7 +189,7 @@ def to_solved(records: Mapping[str, Sequence[Record]], request: CondaRequest) ->
     Raises:
         LockError: there is no Python among them, or another one for each platform.
     """
-    from packager.environments.channel_mirrors import with_variables
+    from packager.environments.channel_credentials import with_variables
     from packager.environments.solve.conda_names import Named, provides
 
     packages = [
@@ -239,7 +244,7 @@ def _parse(output: bytes, errors: str) -> dict[str, Any]:
             return msgspec.json.decode(output, type=dict[str, Any])
     if "No module named 'rattler'" in errors:
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
-    from packager.environments.channel_mirrors import redact
+    from packager.environments.channel_credentials import redact
 
     tail = redact(errors.strip()[-_TAIL:])
     remedy = "look for a memory limit, and try again; else report this, with the version of py-rattler"

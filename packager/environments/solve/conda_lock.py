@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packager.environments.channel_credentials import below, fetched, hide_access, require_access
-from packager.environments.channel_mirrors import redact, without_credentials
+from packager.environments.channel_credentials import hide_access, redact, require_access, without_credentials
+from packager.environments.channel_mirrors import below, fetched
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
 from packager.environments.solve.conda import Children, Record, to_solved
 from packager.errors import LockError, PackagerError, TemporaryError, UsageError

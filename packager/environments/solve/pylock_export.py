@@ -16,7 +16,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from packager.environments.channel_mirrors import without_credentials
+from packager.environments.channel_credentials import without_credentials
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.pip import Upgrade, arguments, find_uv, switches, uv_environment
 from packager.environments.uv_errors import explain
