@@ -18,8 +18,9 @@ import msgspec
 
 from packager.environments.channel_credentials import hide_access, redact, require_access, without_credentials
 from packager.environments.channel_mirrors import below, fetched
+from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
-from packager.environments.solve.conda import Children, Record, to_solved
+from packager.environments.solve.conda import Record, to_solved
 from packager.errors import LockError, PackagerError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class CondaLockSolver:
         self._executable = os.path.abspath(found)
         self._mirrors = dict(mirrors or {})
         self._environ = environ
-        self._children = Children(environ)
+        self._children = Children()
 
     def solve(
         self,
@@ -90,10 +91,11 @@ class CondaLockSolver:
             for file, document in inputs(request, self._mirrors).items():
                 (folder / file).write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
             command = [sys.executable, "-P", "-m", "conda_lock", *arguments(request, self._executable, folder)]
-            output, errors = self._children.run(command, b"", cwd=folder, environ=settings(request, offline))
+            environ = {**self._environ, **settings(request, offline)}
+            ended = self._children.run(command, cwd=folder, environ=environ)
             answer = folder / "conda-lock.yml"
             if not answer.is_file():
-                said = f"{errors}\n{output.decode(errors='replace')}".replace(name, "")
+                said = f"{ended.errors}\n{ended.output}".replace(name, "")
                 raise _failed(hide_access(said, asked, self._environ))
             records = read_answer(answer.read_text("utf-8"), request, self._mirrors)
         return to_solved(records, request)

@@ -12,12 +12,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from packaging.utils import canonicalize_name
 
+from packager.environments.child_processes import Stoppable
 from packager.environments.conda import Around, CondaRequest, SolvedConda, around
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import merge
 from packager.environments.locks.status import Held
 from packager.environments.solve.conda import CondaSolver
-from packager.environments.solve.pip import Solver, Stoppable, Upgrade
+from packager.environments.solve.pip import Solver, Upgrade
 from packager.errors import PackagerError
 from packager.spec.model import canonical
 
