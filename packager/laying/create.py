@@ -193,7 +193,7 @@ def _pip(wanted: Wanted, made: Path, here: Machine) -> None:
         words = ["pip", "install", "--quiet", "--no-progress", "--python", str(made / "bin/python")]
         words += ["--break-system-packages", "--no-deps", "--require-hashes", "--link-mode", "copy"]
         words += ["--only-binary", ":all:", *(word for each in wanted.from_source for word in ("--no-binary", each))]
-        ended = Uv(here.root, here.environ).run([*words, "--requirement", str(requirements)])
+        ended = Uv(here.root, here.environ).run([*words, "--requirement", str(requirements)], locked=True)
     if ended.code != 0:
         raise explain_unpack(ended.errors, platform=wanted.platform, python=wanted.python, hide=str(made))
 
