@@ -1,4 +1,4 @@
-"""Mirrors of channels: how the machine names them, and which URLs are asked where there are some. Pure."""
+"""Mirrors of channels: how the machine names them, and what is fetched from in place of channels. Pure."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def check_mirrors(mirrors: Mapping[str, str], *, source: str) -> None:
             )
 
 
-def fetched(channels: Iterable[str], mirrors: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the URLs that are asked: of channels, those that no mirror stands in for, and of all mirrors."""
+def urls_to_fetch(channels: Iterable[str], mirrors: Mapping[str, str]) -> tuple[str, ...]:
+    """Return where packages are fetched from: the channels that no mirror stands in for, then all mirrors."""
     starts = [without_credentials(each).rstrip("/") for each in mirrors]
-    own = [each for each in channels if not any(below(start, without_credentials(each)) for start in starts)]
+    own = [each for each in channels if not any(is_below(start, without_credentials(each)) for start in starts)]
     return tuple(dict.fromkeys([*own, *mirrors.values()]))
 
 
-def below(start: str, channel: str) -> bool:
+def is_below(start: str, channel: str) -> bool:
     """Return whether a channel is what a mirror's start names, or below it."""
     return channel == start.rstrip("/") or channel.startswith(start.rstrip("/") + "/")

@@ -133,7 +133,14 @@ def _fake_environment(staging: Path) -> Path:
 
 
 def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -> PackagerError:
-    """Return the error that a failed lay-down by uv means. Pure."""
+    """Return the error that a failed lay-down by uv means.
+
+    Args:
+        stderr: what uv wrote.
+        platform: OCI os/arch that it laid wheels down for.
+        python: minor version likewise.
+        hide: the temporary folder, which means nothing to the user.
+    """
     text = redact(stderr.replace(f"{hide}/", "") if hide else stderr)
     mismatch = _MISMATCH.search(text)
     if mismatch:

@@ -112,15 +112,15 @@ class RattlerSolver:
             require_access,
             without_credentials,
         )
-        from packager.environments.channel_mirrors import fetched
+        from packager.environments.channel_mirrors import urls_to_fetch
 
-        asked = fetched(request.channels, self._mirrors)
+        urls = urls_to_fetch(request.channels, self._mirrors)
         if not offline:
-            require_access(asked, self._environ)
+            require_access(urls, self._environ)
         question = {
             "channels": [without_credentials(each) for each in request.channels],
             "specs": [without_credentials(each) for each in request.specs],
-            "access": channel_access(asked, self._environ),
+            "access": channel_access(urls, self._environ),
             "priority": request.channel_priority,
             "root": str(self._root.resolve()),
             "mirrors": {without_credentials(start): without_credentials(url) for start, url in self._mirrors.items()},
@@ -138,7 +138,7 @@ class RattlerSolver:
         }
         command = [sys.executable, "-P", str(_WORKER)]
         ended = self._children.run(command, msgspec.json.encode(question), cwd=self._root, environ=self._environ)
-        answer = _parse(ended.output, hide_access(ended.errors, asked, self._environ))
+        answer = _parse(ended.output, hide_access(ended.errors, urls, self._environ))
         if "error" in answer:
             from packager.environments.solve.conda_errors import explain
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.environments.channel_credentials import hide_access, redact, require_access, without_credentials
-from packager.environments.channel_mirrors import below, fetched
+from packager.environments.channel_mirrors import is_below, urls_to_fetch
 from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
 from packager.environments.solve.conda import Record, to_solved
@@ -83,9 +83,9 @@ class CondaLockSolver:
         import yaml
 
         check_mirrors(request, self._mirrors)
-        asked = fetched(request.channels, self._mirrors)
+        urls = urls_to_fetch(request.channels, self._mirrors)
         if not offline:
-            require_access(asked, self._environ)
+            require_access(urls, self._environ)
         with tempfile.TemporaryDirectory(prefix="packager-conda-lock-") as name:
             folder = Path(name)
             for file, document in inputs(request, self._mirrors).items():
@@ -96,7 +96,7 @@ class CondaLockSolver:
             answer = folder / "conda-lock.yml"
             if not answer.is_file():
                 said = f"{ended.errors}\n{ended.output}".replace(name, "")
-                raise _failed(hide_access(said, asked, self._environ))
+                raise _failed(hide_access(said, urls, self._environ))
             records = read_answer(answer.read_text("utf-8"), request, self._mirrors)
         return to_solved(records, request)
 
@@ -113,7 +113,7 @@ def check_mirrors(request: CondaRequest, mirrors: Mapping[str, str]) -> None:
     """
     channels = [*request.channels, *(each.rpartition("::")[0] for each in request.specs)]
     for start in mirrors:
-        if "://" not in start and any(below(start, each) for each in channels):
+        if "://" not in start and any(is_below(start, each) for each in channels):
             raise UsageError(
                 f"--solver conda-lock cannot mirror the channel {start!r}, which has a name alone",
                 remedy="name the mirror in the settings of conda (.condarc), or write the channel as a URL in the spec",
@@ -127,7 +127,7 @@ def inputs(request: CondaRequest, mirrors: Mapping[str, str]) -> dict[str, Any]:
         plain = without_credentials(channel)
         for start, mirror in mirrors.items():
             bare = without_credentials(start).rstrip("/")
-            if below(bare, plain):
+            if is_below(bare, plain):
                 return mirror.rstrip("/") + plain[len(bare) :]
         return channel
 

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from packager.environments.conda import Around, minor
+from packager.environments.conda import Provided, minor
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
@@ -46,7 +46,7 @@ class Solver(Protocol):
         preferences: str | None,
         upgrade: Upgrade,
         offline: bool,
-        around: Around | None = None,
+        provided: Provided | None = None,
     ) -> tuple[LockedPackage, ...]:
         """Return the packages for one platform, sorted by name, `platforms` left empty.
 
@@ -56,7 +56,7 @@ class Solver(Protocol):
             preferences: the text of the requirements file so far, whose versions stay where they still fit.
             upgrade: which of them may move all the same.
             offline: take only what is cached.
-            around: what conda brings, which is neither solved nor in the result; None where there is no conda.
+            provided: what conda brings, which is neither solved nor in the result; None where there is no conda.
 
         Raises:
             LockError: no packages fit.
@@ -83,7 +83,7 @@ class UvSolver:
         preferences: str | None,
         upgrade: Upgrade,
         offline: bool,
-        around: Around | None = None,
+        provided: Provided | None = None,
     ) -> tuple[LockedPackage, ...]:
         """See `Solver.solve`.
 
@@ -97,20 +97,20 @@ class UvSolver:
 
         from packager.environments.solve.pylock import format_preferences, parse_pylock
 
-        if around:
-            request = msgspec.structs.replace(request, python=around.python)
+        if provided:
+            request = msgspec.structs.replace(request, python=provided.python)
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
             folder = Path(name)
             preferred = _preferred(preferences, platform, request)
             if preferred:
                 # uv takes the file that it is to write for what was locked before, as pip-compile does.
                 (folder / _ANSWER).write_text(format_preferences(preferred), "utf-8")
-            text = solve_text(self._uv, request, platform, folder, upgrade=upgrade, offline=offline, around=around)
+            text = solve_text(self._uv, request, platform, folder, upgrade=upgrade, offline=offline, provided=provided)
         return parse_pylock(
             text,
             python=minor(request.python),
             tags=request.platforms[platform],
-            without=around.provided if around else (),
+            without=provided.versions if provided else (),
         )
 
     def stop(self) -> None:
@@ -126,7 +126,7 @@ def solve_text(
     *,
     upgrade: Upgrade,
     offline: bool,
-    around: Around | None = None,
+    provided: Provided | None = None,
     dependencies: bool = True,
 ) -> str:
     """Return the pylock.toml with which uv answers a request.
@@ -138,7 +138,7 @@ def solve_text(
         folder: for what uv reads and writes.
         upgrade: which versions of the answer before this one, if the folder holds it, may move.
         offline: take only what is cached.
-        around: what conda brings; None where there is no conda.
+        provided: what conda brings; None where there is no conda.
         dependencies: solve for those, too.
 
     Raises:
@@ -146,11 +146,11 @@ def solve_text(
         TemporaryError: the index does not answer.
         PackagerError: uv is missing.
     """
-    _write_inputs(folder, request, platform, around)
+    _write_inputs(folder, request, platform, provided)
     words = arguments(request, platform, upgrade, offline, folder)
-    words += ["--overrides", str(folder / "overrides.in")] if around else []
+    words += ["--overrides", str(folder / "overrides.in")] if provided else []
     words += [] if dependencies else ["--no-deps"]
-    ended = uv.run(words, find_links=folder / "stubs" if around else None)
+    ended = uv.run(words, find_links=folder / "stubs" if provided else None)
     if ended.code != 0:
         from packager.environments.uv_errors import explain
 
@@ -158,15 +158,15 @@ def solve_text(
     return (folder / _ANSWER).read_text("utf-8")
 
 
-def _write_inputs(folder: Path, request: LockRequest, platform: str, around: Around | None) -> None:
+def _write_inputs(folder: Path, request: LockRequest, platform: str, provided: Provided | None) -> None:
     texts = {"requirements": list(request.requirements), "constraints": list(request.constraints)}
-    if around:
+    if provided:
         from packager.environments.solve.pip_around_conda import check_direct, constraints, overrides, write_stubs
 
-        check_direct([*request.requirements, *request.constraints], around, platform)
-        write_stubs(around, folder / "stubs")
-        texts["constraints"] += constraints(around)
-        texts["overrides"] = overrides(around)
+        check_direct([*request.requirements, *request.constraints], provided, platform)
+        write_stubs(provided, folder / "stubs")
+        texts["constraints"] += constraints(provided)
+        texts["overrides"] = overrides(provided)
     for name, lines in texts.items():
         (folder / f"{name}.in").write_text("\n".join([*lines, ""]), "utf-8")
 
