@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.environments.conda import Around
+from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.pip import Upgrade
@@ -46,7 +46,7 @@ class MadeUp:
         preferences: str | None,
         upgrade: Upgrade,
         offline: bool,
-        around: Around | None = None,
+        provided: Provided | None = None,
     ) -> tuple[LockedPackage, ...]:
         names = sorted(requirement_name(each) for each in request.requirements)
         return tuple(

@@ -16,7 +16,7 @@ from packager.context.artefacts import check_artefacts
 from packager.context.build_context import BuildContext, assemble
 from packager.context.generated import app_files
 from packager.context.sources import DigestModel, scan_sources
-from packager.environments.channels import VARIABLE, parse_channel_mirrors
+from packager.environments.channel_mirrors import VARIABLE, parse_channel_mirrors
 from packager.environments.conda import minor
 from packager.environments.declare.environment import read_environment
 from packager.environments.locks.files import read_conda, read_locked

@@ -7,7 +7,6 @@ from its cache where it has them. What is remembered is a cache: whatever is wro
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ from packaging.utils import canonicalize_name
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
 from packager.environments.lock import LockedPackage
 from packager.errors import PackagerError
+from packager.laying.records import record_rows
 from packager.laying.venv import STAGING
 from packager.laying.wheels import Source, unpack
 from packager.storage.memory import Memory
@@ -164,9 +164,9 @@ def _read(site: Path) -> list[tuple[str, WheelModules]]:
     found = []
     for info in sorted(site.glob("*.dist-info")):
         try:
-            with (info / "RECORD").open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
-                paths = [row[0] for row in csv.reader(stream) if row]
-        except (OSError, csv.Error):
+            record = (info / "RECORD").read_bytes().decode("utf-8", "surrogateescape")
+            paths = [path for path, _, _ in record_rows(record)]
+        except (OSError, ValueError):
             continue
         name = str(canonicalize_name(info.name.removesuffix(".dist-info").partition("-")[0]))
         found.append((name, wheel_modules(paths, _texts(site, paths))))

@@ -110,11 +110,12 @@ def check_python() -> Finding:
 
 def check_uv() -> Finding:
     """The solver, which the PyPI package uv brings."""
-    try:
-        from uv import find_uv_bin
+    from packager.environments.uv import find_uv
+    from packager.errors import PackagerError
 
-        version = _ask(find_uv_bin(), "--version")
-    except (ImportError, FileNotFoundError):
+    try:
+        version = _ask(find_uv(), "--version")
+    except PackagerError:
         version = None
     return _tool("uv", version, "pip install uv")
 

@@ -21,7 +21,7 @@ from packager.engine.secrets import (
     proxy_args,
     with_access,
 )
-from packager.environments.access import channel_access
+from packager.environments.channel_credentials import channel_access
 from packager.errors import EngineError, UsageError
 
 #: moby/buildkit session/secrets: MaxSecretSize, in bytes.

@@ -128,7 +128,7 @@ def with_access(settings: MachineSettings, access: Mapping[str, Any], own: str) 
 
     Args:
         settings: what a build gets.
-        access: URL of a channel → its credentials; see `packager.environments.access`.
+        access: URL of a channel → its credentials; see `packager.environments.channel_credentials`.
         own: text of the file that the secret names so far; empty where there is none.
 
     Raises:

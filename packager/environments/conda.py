@@ -120,24 +120,24 @@ class SolvedConda(msgspec.Struct, frozen=True, kw_only=True):
     provides: dict[str, str] = {}
 
 
-class Around(msgspec.Struct, frozen=True, kw_only=True):
-    """What pip's half is solved around, on one platform.
+class Provided(msgspec.Struct, frozen=True, kw_only=True):
+    """What conda provides to pip's half on one platform, which is solved around it.
 
     Attributes:
         python: version in full (`3.13.5`).
-        provided: PyPI name → version that conda brings.
+        versions: PyPI name → version, of what conda brings as PyPI has it.
     """
 
     python: str
-    provided: dict[str, str] = {}
+    versions: dict[str, str] = {}
 
 
-def around(solved: SolvedConda, platform: str) -> Around:
+def provided_by(solved: SolvedConda, platform: str) -> Provided:
     """Return what a solve for pip must take as given on a platform."""
     versions = {each.name: each.version for each in solved.packages if each.platform == platform}
-    return Around(
+    return Provided(
         python=versions["python"],
-        provided={name: versions[conda] for name, conda in sorted(solved.provides.items()) if conda in versions},
+        versions={name: versions[conda] for name, conda in sorted(solved.provides.items()) if conda in versions},
     )
 
 

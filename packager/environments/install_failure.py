@@ -16,7 +16,12 @@ _SETTLE = re.compile(r"^settle\.py: (.+)$", re.MULTILINE)
 
 
 def explain_install(kind: str, message: str) -> PackagerError:
-    """Return the error that a failure of `install` means. Pure."""
+    """Return the error that a failure of `install` means.
+
+    Args:
+        kind: a key of `install.EXIT_CODES`, or `other`.
+        message: what `install` says of it.
+    """
     if kind == "temporary":
         return TemporaryError(message, remedy="try again; check proxies and PACKAGER_CHANNEL_MIRROR")
     if kind == "denied":

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from packager.environments.solve.pip import find_uv
+from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError
 from packager.laying.recipe import Interpreter
 from packager.laying.venv import site_of
@@ -26,15 +26,14 @@ def find_interpreter(minor: str, environ: Mapping[str, str] | None = None) -> In
     environ = dict(os.environ if environ is None else environ)
     if f"{sys.version_info[0]}.{sys.version_info[1]}" == minor and sys.implementation.name == "cpython":
         return Interpreter(path=sys.executable, version=".".join(map(str, sys.version_info[:3])))
+    words = ["python", "find", "--no-python-downloads", "--no-project", "--system", f"cpython@{minor}"]
     try:
-        command = [find_uv(), "python", "find", "--no-python-downloads", "--no-project", "--system", f"cpython@{minor}"]
+        ended = Uv(Path(), environ).run(words)
     except PackagerError:
         return None
-    path = _said(command, environ)
-    version = path and _said([path, "-I", "-c", "import platform; print(platform.python_version())"], environ)
-    if not path or not version or not version.startswith(f"{minor}."):
-        return None
-    return Interpreter(path=path, version=version)
+    path = ended.output.strip() if ended.code == 0 else ""
+    version = _version(path, environ) if path else ""
+    return Interpreter(path=path, version=version) if version.startswith(f"{minor}.") else None
 
 
 def require_interpreter(minor: str, environ: Mapping[str, str] | None = None) -> Interpreter:
@@ -53,7 +52,9 @@ def require_interpreter(minor: str, environ: Mapping[str, str] | None = None) ->
     return found
 
 
-def _said(command: list[str], environ: Mapping[str, str]) -> str:
+def _version(path: str, environ: Mapping[str, str]) -> str:
+    """Return the version that an interpreter says it is; empty where it says none."""
+    command = [path, "-I", "-c", "import platform; print(platform.python_version())"]
     try:
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

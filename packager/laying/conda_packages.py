@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from packager.environments.access import channel_access, fetched, hide_access, told
+from packager.environments.channel_credentials import channel_access, hide_access
+from packager.environments.channel_mirrors import urls_to_fetch
 from packager.environments.conda import CondaPackage
 from packager.environments.install_failure import explain_install
 from packager.environments.locks.conda_file import format_conda_lock
 from packager.errors import LockError, PackagerError
 from packager.laying.kept import in_use, used
+from packager.programs.stage.install import ACCESS
 from packager.programs.stage.settle import Record, SettleError, settle
 from packager.resources import program
 
@@ -58,7 +60,7 @@ def lay_packages(
     if importlib.util.find_spec("rattler") is None:
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
     packages = tuple(packages)
-    asked = fetched({each.channel for each in packages}, mirrors)
+    urls = urls_to_fetch({each.channel for each in packages}, mirrors)
     with tempfile.TemporaryDirectory(prefix="packager-conda-") as name:
         lock = Path(name) / "conda-lock.yml"
         lock.write_text(format_conda_lock(packages, channels=(), content_hashes={subdir: ""}), "utf-8")
@@ -68,10 +70,11 @@ def lay_packages(
         for channel, url in mirrors.items():
             command += ["--mirror", f"{channel}={url}"]
         command += ["--copy"] if copy else []
-        done = _run(command, {**environ, **told(channel_access(asked, environ))}, cache)
-    answer = _answer(done.stdout, done.returncode, hide_access(done.stderr, asked, environ))
+        access = channel_access(urls, environ)
+        done = _run(command, {**environ, ACCESS: json.dumps(access)} if access else environ, cache)
+    answer = _answer(done.stdout, done.returncode, hide_access(done.stderr, urls, environ))
     if "error" in answer:
-        raise explain_install(answer["error"], hide_access(answer["message"], asked, environ))
+        raise explain_install(answer["error"], hide_access(answer["message"], urls, environ))
     used(cache / subdir / each.file_name.removesuffix(".conda").removesuffix(".tar.bz2") for each in packages)
     try:
         return settle(folder, modes=copy)

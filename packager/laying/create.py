@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
+from packager.environments.child_processes import Ended
 from packager.environments.conda import SUBDIRS
 from packager.environments.locks.files import format_requirements
-from packager.environments.solve.pip import find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import redact
+from packager.environments.uv import Uv
+from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
 from packager.laying.wanted import Wanted
 from packager.storage.reading import failure
@@ -172,10 +172,10 @@ def _run_scripts(wanted: Wanted, prefix: Path) -> None:
 
 def _venv(wanted: Wanted, made: Path, here: Machine) -> bool:
     words = ["venv", "--quiet", "--no-project", "--no-config", "--python", f"cpython@{wanted.python}", str(made)]
-    done = _uv(words, here)
-    if done.returncode != 0:
+    ended = Uv(here.root, here.environ).run(words)
+    if ended.code != 0:
         raise LockError(
-            f"this machine has no CPython {wanted.python}, which the lock is for:\n{_said(done)}",
+            f"this machine has no CPython {wanted.python}, which the lock is for:\n{_said(ended)}",
             remedy=f"install it (`uv python install {wanted.python}`)",
         )
     return False
@@ -193,26 +193,13 @@ def _pip(wanted: Wanted, made: Path, here: Machine) -> None:
         words = ["pip", "install", "--quiet", "--no-progress", "--python", str(made / "bin/python")]
         words += ["--break-system-packages", "--no-deps", "--require-hashes", "--link-mode", "copy"]
         words += ["--only-binary", ":all:", *(word for each in wanted.from_source for word in ("--no-binary", each))]
-        done = _uv([*words, "--requirement", str(requirements), *switches(here.environ)], here)
-    if done.returncode != 0:
-        raise explain_unpack(done.stderr, platform=wanted.platform, python=wanted.python, hide=str(made))
+        ended = Uv(here.root, here.environ).run([*words, "--requirement", str(requirements)], locked=True)
+    if ended.code != 0:
+        raise explain_unpack(ended.errors, platform=wanted.platform, python=wanted.python, hide=str(made))
 
 
-def _uv(words: list[str], here: Machine) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [find_uv(), *words],
-        cwd=here.root,
-        env=uv_environment(here.environ),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-
-
-def _said(done: subprocess.CompletedProcess[str]) -> str:
-    return redact("\n".join(done.stderr.strip().splitlines()[-4:]))
+def _said(ended: Ended) -> str:
+    return redact("\n".join(ended.errors.strip().splitlines()[-4:]))
 
 
 def _move_paths(made: Path, prefix: Path) -> None:

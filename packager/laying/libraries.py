@@ -168,7 +168,15 @@ def _read(path: str) -> Elf:
 def find_problems(
     modules: Modules, files: BaseFiles, platform: str, tags: str, library_path: Iterable[str] = ()
 ) -> tuple[Problem, ...]:
-    """Return what `check_starts` does, of values. Pure."""
+    """Return why an environment would not start in its image, each reason once.
+
+    Args:
+        modules: the extension modules and libraries of the environment, as their files say what they need.
+        files: the libraries of the base image.
+        platform: OCI os/arch of the image.
+        tags: the same in uv's words, with the version of glibc.
+        library_path: folders that LD_LIBRARY_PATH names in the image.
+    """
     machine = _MACHINE_ALIASES.get(machine_of(platform), machine_of(platform))
     # Debuggers and profilers carry libraries for other machines as data; what Python imports says so in its name.
     wrong = [module for module in modules.found if module.elf.machine != machine and _EXTENSION.search(module.path)]

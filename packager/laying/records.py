@@ -17,7 +17,7 @@ import hashlib
 import io
 import os
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +61,21 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         return self.info.removesuffix(".dist-info").replace("-", " ")
 
 
+def record_rows(text: str) -> Iterator[tuple[str, str, str]]:
+    """Iterate over path, digest and size of the lines of a RECORD, as they are written there.
+
+    Raises:
+        ValueError: not CSV.
+    """
+    try:
+        for line in csv.reader(io.StringIO(text, newline=""), strict=True):
+            if line:
+                path, digest, size = (*line, "", "")[:3]
+                yield path, digest, size
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
 def parse_record(text: str, info: str, site: str) -> Record:
     """Return what a RECORD says.
 
@@ -74,12 +89,10 @@ def parse_record(text: str, info: str, site: str) -> Record:
     """
     rows = {}
     try:
-        for line in csv.reader(io.StringIO(text, newline=""), strict=True):
-            if line:
-                path, digest, size = (*line, "", "")[:3]
-                row = Row(path=_inside(path, site, info), digest=_hex(digest), size=size)
-                rows[row.path] = row
-    except (csv.Error, ValueError) as error:
+        for path, digest, size in record_rows(text):
+            row = Row(path=_inside(path, site, info), digest=_hex(digest), size=size)
+            rows[row.path] = row
+    except ValueError as error:
         raise LockError(f"{info}: RECORD is not what a wheel has: {error}", remedy="take another version") from None
     return Record(info=info, rows=tuple(rows[path] for path in sorted(rows)))
 

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 import sys
 import tempfile
 import tomllib
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 
 from packager.environments.lock import LockedPackage
 from packager.environments.locks.files import format_requirements
-from packager.environments.solve.pip import find_uv, switches, uv_environment
+from packager.environments.uv import index_logins
 from packager.errors import LockError
 from packager.laying.wheel_members import Member, Unfit, judge, record_name
 from packager.laying.wheels import Source
@@ -44,7 +43,6 @@ _TAIL = 64 << 10
 _LARGEST = 64 << 20
 _JOBS = 8
 _TIMEOUT = (10, 30)
-_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
 
 
 def require_safe(
@@ -100,21 +98,12 @@ def _places(packages: Iterable[LockedPackage], python: str, tags: str, source: S
     with tempfile.TemporaryDirectory(prefix="packager-wheels-") as name:
         requirements = Path(name) / "requirements.txt"
         requirements.write_text(format_requirements(list(packages)), "utf-8")
-        words = [find_uv(), "pip", "compile", str(requirements), "--format", "pylock.toml", "--quiet", "--no-header"]
+        words = ["pip", "compile", str(requirements), "--format", "pylock.toml", "--quiet", "--no-header"]
         words += ["--python-version", python, "--python-platform", tags, "--python", sys.executable]
-        words += ["--no-deps", "--only-binary", ":all:", "--offline", *switches(source.environ)]
-        done = subprocess.run(
-            words,
-            cwd=source.root,
-            env=uv_environment(source.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
+        words += ["--no-deps", "--only-binary", ":all:", "--offline"]
+        answer = source.uv.run(words).output
     with suppress(tomllib.TOMLDecodeError, AttributeError, TypeError):
-        return dict(_urls(tomllib.loads(done.stdout)))
+        return dict(_urls(tomllib.loads(answer)))
     return {}
 
 
@@ -135,7 +124,7 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self._offline = source.offline
-        self._credentials = dict(_credentials(uv_environment(source.environ)))
+        self._logins = index_logins(source.environ)
         self._session: requests.Session | None = None
         if not self._offline:
             from packager.http import new_session
@@ -163,7 +152,7 @@ class _Reader:
             return open(unquote(parts.path), "rb")
         if self._session is None or parts.scheme not in ("http", "https"):
             raise OSError("offline")
-        return cast(BinaryIO, io.BufferedReader(_Remote(self._session, url, self._credentials.get(parts.netloc))))
+        return cast(BinaryIO, io.BufferedReader(_Remote(self._session, url, self._logins.get(parts.netloc))))
 
 
 class _Remote(io.RawIOBase):
@@ -209,10 +198,3 @@ class _Remote(io.RawIOBase):
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
-
-
-def _credentials(environ: Mapping[str, str]) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Iterate over host → user and password of the indexes that name them; netrc is read by requests itself."""
-    for name in _INDEXES:
-        for host in re.finditer(r"https?://([^/@:\s]+)(?::([^/@\s]*))?@([^/\s]+)", environ.get(name, "")):
-            yield host[3], (unquote(host[1]), unquote(host[2] or ""))

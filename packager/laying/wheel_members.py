@@ -7,14 +7,14 @@ mentioned and correctly hashed in RECORD".
 
 from __future__ import annotations
 
-import csv
-import io
 import posixpath
 import re
 import stat
 from collections.abc import Iterator, Sequence
 
 import msgspec
+
+from packager.laying.records import record_rows
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _RECORD = re.compile(r"[^/]+\.dist-info/RECORD")
@@ -88,10 +88,10 @@ def _problem(member: Member) -> str | None:
 def _differences(members: Sequence[Member], record: str) -> Iterator[str]:
     files = {member.name for member in members if not member.name.endswith("/")}
     try:
-        rows = [row[0] for row in csv.reader(io.StringIO(record, newline=""), strict=True) if row]
-    except csv.Error:
+        paths = [path for path, _, _ in record_rows(record)]
+    except ValueError:
         return  # whoever reads what was laid down says it
-    named = {posixpath.normpath(name) for name in rows if name and not name.endswith("/")}
+    named = {posixpath.normpath(name) for name in paths if name and not name.endswith("/")}
     for name in sorted(named - files):
         yield f"names {name!r} in its RECORD and does not hold it"
     for name in sorted(files - named):

@@ -10,30 +10,20 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from packager.environments.child_processes import Ended
 from packager.environments.lock import LockedPackage
 from packager.environments.locks.files import format_requirements
-
-# Private there until a second module needed them.
-from packager.environments.solve.pip import find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import explain, redact
+from packager.environments.uv import Uv
+from packager.environments.uv_errors import explain, redact
 from packager.errors import LockError, PackagerError, TemporaryError
 from packager.laying.recipe import needs_engine
 
-# Settings of uv that would lay something else down than the lock says, or in another way.
-_IGNORED = frozenset(
-    f"UV_{name}"
-    for name in (
-        *("NO_VERIFY_HASHES", "NO_BINARY", "NO_BINARY_PACKAGE", "NO_BUILD", "ONLY_BINARY", "COMPILE_BYTECODE"),
-        *("LINK_MODE", "CONSTRAINT", "OVERRIDE", "EXCLUDE", "EXCLUDE_NEWER", "TORCH_BACKEND", "VENV_SEED"),
-    )
-)
 _MISMATCH = re.compile(r"Hash mismatch for `([^`]+)`|the hash of `([^`]+)`", re.IGNORECASE)
 _NO_WHEEL = re.compile(r"Wheels are required for `?([A-Za-z0-9._-]+)|has no (?:usable )?(?:wheels|source distribution)")
 _INVALID = re.compile(
@@ -61,6 +51,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, root: Path, environ: Mapping[str, str] | None = None, *, offline: bool = False) -> Source:
         """Return the settings of this process, or those of `environ`."""
         return cls(root=str(root), environ=dict(os.environ if environ is None else environ), offline=offline)
+
+    @property
+    def uv(self) -> Uv:
+        """Uv with these settings."""
+        return Uv(Path(self.root), self.environ)
 
 
 def unpack(
@@ -95,39 +90,30 @@ def unpack(
     """
     # The markers have done their work: these are the packages of this platform.
     wanted = format_requirements([msgspec.structs.replace(each, platforms=()) for each in packages])
-    words = ["--python-version", python, "--python-platform", tags, *switches(source.environ)]
+    words = ["--python-version", python, "--python-platform", tags]
     # Where its cache has all wheels, uv still asks the index for each, and takes three times as long for it.
     for offline in (True,) if source.offline else (False,) if fresh else (True, False):
         more = [*(["--offline"] if offline else []), *(["--no-cache"] if fresh else [])]
-        done = _install(wanted, [*more, *words], source, staging)
-        if done.returncode == 0:
+        ended = _install(wanted, [*more, *words], source, staging)
+        if ended.code == 0:
             break
     else:
-        raise explain_unpack(done.stderr, platform=platform, python=python, hide=str(staging))
+        raise explain_unpack(ended.errors, platform=platform, python=python, hide=str(staging))
     (staging / "requirements.txt").unlink()
     (staging / ".lock").unlink(missing_ok=True)
     return f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
 
-def _install(requirements: str, words: list[str], source: Source, staging: Path) -> subprocess.CompletedProcess[str]:
+def _install(requirements: str, words: list[str], source: Source, staging: Path) -> Ended:
     """Run uv once, for an empty environment: what a try before this one has left is removed."""
     if staging.exists():
         shutil.rmtree(staging)
     interpreter, file = _fake_environment(staging), staging / "requirements.txt"
     file.write_text(requirements, "utf-8")
-    command = [find_uv(), "pip", "install", "--quiet", "--no-progress", "--python", str(interpreter)]
+    command = ["pip", "install", "--quiet", "--no-progress", "--python", str(interpreter)]
     command += ["--requirement", str(file), "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command += ["--link-mode", "hardlink", "--no-compile-bytecode", *words]
-    return subprocess.run(
-        command,
-        cwd=source.root,
-        env={name: value for name, value in uv_environment(source.environ).items() if name not in _IGNORED},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
+    return source.uv.run(command, locked=True)
 
 
 def _fake_environment(staging: Path) -> Path:
@@ -147,7 +133,14 @@ def _fake_environment(staging: Path) -> Path:
 
 
 def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -> PackagerError:
-    """Return the error that a failed lay-down by uv means. Pure."""
+    """Return the error that a failed lay-down by uv means.
+
+    Args:
+        stderr: what uv wrote.
+        platform: OCI os/arch that it laid wheels down for.
+        python: minor version likewise.
+        hide: the temporary folder, which means nothing to the user.
+    """
     text = redact(stderr.replace(f"{hide}/", "") if hide else stderr)
     mismatch = _MISMATCH.search(text)
     if mismatch:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import UnsetType
 
-from packager.environments.channels import redact, variables
+from packager.environments.channel_credentials import redact, variables
 from packager.environments.conda import SUBDIRS, CondaPackage, minor
 from packager.environments.declare.request import check_options
 from packager.environments.lock import LockedPackage, LockedTarget

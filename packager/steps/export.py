@@ -64,7 +64,7 @@ _WRITERS = {"explicit": explicit, "requirements": requirements, "environment-yml
 
 
 def _pylock(spec_file: SpecFile, locked: LockedTarget, found: Locked, offline: bool) -> str:
-    from packager.environments.solve.locate import make_pylock
+    from packager.environments.solve.pylock_export import make_pylock
 
     return make_pylock(
         found.pip,

@@ -205,7 +205,7 @@ def _moves(held: Held, solved: SolvedTarget) -> tuple[Move, ...]:
 
 def _notes(environments: Mapping[str, Environment], solved: Mapping[str, SolvedTarget]) -> tuple[str, ...]:
     from packager.environments.declare.requirement import INFERENCE_SERVER
-    from packager.environments.solve.around import notes
+    from packager.environments.solve.pip_around_conda import notes
 
     found = dict.fromkeys(text for each in environments.values() for text in each.notes)
     for name, each in solved.items():

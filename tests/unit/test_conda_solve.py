@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ import pytest
 from packager.environments.conda import CondaPackage, CondaRequest
 from packager.environments.solve import conda as solve
 from packager.environments.solve import conda_lock
-from packager.environments.solve.conda import Children, RattlerSolver, Record, moved, reordered, stays, to_solved
+from packager.environments.solve.conda import RattlerSolver, Record, moved, reordered, stays, to_solved
 from packager.environments.solve.conda_lock import CondaLockSolver
 from packager.environments.solve.pip import Upgrade
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError, UsageError
@@ -209,40 +205,6 @@ def test_without_py_rattler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         worker(monkeypatch, tmp_path, code).solve(REQUEST, (), Upgrade(), False)
 
 
-def test_a_solve_can_be_stopped_with_all_that_it_started(tmp_path: Path) -> None:
-    children = Children(os.environ)
-    code = (
-        "import subprocess, time\n"
-        "child = subprocess.Popen(['sleep', '60'])\n"
-        "open('pid', 'w').write(str(child.pid))\n"
-        "time.sleep(60)"
-    )
-    caught: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            children.run([sys.executable, "-c", code], b"", cwd=tmp_path)
-        except LockError as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    pid = tmp_path / "pid"
-    deadline = time.monotonic() + 20
-    while not (pid.is_file() and pid.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    children.stop()
-    thread.join(20)
-    assert not thread.is_alive()
-    assert "stopped" in str(caught[0])
-    state = Path(f"/proc/{pid.read_text()}/stat")
-    while state.exists() and " Z " not in state.read_text() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert not state.exists() or " Z " in state.read_text()
-    with pytest.raises(LockError, match="stopped"):
-        children.run([sys.executable, "-c", ""], b"", cwd=tmp_path)
-
-
 def test_verbs_that_do_not_solve_import_neither_rattler_nor_conda_lock() -> None:
     code = (
         "import sys\n"
@@ -372,11 +334,3 @@ def test_conda_locks_failures(said: str, kind: type[PackagerError], message: str
     assert type(error) is kind
     assert message in error.message
     assert "Traceback" not in error.message
-
-
-def test_signals_end_the_group() -> None:
-    """`_end` is for children that may have gone already."""
-    with subprocess.Popen(["sleep", "60"], process_group=0, stdout=subprocess.PIPE) as process:
-        solve._end(process)
-        assert process.wait(20) == -signal.SIGKILL
-        solve._end(process)

@@ -8,9 +8,10 @@ import pytest
 
 from packager.errors import ContextError, LockError, UsageError
 from packager.laying.create import MARKER, Machine, create
-from packager.laying.wanted import environment_of, make_wanted, native_platform
+from packager.laying.wanted import Wanted, environment_of, make_wanted, native_platform
 from packager.targets import load_target
 from tests.unit.plans import CONDA, PACKAGES, example_conda_locked, example_locked
+from tests.unit.test_oci_environment import make_wheel
 
 HERE = next((each for each, tags in load_target("cpu").wheels.items() if tags.startswith(os.uname().machine)), "")
 
@@ -77,3 +78,16 @@ def test_an_environment_of_another_lock_is_kept_unless_forced(tmp_path: Path) ->
         create(wanted, tmp_path / "env", here)
     marker.write_text(f'{{"key": "{wanted.key}", "complete": true}}')
     assert create(wanted, tmp_path / "env", here) is False
+
+
+def test_settings_of_uv_do_not_change_what_the_lock_says(tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    wheel = make_wheel(tmp_path / "links", "tool", {"tool.py": ""})
+    (tmp_path / "constraints.txt").write_text("tool==2\n")
+    environ = {**os.environ, "UV_FIND_LINKS": str(tmp_path / "links"), "UV_CACHE_DIR": str(tmp_path / "uv")}
+    environ |= {"PIP_NO_INDEX": "1", "UV_CONSTRAINT": str(tmp_path / "constraints.txt")}
+    here = Machine(root=tmp_path, cache=tmp_path / "cache", environ=environ)
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    wanted = Wanted(target="cpu", platform="linux/amd64", python=python, packages=(wheel,))
+    assert create(wanted, tmp_path / "env", here)
+    assert (tmp_path / f"env/lib/python{python}/site-packages/tool.py").is_file()

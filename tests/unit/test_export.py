@@ -15,7 +15,7 @@ from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRe
 from packager.environments.locks.difference import Side, difference, read_side
 from packager.environments.locks.files import format_lock, format_requirements, parse_requirements
 from packager.environments.locks.formats import Locked, environment_yml, explicit, locked_on, requirements
-from packager.environments.solve.locate import make_pylock
+from packager.environments.solve.pylock_export import make_pylock
 from packager.errors import LockError, UsageError
 
 AMD, ARM = "linux/amd64", "linux/arm64"

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from packager.cli.lock import command
-from packager.environments.conda import Around
+from packager.environments.conda import Provided
 from packager.environments.declare.environment import read_environment
 from packager.environments.declare.request import make_request
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
@@ -50,7 +50,7 @@ class FakeSolver:
         preferences: str | None,
         upgrade: Upgrade,
         offline: bool,
-        around: Around | None = None,
+        provided: Provided | None = None,
     ) -> tuple[LockedPackage, ...]:
         self.asked.append((request, platform, preferences, upgrade, offline))
         names = sorted(each.split("=")[0] for each in request.requirements)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from msgspec import UNSET
 
 from packager.cli.lock import command
-from packager.environments.conda import Around, CondaPackage, CondaRequest, LockedConda, SolvedConda
+from packager.environments.conda import CondaPackage, CondaRequest, LockedConda, Provided, SolvedConda
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest, Move, changes, conda_moves
 from packager.environments.locks.files import format_lock, parse_lock, read_conda, read_lock, read_locked
@@ -99,7 +99,7 @@ class FakePip:
     """Answers with version 1 of each requirement that conda does not bring."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None, Around | None]] = []
+        self.asked: list[tuple[str, str | None, Provided | None]] = []
 
     def solve(
         self,
@@ -108,13 +108,13 @@ class FakePip:
         preferences: str | None,
         upgrade: Upgrade,
         offline: bool,
-        around: Around | None = None,
+        provided: Provided | None = None,
     ) -> tuple[LockedPackage, ...]:
-        self.asked.append((platform, preferences, around))
-        provided = around.provided if around else {}
+        self.asked.append((platform, preferences, provided))
+        versions = provided.versions if provided else {}
         names = sorted({requirement_name(each) for each in request.requirements})
         return tuple(
-            LockedPackage(name=name, version="1", digests=(digest(name),)) for name in names if name not in provided
+            LockedPackage(name=name, version="1", digests=(digest(name),)) for name in names if name not in versions
         )
 
 
@@ -180,7 +180,7 @@ def test_the_first_lock_writes_three_files(folder: Path) -> None:
     ((request, held, upgrade, offline),) = conda.asked
     assert (held, upgrade, offline) == ((), Upgrade(), False)
     assert list(request.virtual_packages) == [AMD, ARM], "all platforms in one solve"
-    given = Around(python="3.13.5", provided={"numpy": "3.13.5"})
+    given = Provided(python="3.13.5", versions={"numpy": "3.13.5"})
     assert sorted(pip.asked, key=str) == [(AMD, None, given), (ARM, None, given)]
     assert result.changes["cpu"] == (
         Move(name="numpy", before=None, after="3.13.5", manager="conda"),

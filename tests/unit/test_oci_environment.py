@@ -21,7 +21,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packager.environments.child_processes import Ended
 from packager.environments.lock import LockedPackage
+from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError, TemporaryError
 from packager.laying.cache import cached, collect, environment_folder
 from packager.laying.compile import find_interpreter, require_interpreter
@@ -254,14 +256,14 @@ def test_what_uv_has_is_taken_without_asking_the_index(
     tmp_path: Path, links: Path, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    run = subprocess.run
+    run = Uv.run
 
-    def counting(command: list[str], **options: Any) -> Any:
-        if "install" in command:  # not what asks uv where the wheels are
-            asked.append("--offline" not in command)
-        return run(command, **options)
+    def counting(uv: Uv, words: list[str], **options: Any) -> Ended:
+        if "install" in words:  # not what asks uv where the wheels are
+            asked.append("--offline" not in words)
+        return run(uv, words, **options)
 
-    monkeypatch.setattr("packager.laying.wheels.subprocess.run", counting)
+    monkeypatch.setattr(Uv, "run", counting)
     one, two = make_wheel(links, "tool", TOOL), make_wheel(links, "other", {"other.py": ""})
     lay_down(recipe(one), tmp_path / "one", source)
     asked.clear()

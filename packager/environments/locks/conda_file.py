@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from packager.environments.channels import variables
+from packager.environments.channel_credentials import variables
 from packager.environments.conda import SUBDIRS, CondaPackage
 from packager.errors import Location, LockError
 

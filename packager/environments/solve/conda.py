@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 from packaging.utils import canonicalize_name
 
+from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda, minor
 from packager.environments.locks.conda_file import normal_depends
 from packager.errors import LockError, PackagerError
 from packager.resources import program
 
 if TYPE_CHECKING:
-    import subprocess
-
     from packager.environments.solve.pip import Upgrade
 
 _WORKER = program("child/conda_solver.py")
@@ -97,7 +95,7 @@ class RattlerSolver:
         self._root = root
         self._mirrors = dict(mirrors or {})
         self._environ = os.environ if environ is None else environ
-        self._children = Children(self._environ)
+        self._children = Children()
 
     def solve(
         self,
@@ -108,16 +106,21 @@ class RattlerSolver:
         before: CondaRequest | None = None,
     ) -> SolvedConda:
         """See `CondaSolver.solve`."""
-        from packager.environments.access import channel_access, fetched, hide_access, require_access
-        from packager.environments.channels import without_credentials
+        from packager.environments.channel_credentials import (
+            channel_access,
+            hide_access,
+            require_access,
+            without_credentials,
+        )
+        from packager.environments.channel_mirrors import urls_to_fetch
 
-        asked = fetched(request.channels, self._mirrors)
+        urls = urls_to_fetch(request.channels, self._mirrors)
         if not offline:
-            require_access(asked, self._environ)
+            require_access(urls, self._environ)
         question = {
             "channels": [without_credentials(each) for each in request.channels],
             "specs": [without_credentials(each) for each in request.specs],
-            "access": channel_access(asked, self._environ),
+            "access": channel_access(urls, self._environ),
             "priority": request.channel_priority,
             "root": str(self._root.resolve()),
             "mirrors": {without_credentials(start): without_credentials(url) for start, url in self._mirrors.items()},
@@ -133,10 +136,9 @@ class RattlerSolver:
                 for platform, virtual in request.virtual_packages.items()
             },
         }
-        output, errors = self._children.run(
-            [sys.executable, "-P", str(_WORKER)], msgspec.json.encode(question), cwd=self._root
-        )
-        answer = _parse(output, hide_access(errors, asked, self._environ))
+        command = [sys.executable, "-P", str(_WORKER)]
+        ended = self._children.run(command, msgspec.json.encode(question), cwd=self._root, environ=self._environ)
+        answer = _parse(ended.output, hide_access(ended.errors, urls, self._environ))
         if "error" in answer:
             from packager.environments.solve.conda_errors import explain
 
@@ -184,7 +186,7 @@ def to_solved(records: Mapping[str, Sequence[Record]], request: CondaRequest) ->
     Raises:
         LockError: there is no Python among them, or another one for each platform.
     """
-    from packager.environments.channels import with_variables
+    from packager.environments.channel_credentials import with_variables
     from packager.environments.solve.conda_names import Named, provides
 
     packages = [
@@ -232,83 +234,15 @@ def _check_python(packages: Iterable[CondaPackage], platforms: Iterable[str]) ->
 # --- the child --------------------------------------------------------------------------------------------------------
 
 
-def _parse(output: bytes, errors: str) -> dict[str, Any]:
+def _parse(output: str, errors: str) -> dict[str, Any]:
     """Return the child's answer. How it ended does not matter once that is complete."""
-    if output.endswith(b"}\n"):
+    if output.endswith("}\n"):
         with suppress(msgspec.DecodeError):
             return msgspec.json.decode(output, type=dict[str, Any])
     if "No module named 'rattler'" in errors:
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
-    from packager.environments.channels import redact
+    from packager.environments.channel_credentials import redact
 
     tail = redact(errors.strip()[-_TAIL:])
     remedy = "look for a memory limit, and try again; else report this, with the version of py-rattler"
     raise PackagerError(f"the conda solver ended without an answer:\n{tail}", remedy=remedy)
-
-
-class Children:
-    """The child processes of a solver, which can be ended from another thread.
-
-    Args:
-        environ: their environment variables.
-    """
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = dict(environ)
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._guard = threading.Lock()
-        self._stopped = False
-
-    def run(
-        self, command: Sequence[str], stdin: bytes, *, cwd: Path, environ: Mapping[str, str] | None = None
-    ) -> tuple[bytes, str]:
-        """Run a command to its end; return its standard output, and its standard error as text.
-
-        Raises:
-            LockError: it was stopped.
-            FileNotFoundError: there is no such program.
-        """
-        import subprocess
-
-        with self._guard:
-            if self._stopped:
-                raise LockError("the solve was stopped")
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env={**self._environ, **(environ or {})},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # A group of its own, so that what it starts ends with it.
-                process_group=0,
-            )
-            self._running.add(process)
-        with process:
-            try:
-                output, errors = process.communicate(stdin)
-            except BaseException:
-                _end(process)
-                raise
-            finally:
-                with self._guard:
-                    self._running.discard(process)
-        if self._stopped:
-            raise LockError("the solve was stopped")
-        return output, errors.decode(errors="replace")
-
-    def stop(self) -> None:
-        """End all children, and start none any more."""
-        with self._guard:
-            self._stopped = True
-            for process in self._running:
-                _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    import signal
-
-    if process.poll() is None:
-        # It may end by itself in between.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from packager.environments.channels import redact, shown
+from packager.environments.channel_credentials import redact, shown
 from packager.environments.conda import SUBDIRS
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError
 

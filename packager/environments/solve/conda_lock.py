@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from packager.environments.access import below, fetched, hide_access, require_access
-from packager.environments.channels import redact, without_credentials
+from packager.environments.channel_credentials import hide_access, redact, require_access, without_credentials
+from packager.environments.channel_mirrors import is_below, urls_to_fetch
+from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
-from packager.environments.solve.conda import Children, Record, to_solved
+from packager.environments.solve.conda import Record, to_solved
 from packager.errors import LockError, PackagerError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class CondaLockSolver:
         self._executable = os.path.abspath(found)
         self._mirrors = dict(mirrors or {})
         self._environ = environ
-        self._children = Children(environ)
+        self._children = Children()
 
     def solve(
         self,
@@ -82,19 +83,20 @@ class CondaLockSolver:
         import yaml
 
         check_mirrors(request, self._mirrors)
-        asked = fetched(request.channels, self._mirrors)
+        urls = urls_to_fetch(request.channels, self._mirrors)
         if not offline:
-            require_access(asked, self._environ)
+            require_access(urls, self._environ)
         with tempfile.TemporaryDirectory(prefix="packager-conda-lock-") as name:
             folder = Path(name)
             for file, document in inputs(request, self._mirrors).items():
                 (folder / file).write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")
             command = [sys.executable, "-P", "-m", "conda_lock", *arguments(request, self._executable, folder)]
-            output, errors = self._children.run(command, b"", cwd=folder, environ=settings(request, offline))
+            environ = {**self._environ, **settings(request, offline)}
+            ended = self._children.run(command, cwd=folder, environ=environ)
             answer = folder / "conda-lock.yml"
             if not answer.is_file():
-                said = f"{errors}\n{output.decode(errors='replace')}".replace(name, "")
-                raise _failed(hide_access(said, asked, self._environ))
+                said = f"{ended.errors}\n{ended.output}".replace(name, "")
+                raise _failed(hide_access(said, urls, self._environ))
             records = read_answer(answer.read_text("utf-8"), request, self._mirrors)
         return to_solved(records, request)
 
@@ -111,7 +113,7 @@ def check_mirrors(request: CondaRequest, mirrors: Mapping[str, str]) -> None:
     """
     channels = [*request.channels, *(each.rpartition("::")[0] for each in request.specs)]
     for start in mirrors:
-        if "://" not in start and any(below(start, each) for each in channels):
+        if "://" not in start and any(is_below(start, each) for each in channels):
             raise UsageError(
                 f"--solver conda-lock cannot mirror the channel {start!r}, which has a name alone",
                 remedy="name the mirror in the settings of conda (.condarc), or write the channel as a URL in the spec",
@@ -125,7 +127,7 @@ def inputs(request: CondaRequest, mirrors: Mapping[str, str]) -> dict[str, Any]:
         plain = without_credentials(channel)
         for start, mirror in mirrors.items():
             bare = without_credentials(start).rstrip("/")
-            if below(bare, plain):
+            if is_below(bare, plain):
                 return mirror.rstrip("/") + plain[len(bare) :]
         return channel
 

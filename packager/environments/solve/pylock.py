@@ -1,7 +1,9 @@
 """pylock.toml, the form in which uv answers and remembers: read into `LockedPackage`, and made of it. Pure.
 
 Format: the packaging specification "pylock.toml" (PEP 751). uv lists every wheel that fits the platform; the lock takes
-the one that an installer would, so that a reviewer sees exactly what will be in the image.
+the one that an installer would, so that a reviewer sees exactly what will be in the image. `packaging.pylock` does not
+do it: of wheels with the same tags it takes the first, where pip takes the highest build number, and it has one answer
+where two indexes give two files.
 """
 
 from __future__ import annotations

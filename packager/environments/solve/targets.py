@@ -12,12 +12,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from packaging.utils import canonicalize_name
 
-from packager.environments.conda import Around, CondaRequest, SolvedConda, around
+from packager.environments.child_processes import Stoppable
+from packager.environments.conda import CondaRequest, Provided, SolvedConda, provided_by
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import merge
 from packager.environments.locks.status import Held
 from packager.environments.solve.conda import CondaSolver
-from packager.environments.solve.pip import Solver, Stoppable, Upgrade
+from packager.environments.solve.pip import Solver, Upgrade
 from packager.errors import PackagerError
 from packager.spec.model import canonical
 
@@ -241,7 +242,7 @@ def _pip_work(
     upgrade: Upgrade,
     report: Callable[[str], None],
 ) -> Callable[[], tuple[LockedPackage, ...]]:
-    given: Around | None = around(conda, platform) if conda else None
+    given: Provided | None = provided_by(conda, platform) if conda else None
 
     def work() -> tuple[LockedPackage, ...]:
         report(f"solving {target} for {platform}, Python {given.python if given else request.python}")

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from packager.environments.conda import Around
+from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.errors import LockError
 
@@ -36,13 +36,13 @@ def stub_version(version: str) -> str:
     return f"{known.public}+{known.local}.{LABEL}" if known.local else f"{known}+{LABEL}"
 
 
-def write_stubs(around: Around, folder: Path) -> None:
+def write_stubs(provided: Provided, folder: Path) -> None:
     """Write the wheels that stand for what conda brings.
 
     Format: the packaging specification "Binary distribution format", as far as a solver reads it.
     """
     folder.mkdir()
-    for name, conda_version in around.provided.items():
+    for name, conda_version in provided.versions.items():
         version = stub_version(conda_version)
         stem = f"{name.replace('-', '_')}-{version}"
         with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as wheel:
@@ -52,23 +52,23 @@ def write_stubs(around: Around, folder: Path) -> None:
             wheel.writestr(f"{info}/RECORD", "")
 
 
-def constraints(around: Around) -> list[str]:
+def constraints(provided: Provided) -> list[str]:
     """Return the lines that admit no other versions than conda's."""
-    return [f"{name}=={stub_version(version)}" for name, version in around.provided.items()]
+    return [f"{name}=={stub_version(version)}" for name, version in provided.versions.items()]
 
 
-def overrides(around: Around) -> list[str]:
+def overrides(provided: Provided) -> list[str]:
     """Return the lines that take every requirement of a package for met whose version cannot be compared."""
-    lines = constraints(around)
+    lines = constraints(provided)
     return [line for line in lines if line.endswith(f"=={_UNKNOWN}")]
 
 
-def check_direct(requirements: Iterable[str], around: Around, platform: str) -> None:
+def check_direct(requirements: Iterable[str], provided: Provided, platform: str) -> None:
     """Refuse what pip is asked for in another version than conda brings, before anything is solved.
 
     Args:
         requirements: in normal form, constraints among them.
-        around: what conda brings.
+        provided: what conda brings.
         platform: named in the error.
 
     Raises:
@@ -76,7 +76,7 @@ def check_direct(requirements: Iterable[str], around: Around, platform: str) -> 
     """
     for text in requirements:
         name = requirement_name(text)
-        version = _comparable(around.provided.get(name))
+        version = _comparable(provided.versions.get(name))
         if version is None:
             continue
         requirement = Requirement(text)

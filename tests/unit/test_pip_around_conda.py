@@ -9,8 +9,8 @@ import pytest
 from packaging.specifiers import SpecifierSet
 from packaging.utils import parse_wheel_filename
 
-from packager.environments.conda import Around, CondaPackage, SolvedConda, around
-from packager.environments.solve.around import (
+from packager.environments.conda import CondaPackage, Provided, SolvedConda, provided_by
+from packager.environments.solve.pip_around_conda import (
     check_direct,
     conflicts,
     constraints,
@@ -21,10 +21,10 @@ from packager.environments.solve.around import (
     write_stubs,
 )
 from packager.environments.solve.pylock import parse_pylock
-from packager.environments.solve.uv_errors import explain
+from packager.environments.uv_errors import explain
 from packager.errors import LockError
 
-GIVEN = Around(python="3.13.5", provided={"numpy": "2.3.1", "odd": "9e", "torch": "2.5.1+cu121", "type-x": "1.0rc1"})
+GIVEN = Provided(python="3.13.5", versions={"numpy": "2.3.1", "odd": "9e", "torch": "2.5.1+cu121", "type-x": "1.0rc1"})
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_does_not_contradict(text: str) -> None:
 
 
 def test_notes() -> None:
-    assert notes(["numpy>=2", "six", "torch[opt,a]>=1"], GIVEN.provided) == (
+    assert notes(["numpy>=2", "six", "torch[opt,a]>=1"], GIVEN.versions) == (
         "numpy>=2 is not installed by pip: conda brings numpy",
         "conda brings torch, so pip does not install what its extra a, opt needs: add that to the environment",
     )
@@ -146,5 +146,5 @@ def test_what_is_given_on_a_platform() -> None:
         ),
         provides={"torch": "pytorch"},
     )
-    assert around(solved, "linux/amd64") == Around(python="3.13.5", provided={"torch": "2.5"})
-    assert around(solved, "linux/arm64") == Around(python="3.13.4")
+    assert provided_by(solved, "linux/amd64") == Provided(python="3.13.5", versions={"torch": "2.5"})
+    assert provided_by(solved, "linux/arm64") == Provided(python="3.13.4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from packager.environments.solve.around import conflicts, in_words
+from packager.environments.solve.pip_around_conda import conflicts, in_words
 from packager.errors import LockError, PackagerError, TemporaryError
 
 #: Lines of uv's explanation that a message repeats.

@@ -16,10 +16,10 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
-from packager.environments.channels import without_credentials
+from packager.environments.channel_credentials import without_credentials
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.solve.pip import Upgrade, arguments, find_uv, switches, uv_environment
-from packager.environments.solve.uv_errors import explain
+from packager.environments.solve.pip import Upgrade, solve_text
+from packager.environments.uv import Uv
 from packager.errors import LockError
 
 
@@ -59,7 +59,13 @@ def make_pylock(
         build_from_source=tuple(name for name in from_source if name in wanted),
         base="",
     )
-    entries = _ask(request, platform, root, offline, environ) if wanted else []
+    entries: list[dict[str, Any]] = []
+    if wanted:
+        with tempfile.TemporaryDirectory(prefix="packager-export-") as name:
+            text = solve_text(
+                Uv(root, environ), request, platform, Path(name), upgrade=Upgrade(), offline=offline, dependencies=False
+            )
+        entries = tomllib.loads(text).get("packages", [])
     found = {str(canonicalize_name(entry["name"])): entry for entry in entries}
     parts = ['lock-version = "1.0"', f'requires-python = ">={python}"', 'created-by = "packager"']
     # One platform: wheels of another would not be the locked ones.
@@ -73,27 +79,6 @@ def _marker(platform: str) -> str:
     from packager.targets import machine
 
     return f"sys_platform == 'linux' and platform_machine == '{machine(platform)}'"
-
-
-def _ask(
-    request: LockRequest, platform: str, root: Path, offline: bool, environ: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    import subprocess
-
-    uv = find_uv()
-    with tempfile.TemporaryDirectory(prefix="packager-export-") as name:
-        folder = Path(name)
-        (folder / "requirements.in").write_text("\n".join([*request.requirements, ""]), "utf-8")
-        (folder / "constraints.in").write_text("", "utf-8")
-        command = [uv, *arguments(request, platform, Upgrade(), offline, folder), "--no-deps", *switches(environ)]
-        done = subprocess.run(
-            command, cwd=root, env=uv_environment(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
-        if done.returncode != 0:
-            raise explain(done.stderr.decode(errors="replace"), platform=platform, python=request.python, hide=name)
-        packages = tomllib.loads((folder / "pylock.solved.toml").read_text("utf-8")).get("packages", [])
-        assert isinstance(packages, list), "written by uv"
-        return packages
 
 
 def _package(package: LockedPackage, entry: Mapping[str, Any]) -> list[str]:

@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from packager.environments.channels import (
-    check_mirrors,
-    parse_channel_mirrors,
-    redact,
-    shown,
-    without_credentials,
-)
 from packager.environments.solve.conda_errors import explain
-from packager.errors import LockError, PackagerError, SpecError, TemporaryError, UsageError
+from packager.errors import LockError, PackagerError, SpecError, TemporaryError
 
 AMD = "linux/amd64"
 VIRTUAL = {AMD: {"__glibc": "2.41", "__archspec": "1=x86_64"}}
@@ -145,57 +138,3 @@ def test_nothing_secret_is_repeated() -> None:
 def test_other_kinds(error: PackagerError, kind: type[PackagerError], said: str) -> None:
     assert type(error) is kind
     assert said in error.message
-
-
-# --- channels and mirrors ---
-
-
-def test_urls_without_what_is_secret() -> None:
-    secret = "https://bob:hunter2@conda.example.com/t/tok-123/forge/noarch/x-1-0.conda"
-    assert without_credentials(secret) == "https://conda.example.com/forge/noarch/x-1-0.conda"
-    assert redact(f"see {secret}") == "see https://***@conda.example.com/t/***/forge/noarch/x-1-0.conda"
-    assert shown("https://conda.example.com/my%20forge/") == "https://conda.example.com/my forge"
-
-
-def test_mirrors_of_the_machine() -> None:
-    text = " conda-forge=https://m.example.com/cf , https://a.example.com/x=http://127.0.0.1:8000/x,"
-    assert parse_channel_mirrors(text) == {
-        "conda-forge": "https://m.example.com/cf",
-        "https://a.example.com/x": "http://127.0.0.1:8000/x",
-    }
-    assert parse_channel_mirrors("") == {}
-
-
-def test_a_mirror_whose_credentials_are_variables() -> None:
-    for url in ("https://$NAME:${TOKEN}@m.example.com/cf", "https://m.example.com/t/$TOKEN/cf"):
-        assert parse_channel_mirrors(f"conda-forge={url}") == {"conda-forge": url}
-        assert redact(url) == url
-        assert without_credentials(url) == "https://m.example.com/cf"
-
-
-@pytest.mark.parametrize("text", ["conda-forge", "=https://x.example.com", "a=b", "a=file:///x", "a=https://x y"])
-def test_mirrors_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        parse_channel_mirrors(text)
-    assert "PACKAGER_CHANNEL_MIRROR" in caught.value.message
-    assert caught.value.remedy
-
-
-def test_a_mirror_of_the_spec_names_its_place() -> None:
-    with pytest.raises(UsageError, match=r"conda\.channel_mirrors"):
-        check_mirrors({"a": "oci://x"}, source="conda.channel_mirrors")
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://bob:hunter2@m.example.com/a",
-        "https://m.example.com/t/hunter2/a",
-        "https://$NAME:hunter2@m.example.com/a",
-        "https://m.example.com/t/$A-hunter2/a",
-    ],
-)
-def test_a_mirror_with_credentials(url: str) -> None:
-    with pytest.raises(UsageError, match="holds credentials") as caught:
-        parse_channel_mirrors(f"a={url}")
-    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,136 @@
+"""What uv's error texts mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from packager.environments.uv_errors import MAX_LINES, explain, redact
+from packager.errors import LockError, PackagerError, TemporaryError
+
+
+def meaning(text: str) -> PackagerError:
+    return explain(text, platform="linux/arm64", python="3.13", hide="/tmp/packager-lock-x")
+
+
+def test_no_solution_is_explained_in_uvs_words() -> None:
+    error = meaning(
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because a==1 depends on b<2 and you require a==1, we can conclude that b<2.\n"
+        "         And because you require b>=2, we can conclude that your requirements are unsatisfiable.\n"
+    )
+    assert isinstance(error, LockError)
+    assert error.message.splitlines() == [
+        "no packages fit the requirements for Python 3.13 on linux/arm64:",
+        "    Because a==1 depends on b<2 and you require a==1, we can conclude that b<2.",
+        "    And because you require b>=2, we can conclude that your requirements are unsatisfiable.",
+    ]
+    assert error.remedy == "change the requirements so that they fit together"
+
+
+def test_a_long_explanation_is_cut() -> None:
+    lines = [f"         And because {number}" for number in range(30)]
+    error = meaning("error: No solution found when resolving dependencies\n  cause: Because x\n" + "\n".join(lines))
+    assert len(error.message.splitlines()) == 1 + MAX_LINES
+    assert error.message.endswith("… (20 more lines)")
+
+
+def test_a_missing_wheel_names_the_package_and_the_way_out() -> None:
+    error = meaning(
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because docopt==0.6.2 has no usable wheels and you require docopt==0.6.2, we can conclude…\n\n"
+        "hint: Wheels are required for `docopt` because building from source is disabled for all packages "
+        "(i.e., with `--no-build`)\n"
+    )
+    assert isinstance(error, LockError)
+    assert "`build_from_source: [docopt]`" in str(error.remedy)
+    assert "--no-build" not in str(error)
+
+
+def test_an_unknown_package() -> None:
+    error = meaning("error: No solution found\n  cause: Because nmpy was not found in the package registry and …\n")
+    assert isinstance(error, LockError)
+    assert "spelling of nmpy" in str(error.remedy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "error: Request failed after 3 retries in 7.2s\n  cause: Failed to fetch: http://h/six/\n"
+        "  cause: client error (Connect)\n  cause: tcp connect error\n  cause: Connection refused (os error 111)",
+        "error: Failed to fetch: http://h/six/\n  cause: client error (Connect)\n  cause: dns error",
+        "error: Failed to fetch: http://h/six/\n  cause: operation timed out",
+        "error: Failed to fetch: http://h/six/\n  cause: HTTP status server error (503 Service Unavailable) for url",
+        "error: Failed to fetch: http://h/six/\n  cause: HTTP status client error (429 Too Many Requests) for url",
+    ],
+)
+def test_no_network_is_temporary(text: str) -> None:
+    error = meaning(text)
+    assert isinstance(error, TemporaryError)
+    assert "--offline" in str(error.remedy)
+
+
+def test_an_untrusted_certificate_is_not_temporary() -> None:
+    error = meaning(
+        "error: Failed to fetch: https://h/six/\n  cause: client error (Connect)\n"
+        "  cause: invalid peer certificate: UnknownIssuer"
+    )
+    assert isinstance(error, LockError)
+    assert "SSL_CERT_FILE" in str(error.remedy)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "error: No solution found\n  cause: Because six was not found in the package registry\n\n"
+        "hint: An index URL (http://h/simple) could not be queried due to a lack of valid authentication credentials "
+        "(401 Unauthorized)",
+        "error: No solution found\n  cause: Because six was not found in the package registry\n\n"
+        "hint: An index (http://h/simple) returned a 403 Forbidden error. Check that …",
+        "error: Failed to fetch: http://h/six/\n  cause: HTTP status client error (403 Forbidden) for url",
+    ],
+)
+def test_refused_credentials(text: str) -> None:
+    error = meaning(text)
+    assert isinstance(error, LockError)
+    assert "credentials" in error.message
+    assert "UV_DEFAULT_INDEX" in str(error.remedy)
+
+
+def test_offline_names_what_the_cache_lacks() -> None:
+    hint = "\n\nhint: Packages were unavailable because the network was disabled. When …"
+    error = meaning("error: No solution found\n  cause: Because idna was not found in the cache and you require" + hint)
+    assert isinstance(error, LockError)
+    assert error.message == "uv cannot solve offline for Python 3.13 on linux/arm64; not in its cache: idna"
+    error = meaning("error: No solution found\n  cause: Because six==1.15.0 needs to be downloaded from a reg" + hint)
+    assert "not in its cache: six" in error.message
+    error = meaning(
+        "error: Network connectivity is disabled, but the requested data wasn't found in the cache for: "
+        "`https://u:p@h/six-1-py3-none-any.whl.metadata`"
+    )
+    assert "not in its cache: six-1-py3-none-any.whl.metadata" in error.message
+    assert "--offline" not in str(error.remedy)
+
+
+def test_a_failed_build() -> None:
+    error = meaning("error: Failed to build `numpy==1.19.0`\n  cause: The build backend returned an error")
+    assert isinstance(error, LockError)
+    assert error.message.startswith("numpy==1.19.0 cannot be built from source for Python 3.13 on linux/arm64")
+
+
+def test_anything_else_is_shown() -> None:
+    error = meaning("error: Failed to parse: /tmp/packager-lock-x/uv.toml\n  cause: oops")
+    assert error.message == "uv failed for Python 3.13 on linux/arm64:\n    Failed to parse: uv.toml\n    oops"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("at https://bob:hunter2@h/simple and", "at https://***@h/simple and"),
+        ("http://hunter2@h", "http://***@h"),
+        ("https://a:p@ss@h/x", "https://***@h/x"),
+        ("https://h/a@b", "https://h/a@b"),
+    ],
+)
+def test_credentials_of_urls_are_not_repeated(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+    assert "hunter2" not in str(meaning(f"error: {text}"))
