@@ -280,7 +280,7 @@ def run(reference: str, *, port: int = 5001, timeout: float = 120.0) -> Abstract
 @contextmanager
 def _run(reference: str, port: int, timeout: float) -> Iterator[Service]:
     from packager.serving.hosts.docker.container import serve
-    from packager.serving.hosts.docker.keys import keys_for
+    from packager.serving.keys import keys_for
     from packager.serving.service import RunRequest, container_name, parse_publish
 
     request = RunRequest(

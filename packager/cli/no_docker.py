@@ -13,7 +13,7 @@ from packager.cli.common import Reporter, count, one_target
 
 if TYPE_CHECKING:
     from packager.serving.gate import Report
-    from packager.serving.named import Status
+    from packager.serving.status import Status
     from packager.spec.load import SpecFile
 
 
@@ -30,7 +30,7 @@ def run_here(
     from packager.interruption import terminated_as_interrupted
     from packager.serving.hosts.process.backend import package_here
     from packager.serving.hosts.process.places import differences
-    from packager.serving.hosts.process.serve import follow, serve_here
+    from packager.serving.serve import follow, serve_here
     from packager.serving.service import parse_publish
     from packager.spec.load import load_spec
 
@@ -122,7 +122,7 @@ def reports_here(
     from packager.serving.gate import Report, check
     from packager.serving.hosts.process.backend import package_here
     from packager.serving.hosts.process.places import differences
-    from packager.serving.hosts.process.serve import serve_here
+    from packager.serving.serve import serve_here
     from packager.serving.service import Publish
 
     cases = prepare(spec_file)

@@ -139,7 +139,7 @@ def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> 
         UsageError: one that is given cannot be a key, or the image asks for none.
         EngineError: no engine, or no such image.
     """
-    from packager.serving.hosts.docker.keys import keys_for
+    from packager.serving.keys import keys_for
 
     return keys_for(reference, read_keys(file), os.environ, env)
 

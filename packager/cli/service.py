@@ -31,8 +31,8 @@ from packager.cli.run import (
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
-    from packager.serving.named import Status
     from packager.serving.service import Which
+    from packager.serving.status import Status
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -94,9 +94,9 @@ def deploy(
     """
     from packager.cli.push import spec_references
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.named import Wanted, service_name
     from packager.serving.service import DEFAULT_PORT, parse_publish
     from packager.serving.services import deploy as deploy_step
+    from packager.serving.status import Wanted, service_name
 
     service_name(name)
     if options["no_docker"]:
@@ -135,7 +135,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.hosts.docker.named import Change
+    from packager.serving.deploy import Change
     from packager.serving.services import update as update_step
 
     change = Change(
@@ -259,7 +259,7 @@ def delete(name: str, reporter: Reporter) -> None:
 
 
 def _named(name: str) -> str:
-    from packager.serving.named import service_name
+    from packager.serving.status import service_name
 
     return service_name(name)
 

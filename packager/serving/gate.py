@@ -14,7 +14,7 @@ from packager.engine.api import require_local
 from packager.errors import ServiceError
 from packager.serving.cases import Prepared
 from packager.serving.hosts.docker.container import serve
-from packager.serving.hosts.docker.keys import keys_for
+from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
 from packager.serving.service import (
     DEFAULT_PORT,

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from packager.errors import EngineError, ServiceError, UsageError
-from packager.serving.hosts.docker import named as deployment
+from packager.serving import deploy as deployment
+from packager.serving.deploy import Change
 from packager.serving.hosts.docker import service_keys
-from packager.serving.hosts.docker.named import Change
 from packager.serving.hosts.process import named as local
 from packager.serving.hosts.process.backend import Packaged, package_here
 from packager.serving.hosts.process.service_folder import LocalService, Served
-from packager.serving.named import Status, Wanted
 from packager.serving.service import KeyPair, Publish, Which
+from packager.serving.status import Status, Wanted
 from packager.spec.load import load_spec
 
 Say = Callable[[str], None]
@@ -21,7 +21,7 @@ Waiting = Callable[[float], None]
 
 
 def deploy(wanted: Wanted, *, timeout: float, say: Say, waiting: Waiting) -> Status:
-    """Start a service on the engine; see `packager.serving.hosts.docker.named.deploy`.
+    """Start a service on the engine; see `packager.serving.deploy.deploy`.
 
     Raises:
         UsageError: there is a service of that name without Docker, too.
@@ -130,7 +130,7 @@ def list_services(warn: Say) -> tuple[Status, ...]:
 
 
 def logs(name: str, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
-    """Give what a service wrote; see `packager.serving.hosts.docker.named.logs`."""
+    """Give what a service wrote; see `packager.serving.deploy.logs`."""
     if LocalService(name).exists:
         return local.logs(name, lines, follow=follow)
     return deployment.logs(name, lines, follow=follow)

@@ -14,7 +14,7 @@ import msgspec
 
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
-from packager.serving.hosts.docker.keys import mounted, put_keys
+from packager.serving.keys import mounted, put_keys
 from packager.serving.service import (
     LOG_LINES,
     LOOPBACK,

@@ -19,10 +19,10 @@ from packager.serving.hosts.docker.container import (
     start_failure,
     state_of,
 )
-from packager.serving.hosts.docker.keys import has_keys, mounted, put_keys
-from packager.serving.hosts.inside import control_command, forwarder_command
-from packager.serving.named import IMAGE, ROLE, SERVICE, VARIABLES, Role, Seen, Status, Wanted, container_of, decide
+from packager.serving.hosts.forwarder import control_command, forwarder_command
+from packager.serving.keys import has_keys, mounted, put_keys
 from packager.serving.service import KeyPair, Publish, RunRequest, reachable_host
+from packager.serving.status import IMAGE, ROLE, SERVICE, VARIABLES, Role, Seen, Status, Wanted, container_of, decide
 
 if TYPE_CHECKING:
     from docker import DockerClient

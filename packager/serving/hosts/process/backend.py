@@ -25,9 +25,9 @@ from packager.plan.plan import AUTH_LABEL, Plan
 from packager.programs.image.keys import KEYS_FILE, NAMES
 from packager.resources import program
 from packager.serving.hosts.docker.container import GRACE
-from packager.serving.hosts.docker.keys import wanted_keys
 from packager.serving.hosts.process.places import Places, command, environment, files
 from packager.serving.hosts.process.process import Process, start
+from packager.serving.keys import wanted_keys
 from packager.serving.service import LOOPBACK, KeyPair, Publish, State
 from packager.spec.load import SpecFile
 from packager.storage.models import Store
@@ -65,7 +65,7 @@ class Packaged(msgspec.Struct, frozen=True, kw_only=True):
         return self.plan.config.labels.get(AUTH_LABEL) == "key"
 
     def keys_for(self, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]) -> KeyPair | None:
-        """Return the keys that its requests need; see `packager.serving.hosts.docker.keys.keys_for`.
+        """Return the keys that its requests need; see `packager.serving.keys.keys_for`.
 
         Raises:
             UsageError: keys are given and it asks for none, or the variables take the keys' place.

@@ -2,7 +2,7 @@
 
 An update renames a new file `current` into place, as `docker rename` moves the name of a container (see
 `service_folder`), and the forwarder looks again; all else is as with containers
-(`packager.serving.hosts.docker.named`).
+(`packager.serving.deploy`).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import PackagerError, ServiceError, UsageError
+from packager.serving.deploy import DRAIN, held
 from packager.serving.hosts.docker.container import answers
-from packager.serving.hosts.docker.named import DRAIN, held
 from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
 from packager.serving.hosts.process.folders import state_root
 from packager.serving.hosts.process.service_folder import Kept, LocalService, Served
-from packager.serving.named import Status
 from packager.serving.service import KeyPair, Publish, Which, wait_until_healthy
+from packager.serving.status import Status
 from packager.storage.files import write_bytes
 from packager.storage.reading import failure
 

@@ -28,12 +28,12 @@ import msgspec
 from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
 from packager.serving.hosts.docker.container import answers
-from packager.serving.hosts.inside import forwarder_text
+from packager.serving.hosts.forwarder import forwarder_text
 from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
 from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.named import Seen, Status, decide
 from packager.serving.service import KeyPair, Publish, State, reachable_host
+from packager.serving.status import Seen, Status, decide
 from packager.storage.files import write_bytes
 
 #: Seconds for requests in flight at the end of a forwarder, which itself gives them 30.
