@@ -28,7 +28,7 @@ def run_here(
     """Do what `packager run --no-docker` does."""
     from packager.cli.run import read_keys, say_waiting, show_service, variables, warn_of_strangers
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.package import package_here
     from packager.serving.hosts.process.places import differences
     from packager.serving.serve import follow, serve_here
     from packager.serving.service import parse_publish
@@ -89,7 +89,7 @@ def deploy_here(
 ) -> Status:
     """Do what `packager service deploy --no-docker` does, and return the service."""
     from packager.cli.run import read_keys, say_waiting, variables, warn_of_strangers
-    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.package import package_here
     from packager.serving.hosts.process.places import differences
     from packager.serving.service import parse_publish
     from packager.serving.services import deploy_here as deploy_step
@@ -120,7 +120,7 @@ def reports_here(
     from packager.pipeline import select_targets
     from packager.serving.cases import prepare
     from packager.serving.gate import Report, check
-    from packager.serving.hosts.process.backend import package_here
+    from packager.serving.hosts.process.package import package_here
     from packager.serving.hosts.process.places import differences
     from packager.serving.serve import serve_here
     from packager.serving.service import Publish

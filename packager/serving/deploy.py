@@ -20,7 +20,8 @@ from packager.engine.api import connect, require_local
 from packager.errors import ContextError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving.hosts.docker.container import GRACE, RunningContainer
 from packager.serving.hosts.docker.service_containers import ServiceContainers, variables_of
-from packager.serving.keys import get_keys, keys_for
+from packager.serving.hosts.docker.volume import get_keys
+from packager.serving.keys import keys_for
 from packager.serving.service import State, wait_until_healthy
 from packager.serving.status import IMAGE, SERVICE, Role, Status, Wanted, container_of
 from packager.storage.models import default_root

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from packager.serving.hosts.docker.container import answers
-from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
+from packager.serving.client import answers
+from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import run_folder
+from packager.serving.hosts.process.package import Packaged
 from packager.serving.service import (
     LOG_LINES,
     KeyPair,

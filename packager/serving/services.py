@@ -10,7 +10,7 @@ from packager.serving import deploy as deployment
 from packager.serving.deploy import Change
 from packager.serving.hosts.docker import service_keys
 from packager.serving.hosts.process import named as local
-from packager.serving.hosts.process.backend import Packaged, package_here
+from packager.serving.hosts.process.package import Packaged, package_here
 from packager.serving.hosts.process.service_folder import LocalService, Served
 from packager.serving.service import KeyPair, Publish, Which
 from packager.serving.status import Status, Wanted

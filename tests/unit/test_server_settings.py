@@ -18,7 +18,8 @@ from packager.handoff.instructions import instructions
 from packager.plan.plan import Plan
 from packager.programs.image.keys import DEFAULT_PATH, FORM
 from packager.serving.hosts.docker.container import create_options
-from packager.serving.keys import get_keys, make_keys, put_keys
+from packager.serving.hosts.docker.volume import get_keys, put_keys
+from packager.serving.keys import make_keys
 from packager.serving.service import KeyPair, Publish, RunRequest, State, new_key, why_it_ended
 from packager.spec import load_spec, parse_spec
 from packager.spec.load import SpecFile

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from packager.errors import EngineError
-from packager.serving.hosts.docker.container import answers, create_options, start_failure, state_of
+from packager.serving.client import answers
+from packager.serving.hosts.docker.container import create_options, start_failure, state_of
 from packager.serving.service import Publish, RunRequest, State
 
 

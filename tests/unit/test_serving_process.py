@@ -13,9 +13,10 @@ import pytest
 from packager.errors import EngineError, UsageError
 from packager.plan.plan import Machine
 from packager.programs.child import keeper
-from packager.serving.hosts.process.backend import Backend, bind, require_devices
+from packager.serving.hosts.process.backend import Backend, bind
 from packager.serving.hosts.process.folders import run_folder, state_root
 from packager.serving.hosts.process.named import local_names
+from packager.serving.hosts.process.package import require_devices
 from packager.serving.hosts.process.places import Places, command, differences, environment, files
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.hosts.process.service_folder import Kept, LocalService, Served

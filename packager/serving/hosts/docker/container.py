@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,8 @@ import msgspec
 
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
-from packager.serving.keys import mounted, put_keys
+from packager.serving.client import answers
+from packager.serving.hosts.docker.volume import mounted, put_keys
 from packager.serving.service import (
     LOG_LINES,
     LOOPBACK,
@@ -128,24 +128,6 @@ def follow(container: RunningContainer, write: Callable[[bytes], None]) -> None:
     for chunk in container.follow():
         write(chunk)
     raise failed(why_it_ended(container.state()), container.logs(LOG_LINES))
-
-
-def answers(url: str, timeout: float = 2.0) -> bool:
-    """Ask a service for its health once.
-
-    Args:
-        url: its root.
-        timeout: seconds.
-    """
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=timeout)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
 
 
 def create_options(request: RunRequest, address: str) -> dict[str, Any]:

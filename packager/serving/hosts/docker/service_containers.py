@@ -9,18 +9,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from packager.errors import EngineError
+from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
     GRACE,
     HARDENED,
-    answers,
     engine_host,
     limits,
     published_on,
     start_failure,
     state_of,
 )
+from packager.serving.hosts.docker.volume import has_keys, mounted, put_keys
 from packager.serving.hosts.forwarder import control_command, forwarder_command
-from packager.serving.keys import has_keys, mounted, put_keys
 from packager.serving.service import KeyPair, Publish, RunRequest, reachable_host
 from packager.serving.status import IMAGE, ROLE, SERVICE, VARIABLES, Role, Seen, Status, Wanted, container_of, decide
 

@@ -8,7 +8,7 @@ from packager.engine.api import connect
 from packager.errors import ServiceError, UsageError
 from packager.serving.deploy import held, status_of
 from packager.serving.hosts.docker.service_containers import ServiceContainers
-from packager.serving.keys import get_keys, put_keys
+from packager.serving.hosts.docker.volume import get_keys, put_keys
 from packager.serving.service import KeyPair, Which
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import PackagerError, ServiceError, UsageError
+from packager.serving.client import answers
 from packager.serving.deploy import DRAIN, held
-from packager.serving.hosts.docker.container import answers
-from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
+from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import state_root
+from packager.serving.hosts.process.package import Packaged
 from packager.serving.hosts.process.service_folder import Kept, LocalService, Served
 from packager.serving.service import KeyPair, Publish, Which, wait_until_healthy
 from packager.serving.status import Status

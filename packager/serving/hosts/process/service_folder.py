@@ -27,10 +27,11 @@ import msgspec
 
 from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
-from packager.serving.hosts.docker.container import answers
+from packager.serving.client import answers
 from packager.serving.hosts.forwarder import forwarder_text
-from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
+from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import service_folder
+from packager.serving.hosts.process.package import Packaged
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.service import KeyPair, Publish, State, reachable_host
 from packager.serving.status import Seen, Status, decide
