@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from packager.engine.api import require_local
 from packager.errors import UsageError
 from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import KEYS_FILE, NAMES, VARIABLES, KeysError, parse
-from packager.serving.service import KeyPair, new_key
+from packager.serving.service import KeyPair, Package, new_key
 from packager.spec.rules import GUNICORN_VARIABLE
 
 
@@ -34,34 +33,24 @@ def make_keys(text: str | None, environ: Mapping[str, str]) -> KeyPair:
 
 
 def keys_for(
-    reference: str, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]
+    package: Package, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]
 ) -> KeyPair | None:
-    """Return the keys for a container of an image; None where its requests need none.
+    """Return the keys that requests to a package need; None where they need none.
 
     Args:
-        reference: of an image that the engine has.
+        package: an image, or what is laid down on this machine.
         text: as of `make_keys`.
         environ: as of `make_keys`.
-        variables: that the container is given.
+        variables: that the server is given.
 
     Raises:
-        UsageError: keys are given and the image asks for none, or the variables take the keys' place.
-        EngineError: no engine, or no such image.
+        UsageError: keys are given and it asks for none, or the variables take the keys' place.
     """
-    return wanted_keys(require_local(reference).labels, reference, text, environ, variables)
-
-
-def wanted_keys(
-    labels: Mapping[str, str], what: str, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]
-) -> KeyPair | None:
-    """Return the keys for what has these labels, an image or the plan of one; the rest is as of `keys_for`.
-
-    Raises:
-        UsageError: as of `keys_for`.
-    """
-    if labels.get(AUTH_LABEL) != "key":
+    if package.labels.get(AUTH_LABEL) != "key":
         if text is not None:
-            raise UsageError(f"{what} asks for no key", remedy="`server: {auth: key}` in its spec, and build it again")
+            raise UsageError(
+                f"{package.title} asks for no key", remedy="`server: {auth: key}` in its spec, and build it again"
+            )
         return None
     for name in (GUNICORN_VARIABLE, KEYS_FILE, *VARIABLES):
         if name in variables:

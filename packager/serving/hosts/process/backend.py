@@ -16,13 +16,13 @@ from typing import BinaryIO
 from packager.context.walk import Root
 from packager.context.writing import write_files
 from packager.errors import EngineError
+from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import KEYS_FILE, NAMES
 from packager.resources import program
-from packager.serving.hosts.docker.container import GRACE
-from packager.serving.hosts.process.package import Packaged
+from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.hosts.process.places import Places, command, environment, files
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.service import LOOPBACK, KeyPair, Publish, State
+from packager.serving.service import GRACE, LOOPBACK, KeyPair, Publish, State
 from packager.storage.models import Store
 from packager.storage.reading import failure
 
@@ -75,7 +75,7 @@ def write_keys(folder: Path, pair: KeyPair) -> None:
 
 
 class Backend:
-    """A server in a folder of its own, as `packager.serving.service.Container`.
+    """A server in a folder of its own, as `packager.serving.service.Server`.
 
     Args:
         folder: of it; made by `lay_out`.
@@ -87,42 +87,42 @@ class Backend:
         self.log_file = folder / "log"
         self.process: Process | None = None
 
-    def lay_out(self, packaged: Packaged) -> None:
+    def lay_out(self, package: LocalPackage) -> None:
         """Write models and app as they are in the image; models are links to the store.
 
         Raises:
             ContextError: a file changed since the plan was made; the disk is full.
         """
-        places = self._places(packaged)
+        places = self._places(package)
         root = self.folder / "root"
         try:
             for each in (self.folder, root, Path(places.home)):
                 each.mkdir(mode=0o700, parents=True)
-            found, folders = files(packaged.plan, places)
-            write_files(found, folders, Root.of(packaged.root), os.fsencode(root), Store())
+            found, folders = files(package.plan, places)
+            write_files(found, folders, Root.of(package.root), os.fsencode(root), Store())
         except OSError as error:
             raise failure("written", self.folder, error) from None
 
-    def start(self, packaged: Packaged, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
+    def start(self, package: LocalPackage, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
         """Start the server on a socket, which is closed here.
 
         Args:
-            packaged: was laid out.
+            package: was laid out.
             listening: where it takes requests.
             extra: the user's variables.
             tied: it ends when this process does.
         """
-        places = self._places(packaged)
+        places = self._places(package)
         port = listening.getsockname()[1]
-        keys = {KEYS_FILE: str(self.keys)} if packaged.keyed else {}
+        keys = {KEYS_FILE: str(self.keys)} if package.labels.get(AUTH_LABEL) == "key" else {}
         keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
         with listening, _new(self.log_file) as log:
             self.process = start(
-                (*keeper, "goes" if tied else "stays", *command(packaged.plan, places, port)),
-                environ=environment(packaged.plan, places, {**extra, **keys}),
+                (*keeper, "goes" if tied else "stays", *command(package.plan, places, port)),
+                environ=environment(package.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
-                descriptors=(listening.fileno(), packaged.held),
+                descriptors=(listening.fileno(), package.held),
             )
         return self.process
 
@@ -154,10 +154,10 @@ class Backend:
                     return
                 time.sleep(0.2)
 
-    def stop(self) -> None:
-        """Let it finish the requests in flight, and end."""
+    def stop(self, grace: float = GRACE) -> None:
+        """Let it finish the requests in flight, and end; after so many seconds end it."""
         if self.process is not None:
-            self.process.stop(GRACE)
+            self.process.stop(grace)
 
     def remove(self) -> None:
         """End it at once if it still runs, and remove its files."""
@@ -165,8 +165,8 @@ class Backend:
             self.process.stop(0.5)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _places(self, packaged: Packaged) -> Places:
-        return Places(root=str(self.folder / "root"), prefix=str(packaged.prefix), home=str(self.folder / "home"))
+    def _places(self, package: LocalPackage) -> Places:
+        return Places(root=str(self.folder / "root"), prefix=str(package.prefix), home=str(self.folder / "home"))
 
 
 def _new(path: Path) -> BinaryIO:

@@ -2,57 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from glob import glob
 from pathlib import Path
-
-import msgspec
 
 from packager.errors import UsageError
 from packager.laying.here import kept, wanted_here
 from packager.pipeline import machine_mirrors, plan_image, require_entry_script
-from packager.plan.plan import AUTH_LABEL, Plan
-from packager.serving.keys import wanted_keys
-from packager.serving.service import KeyPair
+from packager.plan.plan import Plan
+from packager.serving.hosts.process.places import differences
+from packager.serving.service import Package, Request
 from packager.spec.load import SpecFile
 from packager.storage.models import Store
 
 
-class Packaged(msgspec.Struct, frozen=True, kw_only=True):
-    """What is started.
+class LocalPackage(Package, frozen=True, kw_only=True):
+    """A package that was planned for this machine, with its environment laid down.
 
     Attributes:
         plan: of the image that it would be.
         root: the folder of the spec.
+        spec: of which it is made again by an update.
         prefix: the locked environment.
         held: descriptor that keeps `store gc` from the environment; the server inherits it.
     """
 
     plan: Plan
     root: Path
+    spec: Path
     prefix: Path
     held: int
 
     @property
-    def title(self) -> str:
-        """What it is, for people."""
-        return f"{self.plan.name} {self.plan.version} ({self.plan.target}, without Docker)"
-
-    @property
-    def keyed(self) -> bool:
-        """Its requests need a key."""
-        return self.plan.config.labels.get(AUTH_LABEL) == "key"
-
-    def keys_for(self, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]) -> KeyPair | None:
-        """Return the keys that its requests need; see `packager.serving.keys.keys_for`.
-
-        Raises:
-            UsageError: keys are given and it asks for none, or the variables take the keys' place.
-        """
-        return wanted_keys(self.plan.config.labels, self.title, text, environ, variables)
+    def note(self) -> str:
+        """In one sentence what is not as in the image."""
+        return differences(self.plan)
 
 
-def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]) -> Packaged:
+class PackageRequest(Request, frozen=True, kw_only=True):
+    """A server of a package on this machine."""
+
+    package: LocalPackage
+
+
+def package_here(
+    spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]
+) -> LocalPackage:
     """Plan a target for this machine, and lay its environment down.
 
     Args:
@@ -74,7 +69,19 @@ def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say
     if devices:
         require_devices(planned.plan)
     prefix, held = kept(wanted, here, say=say)
-    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
+    plan = planned.plan
+    return LocalPackage(
+        title=f"{plan.name} {plan.version} ({plan.target}, without Docker)",
+        target=plan.target,
+        platform=plan.platform,
+        port=spec_file.spec.server.port,
+        labels=plan.config.labels,
+        plan=plan,
+        root=spec_file.root,
+        spec=spec_file.document.path.absolute(),
+        prefix=prefix,
+        held=held,
+    )
 
 
 def require_devices(plan: Plan) -> None:
