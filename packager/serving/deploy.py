@@ -212,7 +212,7 @@ def require_free(host: Host[Any], name: str, hosts: _Hosts = HOSTS) -> None:
                 status = service.status()
         except (EngineError, ServiceError):
             continue
-        if status is not None and (other is not host or status.well):
+        if status is not None and (other != host or status.well):
             raise _taken(status)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import msgspec
+
 from packager.engine.api import connect
 from packager.serving.hosts.docker.container import RunningContainer, started
 from packager.serving.hosts.docker.service_containers import SERVICE, ServiceContainers
 from packager.serving.service import ImageRequest, Service
 
 
-class DockerHost:
+class DockerHost(msgspec.Struct, frozen=True):
     """The engine that DOCKER_HOST or Docker's current context names, as `packager.serving.host.Host`."""
 
     def names(self) -> tuple[str, ...]:

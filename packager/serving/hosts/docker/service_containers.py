@@ -92,6 +92,12 @@ class NamedBackend(RunningContainer):
             if container is not None:
                 container.update(restart_policy=_KEPT)
 
+    def stop(self, grace: float) -> None:
+        """Let it finish the requests in flight, and end; one that does not run stays as it is."""
+        self.container.reload()
+        if self.container.status == "running":
+            super().stop(grace)
+
 
 class ForwarderContainer:
     """The container that owns a service's port, as `packager.serving.host.Forwarder`."""
@@ -204,14 +210,14 @@ class ServiceContainers:
 
         name = container_of(self.name, role)
         try:
-            found = self.client.containers.get(name)
+            container = self.client.containers.get(name)
         except docker.errors.NotFound:
             return None
-        if found.labels.get(SERVICE) != self.name:
+        if container.labels.get(SERVICE) != self.name:
             raise EngineError(
                 f"the container {name} is not of the service {self.name!r}", remedy=f"rename or remove {name}"
             )
-        return found
+        return container
 
     def _start_forwarders(self, request: ImageRequest) -> None:
         network = container_of(self.name, "forwarder")
@@ -276,10 +282,10 @@ class ServiceContainers:
         import docker.errors
 
         for role in roles:
-            found = self.get(role)
-            if found is not None:
+            container = self.get(role)
+            if container is not None:
                 with suppress(docker.errors.NotFound):
-                    found.remove(force=True, v=True)
+                    container.remove(force=True, v=True)
 
     def remove(self) -> None:
         """Remove everything of the service; requests in flight are finished first."""
@@ -305,18 +311,14 @@ class ServiceContainers:
 
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none."""
-        found = {role: self.get(role) for role in _ROLES}
-        if not any(found.values()):
+        forwarder, current, following, previous = (self.get(role) for role in _ROLES)
+        if not (forwarder or current or following or previous):
             return None
-        current = found["current"] or found["next"] or found["previous"]
-        url = self._url(found["forwarder"])
-        runs = all(each is not None and each.status == "running" for each in (found["forwarder"], found["current"]))
-        state, reason = decide(
-            seen(found["forwarder"]),
-            seen(found["current"]),
-            seen(found["next"]),
-            answers=bool(url) and runs and answers(url, timeout=5.0),
-        )
+        url = self._url(forwarder)
+        runs = all(container is not None and container.status == "running" for container in (forwarder, current))
+        well = bool(url) and runs and answers(url, timeout=5.0)
+        state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well)
+        current = current or following or previous
         host = current.attrs["HostConfig"] if current is not None else {}
         return Status(
             name=self.name,

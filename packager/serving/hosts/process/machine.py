@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+import msgspec
+
 from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import run_folder, state_root
 from packager.serving.hosts.process.package import PackageRequest
@@ -12,7 +14,7 @@ from packager.serving.hosts.process.service_folder import ServiceFolder
 from packager.serving.service import GRACE, Service, reachable_host
 
 
-class ProcessHost:
+class ProcessHost(msgspec.Struct, frozen=True):
     """The folders of this user, as `packager.serving.host.Host`."""
 
     def names(self) -> tuple[str, ...]:
