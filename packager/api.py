@@ -279,17 +279,16 @@ def run(reference: str, *, port: int = 5001, timeout: float = 120.0) -> Abstract
 
 @contextmanager
 def _run(reference: str, port: int, timeout: float) -> Iterator[Service]:
-    from packager.serving.hosts.docker.container import serve
-    from packager.serving.hosts.docker.keys import keys_for
-    from packager.serving.service import RunRequest, container_name, parse_publish
+    from packager.serving.hosts.choose import request_of
+    from packager.serving.hosts.docker.image import packaged_image
+    from packager.serving.keys import keys_for
+    from packager.serving.serve import serve
+    from packager.serving.service import container_name, parse_publish
 
-    request = RunRequest(
-        reference=reference,
-        name=container_name("run"),
-        publish=parse_publish(f"0:{port}", port),
-        keys=keys_for(reference, None, os.environ, {}),
-    )
-    with serve(request, timeout=timeout) as (service, _container):
+    image = packaged_image(reference)
+    keys = keys_for(image, None, os.environ, {})
+    host, request = request_of(image, container_name("run"), parse_publish(f"0:{port}", port), env={}, keys=keys)
+    with serve(host, request, timeout=timeout) as (service, _server):
         yield service
 
 

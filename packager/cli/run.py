@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,14 @@ from packager.cli.common import (
     file_option,
     format_option,
     no_docker_option,
+    one_target,
     standard_options,
     target_option,
 )
 
 if TYPE_CHECKING:
-    from typing import TextIO
-
-    from packager.serving.service import KeyPair, RunRequest, Service
+    from packager.serving.host import Host
+    from packager.serving.service import Package, Request, Service
 
 #: Docker's form of sizes (`docker run --memory`).
 MEMORY = r"\d+[bkmg]?"
@@ -78,75 +78,128 @@ def command(
     out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.programs.image.keys import DEFAULT_PATH
-    from packager.serving.hosts.docker.container import follow, serve
+    from packager.serving.serve import follow, serve
+    from packager.serving.service import container_name
 
     if options["no_docker"]:
-        from packager.cli.no_docker import run_here
-
-        run_here(reference, file, target, output_format, reporter, options)
-        return
-    request = _request(reference, file, target, options)
-    detach = options["detach"]
-    warn_of_strangers(request.name, request.publish.address, request.keys is not None, reporter)
-    reporter.step(f"starting {request.reference}")
-    started = serve(request, timeout=options["timeout"], keep=detach, waiting=say_waiting(reporter))
-    with terminated_as_interrupted(), started as (service, container):
+        refuse_dockers(reference, options, ("memory", "name", "detach"))
+    else:
+        memory_limit(options["memory"])
+    package = served_package(reference, file, target, options, reporter, devices=not options["no_devices"])
+    detach, name = options["detach"], options["name"]
+    if options["no_docker"]:
+        name = package.title
+    elif name is None:
+        name = container_name(re.split("[:@]", package.title.rpartition("/")[2])[0])
+    host, request = served_request(package, name, options, reporter, devices=not options["no_devices"], detach=detach)
+    reporter.step(f"starting {package.title}" + (f"; {package.note}" if package.note else ""))
+    started = serve(host, request, timeout=options["timeout"], waiting=say_waiting(reporter))
+    with terminated_as_interrupted(), started as (service, server):
         try:
-            reporter.step(f"healthy after {service.seconds:.1f} s, container {service.name}")
+            reporter.step(f"healthy after {service.seconds:.1f} s, {service.unit}")
             if request.keys is not None:
-                reporter.step(f"requests need a key: docker exec {service.name} cat {DEFAULT_PATH}/primary")
+                reporter.step(f"requests need a key: {service.key_hint}")
             hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
             show_service(service, output_format)
             reporter.step(hint)
             if not detach:
-                follow(container, lambda chunk: click.echo(chunk, nl=False, err=True))
+                follow(server, lambda chunk: click.echo(chunk, nl=False, err=True))
         except KeyboardInterrupt:
             if detach:
                 raise
             reporter.step("stopping")
 
 
-def _request(reference: str | None, file: Path, target: str | None, options: dict[str, Any]) -> RunRequest:
-    from packager.cli.push import spec_references
-    from packager.errors import UsageError
-    from packager.serving.service import DEFAULT_PORT, RunRequest, container_name, parse_publish
-
-    memory = options["memory"]
-    if memory is not None and not re.fullmatch(MEMORY, memory, re.IGNORECASE):
-        raise UsageError(f"--memory {memory!r} is not a size", remedy="such as 512m or 2g")
-    env = variables(options["env"])
-    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
-    if reference is None:
-        reference = spec_references(file, target)[0]
-    gpus, devices = (False, ()) if options["no_devices"] else image_devices(reference)
-    return RunRequest(
-        reference=reference,
-        gpus=gpus,
-        devices=devices,
-        name=options["name"] or container_name(re.split("[:@]", reference.rpartition("/")[2])[0]),
-        publish=parse_publish(options["publish"], image_port(reference)),
-        env=env,
-        memory=memory,
-        keys=container_keys(reference, options["key_file"], env),
-    )
-
-
-def container_keys(reference: str, file: TextIO | None, env: dict[str, str]) -> KeyPair | None:
-    """Return the keys for a container of an image: given, or made here; None where its requests need none.
+def served_package(
+    reference: str | None,
+    file: Path,
+    target: str | None,
+    options: dict[str, Any],
+    reporter: Reporter,
+    *,
+    devices: bool = False,
+) -> Package:
+    """Return what `run` and `service deploy` serve: an image of the engine, or with `--no-docker` the spec's package.
 
     Raises:
-        UsageError: one that is given cannot be a key, or the image asks for none.
+        UsageError: `-p` is wrong, or with `--no-docker` a device is missing.
         EngineError: no engine, or no such image.
+        PackagerError: the package cannot be made.
     """
-    from packager.serving.hosts.docker.keys import keys_for
+    from packager.cli.push import spec_references
+    from packager.serving.hosts.docker.image import packaged_image
+    from packager.serving.hosts.process.package import package_here
+    from packager.serving.service import DEFAULT_PORT, parse_publish
+    from packager.spec.load import load_spec
 
-    return keys_for(reference, read_keys(file), os.environ, env)
+    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before anything is done
+    variables(options["env"])
+    if not options["no_docker"]:
+        return packaged_image(reference or spec_references(file, target)[0])
+    spec_file = load_spec(file)
+    return package_here(spec_file, one_target(spec_file, target), devices=devices, say=reporter.step)
 
 
-def read_keys(file: TextIO | None) -> str | None:
-    """Return the text of a key file; None where none is given."""
-    return file.read(1 << 16) if file is not None else None
+def served_request(
+    package: Package,
+    name: str,
+    options: dict[str, Any],
+    reporter: Reporter,
+    *,
+    devices: bool = False,
+    **engine_options: Any,
+) -> tuple[Host[Any], Request]:
+    """Return where a package is to be served, and how; whoever may use it beyond this machine is told.
+
+    Raises:
+        UsageError: a key cannot be one, none is asked for, or a device is missing.
+    """
+    from packager.serving.hosts.choose import request_of
+    from packager.serving.hosts.docker.image import ImagePackage, image_devices
+    from packager.serving.keys import keys_for
+    from packager.serving.service import parse_publish
+
+    if devices and isinstance(package, ImagePackage):
+        engine_options["gpus"], engine_options["devices"] = image_devices(package)
+    key_file, env = options["key_file"], variables(options["env"])
+    keys = keys_for(package, key_file.read(1 << 16) if key_file is not None else None, os.environ, env)
+    publish = parse_publish(options["publish"], package.port)
+    warn_of_strangers(name, publish.address, keys is not None, reporter)
+    return request_of(package, name, publish, env=env, keys=keys, memory=options["memory"], **engine_options)
+
+
+def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse with --no-docker what only a container has.
+
+    Raises:
+        UsageError: one of these options, or an image, is given.
+    """
+    from packager.errors import UsageError
+
+    if reference is not None:
+        raise UsageError(
+            f"{reference} is an image, and --no-docker runs the package of the spec", remedy="leave one of them out"
+        )
+    for name in names:
+        if options[name]:
+            service = "; `packager service deploy NAME --no-docker` leaves it running"
+            raise UsageError(
+                f"--{name} has no meaning with --no-docker, which starts no container",
+                remedy=f"leave one of them out{service if name in ('detach', 'name') else ''}",
+            )
+
+
+def memory_limit(text: str | None) -> str | None:
+    """Return what `--memory` gives.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    from packager.errors import UsageError
+
+    if text is not None and not re.fullmatch(MEMORY, text, re.IGNORECASE):
+        raise UsageError(f"--memory {text!r} is not a size", remedy="such as 512m or 2g")
+    return text
 
 
 def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Reporter) -> None:
@@ -156,45 +209,6 @@ def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Repo
     who = "has a key" if keys else "reaches that address"
     more = "" if keys else "; requests need no key (`server: {auth: key}` in the spec)"
     reporter.warn(f"{name} is published on {address}: whoever {who} can use it{more}, and nothing is encrypted")
-
-
-def image_port(reference: str) -> int:
-    """Return the port of an image that the engine has: it knows its own, whichever spec made it.
-
-    Raises:
-        EngineError: no engine, or no such image.
-    """
-    from packager.engine.api import require_local
-    from packager.serving.service import DEFAULT_PORT
-
-    ports = require_local(reference).ports
-    return ports[0] if len(ports) == 1 else DEFAULT_PORT
-
-
-def image_devices(reference: str) -> tuple[bool, tuple[str, ...]]:
-    """Return whether an image that the engine has asks for GPUs, and the device files of this machine that it asks for.
-
-    Raises:
-        EngineError: no engine, or no such image.
-        UsageError: this machine lacks a device.
-    """
-    from glob import glob
-
-    from packager.engine.api import require_local
-    from packager.errors import UsageError
-    from packager.plan.plan import DEVICES_LABEL, GPUS_LABEL
-
-    labels = require_local(reference).labels
-    found: list[str] = []
-    for pattern in filter(None, labels.get(DEVICES_LABEL, "").split(",")):
-        here = sorted(glob(pattern))
-        if not here:
-            raise UsageError(
-                f"{reference} asks for the device {pattern}, and this machine has none",
-                remedy="run it where the device is, or start it without: --no-devices",
-            )
-        found += here
-    return GPUS_LABEL in labels, tuple(found)
 
 
 def variables(values: tuple[str, ...]) -> dict[str, str]:

@@ -104,8 +104,8 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
 
 def _key_of(service: str) -> str | None:
     """Return the key of a named service; None where its requests need none."""
-    from packager.serving.named import service_name
-    from packager.serving.services import look, show_keys
+    from packager.serving.deploy import look, show_keys
+    from packager.serving.status import service_name
 
     name = service_name(service)
     return show_keys(name).primary if look(name).auth == "key" else None
@@ -118,8 +118,8 @@ def _url_of(service: str) -> str:
         ServiceError: there is none of that name, or it is not healthy.
     """
     from packager.errors import ServiceError
-    from packager.serving.named import service_name
-    from packager.serving.services import look
+    from packager.serving.deploy import look
+    from packager.serving.status import service_name
 
     status = look(service_name(service))
     if status.state != "Healthy":
@@ -133,7 +133,7 @@ def _url_of(service: str) -> str:
 def _with_state(service: str | None, error: ServiceError) -> ServiceError:
     """Add what is known of a named service: it may have run out of memory, or be gone by now."""
     from packager.errors import PackagerError, ServiceError
-    from packager.serving.services import look
+    from packager.serving.deploy import look
 
     if service is None:
         return error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -20,19 +19,19 @@ from packager.cli.common import (
     target_option,
 )
 from packager.cli.run import (
-    MEMORY,
-    container_keys,
-    image_port,
     keys_option,
+    memory_limit,
+    refuse_dockers,
     say_waiting,
+    served_package,
+    served_request,
     variables,
-    warn_of_strangers,
 )
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
-    from packager.serving.named import Status
     from packager.serving.service import Which
+    from packager.serving.status import Status
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -92,33 +91,26 @@ def deploy(
 
     Without REF it is the first reference of the spec.
     """
-    from packager.cli.push import spec_references
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.named import Wanted, service_name
-    from packager.serving.service import DEFAULT_PORT, parse_publish
-    from packager.serving.services import deploy as deploy_step
+    from packager.serving.deploy import deploy as deploy_step
+    from packager.serving.deploy import require_free
+    from packager.serving.hosts.choose import PROCESSES
+    from packager.serving.status import service_name
 
     service_name(name)
     if options["no_docker"]:
-        from packager.cli.no_docker import deploy_here
-
-        _show(deploy_here(name, reference, file, target, reporter, options), output_format, reporter)
-        return
-    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before the engine is asked
-    _memory(options["memory"])
-    reference = reference or spec_references(file, target)[0]
-    wanted = Wanted(
-        name=name,
-        reference=reference,
-        publish=parse_publish(options["publish"], image_port(reference)),
-        env=variables(options["env"]),
-        memory=options["memory"],
-        cpus=options["cpus"],
-        keys=container_keys(reference, options["key_file"], variables(options["env"])),
-    )
-    warn_of_strangers(name, wanted.publish.address, wanted.keys is not None, reporter)
+        refuse_dockers(reference, options, ("memory", "cpus"))
+        require_free(PROCESSES, name)
+    else:
+        memory_limit(options["memory"])
+    package = served_package(reference, file, target, options, reporter)
+    host, request = served_request(package, name, options, reporter, cpus=options["cpus"])
+    if package.note:
+        reporter.step(package.note)
     with terminated_as_interrupted():
-        status = deploy_step(wanted, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter))
+        status = deploy_step(
+            host, request, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter)
+        )
     _show(status, output_format, reporter)
 
 
@@ -135,11 +127,11 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.hosts.docker.named import Change
-    from packager.serving.services import update as update_step
+    from packager.serving.deploy import update as update_step
+    from packager.serving.status import Change
 
     change = Change(
-        reference=reference, env=variables(options["env"]), memory=_memory(options["memory"]), cpus=options["cpus"]
+        reference=reference, env=variables(options["env"]), memory=memory_limit(options["memory"]), cpus=options["cpus"]
     )
     with terminated_as_interrupted():
         status = update_step(
@@ -153,7 +145,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
 @standard_options
 def list_(output_format: str, reporter: Reporter) -> None:
     """List all services with their states."""
-    from packager.serving.services import list_services
+    from packager.serving.deploy import list_services
 
     found = list_services(reporter.warn)
     if output_format == "json":
@@ -173,8 +165,8 @@ def list_(output_format: str, reporter: Reporter) -> None:
 @standard_options
 def show(name: str, output_format: str, reporter: Reporter) -> None:
     """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
+    from packager.serving.deploy import logs, look
     from packager.serving.service import LOG_LINES
-    from packager.serving.services import logs, look
 
     status = look(_named(name))
     log = ""
@@ -205,7 +197,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 @standard_options
 def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
     """Print what the service wrote."""
-    from packager.serving.services import logs
+    from packager.serving.deploy import logs
 
     for chunk in logs(_named(name), tail, follow=follow):
         sys.stdout.buffer.write(chunk)
@@ -236,7 +228,7 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 
     To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
     """
-    from packager.serving.services import show_keys
+    from packager.serving.deploy import show_keys
 
     found = show_keys(_named(name), regenerate)
     if regenerate:
@@ -252,24 +244,16 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 @standard_options
 def delete(name: str, reporter: Reporter) -> None:
     """Remove service NAME; requests in flight are finished first."""
-    from packager.serving.services import delete as delete_step
+    from packager.serving.deploy import delete as delete_step
 
     delete_step(_named(name))
     reporter.step(f"{name} is removed")
 
 
 def _named(name: str) -> str:
-    from packager.serving.named import service_name
+    from packager.serving.status import service_name
 
     return service_name(name)
-
-
-def _memory(text: str | None) -> str | None:
-    from packager.errors import UsageError
-
-    if text is not None and not re.fullmatch(MEMORY, text, re.IGNORECASE):
-        raise UsageError(f"--memory {text!r} is not a size", remedy="such as 512m or 2g")
-    return text
 
 
 def _show(status: Status, output_format: str, reporter: Reporter) -> None:

@@ -22,11 +22,13 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
-from packager.cli.run import say_waiting, variables
+from packager.cli.run import refuse_dockers, say_waiting, variables
 
 if TYPE_CHECKING:
     from packager.oci.values import Content, Image
+    from packager.serving.cases import Prepared
     from packager.serving.gate import Report
+    from packager.serving.service import Package
     from packager.spec.load import SpecFile
 
 no_test_option = click.option("--no-test", is_flag=True, help="Push without running the spec's tests, and say so.")
@@ -70,28 +72,32 @@ def command(
     needed: the spec's package runs in its locked environment on this machine.
     """
     from packager.errors import SpecError
+    from packager.pipeline import select_targets
     from packager.serving import reports as forms
+    from packager.serving.cases import prepare
+    from packager.serving.hosts.process.package import package_here
     from packager.spec import load_spec
     from packager.storage.files import write_text
 
     spec_file = load_spec(file)
     if not spec_file.spec.test:
         raise SpecError("the spec has no tests", where=spec_file.at("test"), remedy="add a `test:` section")
+    cases = prepare(spec_file)
+    packages: Sequence[Package]
     if no_docker:
-        from packager.cli.no_docker import refuse_dockers, reports_here
-
         refuse_dockers(image, {"platform": platform}, ("platform",))
-        found = reports_here(spec_file, target, reporter, timeout, variables(env))
+        packages = [package_here(spec_file, name, say=reporter.step) for name in select_targets(spec_file, target)]
     else:
         images = [(image, target or "")] if image else _images(spec_file, target, platform)
-        found = _reports(spec_file, images, reporter, platform=platform, timeout=timeout, env=variables(env))
+        packages = _packages(images, platform)
+    reports = _reports(cases, packages, reporter, timeout=timeout, env=variables(env))
     if junit is not None:
-        write_text(junit, forms.junit(found))
+        write_text(junit, forms.junit(reports))
     if output_format == "json":
-        emit_json([forms.as_data(each) for each in found])
+        emit_json([forms.as_data(report) for report in reports])
     else:
-        emit("\n".join(line for each in found for line in forms.report_lines(each)))
-    _require_passed(found)
+        emit("\n".join(line for report in reports for line in forms.report_lines(report)))
+    _require_passed(reports)
 
 
 def gate_references(spec_file: SpecFile | None, references: Sequence[str], reporter: Reporter, no_test: bool) -> None:
@@ -108,6 +114,7 @@ def gate_references(spec_file: SpecFile | None, references: Sequence[str], repor
         EngineError: no engine, or no such image.
     """
     from packager.engine.api import require_local
+    from packager.serving.cases import prepare
 
     if not _wanted(spec_file, reporter, no_test) or spec_file is None:
         return
@@ -118,7 +125,7 @@ def gate_references(spec_file: SpecFile | None, references: Sequence[str], repor
             reporter.step(f"{reference} is not of {spec_file.document.path}: it is not tested")
             continue
         images.setdefault(local.id, (reference, local.labels.get("packager.target", "")))
-    _require_passed(_reports(spec_file, list(images.values()), reporter, show=True))
+    _require_passed(_reports(prepare(spec_file), _packages(list(images.values())), reporter, show=True))
 
 
 def gate_build(spec_file: SpecFile, reporter: Reporter, *, push: bool, no_test: bool) -> bool:
@@ -156,12 +163,14 @@ def gate_written(
     from packager.engine.api import connect
     from packager.interruption import terminated_as_interrupted
     from packager.oci.outputs import load_into_engine
+    from packager.serving.cases import prepare
 
     reference = f"packager-test/{spec_file.spec.name}:{secrets.token_hex(6)}"
     with terminated_as_interrupted():
         try:
             load_into_engine(image, (reference,), content)
-            _require_passed(_reports(spec_file, [(reference, target)], reporter, show=True, shown=shown))
+            packages = _packages([(reference, target)])
+            _require_passed(_reports(prepare(spec_file), packages, reporter, show=True, shown=shown))
         finally:
             import docker.errors
 
@@ -187,36 +196,44 @@ def _images(spec_file: SpecFile, target: str | None, platform: str | None) -> li
     return [(spec_references(spec_file.document.path, name, platform)[0], name) for name in names]
 
 
+def _packages(images: Sequence[tuple[str, str]], platform: str | None = None) -> list[Package]:
+    """Return images, all of which the engine has, each with its target, before the first is started."""
+    import msgspec
+
+    from packager.errors import EngineError
+    from packager.serving.hosts.docker.image import packaged_image
+
+    packages: list[Package] = []
+    for reference, target in images:
+        package = msgspec.structs.replace(packaged_image(reference), target=target)
+        if platform is not None and package.platform != platform:
+            raise EngineError(
+                f"the engine has {reference} for {package.platform}", remedy=f"`packager build --platform {platform}`"
+            )
+        packages.append(package)
+    return packages
+
+
 def _reports(
-    spec_file: SpecFile,
-    images: Sequence[tuple[str, str]],
+    cases: Sequence[Prepared],
+    packages: Sequence[Package],
     reporter: Reporter,
     *,
-    platform: str | None = None,
     show: bool = False,
     shown: str = "",
     **options: Any,
 ) -> list[Report]:
-    """Test images one after the other; with `show`, say how each test went."""
-    from packager.engine.api import require_local
-    from packager.errors import EngineError
+    """Test packages one after the other; with `show`, say how each test went."""
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.cases import prepare
-    from packager.serving.gate import check_image
+    from packager.serving.gate import check
     from packager.serving.reports import outcome_lines
 
-    cases = prepare(spec_file)
-    for reference, _ in images:  # all are there before the first is started
-        found = require_local(reference)
-        if platform is not None and found.platform != platform:
-            raise EngineError(
-                f"the engine has {reference} for {found.platform}", remedy=f"`packager build --platform {platform}`"
-            )
-    reports = []
-    for reference, target in images:
-        reporter.step(f"testing {shown or reference} ({count(len(cases), 'test')})")
+    reports: list[Report] = []
+    for package in packages:
+        note = f"; {package.note}" if package.note and not reports else ""
+        reporter.step(f"testing {shown or package.title} ({count(len(cases), 'test')}){note}")
         with terminated_as_interrupted():
-            report = check_image(reference, cases, shown=shown, target=target, waiting=say_waiting(reporter), **options)
+            report = check(package, cases, shown=shown, waiting=say_waiting(reporter), **options)
         for outcome in report.outcomes if show else ():
             for line in outcome_lines(outcome):
                 reporter.step(f"  {line}")

@@ -73,6 +73,24 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
         raise _no_answer(url, error, timeout) from None
 
 
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Ask a service for its health once.
+
+    Args:
+        url: its root.
+        timeout: seconds.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: urllib would send the key to whatever host is named there, and a GET instead of the POST."""
 

@@ -5,27 +5,17 @@ from __future__ import annotations
 import http.client
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import msgspec
 
-from packager.engine.api import require_local
 from packager.errors import ServiceError
 from packager.serving.cases import Prepared
-from packager.serving.hosts.docker.container import serve
-from packager.serving.hosts.docker.keys import keys_for
+from packager.serving.hosts.choose import request_of
+from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
-from packager.serving.service import (
-    DEFAULT_PORT,
-    LOG_LINES,
-    Container,
-    KeyPair,
-    Publish,
-    RunRequest,
-    Service,
-    container_name,
-)
+from packager.serving.serve import serve
+from packager.serving.service import LOG_LINES, Package, Publish, container_name
 
 #: Seconds that a service may be silent during a test.
 SILENCE = 120.0
@@ -66,25 +56,25 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return not self.failure and not any(each.differences for each in self.outcomes)
 
 
-def check_image(
-    reference: str,
+def check(
+    package: Package,
     cases: Sequence[Prepared],
     *,
     shown: str = "",
-    target: str = "",
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     waiting: Callable[[float], None] = lambda _: None,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
-    """Start an image on a free port of this machine, send it requests, and remove it.
+    """Start a package on a free port, send it requests, end it, and return how it did.
+
+    Its keys are made here, are in no report, and go with it.
 
     Args:
-        reference: of the image; the engine has it.
+        package: an image of the engine, or what is laid down on this machine.
         cases: the tests.
-        shown: the reference in the report, where it is another one.
-        target: for the report.
+        shown: its title in the report, where it is another one.
         timeout: seconds until it must be healthy.
         env: variables beside the image's own.
         headers: of each request, where the test itself gives none.
@@ -93,49 +83,22 @@ def check_image(
 
     Raises:
         EngineError: no engine, or no such image.
+        UsageError: the variables take the keys' place.
     """
-    found = require_local(reference)
-    port = found.ports[0] if len(found.ports) == 1 else DEFAULT_PORT
-    request = RunRequest(
-        reference=reference,
-        name=container_name("test"),
-        publish=Publish(container_port=port, port=0),
-        env=dict(env or {}),
-        keys=keys_for(reference, None, {}, env or {}),
-    )
-    report = Report(image=shown or reference, target=target, platform=found.platform)
-    serving = serve(request, timeout=timeout, waiting=waiting)
-    return check(serving, report, cases, keys=request.keys, headers=headers, done=done)
-
-
-def check(
-    serving: AbstractContextManager[tuple[Service, Container]],
-    report: Report,
-    cases: Sequence[Prepared],
-    *,
-    keys: KeyPair | None = None,
-    headers: Mapping[str, str] | None = None,
-    done: Callable[[Outcome], None] = lambda _: None,
-) -> Report:
-    """Send a service requests, and return the report with how it did.
-
-    Args:
-        serving: starts and ends the service.
-        report: says what it is.
-        cases: the tests.
-        keys: of the service; they are in no report, and go with it.
-        headers: of each request, where the test itself gives none.
-        done: is told of each test.
-    """
+    variables = dict(env or {})
+    keys = keys_for(package, None, {}, variables)
+    publish = Publish(container_port=package.port, port=0)
+    host, request = request_of(package, container_name("test"), publish, env=variables, keys=keys)
+    report = Report(image=shown or package.title, target=package.target, platform=package.platform)
     key = {"Authorization": f"Bearer {keys.primary}"} if keys else {}
     try:
-        with serving as (service, container):
+        with serve(host, request, timeout=timeout, waiting=waiting) as (service, server):
             outcomes = []
             for case in cases:
                 outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}))
                 done(outcomes[-1])
             report = msgspec.structs.replace(report, outcomes=tuple(outcomes), start=service.seconds)
-            return report if report.passed else msgspec.structs.replace(report, log=container.logs(LOG_LINES))
+            return report if report.passed else msgspec.structs.replace(report, log=server.logs(LOG_LINES))
     except ServiceError as error:
         return msgspec.structs.replace(report, failure=error.message)
 

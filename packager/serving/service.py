@@ -6,7 +6,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -20,6 +20,9 @@ DEFAULT_PORT = 5001
 
 #: Lines of a container's log that an error shows.
 LOG_LINES = 20
+
+#: Seconds that a stopping service gets to finish requests in flight.
+GRACE = 30.0
 
 #: Seconds between two looks at a starting service: the first, and the longest.
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 1.0
@@ -61,37 +64,74 @@ def new_key() -> str:
     return secrets.token_urlsafe(32)
 
 
-class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One container of a packaged image.
+class Package(msgspec.Struct, frozen=True, kw_only=True):
+    """What is served, as far as callers need to know it: an image of the engine, or a package on this machine.
 
     Attributes:
-        reference: of the image; the engine has it.
-        name: of the container.
-        publish: how its port is reached.
-        env: variables beside the image's own.
-        memory: limit in Docker's form (`512m`); None for none.
-        keys: that its requests need; None where they need none.
-        gpus: give it all GPUs, as `--gpus all` does.
-        devices: device files of the machine that it may open.
+        title: what it is, for people.
+        target: that it was made for; empty where nobody knows.
+        platform: OCI os/arch[/variant].
+        port: of its server.
+        labels: of the image.
     """
 
-    reference: str
+    title: str
+    target: str
+    platform: str
+    port: int
+    labels: dict[str, str]
+
+    @property
+    def note(self) -> str:
+        """In one sentence what is not as in the image; empty for an image."""
+        return ""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be started, as every host understands it.
+
+    Attributes:
+        name: of the container, or of the service.
+        publish: how it is reached; for a named service, port 0 takes a free one, once.
+        env: variables beside the image's own.
+        keys: that its requests need; None where they need none.
+    """
+
     name: str
     publish: Publish
     env: dict[str, str] = {}
-    memory: str | None = None
     keys: KeyPair | None = None
+
+
+class ImageRequest(Request, frozen=True, kw_only=True):
+    """A container of a packaged image.
+
+    Attributes:
+        reference: of the image; the engine has it.
+        memory: limit in Docker's form (`512m`), or in bytes; None for none.
+        cpus: limit in processors; None for none.
+        gpus: give it all GPUs, as `--gpus all` does.
+        devices: device files of the machine that it may open.
+        detach: leave it running, unless it does not become healthy; a named service always is.
+    """
+
+    reference: str
+    memory: str | int | None = None
+    cpus: float | None = None
     gpus: bool = False
     devices: tuple[str, ...] = ()
+    detach: bool = False
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """A running container that answers.
+    """A running server that answers.
 
     Attributes:
-        container_id: as the engine knows it.
-        name: of the container.
+        container_id: as the engine knows it; the number of a process.
+        name: of the container; without one, what it is, for people.
         url: its root, with a final `/`.
+        unit: what it is and which, in words.
+        key_hint: where a key of it can be read, in words.
         seconds: from its start to its first good answer.
         keys: that its requests need; None where they need none.
     """
@@ -99,6 +139,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     container_id: str
     name: str
     url: str
+    unit: str = ""
+    key_hint: str = ""
     seconds: float = 0.0
     keys: KeyPair | None = None
 
@@ -133,13 +175,23 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Container(Protocol):
-    """What waiting for a service needs of its container."""
+    """What waiting for a service needs of its container, or of the process in its place."""
 
     def state(self) -> State:
         """Return its state now."""
 
     def logs(self, lines: int) -> str:
-        """Return the last lines that it wrote."""
+        """Return the last lines that it wrote, to standard output and standard error."""
+
+
+class Server(Container, Protocol):
+    """A container, or a process that takes its place, which can be followed and ended."""
+
+    def tail(self, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
+        """Give what it wrote: its last lines, or all; and what it writes until it ends."""
+
+    def stop(self, grace: float) -> None:
+        """Let it finish the requests in flight, and end; after so many seconds end it."""
 
 
 def parse_publish(text: str | None, container_port: int) -> Publish:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from packager.serving.hosts.docker.container import answers
+from packager.serving.client import answers
 from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import SCRIPT, remove_image
 

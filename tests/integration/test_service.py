@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import packager
 from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import Load, ask, build_package, containers, remove_image
 
@@ -145,6 +146,18 @@ def test_a_service_that_does_not_start_says_why_and_makes_room(services: Service
     assert "out of memory" in services.fails(*deploy, "--memory", "24m", "--timeout", "60")
     assert "out of memory" in services.show(name)["reason"]
     assert "Unschedulable" in services.fails(*deploy, "--cpus", "6400", code=7)
+
+
+def test_the_python_api_runs_an_image_for_a_block(services: Services) -> None:
+    with packager.run(services.image) as service:
+        assert json.loads(packager.score(service.scoring_url, b'{"number": 5}').body) == {"mark": "first", "half": 2.5}
+        assert service.container_id in containers_named(service.name)
+    assert containers_named(service.name) == []
+
+
+def containers_named(name: str) -> list[str]:
+    words = ("docker", "ps", "--all", "--no-trunc", "--quiet", "--filter", f"name={name}")
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
 
 
 def raw(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:

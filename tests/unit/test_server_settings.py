@@ -18,8 +18,9 @@ from packager.handoff.instructions import instructions
 from packager.plan.plan import Plan
 from packager.programs.image.keys import DEFAULT_PATH, FORM
 from packager.serving.hosts.docker.container import create_options
-from packager.serving.hosts.docker.keys import get_keys, make_keys, put_keys
-from packager.serving.service import KeyPair, Publish, RunRequest, State, new_key, why_it_ended
+from packager.serving.hosts.docker.volume import get_keys, put_keys
+from packager.serving.keys import make_keys
+from packager.serving.service import ImageRequest, KeyPair, Publish, State, new_key, why_it_ended
 from packager.spec import load_spec, parse_spec
 from packager.spec.load import SpecFile
 from tests.unit.plans import LEAST, example_plan
@@ -135,7 +136,7 @@ def test_keys_are_made_where_none_are_given() -> None:
     assert (both.primary, both.secondary) == ("a" * 20, "b" * 20)
     again = both.regenerated("primary")
     assert (again.primary != both.primary, again.secondary) == (True, both.secondary)
-    assert "aaaa" not in repr(both) + str(RunRequest(reference="a", name="a", publish=PUBLISH, keys=both))
+    assert "aaaa" not in repr(both) + str(ImageRequest(reference="a", name="a", publish=PUBLISH, keys=both))
 
 
 PUBLISH = Publish(container_port=5001, port=0)
@@ -180,7 +181,7 @@ def test_keys_come_back_from_the_volume_that_they_were_put_into() -> None:
 
 def test_keys_are_in_no_option_of_the_container() -> None:
     pair = KeyPair(primary=new_key(), secondary=new_key())
-    options = create_options(RunRequest(reference="a", name="a", publish=PUBLISH, keys=pair), "127.0.0.1")
+    options = create_options(ImageRequest(reference="a", name="a", publish=PUBLISH, keys=pair), "127.0.0.1")
     assert options["mounts"] == [{"Target": DEFAULT_PATH, "Source": None, "Type": "volume", "ReadOnly": False}]
     assert pair.primary not in json.dumps(options)
 

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 import pytest
 
 from packager.errors import EngineError
-from packager.serving.hosts.docker.container import answers, create_options, start_failure, state_of
-from packager.serving.service import Publish, RunRequest, State
+from packager.serving.client import answers
+from packager.serving.hosts.docker.container import create_options, start_failure, state_of
+from packager.serving.service import ImageRequest, Publish, State
 
 
-def request(**changes: object) -> RunRequest:
+def request(**changes: object) -> ImageRequest:
     values = {"reference": "a:1", "name": "n", "publish": Publish(container_port=5001, port=6789)}
-    return RunRequest(**{**values, **changes})  # type: ignore[arg-type]
+    return ImageRequest(**{**values, **changes})  # type: ignore[arg-type]
 
 
 def test_it_runs_as_in_production() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from packager.programs.service.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
 from packager.programs.service.messages import REQUEST_LINE, STATUS_LINE, parse_head
-from packager.serving.hosts.inside import forwarder_text
+from packager.serving.hosts.forwarder import forwarder_text
 
 Answer = Callable[[bytes, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

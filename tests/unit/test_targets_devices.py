@@ -22,7 +22,7 @@ from packager.plan.plan import Layer
 from packager.plan.trees import TreeFile, make_tree
 from packager.resources import data_folder
 from packager.serving.hosts.docker.container import create_options, start_failure
-from packager.serving.service import Publish, RunRequest
+from packager.serving.service import ImageRequest, Publish
 from packager.spec import parse_spec
 from packager.spec.load import SpecFile
 from packager.targets import load_target, read_target
@@ -211,7 +211,7 @@ def test_an_artefact_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def run_options(**more: Any) -> dict[str, Any]:
     publish = Publish(container_port=5001, port=0)
-    return create_options(RunRequest(reference="iris:1", name="iris", publish=publish, **more), "127.0.0.1")
+    return create_options(ImageRequest(reference="iris:1", name="iris", publish=publish, **more), "127.0.0.1")
 
 
 def test_a_container_gets_its_devices() -> None:
@@ -225,7 +225,7 @@ def test_a_container_gets_its_devices() -> None:
 
 
 def test_an_engine_without_gpus_is_told_with_a_way_out() -> None:
-    request = RunRequest(reference="iris:1", name="iris", publish=Publish(container_port=5001, port=0))
+    request = ImageRequest(reference="iris:1", name="iris", publish=Publish(container_port=5001, port=0))
     error = start_failure('could not select device driver "" with capabilities: [[gpu]]', request)
     assert isinstance(error, EngineError)
     assert "--no-devices" in (error.remedy or "")

@@ -14,7 +14,7 @@ import json
 import socket
 import sys
 
-#: As in `packager/serving/forwarder.py`.
+#: As in `packager/programs/service/forwarder.py`.
 CONTROL = "\0packager-forwarder"
 
 

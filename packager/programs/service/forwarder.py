@@ -37,7 +37,7 @@ from packager.programs.service.messages import (
     pieces,
 )
 
-#: The abstract Unix socket for `packager/serving/control.py`; only processes of this container can reach it.
+#: The abstract Unix socket for `packager/programs/service/control.py`; only processes of this container can reach it.
 CONTROL = "\0packager-forwarder"
 
 HEAD_LIMIT = 64 * 1024

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
 import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
-from packager.serving.hosts.docker.keys import mounted, put_keys
-from packager.serving.service import (
-    LOG_LINES,
-    LOOPBACK,
-    Publish,
-    RunRequest,
-    Service,
-    State,
-    failed,
-    reachable_host,
-    wait_until_healthy,
-    why_it_ended,
-)
+from packager.programs.image.keys import DEFAULT_PATH
+from packager.serving.hosts.docker.volume import mounted, put_keys
+from packager.serving.service import GRACE, LOOPBACK, ImageRequest, Publish, Service, State, reachable_host
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container as EngineContainer
-
-#: Seconds that a stopping service gets to finish requests in flight.
-GRACE = 30
 
 #: Label of every container that we start; its value is different in each.
 MARK = "packager.run"
@@ -50,105 +34,60 @@ _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|fail
 
 
 class RunningContainer:
-    """A container of the engine, as `packager.serving.service.Container`."""
+    """A container of the engine, as `packager.serving.service.Server`."""
 
     def __init__(self, container: EngineContainer) -> None:
-        self._container = container
+        self.container = container
 
     def state(self) -> State:
         """Return its state now."""
-        self._container.reload()
-        return state_of(self._container.attrs["State"])
+        self.container.reload()
+        return state_of(self.container.attrs["State"])
 
     def logs(self, lines: int) -> str:
         """Return the last lines that it wrote, to standard output and standard error."""
-        return self._container.logs(tail=lines).decode(errors="replace")
+        return self.container.logs(tail=lines).decode(errors="replace")
 
-    def stop(self) -> None:
-        """Let it finish the requests in flight, and end."""
-        self._container.stop(timeout=GRACE)
+    def tail(self, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
+        """Give what it wrote: its last lines, or all; and what it writes until it ends."""
+        yield from self.container.logs(stream=True, follow=follow, tail="all" if lines is None else lines)
+
+    def stop(self, grace: float) -> None:
+        """Let it finish the requests in flight, and end; after so many seconds the engine ends it."""
+        self.container.stop(timeout=round(grace))
 
     def remove(self) -> None:
         """End it at once if it still runs, and remove it; one that is gone already is no error."""
         import docker.errors
 
         with suppress(docker.errors.NotFound):
-            self._container.remove(force=True, v=True)
-
-    def follow(self) -> Iterator[bytes]:
-        """Give what it writes, from its start until it ends."""
-        yield from self._container.logs(stream=True, follow=True)
+            self.container.remove(force=True, v=True)
 
 
 @contextmanager
-def serve(
-    request: RunRequest,
-    *,
-    timeout: float,
-    keep: bool = False,
-    waiting: Callable[[float], None] = lambda _: None,
-) -> Iterator[tuple[Service, RunningContainer]]:
-    """Run an image as it runs in production, and give the service as soon as it answers.
+def started(request: ImageRequest) -> Iterator[tuple[Service, RunningContainer]]:
+    """Run an image as it runs in production: the root file system is read-only, /tmp is in memory, no capabilities.
 
-    The root file system is read-only, /tmp is in memory, and there are no capabilities and no new privileges. The
-    container is stopped and removed at the end of the `with`, and whenever it does not get so far.
-
-    Args:
-        request: what to run.
-        timeout: seconds until it must answer.
-        keep: leave the container running at the end of the `with`, unless it ends by an error.
-        waiting: is told the seconds so far.
+    The container is stopped and removed at the end of the `with`, and at once where that ends by an error.
 
     Raises:
         EngineError: no engine, no such image, or the port is taken.
-        ServiceError: it ended or did not answer in time; with the last lines of its log.
     """
     require_local(request.reference)
     with connect() as client:
         container = _start(client, request)
-        kept = False
+        stays = False
         try:
-            service = _service(container, request, engine_host(client))
-            seconds = wait_until_healthy(container, lambda: answers(service.url), timeout, waiting=waiting)
-            yield msgspec.structs.replace(service, seconds=seconds, keys=request.keys), container
-            kept = keep
-            if not keep:
-                container.stop()
+            yield _service(container, request, engine_host(client)), container
+            stays = request.detach
+            if not stays:
+                container.stop(GRACE)
         finally:
-            if not kept:
+            if not stays:
                 container.remove()
 
 
-def follow(container: RunningContainer, write: Callable[[bytes], None]) -> None:
-    """Pass on what a container writes, from its start until it ends.
-
-    Raises:
-        ServiceError: it ended by itself.
-    """
-    for chunk in container.follow():
-        write(chunk)
-    raise failed(why_it_ended(container.state()), container.logs(LOG_LINES))
-
-
-def answers(url: str, timeout: float = 2.0) -> bool:
-    """Ask a service for its health once.
-
-    Args:
-        url: its root.
-        timeout: seconds.
-    """
-    parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or LOOPBACK, parts.port, timeout=timeout)
-    try:
-        connection.request("GET", "/")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def create_options(request: RunRequest, address: str) -> dict[str, Any]:
+def create_options(request: ImageRequest, address: str) -> dict[str, Any]:
     """Return what the SDK's `containers.create` gets for a request. Pure.
 
     Args:
@@ -163,13 +102,13 @@ def create_options(request: RunRequest, address: str) -> dict[str, Any]:
         # None lets the engine choose a free port.
         "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
         **HARDENED,
-        **limits(request.memory),
+        **limits(request.memory, request.cpus),
         **(mounted() if request.keys else {}),
         **devices(request),
     }
 
 
-def devices(request: RunRequest) -> dict[str, Any]:
+def devices(request: ImageRequest) -> dict[str, Any]:
     """Return what the SDK's `containers.create` gets for GPUs and devices. Pure."""
     options: dict[str, Any] = {}
     if request.devices:
@@ -202,7 +141,7 @@ def state_of(values: Mapping[str, Any]) -> State:
     )
 
 
-def start_failure(message: str, request: RunRequest) -> PackagerError:
+def start_failure(message: str, request: ImageRequest) -> PackagerError:
     """Return the error for a container that the engine did not start. Pure."""
     if _PORT_TAKEN.search(message):
         return EngineError(
@@ -222,7 +161,7 @@ def start_failure(message: str, request: RunRequest) -> PackagerError:
     return EngineError(f"the engine did not start {request.reference}: {message}")
 
 
-def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
+def _start(client: DockerClient, request: ImageRequest) -> RunningContainer:
     import docker.errors
 
     mark = f"{MARK}={secrets.token_hex(8)}"
@@ -243,15 +182,21 @@ def _start(client: DockerClient, request: RunRequest) -> RunningContainer:
     return RunningContainer(container)
 
 
-def _service(container: RunningContainer, request: RunRequest, host: str | None) -> Service:
-    inner = container._container
+def _service(container: RunningContainer, request: ImageRequest, host: str | None) -> Service:
+    inner = container.container
     inner.reload()
     bindings = inner.attrs["NetworkSettings"]["Ports"].get(f"{request.publish.container_port}/tcp") or ()
     name = inner.name or request.name
-    if not bindings:  # it ended before the engine could publish anything; waiting for it finds out why
-        return Service(container_id=inner.id or "", name=name, url=f"http://{LOOPBACK}:{request.publish.port}/")
-    reached = reachable_host(bindings[0]["HostIp"], host)
-    return Service(container_id=inner.id or "", name=name, url=f"http://{reached}:{bindings[0]['HostPort']}/")
+    url = f"http://{LOOPBACK}:{request.publish.port}/"
+    if bindings:  # else it ended before the engine could publish anything; waiting for it finds out why
+        url = f"http://{reachable_host(bindings[0]['HostIp'], host)}:{bindings[0]['HostPort']}/"
+    return Service(
+        container_id=inner.id or "",
+        name=name,
+        url=url,
+        unit=f"container {name}",
+        key_hint=f"docker exec {name} cat {DEFAULT_PATH}/primary",
+    )
 
 
 def published_on(client: DockerClient, publish: Publish) -> str:

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from packager.errors import EngineError
+import msgspec
+
+from packager.errors import EngineError, ServiceError, UsageError
+from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
-    GRACE,
     HARDENED,
-    answers,
+    RunningContainer,
     engine_host,
     limits,
     published_on,
     start_failure,
     state_of,
 )
-from packager.serving.hosts.docker.keys import has_keys, mounted, put_keys
-from packager.serving.hosts.inside import control_command, forwarder_command
-from packager.serving.named import IMAGE, ROLE, SERVICE, VARIABLES, Role, Seen, Status, Wanted, container_of, decide
-from packager.serving.service import KeyPair, Publish, RunRequest, reachable_host
+from packager.serving.hosts.docker.image import ImagePackage, packaged_image
+from packager.serving.hosts.docker.volume import get_keys, has_keys, mounted, put_keys
+from packager.serving.hosts.forwarder import control_command, forwarder_command
+from packager.serving.keys import keys_for
+from packager.serving.service import GRACE, ImageRequest, KeyPair, Publish, State, reachable_host
+from packager.serving.status import Change, Seen, Status, decide
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
+
+Role = Literal["forwarder", "current", "next", "previous"]
+
+#: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
+SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env"))
 
 #: Memory and processes of a forwarder: it holds at most 256 KiB of each request that it reads.
 _FORWARDER_LIMITS: dict[str, Any] = {**limits("256m"), "pids_limit": 64}
@@ -36,16 +46,159 @@ _KEPT: Any = {"Name": "unless-stopped"}
 _ROLES: tuple[Role, ...] = ("forwarder", "current", "next", "previous")
 
 
+def container_of(name: str, role: Role) -> str:
+    """Return the name of a service's container; also, for the forwarder, that of its network."""
+    return f"packager_{name}" if role == "forwarder" else f"packager_{name}_{role}"
+
+
+class NamedBackend(RunningContainer):
+    """A container of a service, as `packager.serving.host.Backend`."""
+
+    def __init__(self, service: ServiceContainers, container: Container) -> None:
+        super().__init__(container)
+        self.service = service
+
+    @property
+    def title(self) -> str:
+        """Reference of its image."""
+        return str(self.container.labels.get(IMAGE, ""))
+
+    def state(self) -> State:
+        """Return its state now; it counts as ended when memory ran out, for it would start workers for ever."""
+        state = super().state()
+        return msgspec.structs.replace(state, running=state.running and not state.out_of_memory)
+
+    def healthy(self) -> bool:
+        """Ask it for its health once, from the forwarder."""
+        service = self.service
+        return service.forwarder.ask("probe", self.container.name or "", str(service.port() or 0)).get("status") == 200
+
+    def point(self) -> bool:
+        """Give it the name that the forwarder looks for, whichever container had it; return whether it was seen."""
+        name, holder = self.service.name, self.service.get("current")
+        self.container.reload()
+        if self.container.name != container_of(name, "current"):
+            aside: Role = "next" if self.container.name == container_of(name, "previous") else "previous"
+            if holder is not None:
+                holder.rename(container_of(name, aside))
+            self.container.rename(container_of(name, "current"))
+            self.container.reload()
+        addresses = {each["IPAddress"] for each in self.container.attrs["NetworkSettings"]["Networks"].values()}
+        return self.service.forwarder.ask("switch").get("address") in addresses
+
+    def keep(self) -> None:
+        """Let the engine start it and the forwarder again whenever they end, and after its own restart."""
+        for container in (self.service.get("forwarder"), self.container):
+            if container is not None:
+                container.update(restart_policy=_KEPT)
+
+    def stop(self, grace: float) -> None:
+        """Let it finish the requests in flight, and end; one that does not run stays as it is."""
+        self.container.reload()
+        if self.container.status == "running":
+            super().stop(grace)
+
+
+class ForwarderContainer:
+    """The container that owns a service's port, as `packager.serving.host.Forwarder`."""
+
+    def __init__(self, service: ServiceContainers) -> None:
+        self._service = service
+
+    @property
+    def running(self) -> bool:
+        """It is there, and runs."""
+        container = self._service.get("forwarder")
+        return container is not None and container.status == "running"
+
+    def ask(self, *words: str) -> dict[str, Any]:
+        """Ask it (see `packager/programs/service/control.py`); empty where it does not answer."""
+        import docker.errors
+
+        container = self._service.get("forwarder")
+        if container is None:
+            return {}
+        with suppress(docker.errors.APIError, ValueError):
+            done: Any = container.exec_run(list(control_command(*words)))
+            answer = json.loads(bytes(done.output))
+            return answer if isinstance(answer, dict) else {}
+        return {}
+
+
 class ServiceContainers:
-    """One service's containers and network.
+    """One service's containers and network, as `packager.serving.host.Deployment`.
 
     Args:
         client: of the engine.
         name: of the service.
     """
 
+    unit, spec = "container", "the spec of its image"
+
     def __init__(self, client: DockerClient, name: str) -> None:
         self.client, self.name = client, name
+
+    @property
+    def forwarder(self) -> ForwarderContainer:
+        """The container that owns its port."""
+        return ForwarderContainer(self)
+
+    def first(self, request: ImageRequest) -> NamedBackend:
+        """Make network and forwarder, and start the backend as the current one.
+
+        Raises:
+            EngineError: the port is taken, or the engine refuses.
+        """
+        self._start_forwarders(request)
+        return self._start_backend("current", request)
+
+    def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], NamedBackend]:
+        """Return what starts another backend beside the current one, with its limits and variables unless others are.
+
+        Raises:
+            EngineError: no such image.
+            ServiceError: a container of it is gone.
+            UsageError: the new image serves on another port.
+        """
+        current = self.current()
+        if current is None or self.get("forwarder") is None:
+            raise ServiceError(f"a container of {self.name} is gone", remedy="deploy it again")
+        image = packaged_image(change.reference or current.title)
+        self._require_same_port(image)
+        host = current.container.attrs["HostConfig"]
+        env = {**variables_of(current.container), **change.env}
+        keys = keys_for(image, None, {}, env)
+        request = ImageRequest(
+            name=self.name,
+            publish=Publish(container_port=1, port=0),
+            reference=image.title,
+            env=env,
+            memory=change.memory if change.memory is not None else (host.get("Memory") or None),
+            cpus=change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None),
+            keys=keys and (get_keys(current.container) or keys),
+        )
+        return lambda: self._start_backend("next", request)
+
+    def current(self) -> NamedBackend | None:
+        """Return the backend that gets the requests; None where it is gone."""
+        # An update that was killed between two renames leaves no `current`; the forwarder still has its address.
+        container = self.get("current") or self.get("previous")
+        return None if container is None else NamedBackend(self, container)
+
+    def clear(self) -> None:
+        """Remove at once all backends but the current one."""
+        self._remove("next", "previous")
+
+    def keys(self) -> KeyPair | None:
+        """Return the keys of the current backend; None where its requests need none."""
+        current = self.current()
+        return None if current is None else get_keys(current.container)
+
+    def put_keys(self, pair: KeyPair) -> None:
+        """Replace the keys of the current backend."""
+        current = self.current()
+        if current is not None:
+            put_keys(current.container, pair)
 
     def get(self, role: Role) -> Container | None:
         """Return the container of a role; None where there is none.
@@ -57,39 +210,34 @@ class ServiceContainers:
 
         name = container_of(self.name, role)
         try:
-            found = self.client.containers.get(name)
+            container = self.client.containers.get(name)
         except docker.errors.NotFound:
             return None
-        if found.labels.get(SERVICE) != self.name:
+        if container.labels.get(SERVICE) != self.name:
             raise EngineError(
                 f"the container {name} is not of the service {self.name!r}", remedy=f"rename or remove {name}"
             )
-        return found
+        return container
 
-    def start_forwarder(self, wanted: Wanted) -> Container:
-        """Make the service's network, and start the container that owns its port.
-
-        Raises:
-            EngineError: the port is taken, or the engine refuses.
-        """
+    def _start_forwarders(self, request: ImageRequest) -> None:
         network = container_of(self.name, "forwarder")
         if not self.client.networks.list(names=[f"^{network}$"], filters={"label": f"{SERVICE}={self.name}"}):
             self.client.networks.create(network, driver="bridge", labels={SERVICE: self.name})
-        publish = wanted.publish
+        publish = request.publish
         if publish.port == 0:
             # A port that the engine chooses would be another one after each restart of the engine: it chooses once.
-            found = self._start_forwarder(wanted, publish)
-            chosen = _bindings(found)[0]["HostPort"]
-            found.remove(force=True, v=True)
-            publish = Publish(container_port=publish.container_port, port=int(chosen), address=publish.address)
-        return self._start_forwarder(wanted, publish)
+            chooser = self._start_forwarder(request.reference, publish)
+            chosen = int(_bindings(chooser)[0]["HostPort"])
+            chooser.remove(force=True, v=True)
+            publish = msgspec.structs.replace(publish, port=chosen)
+        self._start_forwarder(request.reference, publish)
 
-    def _start_forwarder(self, wanted: Wanted, publish: Publish) -> Container:
+    def _start_forwarder(self, reference: str, publish: Publish) -> Container:
         port = publish.container_port
         python, *words = forwarder_command(port, container_of(self.name, "current"), port)
         return self._start(
             "forwarder",
-            RunRequest(reference=wanted.reference, name=container_of(self.name, "forwarder"), publish=publish),
+            ImageRequest(reference=reference, name=self.name, publish=publish),
             {
                 "entrypoint": [python],
                 "command": words,
@@ -100,35 +248,22 @@ class ServiceContainers:
             },
         )
 
-    def start_backend(
-        self,
-        role: Role,
-        reference: str,
-        env: dict[str, str],
-        memory: str | int | None,
-        cpus: float | None,
-        keys: KeyPair | None = None,
-    ) -> Container:
-        """Start a backend; it is started again by the engine only after `keep`.
+    def _start_backend(self, role: Role, request: ImageRequest) -> NamedBackend:
+        """Start a backend; it is started again by the engine only after `keep`."""
+        options = {
+            "environment": request.env,
+            "labels": {VARIABLES: json.dumps(sorted(request.env))},
+            **limits(request.memory, request.cpus),
+            **(mounted() if request.keys else {}),
+        }
+        return NamedBackend(self, self._start(role, request, options))
 
-        Raises:
-            EngineError: the engine refuses.
-        """
-        request = RunRequest(
-            reference=reference,
-            name=container_of(self.name, role),
-            publish=Publish(container_port=1, port=0),
-            keys=keys,
-        )
-        options = {"environment": env, "labels": {VARIABLES: json.dumps(sorted(env))}, **limits(memory, cpus)}
-        options |= mounted() if keys else {}
-        return self._start(role, request, options)
-
-    def _start(self, role: Role, request: RunRequest, options: dict[str, Any]) -> Container:
+    def _start(self, role: Role, request: ImageRequest, options: dict[str, Any]) -> Container:
         import docker.errors
 
         labels = {SERVICE: self.name, ROLE: role, IMAGE: request.reference, **options.pop("labels", {})}
         network = container_of(self.name, "forwarder")
+        request = msgspec.structs.replace(request, name=container_of(self.name, role))
         try:
             container = self.client.containers.create(
                 request.reference, name=request.name, labels=labels, network=network, **HARDENED, **options
@@ -137,61 +272,27 @@ class ServiceContainers:
                 put_keys(container, request.keys)
             container.start()
         except docker.errors.APIError as error:
-            self.remove(role)
+            self._remove(role)
             failure = start_failure(str(error.explanation or error), request)
             raise EngineError(f"{self.name} is Unschedulable: {failure.message}", remedy=failure.remedy) from None
         container.reload()
         return container
 
-    def keep(self, *containers: Container) -> None:
-        """Let the engine start them again whenever they end, and after its own restart."""
-        for each in containers:
-            each.update(restart_policy=_KEPT)
-
-    def put_back(self, current: Container, following: Container) -> None:
-        """Undo a switch, however far it came."""
-        following.reload()
-        if following.name == container_of(self.name, "current"):
-            following.rename(container_of(self.name, "next"))
-        current.reload()
-        if current.name != container_of(self.name, "current"):
-            current.rename(container_of(self.name, "current"))
-        self.control("switch")
-        self.remove("next")
-
-    def control(self, *words: str) -> dict[str, Any]:
-        """Ask the forwarder (see `packager/serving/control.py`); empty where it does not answer."""
+    def _remove(self, *roles: Role) -> None:
         import docker.errors
 
-        forwarder = self.get("forwarder")
-        if forwarder is None:
-            return {}
-        with suppress(docker.errors.APIError, ValueError):
-            done: Any = forwarder.exec_run(list(control_command(*words)))
-            answer = json.loads(bytes(done.output))
-            return answer if isinstance(answer, dict) else {}
-        return {}
-
-    def probe(self, role: Role, port: int) -> bool:
-        """Ask a backend for its health, from the forwarder."""
-        return self.control("probe", container_of(self.name, role), str(port)).get("status") == 200
-
-    def remove(self, *roles: Role) -> None:
-        """Remove containers at once; those that are not there are no error."""
-        import docker.errors
-
-        for role in roles or _ROLES:
-            found = self.get(role)
-            if found is not None:
+        for role in roles:
+            container = self.get(role)
+            if container is not None:
                 with suppress(docker.errors.NotFound):
-                    found.remove(force=True, v=True)
+                    container.remove(force=True, v=True)
 
-    def remove_all(self) -> None:
+    def remove(self) -> None:
         """Remove everything of the service; requests in flight are finished first."""
         forwarder = self.get("forwarder")
         if forwarder is not None:
-            forwarder.stop(timeout=GRACE + 2)
-        self.remove()
+            forwarder.stop(timeout=round(GRACE) + 2)
+        self._remove(*_ROLES)
         for network in self.client.networks.list(filters={"label": f"{SERVICE}={self.name}"}):
             network.remove()
 
@@ -200,20 +301,24 @@ class ServiceContainers:
         forwarder = self.get("forwarder")
         return None if forwarder is None else int(_port_key(forwarder).partition("/")[0])
 
+    def _require_same_port(self, image: ImagePackage) -> None:
+        port = self.port()
+        if image.ports and port not in image.ports:
+            raise UsageError(
+                f"{image.title} serves on port {image.ports[0]}, and the service {self.name} on {port}",
+                remedy=f"`packager service delete {self.name}`, and deploy it again",
+            )
+
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none."""
-        found = {role: self.get(role) for role in _ROLES}
-        if not any(found.values()):
+        forwarder, current, following, previous = (self.get(role) for role in _ROLES)
+        if not (forwarder or current or following or previous):
             return None
-        current = found["current"] or found["next"] or found["previous"]
-        url = self._url(found["forwarder"])
-        runs = all(each is not None and each.status == "running" for each in (found["forwarder"], found["current"]))
-        state, reason = decide(
-            seen(found["forwarder"]),
-            seen(found["current"]),
-            seen(found["next"]),
-            answers=bool(url) and runs and answers(url, timeout=5.0),
-        )
+        url = self._url(forwarder)
+        runs = all(container is not None and container.status == "running" for container in (forwarder, current))
+        well = bool(url) and runs and answers(url, timeout=5.0)
+        state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well)
+        current = current or following or previous
         host = current.attrs["HostConfig"] if current is not None else {}
         return Status(
             name=self.name,

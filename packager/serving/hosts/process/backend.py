@@ -9,27 +9,20 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from glob import glob
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
 from packager.context.walk import Root
 from packager.context.writing import write_files
-from packager.errors import EngineError, UsageError
-from packager.laying.here import kept, wanted_here
-from packager.pipeline import machine_mirrors, plan_image, require_entry_script
-from packager.plan.plan import AUTH_LABEL, Plan
+from packager.errors import EngineError
+from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import KEYS_FILE, NAMES
 from packager.resources import program
-from packager.serving.hosts.docker.container import GRACE
-from packager.serving.hosts.docker.keys import wanted_keys
+from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.hosts.process.places import Places, command, environment, files
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.service import LOOPBACK, KeyPair, Publish, State
-from packager.spec.load import SpecFile
+from packager.serving.service import GRACE, LOOPBACK, KeyPair, Publish, State
 from packager.storage.models import Store
 from packager.storage.reading import failure
 
@@ -37,81 +30,6 @@ _KEEPER = program("child/keeper.py")
 
 #: Bytes of a log's end in which its last lines are looked for.
 _TAIL = 64 * 1024
-
-
-class Packaged(msgspec.Struct, frozen=True, kw_only=True):
-    """What is started.
-
-    Attributes:
-        plan: of the image that it would be.
-        root: the folder of the spec.
-        prefix: the locked environment.
-        held: descriptor that keeps `store gc` from the environment; the server inherits it.
-    """
-
-    plan: Plan
-    root: Path
-    prefix: Path
-    held: int
-
-    @property
-    def title(self) -> str:
-        """What it is, for people."""
-        return f"{self.plan.name} {self.plan.version} ({self.plan.target}, without Docker)"
-
-    @property
-    def keyed(self) -> bool:
-        """Its requests need a key."""
-        return self.plan.config.labels.get(AUTH_LABEL) == "key"
-
-    def keys_for(self, text: str | None, environ: Mapping[str, str], variables: Mapping[str, str]) -> KeyPair | None:
-        """Return the keys that its requests need; see `packager.serving.hosts.docker.keys.keys_for`.
-
-        Raises:
-            UsageError: keys are given and it asks for none, or the variables take the keys' place.
-        """
-        return wanted_keys(self.plan.config.labels, self.title, text, environ, variables)
-
-
-def package_here(spec_file: SpecFile, target: str, *, devices: bool = False, say: Callable[[str], None]) -> Packaged:
-    """Plan a target for this machine, and lay its environment down.
-
-    Args:
-        spec_file: the spec.
-        target: one of its targets.
-        devices: this machine must have what the target asks for.
-        say: is told what is done.
-
-    Raises:
-        UsageError: the lock is not for this machine's platform, or a device is missing.
-        LockError: the lock is missing or stale, or there is no Python for it.
-        ContextError: a file is missing, or the entry script cannot start.
-        TemporaryError: the package index does not answer.
-    """
-    for finding in require_entry_script(spec_file.for_target(target)):
-        say(f"warning: {finding}")
-    wanted, here = wanted_here(spec_file, target)
-    planned = plan_image(spec_file, target, wanted.platform, digest_model=Store().add, mirrors=machine_mirrors())
-    if devices:
-        require_devices(planned.plan)
-    prefix, held = kept(wanted, here, say=say)
-    return Packaged(plan=planned.plan, root=spec_file.root, prefix=prefix, held=held)
-
-
-def require_devices(plan: Plan) -> None:
-    """Refuse a target whose devices this machine lacks.
-
-    Raises:
-        UsageError: it lacks one.
-    """
-    # NVIDIA's driver makes this file for whatever it runs on.
-    wanted = (*plan.machine.devices, *(("/dev/nvidiactl",) if plan.machine.gpus else ()))
-    missing = next((each for each in wanted if not glob(each)), None)
-    if missing is not None:
-        raise UsageError(
-            f"the target {plan.target!r} asks for the device {missing}, and this machine has none",
-            remedy="run it where the device is, or start it without: --no-devices",
-        )
 
 
 def bind(publish: Publish) -> socket.socket:
@@ -157,7 +75,7 @@ def write_keys(folder: Path, pair: KeyPair) -> None:
 
 
 class Backend:
-    """A server in a folder of its own, as `packager.serving.service.Container`.
+    """A server in a folder of its own, as `packager.serving.service.Server`.
 
     Args:
         folder: of it; made by `lay_out`.
@@ -169,42 +87,42 @@ class Backend:
         self.log_file = folder / "log"
         self.process: Process | None = None
 
-    def lay_out(self, packaged: Packaged) -> None:
+    def lay_out(self, package: LocalPackage) -> None:
         """Write models and app as they are in the image; models are links to the store.
 
         Raises:
             ContextError: a file changed since the plan was made; the disk is full.
         """
-        places = self._places(packaged)
+        places = self._places(package)
         root = self.folder / "root"
         try:
             for each in (self.folder, root, Path(places.home)):
                 each.mkdir(mode=0o700, parents=True)
-            found, folders = files(packaged.plan, places)
-            write_files(found, folders, Root.of(packaged.root), os.fsencode(root), Store())
+            found, folders = files(package.plan, places)
+            write_files(found, folders, Root.of(package.root), os.fsencode(root), Store())
         except OSError as error:
             raise failure("written", self.folder, error) from None
 
-    def start(self, packaged: Packaged, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
+    def start(self, package: LocalPackage, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
         """Start the server on a socket, which is closed here.
 
         Args:
-            packaged: was laid out.
+            package: was laid out.
             listening: where it takes requests.
             extra: the user's variables.
             tied: it ends when this process does.
         """
-        places = self._places(packaged)
+        places = self._places(package)
         port = listening.getsockname()[1]
-        keys = {KEYS_FILE: str(self.keys)} if packaged.keyed else {}
+        keys = {KEYS_FILE: str(self.keys)} if package.labels.get(AUTH_LABEL) == "key" else {}
         keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
         with listening, _new(self.log_file) as log:
             self.process = start(
-                (*keeper, "goes" if tied else "stays", *command(packaged.plan, places, port)),
-                environ=environment(packaged.plan, places, {**extra, **keys}),
+                (*keeper, "goes" if tied else "stays", *command(package.plan, places, port)),
+                environ=environment(package.plan, places, {**extra, **keys}),
                 folder=Path(places.app_root),
                 log=log,
-                descriptors=(listening.fileno(), packaged.held),
+                descriptors=(listening.fileno(), package.held),
             )
         return self.process
 
@@ -236,10 +154,10 @@ class Backend:
                     return
                 time.sleep(0.2)
 
-    def stop(self) -> None:
-        """Let it finish the requests in flight, and end."""
+    def stop(self, grace: float = GRACE) -> None:
+        """Let it finish the requests in flight, and end; after so many seconds end it."""
         if self.process is not None:
-            self.process.stop(GRACE)
+            self.process.stop(grace)
 
     def remove(self) -> None:
         """End it at once if it still runs, and remove its files."""
@@ -247,8 +165,8 @@ class Backend:
             self.process.stop(0.5)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _places(self, packaged: Packaged) -> Places:
-        return Places(root=str(self.folder / "root"), prefix=str(packaged.prefix), home=str(self.folder / "home"))
+    def _places(self, package: LocalPackage) -> Places:
+        return Places(root=str(self.folder / "root"), prefix=str(package.prefix), home=str(self.folder / "home"))
 
 
 def _new(path: Path) -> BinaryIO:

@@ -19,28 +19,35 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from packager.errors import ServiceError, UsageError
+from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import NAMES
-from packager.serving.hosts.docker.container import answers
-from packager.serving.hosts.inside import forwarder_text
-from packager.serving.hosts.process.backend import Backend, Packaged, bind, write_keys
+from packager.serving.client import answers
+from packager.serving.hosts.forwarder import forwarder_text
+from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import service_folder
+from packager.serving.hosts.process.package import LocalPackage, PackageRequest, package_here
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.named import Seen, Status, decide
-from packager.serving.service import KeyPair, Publish, State, reachable_host
+from packager.serving.keys import keys_for
+from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
+from packager.serving.status import Change, Seen, Status, decide
+from packager.spec.load import load_spec
 from packager.storage.files import write_bytes
+from packager.storage.reading import failure
 
 #: Seconds for requests in flight at the end of a forwarder, which itself gives them 30.
 _FORWARDER_GRACE = 32.0
 
 
-class Served(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a service: where it is reached, its forwarder, and of which spec and target it is."""
 
     address: str
@@ -50,7 +57,7 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     target: str
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered of a backend.
 
     Attributes:
@@ -72,128 +79,62 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     healthy: bool = False
 
 
-class LocalService:
-    """One service's folder.
+class NamedBackend(Backend):
+    """A backend of a service, as `packager.serving.host.Backend`.
 
     Args:
-        name: of the service.
+        service: that it is of.
+        number: of the backend.
+        record: what is remembered of it.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name, self.folder = name, service_folder(name)
-        self.keys = self.folder / "keys"
+    def __init__(self, service: ServiceFolder, number: int, record: BackendRecord) -> None:
+        super().__init__(service.backend_folder(number), service.key_folder)
+        self.service, self.number, self.record, self.process = service, number, record, record.process
 
     @property
-    def exists(self) -> bool:
-        """There is such a service."""
-        return (self.folder / "service.json").is_file()
+    def title(self) -> str:
+        """What it runs, for people."""
+        return self.record.title
 
-    def served(self) -> Served:
-        """Return what is remembered of it.
+    def healthy(self) -> bool:
+        """Ask it for its health once."""
+        return answers(f"http://{LOOPBACK}:{self.record.port}/")
 
-        Raises:
-            ServiceError: it is not there, or what is there cannot be read.
-        """
-        try:
-            return msgspec.json.decode((self.folder / "service.json").read_bytes(), type=Served)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
+    def point(self) -> bool:
+        """Let the file `current` name it; return whether the forwarder has seen it."""
+        write_bytes(self.service.folder / "current", f"{self.record.port} {self.number}\n".encode())
+        return bool(self.service.forwarder.ask("switch").get("address") == f"{LOOPBACK}:{self.record.port}")
 
-    def current(self) -> tuple[Backend, Kept] | None:
-        """Return the backend that gets the requests."""
+    def keep(self) -> None:
+        """Note that it was healthy; nothing starts it again."""
+        self.record = msgspec.structs.replace(self.record, healthy=True)
+        self.write()
+
+    def write(self) -> None:
+        """Remember it."""
+        write_bytes(self.folder / "backend.json", msgspec.json.encode(self.record))
+
+
+class ForwarderProcess:
+    """The process that owns a service's port, as `packager.serving.host.Forwarder`.
+
+    Args:
+        service: that it is of.
+    """
+
+    def __init__(self, service: ServiceFolder) -> None:
+        self._service = service
+
+    @property
+    def running(self) -> bool:
+        """It is there, and runs."""
+        return self._service.record().forwarder.running
+
+    def ask(self, command: str, /) -> dict[str, Any]:
+        """Ask it for `status` or `switch`; empty where it does not answer."""
         with suppress(OSError, ValueError):
-            _, number = (self.folder / "current").read_text().split()
-            return self.backend(int(number))
-        return None
-
-    def backend(self, number: int) -> tuple[Backend, Kept] | None:
-        """Return a backend by its number; None where there is none."""
-        backend = Backend(self.folder / f"backends/{number}", self.keys)
-        try:
-            kept = msgspec.json.decode((backend.folder / "backend.json").read_bytes(), type=Kept)
-        except (OSError, msgspec.DecodeError):
-            return None
-        backend.process = kept.process
-        return backend, kept
-
-    def numbers(self) -> list[int]:
-        """Return the numbers of all backends."""
-        with suppress(OSError):
-            return sorted(int(each.name) for each in (self.folder / "backends").iterdir())
-        return []
-
-    def start_backend(self, packaged: Packaged, env: dict[str, str]) -> tuple[int, Backend, Kept]:
-        """Lay a new backend out and start it.
-
-        Raises:
-            ContextError: a file changed meanwhile, or the disk is full.
-        """
-        number = max(self.numbers(), default=0) + 1
-        backend = Backend(self.folder / f"backends/{number}", self.keys)
-        try:
-            backend.lay_out(packaged)
-            listening = bind(Publish(container_port=1, port=0))
-            port = listening.getsockname()[1]
-            kept = Kept(
-                process=backend.start(packaged, listening, env, tied=False),
-                port=port,
-                title=packaged.title,
-                variables=tuple(sorted(env)),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                auth=packaged.keyed,
-            )
-            self.keep(number, kept)
-        except BaseException:
-            backend.remove()
-            raise
-        return number, backend, kept
-
-    def match_keys(self, packaged: Packaged, env: dict[str, str]) -> None:
-        """Make keys where what is started needs some and the service has none; keys that it has stay.
-
-        Raises:
-            UsageError: the variables take the keys' place.
-        """
-        made = packaged.keys_for(None, {}, env)
-        if made is not None and not self.keys.is_dir():
-            write_keys(self.keys, made)
-
-    def read_keys(self) -> KeyPair:
-        """Return the keys.
-
-        Raises:
-            UsageError: its requests need none.
-        """
-        found = self.current()
-        if found is None or not found[1].auth:
-            raise UsageError(f"the requests of {self.name} need no key", remedy="`server: {auth: key}` in its spec")
-        try:
-            texts = {name: (self.keys / name).read_text("ascii").strip() for name in NAMES}
-        except OSError as error:
-            raise ServiceError(f"the keys of {self.name} cannot be read: {error}", remedy="deploy it again") from None
-        return KeyPair(primary=texts["primary"], secondary=texts["secondary"])
-
-    def keep(self, number: int, kept: Kept) -> None:
-        """Remember a backend."""
-        write_bytes(self.folder / f"backends/{number}/backend.json", msgspec.json.encode(kept))
-
-    def point(self, number: int, port: int) -> bool:
-        """Make a backend the current one; return whether the forwarder has seen it."""
-        write_bytes(self.folder / "current", f"{port} {number}\n".encode())
-        return bool(self.control("switch").get("address") == f"127.0.0.1:{port}")
-
-    def start_forwarder(self, listening: socket.socket) -> Process:
-        """Start the process that owns the service's port."""
-        descriptor, program = listening.fileno(), self.folder / "forwarder.py"
-        write_bytes(program, forwarder_text().encode())  # as an argument it would fill the list of processes
-        words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "control")
-        with listening, (self.folder / "forwarder.log").open("ab") as log:
-            return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
-
-    def control(self, command: str) -> dict[str, Any]:
-        """Ask the forwarder (see `packager/serving/control.py`); empty where it does not answer."""
-        with suppress(OSError, ValueError):
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(self._service.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with socket.socket(socket.AF_UNIX) as connection:
                     connection.settimeout(10)
@@ -201,49 +142,221 @@ class LocalService:
                     connection.connect(f"/proc/self/fd/{folder}/control")
                     connection.sendall(command.encode() + b"\n")
                     with connection.makefile() as answer:
-                        found = json.loads(answer.readline())
-                        return found if isinstance(found, dict) else {}
+                        values = json.loads(answer.readline())
+                        return values if isinstance(values, dict) else {}
             finally:
                 os.close(folder)
         return {}
 
-    def remove_others(self, number: int) -> None:
-        """Remove all backends but one."""
-        for each in self.numbers():
-            if each != number:
-                found = self.backend(each)
-                (found[0] if found else Backend(self.folder / f"backends/{each}")).remove()
 
-    def remove_all(self) -> None:
-        """Remove everything of the service; requests in flight are finished first."""
-        if self.exists:
-            self.served().forwarder.stop(_FORWARDER_GRACE)
-        self.remove_others(0)
-        shutil.rmtree(self.folder, ignore_errors=True)
+class ServiceFolder:
+    """One service's folder, as `packager.serving.host.Deployment`.
 
-    def status(self) -> Status:
-        """Return the service as it is.
+    Args:
+        name: of the service.
+    """
+
+    unit, spec = "process", "its spec"
+
+    def __init__(self, name: str) -> None:
+        self.name, self.folder = name, service_folder(name)
+        self.key_folder = self.folder / "keys"
+
+    @property
+    def exists(self) -> bool:
+        """There is such a service."""
+        return (self.folder / "service.json").is_file()
+
+    @property
+    def forwarder(self) -> ForwarderProcess:
+        """The process that owns its port."""
+        return ForwarderProcess(self)
+
+    def record(self) -> ServiceRecord:
+        """Return what is remembered of it.
 
         Raises:
-            ServiceError: there is none.
+            ServiceError: it is not there, or what is there cannot be read.
         """
-        served, found = self.served(), self.current()
-        url = f"http://{reachable_host(served.address, None)}:{served.port}/"
-        forwarder = _seen(served.forwarder, State(running=served.forwarder.running), kept=True)
-        current = _seen(found[1].process, found[0].state(), kept=found[1].healthy) if found else None
+        try:
+            return msgspec.json.decode((self.folder / "service.json").read_bytes(), type=ServiceRecord)
+        except (OSError, msgspec.DecodeError) as error:
+            raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
+
+    def current(self) -> NamedBackend | None:
+        """Return the backend that gets the requests; None where it is gone."""
+        with suppress(OSError, ValueError):
+            _, number = (self.folder / "current").read_text().split()
+            return self._backend(int(number))
+        return None
+
+    def first(self, request: PackageRequest) -> NamedBackend:
+        """Make the folder, start the backend as the current one, and the forwarder.
+
+        Raises:
+            ContextError: the folder cannot be written, a file changed meanwhile, or the disk is full.
+            EngineError: the port is taken.
+        """
+        package = request.package
+        with bind(request.publish) as listening:
+            address, port = listening.getsockname()[:2]
+            try:
+                self.folder.mkdir(mode=0o700, parents=True)
+            except OSError as error:
+                raise failure("written", self.folder, error) from None
+            if request.keys is not None:
+                write_keys(self.key_folder, request.keys)
+            backend = self._start_backend(package, request.env)
+            backend.point()
+            record = ServiceRecord(
+                address=address,
+                port=port,
+                forwarder=self._start_forwarder(listening),
+                spec=str(package.spec),
+                target=package.target,
+            )
+            write_bytes(self.folder / "service.json", msgspec.json.encode(record))
+        return backend
+
+    def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], NamedBackend]:
+        """Return what makes the package anew of its spec and starts it, with the variables that there are.
+
+        Raises:
+            ServiceError: a process of it is gone, or the values of its variables are.
+            UsageError: an image or limits are given.
+        """
+        if change.reference or change.memory or change.cpus:
+            raise UsageError(
+                f"{self.name} runs without Docker: it takes no image and no limits",
+                remedy="leave them out: what it runs is made anew of its spec; or delete it, and deploy the image",
+            )
+        current, service = self.current(), self.record()
+        if current is None or not service.forwarder.running:
+            raise ServiceError(f"a process of {self.name} is gone", remedy="deploy it again")
+        old = current.record
+        if not old.process.running and old.variables:
+            raise ServiceError(
+                f"{self.name} does not run, and the values of its variables ({', '.join(old.variables)}) went with it",
+                remedy="deploy it again",
+            )
+        env = {name: value for name, value in old.process.variables().items() if name in old.variables} | change.env
+
+        def start_again() -> NamedBackend:
+            package = package_here(load_spec(Path(service.spec)), service.target, say=say)
+            keys = keys_for(package, None, {}, env)
+            if keys is not None and not self.key_folder.is_dir():
+                write_keys(self.key_folder, keys)
+            return self._start_backend(package, env)
+
+        return start_again
+
+    def clear(self) -> None:
+        """Remove at once all backends but the current one."""
+        current = self.current()
+        if current is not None:
+            self._remove_backends(but=current.number)
+
+    def keys(self) -> KeyPair | None:
+        """Return the keys; None where its requests need none.
+
+        Raises:
+            ServiceError: they cannot be read.
+        """
+        current = self.current()
+        if current is None or not current.record.auth:
+            return None
+        try:
+            texts = {name: (self.key_folder / name).read_text("ascii").strip() for name in NAMES}
+        except OSError as error:
+            raise ServiceError(f"the keys of {self.name} cannot be read: {error}", remedy="deploy it again") from None
+        return KeyPair(primary=texts["primary"], secondary=texts["secondary"])
+
+    def put_keys(self, pair: KeyPair) -> None:
+        """Replace the keys."""
+        write_keys(self.key_folder, pair)
+
+    def remove(self) -> None:
+        """Remove everything of the service; requests in flight are finished first."""
+        if self.exists:
+            self.record().forwarder.stop(_FORWARDER_GRACE)
+        self._remove_backends()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def backend_folder(self, number: int) -> Path:
+        """Return where a backend is."""
+        return self.folder / f"backends/{number}"
+
+    def _backend(self, number: int) -> NamedBackend | None:
+        try:
+            data = (self.backend_folder(number) / "backend.json").read_bytes()
+            return NamedBackend(self, number, msgspec.json.decode(data, type=BackendRecord))
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _numbers(self) -> list[int]:
+        with suppress(OSError):
+            return sorted(int(path.name) for path in (self.folder / "backends").iterdir())
+        return []
+
+    def _start_backend(self, package: LocalPackage, env: dict[str, str]) -> NamedBackend:
+        number = max(self._numbers(), default=0) + 1
+        server = Backend(self.backend_folder(number), self.key_folder)
+        try:
+            server.lay_out(package)
+            listening = bind(Publish(container_port=1, port=0))
+            port = listening.getsockname()[1]
+            record = BackendRecord(
+                process=server.start(package, listening, env, tied=False),
+                port=port,
+                title=package.title,
+                variables=tuple(sorted(env)),
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                auth=package.labels.get(AUTH_LABEL) == "key",
+            )
+            backend = NamedBackend(self, number, record)
+            backend.write()
+        except BaseException:
+            server.remove()
+            raise
+        return backend
+
+    def _start_forwarder(self, listening: socket.socket) -> Process:
+        descriptor, program = listening.fileno(), self.folder / "forwarder.py"
+        write_bytes(program, forwarder_text().encode())  # as an argument it would fill the list of processes
+        words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "control")
+        with (self.folder / "forwarder.log").open("ab") as log:
+            return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
+
+    def _remove_backends(self, but: int = 0) -> None:
+        for number in self._numbers():
+            if number != but:
+                (self._backend(number) or Backend(self.backend_folder(number))).remove()
+
+    def status(self) -> Status | None:
+        """Return the service as it is; None where there is none.
+
+        Raises:
+            ServiceError: what is remembered of it cannot be read.
+        """
+        if not self.exists:
+            return None
+        record, backend = self.record(), self.current()
+        url = f"http://{reachable_host(record.address, None)}:{record.port}/"
+        forwarder = _seen(record.forwarder, State(running=record.forwarder.running), kept=True)
+        current = _seen(backend.record.process, backend.state(), kept=backend.record.healthy) if backend else None
         runs = current is not None and current.state.running and forwarder.state.running
-        following = forwarder if len(self.numbers()) > 1 else None  # which one it is does not matter
+        following = forwarder if len(self._numbers()) > 1 else None  # which one it is does not matter
         state, reason = decide(forwarder, current, following, answers=runs and answers(url, timeout=5.0))
-        if not served.forwarder.of_this_boot:
+        if not record.forwarder.of_this_boot:
             reason = "this machine was started anew, and nothing starts it again without Docker"
         return Status(
             name=self.name,
             state=state,
             reason=reason,
-            image=found[1].title if found else "",
+            image=backend.title if backend else "",
             url=url,
-            created=found[1].created if found else "",
-            auth="key" if found and found[1].auth else "none",
+            created=backend.record.created if backend else "",
+            auth="key" if backend and backend.record.auth else "none",
         )
 
 

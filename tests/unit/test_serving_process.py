@@ -13,12 +13,13 @@ import pytest
 from packager.errors import EngineError, UsageError
 from packager.plan.plan import Machine
 from packager.programs.child import keeper
-from packager.serving.hosts.process.backend import Backend, bind, require_devices
+from packager.serving.hosts.process.backend import Backend, bind
 from packager.serving.hosts.process.folders import run_folder, state_root
-from packager.serving.hosts.process.named import local_names
+from packager.serving.hosts.process.machine import ProcessHost
+from packager.serving.hosts.process.package import require_devices
 from packager.serving.hosts.process.places import Places, command, differences, environment, files
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.hosts.process.service_folder import Kept, LocalService, Served
+from packager.serving.hosts.process.service_folder import BackendRecord, NamedBackend, ServiceFolder, ServiceRecord
 from packager.serving.service import Publish, State
 from tests.unit.plans import example_plan
 
@@ -113,20 +114,22 @@ def test_after_another_boot_a_service_is_gone_and_nobody_is_signalled(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with subprocess.Popen(["sleep", "60"]) as innocent:
         before = Process(pid=innocent.pid, started=_ticks(innocent.pid), boot="another")
-        service = LocalService("a")
+        service = ServiceFolder("a")
         (service.folder / "backends/1").mkdir(parents=True)
-        served = Served(address="127.0.0.1", port=1, forwarder=before, spec="packager.yaml", target="cpu")
-        (service.folder / "service.json").write_bytes(msgspec.json.encode(served))
+        record = ServiceRecord(address="127.0.0.1", port=1, forwarder=before, spec="packager.yaml", target="cpu")
+        (service.folder / "service.json").write_bytes(msgspec.json.encode(record))
         (service.folder / "current").write_text("1 1\n")
-        service.keep(1, Kept(process=before, port=1, title="t", variables=(), created="", healthy=True))
+        backend = BackendRecord(process=before, port=1, title="t", variables=(), created="", healthy=True)
+        NamedBackend(service, 1, backend).write()
         status = service.status()
+        assert status is not None
         assert (status.state, status.image) == ("Failed", "t")
         assert "this machine was started anew" in status.reason
-        assert local_names() == ["a"]
-        service.remove_all()
+        assert ProcessHost().names() == ("a",)
+        service.remove()
         assert innocent.poll() is None
         innocent.terminate()
-    assert local_names() == []
+    assert ProcessHost().names() == ()
 
 
 def kept(folder: Path, *program: str, bond: str = "stays") -> Backend:

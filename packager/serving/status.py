@@ -1,4 +1,4 @@
-"""Named services as values: their names on the engine, what is seen of them, and which state that is. Pure."""
+"""Named services as values: their names, what is seen of them, which state that is, and what may change. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Literal
 import msgspec
 
 from packager.errors import UsageError
-from packager.serving.service import KeyPair, Publish, State, why_it_ended
-
-#: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
-SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{each}" for each in ("", ".role", ".image", ".env"))
+from packager.serving.service import State, why_it_ended
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -19,30 +16,23 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 #: Seconds in which a service that never answered may still be starting.
 STARTING = 120
 
-Role = Literal["forwarder", "current", "next", "previous"]
 StateName = Literal["Transitioning", "Healthy", "Unhealthy", "Unschedulable", "Failed"]
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """A service as it is asked for.
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What an update replaces; None keeps what is.
 
     Attributes:
-        name: of the service.
-        reference: of the image; the engine has it.
-        publish: where it is reached; port 0 takes a free one, once.
-        env: variables beside the image's own.
-        memory: limit in Docker's form (`512m`); None for none.
-        cpus: limit in processors; None for none.
-        keys: that its requests need; None where they need none.
+        reference: of the image.
+        env: variables that are added or replaced.
+        memory: limit in Docker's form.
+        cpus: limit in processors.
     """
 
-    name: str
-    reference: str
-    publish: Publish
+    reference: str | None = None
     env: dict[str, str] = {}
     memory: str | None = None
     cpus: float | None = None
-    keys: KeyPair | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +85,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     auth: Literal["none", "key"] = "none"
 
     @property
+    def well(self) -> bool:
+        """It serves, or may be about to."""
+        return self.state in ("Healthy", "Transitioning")
+
+    @property
     def scoring_url(self) -> str:
         """Where requests are posted."""
         return f"{self.url}score" if self.url else ""
@@ -116,11 +111,6 @@ def service_name(text: str) -> str:
             f"{text!r} cannot be the name of a service", remedy="lower-case letters, digits and `-`, at most 40 of them"
         )
     return text
-
-
-def container_of(name: str, role: Role) -> str:
-    """Return the name of a service's container; also, for the forwarder, that of its network."""
-    return f"packager_{name}" if role == "forwarder" else f"packager_{name}_{role}"
 
 
 def decide(

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from packager.errors import UsageError
-from packager.serving.hosts.inside import control_command, forwarder_command
-from packager.serving.named import Seen, Status, container_of, decide, service_name
+from packager.serving.hosts.docker.service_containers import container_of
+from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.service import State
+from packager.serving.status import Seen, Status, decide, service_name
 
 UP = Seen(status="running", state=State(running=True), health="starting", kept=True, age=5)
 

@@ -1,0 +1,302 @@
+"""Deploying, replacing and deleting a named service, on whichever host it runs.
+
+`update` loses no request: the new backend starts beside the old one and is asked for its health there. Only then is it
+made the current one, and the forwarder looks again: each later request goes to it, those in flight end on the old one,
+and when the forwarder says that none is left, the old one gets its SIGTERM. A new backend that does not become healthy
+is removed, and nothing has happened to the old one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.serving.host import Backend, Deployed, Deployment, Forwarder, Host, Say
+from packager.serving.hosts.choose import HOSTS, host_of
+from packager.serving.service import GRACE, KeyPair, Request, Which, wait_until_healthy
+from packager.serving.status import Change, Status
+from packager.storage.models import default_root
+
+#: Seconds that requests in flight to a replaced backend get before it is told to end.
+DRAIN = 120.0
+
+#: Seconds that one gets which never had a request to finish.
+_UNUSED_GRACE = 2.0
+
+_Hosts = Sequence[Host[Any]]
+Waiting = Callable[[float], None]
+RequestT = TypeVar("RequestT", bound=Request)
+
+
+def deploy(
+    host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
+) -> Status:
+    """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
+
+    Args:
+        host: where.
+        request: what; its name becomes that of the service.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        waiting: is told the seconds so far.
+        hosts: that may have a service of that name.
+
+    Raises:
+        UsageError: there is a service of that name, and it is well, or on another host.
+        EngineError: no engine, the port is taken, or more is asked for than the machine has.
+        ServiceError: it does not become healthy; with the last lines of its log.
+        TemporaryError: somebody else changes this service now.
+    """
+    name = request.name
+    require_free(host, name, hosts)
+    with held(name), host.service(name) as service:
+        _make_room(service, say)
+        backend: Backend | None = None
+        try:
+            backend = service.first(request)
+            say(f"Transitioning: {name} starts {backend.title}")
+            wait_until_healthy(backend, backend.healthy, timeout, waiting=waiting)
+        except BaseException as error:
+            if backend is not None and isinstance(error, ServiceError):
+                backend.stop(_UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
+            else:
+                service.remove()
+            raise
+        backend.point()
+        backend.keep()
+        return status_of(service, name)
+
+
+def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS) -> Status:
+    """Replace what a service runs, and return it when requests go to the new backend and the old one is gone.
+
+    Args:
+        name: of the service.
+        change: what is new; an image of the same name may be a new one, too, and a package is made anew of its spec.
+        timeout: seconds until the new backend must be healthy.
+        say: is told what is done.
+        waiting: is told the seconds so far.
+        hosts: that may have it.
+
+    Raises:
+        UsageError: the new image serves on another port, or the host has no such limits.
+        EngineError: no engine, no such image, or the engine refuses.
+        ServiceError: there is no such service, or the new backend does not become healthy: the old one serves on.
+        PackagerError: what it is to run cannot be made; the old one serves on.
+        TemporaryError: somebody else changes this service now.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        status_of(service, name)
+        start = service.replacement(change, say)
+        old = _current(service)
+        # An update that was killed may have left another backend, and the forwarder behind what was decided.
+        old.point()
+        service.clear()
+        try:
+            new = start()
+            say(f"{name} starts {new.title} beside {old.title}")
+            wait_until_healthy(new, new.healthy, timeout, waiting=waiting)
+            if not new.point():
+                raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
+            new.keep()
+        except BaseException as error:
+            _roll_back(service, old)
+            if not isinstance(error, PackagerError):
+                raise
+            message = f"{name} still runs {old.title}; the update failed: {error.message}"
+            raise type(error)(message, where=error.where, remedy=error.remedy) from None
+        say(f"{name} answers from the new one")
+        try:
+            _drain(service.forwarder, say)
+            old.stop(GRACE)
+        finally:
+            service.clear()
+        return status_of(service, name)
+
+
+def delete(name: str, hosts: _Hosts = HOSTS) -> None:
+    """Remove a service; requests in flight are finished first.
+
+    Raises:
+        ServiceError: there is no such service.
+        EngineError: it is on no other host, and there is no engine.
+        TemporaryError: somebody else changes it now.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        status_of(service, name)
+        service.remove()
+
+
+def look(name: str, hosts: _Hosts = HOSTS) -> Status:
+    """Return a service as it is.
+
+    Raises:
+        ServiceError: there is no such service.
+        EngineError: it is on no other host, and there is no engine.
+    """
+    with host_of(name, hosts).service(name) as service:
+        return status_of(service, name)
+
+
+def list_services(warn: Say, hosts: _Hosts = HOSTS) -> tuple[Status, ...]:
+    """Return all services, by name.
+
+    Args:
+        warn: is told that there is no engine, where there are services without Docker.
+        hosts: whose services they are.
+
+    Raises:
+        EngineError: no engine, and no service without Docker.
+    """
+    statuses: list[Status] = []
+    for host in hosts:
+        try:
+            for name in host.names():
+                with host.service(name) as service:
+                    status = service.status()
+                statuses += [status] if status is not None else []
+        except EngineError as error:
+            if not statuses:
+                raise
+            warn(f"those on the engine are not listed: {error.message}")
+    return tuple(sorted(statuses, key=lambda status: status.name))
+
+
+def logs(name: str, lines: int | None, *, follow: bool = False, hosts: _Hosts = HOSTS) -> Iterator[bytes]:
+    """Give what a service wrote: its last lines, or all; and what it writes from now on.
+
+    Raises:
+        ServiceError: there is no such service, or its backend is gone.
+        EngineError: it is on no other host, and there is no engine.
+    """
+    with host_of(name, hosts).service(name) as service:
+        status_of(service, name)
+        yield from _current(service, "log").tail(lines, follow=follow)
+
+
+def show_keys(name: str, regenerate: Which | None = None, hosts: _Hosts = HOSTS) -> KeyPair:
+    """Return the keys of a service; with `regenerate`, after one was made new, which holds from the next request on.
+
+    Raises:
+        UsageError: its requests need no key.
+        ServiceError: there is no such service, or its backend is gone.
+        EngineError: it is on no other host, and there is no engine.
+        TemporaryError: somebody else changes this service now.
+    """
+    with held(name) if regenerate else nullcontext(), host_of(name, hosts).service(name) as service:
+        status_of(service, name)
+        _current(service, "keys")
+        pair = service.keys()
+        if pair is None:
+            remedy = f"`server: {{auth: key}}` in {service.spec}"
+            raise UsageError(f"the requests of {name} need no key", remedy=remedy)
+        if regenerate is not None:
+            pair = pair.regenerated(regenerate)
+            service.put_keys(pair)
+        return pair
+
+
+def require_free(host: Host[Any], name: str, hosts: _Hosts = HOSTS) -> None:
+    """Refuse a name under which a service would hide another host's, or replace one that is well.
+
+    Raises:
+        UsageError: there is a service of that name.
+    """
+    for other in hosts:
+        try:
+            with other.service(name) as service:
+                status = service.status()
+        except (EngineError, ServiceError):
+            continue
+        if status is not None and (other != host or status.well):
+            raise _taken(status)
+
+
+def status_of(service: Deployed, name: str) -> Status:
+    """Return a service as it is.
+
+    Raises:
+        ServiceError: there is no such service.
+    """
+    status = service.status()
+    if status is None:
+        raise ServiceError(
+            f"there is no service {name!r}",
+            remedy="`packager service list` shows those that there are; `packager service deploy` starts one",
+        )
+    return status
+
+
+@contextmanager
+def held(name: str) -> Iterator[None]:
+    """Keep other processes of this machine from changing a service at the same time.
+
+    Raises:
+        TemporaryError: one does.
+    """
+    folder = default_root().parent / "services"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f"{name}.lock").open("w")
+    except OSError as error:
+        raise ContextError(f"{folder} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TemporaryError(
+                f"the service {name!r} is being changed by another process", remedy="try again when it is done"
+            ) from None
+        yield
+
+
+def _current(service: Deployment[Any], lost: str = "") -> Backend:
+    backend = service.current()
+    if backend is None:
+        gone = f"the {service.unit} of {service.name} is gone"
+        raise ServiceError(f"{gone}, and its {lost} with it" if lost else gone, remedy="deploy it again")
+    return backend
+
+
+def _make_room(service: Deployment[Any], say: Say) -> None:
+    status = service.status()
+    if status is not None:
+        if status.well:
+            raise _taken(status)
+        say(f"{service.name} was {status.state} ({status.reason}): replacing it")
+    service.remove()
+
+
+def _taken(status: Status) -> UsageError:
+    name = status.name
+    return UsageError(
+        f"there is a service {name!r} already ({status.state}, {status.image})",
+        remedy=f"`packager service update {name}` replaces what it runs; `packager service delete {name}` removes it",
+    )
+
+
+def _roll_back(service: Deployment[Any], old: Backend) -> None:
+    """Let the old backend be the current one and the only one, however far the update came."""
+    old.point()  # first, and nothing is cleared where it fails: the current one may be the new one
+    service.clear()
+
+
+def _drain(forwarder: Forwarder, say: Say) -> None:
+    """Wait until no request is in flight to another than the current backend."""
+    end = time.monotonic() + DRAIN
+    while left := _in_flight(forwarder):
+        if time.monotonic() > end:
+            say(f"warning: {left} requests on the old one took longer than {DRAIN:g} s")
+            return
+        time.sleep(0.2)
+
+
+def _in_flight(forwarder: Forwarder) -> int:
+    answer = forwarder.ask("status")
+    if not answer:
+        return int(forwarder.running)  # it has not said that there is none
+    return sum(count for address, count in answer.get("in_flight", {}).items() if address != answer.get("address"))

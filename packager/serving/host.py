@@ -1,0 +1,110 @@
+"""What serves: hosts, the named services that they have, and the backends of those. `deploy` and `serve` act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from packager.serving.service import KeyPair, Server, Service
+from packager.serving.status import Change, Status
+
+#: What a host starts: an image, or a package laid down on this machine.
+RequestT = TypeVar("RequestT", contravariant=True)
+
+Say = Callable[[str], None]
+
+
+class Backend(Server, Protocol):
+    """A server that gets the requests of a named service, or is to get them."""
+
+    @property
+    def title(self) -> str:
+        """What it runs, for people."""
+
+    def healthy(self) -> bool:
+        """Ask it for its health once, past the service's port."""
+
+    def point(self) -> bool:
+        """Make it the current one, whichever was; return whether the forwarder has seen it. It may be so already."""
+
+    def keep(self) -> None:
+        """Note that it was healthy: from now on its host starts it again, where the host can."""
+
+
+class Forwarder(Protocol):
+    """What owns the port of a service and passes requests on (`packager/programs/service/forwarder.py`)."""
+
+    @property
+    def running(self) -> bool:
+        """It is there, and runs."""
+
+    def ask(self, command: str, /) -> dict[str, Any]:
+        """Return its answer to `status` or `switch`; empty where it gives none."""
+
+
+class Deployed(Protocol):
+    """A named service, as it is; or the name of one that is not there."""
+
+    def status(self) -> Status | None:
+        """Return its state and addresses; None where there is none."""
+
+    def current(self) -> Backend | None:
+        """Return the backend that gets the requests; None where it is gone."""
+
+    def remove(self) -> None:
+        """Remove everything of it, and what is left of one; requests in flight are finished first."""
+
+
+class Replaceable(Protocol[RequestT]):
+    """The backends of a named service."""
+
+    def first(self, request: RequestT) -> Backend:
+        """Make the service, and start its backend as the current one."""
+
+    def replacement(self, change: Change, say: Say) -> Callable[[], Backend]:
+        """Return what starts another backend beside the current one, once everything is known that forbids it."""
+
+    def clear(self) -> None:
+        """Remove at once all backends but the current one."""
+
+
+class Keyed(Protocol):
+    """The keys of a named service; they may change while it runs."""
+
+    def keys(self) -> KeyPair | None:
+        """Return them; None where its requests need none."""
+
+    def put_keys(self, pair: KeyPair) -> None:
+        """Replace them; the new ones hold from the next request on."""
+
+
+class Deployment(Deployed, Replaceable[RequestT], Keyed, Protocol[RequestT]):
+    """A named service of a host.
+
+    Attributes:
+        name: of the service.
+        unit: what a backend is on this host, in a word.
+        spec: the spec of what it runs, in words.
+    """
+
+    name: str
+    unit: str
+    spec: str
+
+    @property
+    def forwarder(self) -> Forwarder:
+        """What owns its port."""
+
+
+class Host(Protocol[RequestT]):
+    """Where services run."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its services."""
+
+    def service(self, name: str) -> AbstractContextManager[Deployment[RequestT]]:
+        """Give a named service, whether it is there or not."""
+
+    def start(self, request: RequestT) -> AbstractContextManager[tuple[Service, Server]]:
+        """Start a server; it is ended and removed at the end of the `with`."""

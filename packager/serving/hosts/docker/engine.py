@@ -1,0 +1,41 @@
+"""The engine as a host of services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import msgspec
+
+from packager.engine.api import connect
+from packager.serving.hosts.docker.container import RunningContainer, started
+from packager.serving.hosts.docker.service_containers import SERVICE, ServiceContainers
+from packager.serving.service import ImageRequest, Service
+
+
+class DockerHost(msgspec.Struct, frozen=True):
+    """The engine that DOCKER_HOST or Docker's current context names, as `packager.serving.host.Host`."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of its services.
+
+        Raises:
+            EngineError: no engine.
+        """
+        with connect() as client:
+            containers = client.containers.list(all=True, filters={"label": SERVICE}, ignore_removed=True)
+            return tuple(sorted({container.labels[SERVICE] for container in containers}))
+
+    @contextmanager
+    def service(self, name: str) -> Iterator[ServiceContainers]:
+        """Give the containers of a service.
+
+        Raises:
+            EngineError: no engine, or it refuses what is asked of it inside the `with`.
+        """
+        with connect() as client:
+            yield ServiceContainers(client, name)
+
+    def start(self, request: ImageRequest) -> AbstractContextManager[tuple[Service, RunningContainer]]:
+        """Run an image; see `started`."""
+        return started(request)

@@ -1,0 +1,313 @@
+"""The algorithm of named services, on a host of lists: what it does in which order, and what is left when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.serving import deploy as steps
+from packager.serving.service import KeyPair, Publish, Request, Server, Service, State
+from packager.serving.status import Change, StateName, Status
+
+OLD = KeyPair(primary="p" * 20, secondary="s" * 20)
+
+
+class FakeBackend:
+    """Runs until it is stopped; `trouble` names the step that it fails in."""
+
+    def __init__(self, service: FakeService, title: str, trouble: str = "") -> None:
+        self.service, self.title, self.trouble, self.runs = service, title, trouble, trouble != "ends"
+
+    def state(self) -> State:
+        return State(running=self.runs, exit_code=3)
+
+    def logs(self, lines: int) -> str:
+        return f"{self.title} wrote this"
+
+    def tail(self, lines: int | None, *, follow: bool = False) -> Iterator[bytes]:
+        yield f"{self.title} {lines} {follow}".encode()
+
+    def healthy(self) -> bool:
+        if self.trouble == "interrupted":
+            raise KeyboardInterrupt
+        return True
+
+    def point(self) -> bool:
+        self.service.pointed = self
+        self.service.events.append(f"point {self.title}")
+        return self.trouble != "not seen"
+
+    def keep(self) -> None:
+        self.service.events.append(f"keep {self.title}")
+
+    def stop(self, grace: float) -> None:
+        self.runs = False
+        self.service.events.append(f"stop {self.title}")
+
+
+class FakeForwarder:
+    """Answers what it was given, one answer after the other."""
+
+    def __init__(self, *answers: dict[str, Any], running: bool = True) -> None:
+        self.answers, self.running = list(answers), running
+
+    def ask(self, command: str, /) -> dict[str, Any]:
+        assert command == "status"
+        return self.answers.pop(0) if self.answers else {"address": "new", "in_flight": {"new": 5}}
+
+
+class FakeService:
+    """A service: its backends, which one is pointed at, and what was done."""
+
+    unit, spec = "thing", "a spec"
+
+    def __init__(self, name: str) -> None:
+        self.name, self.events, self.forwarder = name, list[str](), FakeForwarder()
+        self.backends: list[FakeBackend] = []
+        self.pointed: FakeBackend | None = None
+        self.state: StateName = "Healthy"
+        self.pair: KeyPair | None = None
+        #: Of the next backend: how it fails, or the error that starting it raises.
+        self.trouble: str | BaseException = ""
+
+    def status(self) -> Status | None:
+        if not self.backends:
+            return None
+        image = self.pointed.title if self.pointed else ""
+        return Status(name=self.name, state=self.state, reason="why", image=image, url="http://x/")
+
+    def current(self) -> FakeBackend | None:
+        return self.pointed
+
+    def remove(self) -> None:
+        self.events.append("remove")
+        self.backends, self.pointed = [], None
+
+    def first(self, request: Request) -> FakeBackend:
+        self.pointed = self.start("first")
+        self.state, self.pair = "Healthy", request.keys
+        return self.pointed
+
+    def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], FakeBackend]:
+        if change.cpus:
+            raise UsageError("no limits")
+        return lambda: self.start(change.reference or "again")
+
+    def start(self, title: str) -> FakeBackend:
+        self.events.append(f"start {title}")
+        if isinstance(self.trouble, BaseException):
+            raise self.trouble
+        self.backends.append(FakeBackend(self, title, self.trouble))
+        return self.backends[-1]
+
+    def clear(self) -> None:
+        self.events.append("clear")
+        self.backends = [backend for backend in self.backends if backend is self.pointed]
+
+    def keys(self) -> KeyPair | None:
+        return self.pair
+
+    def put_keys(self, pair: KeyPair) -> None:
+        self.pair = pair
+
+
+class FakeHost:
+    """A host with services in memory; one that is `down` answers nothing."""
+
+    def __init__(self, down: bool = False) -> None:
+        self.services, self.down = dict[str, FakeService](), down
+
+    def names(self) -> tuple[str, ...]:
+        self._answer()
+        return tuple(name for name, service in self.services.items() if service.backends)
+
+    @contextmanager
+    def service(self, name: str) -> Iterator[FakeService]:
+        self._answer()
+        yield self.services.setdefault(name, FakeService(name))
+
+    def start(self, request: Request) -> AbstractContextManager[tuple[Service, Server]]:
+        raise NotImplementedError
+
+    def _answer(self) -> None:
+        if self.down:
+            raise EngineError("no engine")
+
+
+def request(name: str = "a") -> Request:
+    return Request(name=name, publish=Publish(container_port=1, port=0), keys=OLD)
+
+
+def deploy(host: FakeHost, *others: FakeHost, name: str = "a") -> Status:
+    return steps.deploy(
+        host, request(name), timeout=5, say=lambda _: None, waiting=lambda _: None, hosts=(*others, host)
+    )
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    """A host that has the service `a`, and whose events begin now."""
+    host = FakeHost()
+    deploy(host)
+    host.services["a"].events.clear()
+    return host
+
+
+def update(host: FakeHost, said: list[str] | None = None, **change: Any) -> Status:
+    say = (said if said is not None else []).append
+    return steps.update("a", Change(**change), timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+
+
+def test_a_first_backend_is_kept_once_it_is_healthy() -> None:
+    host = FakeHost()
+    assert deploy(host).image == "first"
+    assert host.services["a"].events == ["remove", "start first", "point first", "keep first"]
+
+
+def test_one_that_does_not_become_healthy_stays_ended_and_makes_room_for_the_next() -> None:
+    host = FakeHost()
+    service = host.services["a"] = FakeService("a")
+    service.trouble = "ends"
+    with pytest.raises(ServiceError, match="first wrote this"):
+        deploy(host)
+    assert service.events[-1] == "stop first"
+    assert service.pointed is not None
+    service.state, service.trouble = "Failed", ""
+    assert deploy(host).state == "Healthy"
+    assert len(service.backends) == 1
+
+
+@pytest.mark.parametrize("trouble", [EngineError("the port is taken"), KeyboardInterrupt(), "interrupted"])
+def test_nothing_is_left_of_one_that_cannot_start(trouble: str | BaseException) -> None:
+    host = FakeHost()
+    service = host.services["a"] = FakeService("a")
+    service.trouble = trouble
+    with pytest.raises((EngineError, KeyboardInterrupt)):
+        deploy(host)
+    assert service.events[-1] == "remove"
+    assert service.backends == []
+
+
+def test_a_name_is_one_services_alone(host: FakeHost) -> None:
+    with pytest.raises(UsageError, match=r"'a' already \(Healthy, first\)"):
+        deploy(host)
+    host.services["a"].state = "Failed"
+    with pytest.raises(UsageError, match="already"):
+        deploy(FakeHost(), host)  # one that failed makes room on its own host alone
+    assert deploy(FakeHost(), FakeHost(down=True)).state == "Healthy"
+    assert host.services["a"].events == []
+
+
+def test_an_update_switches_only_to_what_is_healthy_and_ends_the_old_one_when_it_is_drained(host: FakeHost) -> None:
+    service, said = host.services["a"], list[str]()
+    # One request is in flight to the old one; then the forwarder is too busy to answer; then there is none.
+    service.forwarder = FakeForwarder({"address": "new", "in_flight": {"old": 1, "new": 2}}, {})
+    assert update(host, said, reference="b:2").image == "b:2"
+    assert service.events == [
+        "point first", "clear", "start b:2", "point b:2", "keep b:2", "stop first", "clear",
+    ]  # fmt: skip
+    assert service.forwarder.answers == []
+    assert [backend.title for backend in service.backends] == ["b:2"]
+    assert said == ["a starts b:2 beside first", "a answers from the new one"]
+
+
+def test_a_forwarder_that_is_gone_has_nothing_in_flight(host: FakeHost) -> None:
+    host.services["a"].forwarder = FakeForwarder({}, running=False)
+    assert update(host).image == "again"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error", "says"),
+    [
+        ("ends", ServiceError, "again wrote this"),
+        ("not seen", ServiceError, "the thing that owns the port does not find the new one"),
+        (ContextError("the disk is full", remedy="free some"), ContextError, "the disk is full"),
+        ("interrupted", KeyboardInterrupt, None),
+        (KeyboardInterrupt(), KeyboardInterrupt, None),
+    ],
+)
+def test_an_update_that_fails_leaves_the_old_one_as_it_was(
+    host: FakeHost, trouble: str | BaseException, error: type[BaseException], says: str | None
+) -> None:
+    service = host.services["a"]
+    service.trouble = trouble
+    with pytest.raises(error, match=says) as raised:
+        update(host)
+    if isinstance(raised.value, PackagerError):
+        assert raised.value.message.startswith("a still runs first; the update failed: ")
+    assert service.events[-2:] == ["point first", "clear"]
+    assert [backend.title for backend in service.backends] == ["first"]
+    assert service.backends[0].runs
+
+
+def test_what_cannot_be_is_told_before_anything_is_done(host: FakeHost) -> None:
+    with pytest.raises(UsageError, match=r"^no limits"):
+        update(host, cpus=1.0)
+    assert host.services["a"].events == []
+
+
+def test_an_update_puts_in_order_what_a_killed_one_left(host: FakeHost) -> None:
+    service = host.services["a"]
+    service.start("left")
+    update(host)
+    assert service.events[1:4] == ["point first", "clear", "start again"]
+    assert [backend.title for backend in service.backends] == ["again"]
+
+
+def test_only_one_changes_a_service_at_a_time(host: FakeHost) -> None:
+    with steps.held("a"):
+        for change in (lambda: update(host), lambda: steps.delete("a", (host,))):
+            with pytest.raises(TemporaryError, match="'a' is being changed"):
+                change()
+        with pytest.raises(TemporaryError):
+            steps.show_keys("a", "primary", (host,))
+        assert steps.show_keys("a", hosts=(host,)) == OLD
+    assert host.services["a"].events == []
+
+
+def test_keys_are_replaced_one_at_a_time(host: FakeHost) -> None:
+    pair = steps.show_keys("a", "secondary", (host,))
+    assert pair.primary == OLD.primary
+    assert pair.secondary != OLD.secondary
+    assert host.services["a"].pair == pair
+    host.services["a"].pair = None
+    with pytest.raises(UsageError, match="need no key") as raised:
+        steps.show_keys("a", hosts=(host,))
+    assert raised.value.remedy == "`server: {auth: key}` in a spec"
+
+
+def test_a_service_is_looked_for_on_every_host(host: FakeHost) -> None:
+    other = FakeHost()
+    deploy(other, host, name="b")
+    both = (host, other)
+    assert [status.name for status in steps.list_services(pytest.fail, both)] == ["a", "b"]
+    assert b"".join(steps.logs("b", 7, hosts=both)) == b"first 7 False"
+    assert steps.look("a", both).name == "a"
+    steps.delete("b", both)
+    for absent in (lambda: steps.look("b", both), lambda: list(steps.logs("b", 1, hosts=both))):
+        with pytest.raises(ServiceError, match="there is no service 'b'"):
+            absent()
+    with pytest.raises(ServiceError, match="there is no service 'b'"):
+        steps.update("b", Change(), timeout=1, say=pytest.fail, waiting=print, hosts=both)
+
+
+def test_without_an_engine_the_others_are_listed_and_it_is_said(host: FakeHost) -> None:
+    warnings: list[str] = []
+    assert len(steps.list_services(warnings.append, (host, FakeHost(down=True)))) == 1
+    assert warnings == ["those on the engine are not listed: no engine"]
+    with pytest.raises(EngineError):
+        steps.list_services(warnings.append, (FakeHost(), FakeHost(down=True)))
+    with pytest.raises(EngineError):
+        steps.look("b", (host, FakeHost(down=True)))
+
+
+def test_the_log_and_the_keys_go_with_the_backend(host: FakeHost) -> None:
+    host.services["a"].pointed = None
+    with pytest.raises(ServiceError, match="the thing of a is gone, and its log with it"):
+        list(steps.logs("a", 1, hosts=(host,)))
+    with pytest.raises(ServiceError, match="the thing of a is gone, and its keys with it"):
+        steps.show_keys("a", hosts=(host,))
