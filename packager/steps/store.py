@@ -9,11 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from packager.builders.buildkit import context_kind
 from packager.errors import PackagerError
-from packager.laying.cache import environment_kind
-from packager.laying.kept import package_kind, prefix_kind
-from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
 from packager.steps.settings import cache_limit
 from packager.storage.collect import DAY, Collected, Kind, Policy, collect, space
 from packager.storage.content import layer_kind
@@ -53,6 +49,12 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def kinds() -> tuple[Kind, ...]:
     """Return all that packager keeps on this machine; what several have is counted at the first of them."""
+    # Imported late: `build` asks whether there is a limit every time, and looks at what there is hardly ever.
+    from packager.builders.buildkit import context_kind
+    from packager.laying.cache import environment_kind
+    from packager.laying.kept import package_kind, prefix_kind
+    from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
+
     cache, state = cache_root(), state_root()
     return (
         model_kind(cache),
