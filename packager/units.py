@@ -6,7 +6,7 @@ import re
 
 from packager.errors import UsageError
 
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?) *([A-Za-z]*)\Z")
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) *([A-Za-z]*)\Z")
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

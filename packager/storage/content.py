@@ -67,11 +67,12 @@ class ContentStore:
         clock: the time now, in seconds since the epoch.
     """
 
+    _hold: int | None = None
+
     def __init__(self, root: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.root = root if root is not None else content_root()
         self.blobs = _StreamBlobs(self.root)
         self._clock = clock
-        self._hold: int | None = None
         self._beginning = threading.Lock()
 
     def __del__(self) -> None:
@@ -138,10 +139,13 @@ class ContentStore:
             ContextError: a damaged one cannot be removed.
         """
         damaged = []
-        for path, _ in list(self.blobs.all()):
+        for path, status in list(self.blobs.all()):
             with opened(path) as descriptor:
                 sound = self.blobs.has(path.name) and hash_descriptor(descriptor)[0] == path.name
-            if not sound:
+            if sound:
+                with contextlib.suppress(OSError):
+                    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # looking after it is no use of it
+            else:
                 self.blobs.remove(path)
                 damaged.append(f"sha256:{path.name}")
         return tuple(damaged)

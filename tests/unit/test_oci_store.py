@@ -129,6 +129,8 @@ def test_a_use_is_noted(content: ContentStore) -> None:
     assert times[0].st_atime == 0
     assert times[1].st_atime > time.time() - 60
     assert times[1].st_mtime == MTIME
+    assert content.verify() == ()
+    assert content.path(old).stat().st_atime == 0, "to look after it is no use of it"
 
 
 def test_what_was_given_is_held_as_long_as_the_store_lives(tmp_path: Path) -> None:
