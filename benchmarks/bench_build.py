@@ -72,10 +72,12 @@ def builds(work: Path, base: str, push: str | None) -> None:
     code += "from packager.builders.base import fetch_base;"
     code += "from packager.storage.content import ContentStore;"
     code += "from packager.laying.base_files import FileBlob, read_base_files;"
-    code += "from packager.storage.memory import cache_root;"
+    code += "from packager.storage.memory import Memory;"
     code += "content = ContentStore(); base = fetch_base(resolve_base(sys.argv[1], {}), 'linux/amd64', content);"
     code += "blobs = [layer.blob.digest for layer in base.layers];"
-    code += "read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in blobs), cache_root())"
+    code += (
+        "read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in blobs), Memory('base-files'))"
+    )
     wall([sys.executable, "-c", code, source], folder, **environ)
     cold = cold_build(folder, source, prepared, output)
     cold_docker = min(wall([*buildx, "--no-cache"], docker) for _ in range(2))

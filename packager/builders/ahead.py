@@ -47,7 +47,7 @@ def layer_ahead(
     Raises:
         ContextError: a file cannot be read, or changes meanwhile; the disk is full. Nothing is remembered.
     """
-    digest_memory = DigestMemory(store.root / "digests.sqlite")
+    digest_memory = DigestMemory(store.root)
     origins = {file.path: Root.of(root).join(file.origin) for file in tree.files}
     before = {path: _stamp(origin) for path, origin in origins.items()}
     read_at = digest_memory.now()
@@ -64,7 +64,6 @@ def layer_ahead(
     for file in files:
         name = os.path.abspath(os.fsdecode(origins[file.path]))
         digest_memory.remember(name, before[file.path], file.digest, read_at=read_at)
-    digest_memory.close()
     known = make_tree(files, tree.folders)
     Known(tree_key(known), compression, content, memory).remember(layer)
     return known, layer
@@ -76,15 +75,9 @@ def is_known(tree: Tree, root: Path, store: Store) -> bool:
     Raises:
         ContextError: a file is missing.
     """
-    folder, digest_memory = Root.of(root), DigestMemory(store.root / "digests.sqlite")
-    try:
-        for file in tree.files:
-            origin = folder.join(file.origin)
-            if digest_memory.recall(os.path.abspath(os.fsdecode(origin)), _stamp(origin)) is None:
-                return False
-    finally:
-        digest_memory.close()
-    return True
+    folder, digest_memory = Root.of(root), DigestMemory(store.root)
+    origins = (folder.join(file.origin) for file in tree.files)
+    return all(digest_memory.recall(os.path.abspath(os.fsdecode(each)), _stamp(each)) is not None for each in origins)
 
 
 #: Digest of nothing: an empty file is never read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,10 @@ from packager.engine.buildx import BuildOptions, BuildRequest, Built, build
 from packager.errors import ContextError, EngineError
 from packager.pipeline import Planned, build_context, in_dialect
 from packager.spec.load import SpecFile
-from packager.storage.models import Store, default_root
+from packager.storage.collect import Guard, Kind
+from packager.storage.locks import lock_of
+from packager.storage.memory import cache_root
+from packager.storage.models import Store
 
 
 def build_image(
@@ -101,12 +105,27 @@ def _staging(spec_file: SpecFile, target: str, platform: str) -> Iterator[Path]:
     not sent again. It stays for the next build; models in it are hard links to the store.
     """
     key = hashlib.sha256(f"{spec_file.document.path.absolute()}\0{target}\0{platform}".encode()).hexdigest()[:16]
-    parent = default_root().parent / "contexts"
+    parent = context_kind(cache_root()).root
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        lock = (parent / f"{key}.lock").open("w")
+        lock = lock_of(parent / key).open("w")
     except OSError as error:
         raise ContextError(f"{parent} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(lock.fileno())
         yield parent / key
+
+
+def context_kind(cache: Path) -> Kind:
+    """Return the contexts of a cache that were staged for BuildKit; a build under way holds its own."""
+    return Kind(
+        name="staged context",
+        root=cache / "contexts",
+        patterns=("[!.]*",),
+        things="folder",
+        cost=0,
+        keeps=0.0,
+        marker=".lock",
+        guards=(Guard(),),
+    )

@@ -116,8 +116,8 @@ def _environment(
     title = plan.environment.title
     # The check belongs to base and environment together, so that both are in the key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
-    checked = cache_root() / f"checked-{CHECKS}" / f"{recipe.key[:32]}-{_key_of(base)[:32]}"
-    if known is not None and checked.exists():
+    checked, key = Memory("checked"), (str(CHECKS), recipe.key, _key_of(base))
+    if known is not None and checked.recall(*key) is not None:
         return known
     say(f"laying down the {title} for {plan.platform}")
     laid = _laid(recipe, plan, spec_file.root)
@@ -125,8 +125,7 @@ def _environment(
     for warning in warnings:
         say(f"warning: {warning}")
     if not warnings:  # they are said at every build
-        checked.parent.mkdir(parents=True, exist_ok=True)
-        checked.touch()
+        checked.remember(b"", *key)
     return folder_layer(
         Path(laid.folder),
         plan.environment.prefix,
@@ -155,7 +154,8 @@ def _base_files(base: BaseImage, content: Content) -> BaseFiles:
     from packager.laying.base_files import FileBlob, read_base_files
 
     layers = (layer.blob.digest for layer in base.layers)
-    return read_base_files((FileBlob(digest=each, path=str(content.path(each))) for each in layers), cache_root())
+    blobs = (FileBlob(digest=each, path=str(content.path(each))) for each in layers)
+    return read_base_files(blobs, Memory("base-files"))
 
 
 def _base_python(plan: Plan, base: BaseImage, content: Content) -> BasePython:

@@ -32,7 +32,7 @@ VERBS = {
     "test": "Start the image, and hold its answers against the spec's tests.",
     "service": "Deploy, update and delete named services.",
     "score": "Post a request to a running service and print the answer.",
-    "store": "Show, check and clean the store of models.",
+    "store": "Show, check and clean what is kept on this machine.",
     "schema": "Print the JSON Schema of the spec.",
     "doctor": "Say which tools are there, and what to do about what is not.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,7 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
     """
     from packager.pipeline import require_entry_script, select_targets
     from packager.spec.load import load_spec
+    from packager.steps.store import keep_limit
 
     spec_file = load_spec(file)
     names = select_targets(spec_file, target)
@@ -123,6 +125,7 @@ def command(file: Path, target: str | None, reporter: Reporter, output_format: s
     else:
         for line in (line for each in results for line in each["images"]):
             emit(line)
+    keep_limit(os.environ, reporter.step)
 
 
 def _names_one(option: str, names: tuple[str, ...]) -> UsageError:

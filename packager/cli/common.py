@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from packager.interruption import terminated_as_interrupted
+from packager.units import human_size as human_size
 
 if TYPE_CHECKING:
     from packager.context.sources import DigestModel
@@ -133,18 +134,6 @@ def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
 def count(number: int, noun: str) -> str:
     """Return `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def human_size(size: int) -> str:
-    """Return bytes in decimal units as registries and engines show them (`1.2 MB`)."""
-    if size < 1000:
-        return f"{size} B"
-    number = float(size)
-    for unit in ("kB", "MB", "GB"):
-        number /= 1000
-        if number < 999.95:
-            return f"{number:.1f} {unit}"
-    return f"{number / 1000:.1f} TB"
 
 
 def one_target(spec_file: SpecFile, target: str | None) -> str:

@@ -6,15 +6,16 @@ import click
 
 from packager.cli.common import Reporter, count, emit, emit_json, format_option, human_size, standard_options
 
-#: What was of no use for so long is removed by `gc`; it can be pulled or made again.
-_UNUSED_DAYS = 30.0
-
 
 @click.group("store")
 def command() -> None:
-    """Show, check and clean the store of models.
+    """Show, check and clean what packager keeps on this machine, in $XDG_CACHE_HOME/packager.
 
-    Models enter the store once, and every saved context links to them there. It is in $XDG_CACHE_HOME/packager/store.
+    Models enter the store once, and every saved context links to them there. All else makes the next build fast.
+
+    `build` keeps all of it below a limit by itself where one is set: PACKAGER_CACHE_LIMIT=20GB, or `cache_limit: 20GB`
+    in ~/.config/packager/config.yaml. What is cheap to make again goes before what is not, and of the same cost what
+    was not used for longest.
     """
 
 
@@ -22,28 +23,28 @@ def command() -> None:
 @format_option
 @standard_options
 def info(output_format: str, reporter: Reporter) -> None:
-    """Show where the store is and what it holds: models, layers of images, environments; nothing is read."""
+    """Show what is kept, kind by kind, and how much of it `gc` would free; nothing is read.
+
+    A file with several names is counted once. What is shared is also somebody else's (a saved context, a service, uv's
+    cache), so that removing it here frees nothing.
+    """
     import msgspec
 
-    from packager.laying import kept
-    from packager.storage.content import ContentStore
-    from packager.storage.models import Store, default_root
+    from packager.steps import store
 
-    found, content, environments = Store().info(), ContentStore().info(), kept.info(default_root().parent)
+    kinds = store.info()
+    size, frees = sum(kind.size for kind in kinds), sum(kind.frees for kind in kinds)
     if output_format == "json":
-        more = {"images": msgspec.to_builtins(content), "environments": msgspec.to_builtins(environments)}
-        emit_json({**msgspec.to_builtins(found), **more})
+        emit_json({"size": size, "frees": frees, "kinds": [msgspec.to_builtins(kind) for kind in kinds]})
         return
-    unused = found.blobs - found.used_blobs
-    emit(f"path        {found.path}")
-    emit(f"files       {found.blobs}, {human_size(found.size)}")
-    emit(f"in use      {found.used_blobs}, {human_size(found.used_size)}")
-    emit(f"remembered  {found.remembered} digests")
-    emit(f"images      {content.blobs} blobs, {human_size(content.size)}")
-    emit(f"conda       {count(environments.packages, 'package')}, {human_size(environments.packages_size)}")
-    emit(f"prefixes    {count(environments.prefixes, 'environment')}, {human_size(environments.prefixes_size)}")
-    if unused:
-        reporter.step(f"`packager store gc` frees {human_size(found.size - found.used_size)}")
+    for kind in kinds:
+        more = f", {kind.held} in use" if kind.held else ""
+        more += f", {human_size(kind.shared)} shared" if kind.shared else ""
+        more += f", {human_size(kind.frees)} unneeded" if kind.unneeded else ""
+        emit(f"{kind.name + 's':<24}{kind.entries}, {human_size(kind.size)}{more}")
+    emit(f"{'all':<24}{sum(kind.entries for kind in kinds)}, {human_size(size)}")
+    if any(kind.unneeded for kind in kinds):
+        reporter.step(f"`packager store gc` frees {human_size(frees)}")
 
 
 @command.command("verify")
@@ -63,7 +64,8 @@ def verify(output_format: str, reporter: Reporter) -> None:
 
     reporter.step("reading every file of the store")
     found, content = Store().verify(), ContentStore()
-    size, blobs, layers = found.size + content.info().size, content.info().blobs, content.verify()
+    sizes, layers = [status.st_size for _, status in content.blobs.all()], content.verify()
+    size, blobs = found.size + sum(sizes), len(sizes)
     damaged = [*(f"sha256:{digest}" for digest in found.damaged), *layers]
     if output_format == "json":
         emit_json({**msgspec.to_builtins(found), "images": {"checked": blobs, "damaged": list(layers)}})
@@ -79,32 +81,47 @@ def verify(output_format: str, reporter: Reporter) -> None:
 
 
 @command.command("gc")
+@click.option("--older-than", metavar="TIME", help="What was not used for so long: 12h, 7d, 2w (default: 30d).")
+@click.option("--max-size", metavar="SIZE", help="Then more, until what is left takes at most this: 10GB.")
+@click.option("--all", "everything", is_flag=True, help="Everything that is not in use.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing, only say what would be.")
 @format_option
 @standard_options
-def gc(output_format: str, reporter: Reporter) -> None:
+def gc(
+    older_than: str | None,
+    max_size: str | None,
+    everything: bool,
+    dry_run: bool,
+    output_format: str,
+    reporter: Reporter,
+) -> None:
     """Remove what is of no use any more.
 
-    Models that no saved context on this filesystem uses; layers, environments (those of `environment run`, too) and
-    unpacked conda packages that were not used for 30 days; and what killed processes left. What is in use stays.
+    Always: build contexts that were staged for BuildKit, and models that no context, service or run on this filesystem
+    links to; and what killed processes left. After 30 days without use: layers, environments (those of `environment
+    run`, too), unpacked conda packages, and notes of what was found out.
+
+    What is in use stays, whatever the options: what a build under way has staged or may read, the environment of a
+    program that runs, services. With --max-size, what is cheap to make again goes before what is not, and of the same
+    cost what was not used for longest.
     """
-    import msgspec
+    from packager.errors import UsageError
+    from packager.steps import store
+    from packager.storage.collect import UNUSED, Policy
+    from packager.units import parse_age, parse_size
 
-    from packager.laying import kept
-    from packager.laying.cache import collect
-    from packager.storage.content import ContentStore
-    from packager.storage.models import Store, default_root
-
-    found, content = Store().gc(), ContentStore().gc(_UNUSED_DAYS)
-    environments, freed = collect(default_root().parent, _UNUSED_DAYS * 86400)
-    removed = kept.collect(default_root().parent, _UNUSED_DAYS * 86400)
+    if everything and (older_than or max_size):
+        raise UsageError("--all leaves nothing for --older-than or --max-size", remedy="leave one of them out")
+    age = 0.0 if everything else parse_age(older_than, "--older-than") if older_than else UNUSED
+    limit = parse_size(max_size, "--max-size") if max_size else None
+    collected = store.gc(Policy(older_than=age, max_size=limit), dry_run=dry_run)
+    result = [kind for kind in store.summaries(store.kinds(), collected) if kind.unneeded]
     if output_format == "json":
-        images = {"content": msgspec.to_builtins(content), "environments": environments, "freed": freed}
-        emit_json({**msgspec.to_builtins(found), "images": images, "environments": msgspec.to_builtins(removed)})
+        removed = {kind.name: {"removed": kind.unneeded, "freed": kind.frees} for kind in result}
+        emit_json({"freed": collected.freed, "dry_run": dry_run, "kinds": removed})
         return
-    emit(f"{count(found.blobs, 'file')} removed, {human_size(found.size)} freed")
-    emit(f"{count(content.blobs, 'blob')} removed, {human_size(content.size)} freed")
-    emit(f"{count(environments, 'environment')} removed, {human_size(freed)} freed")
-    emit(f"{count(removed.packages, 'conda package')} removed, {human_size(removed.packages_size)} freed")
-    prefixes = count(removed.prefixes, "environment")
-    emit(f"{prefixes} of `environment run` removed, {human_size(removed.prefixes_size)} freed")
-    reporter.detail(f"{found.temporary} temporary files removed, {found.forgotten} digests forgotten")
+    would = "would be " if dry_run else ""
+    for kind in result:
+        emit(f"{count(kind.unneeded, kind.name)} {would}removed, {human_size(kind.frees)} {would}freed")
+    emit(f"{human_size(collected.freed)} {would}freed in all")
+    reporter.detail(f"{len(collected.inventory.entries) - len(collected.gone)} things stay")

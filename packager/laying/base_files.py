@@ -16,11 +16,11 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from packager.errors import ContextError, PackagerError
+from packager.errors import ContextError
 from packager.laying.elf import NotElf, parse_elf
 from packager.laying.recipe import BasePython
 from packager.oci.archives import unpacked
-from packager.storage.files import write_bytes
+from packager.storage.memory import Memory
 
 #: Of what is remembered about a layer: a higher number reads all anew.
 FORMAT = 2
@@ -47,7 +47,6 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
         machines: machine of those libraries.
         loader_folders: lines of the loader's configuration.
         damaged: those of these libraries that are no ELF files, or cut off.
-        version: `FORMAT`.
     """
 
     paths: dict[str, str | None]
@@ -57,7 +56,6 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
     machines: dict[str, str] = {}
     loader_folders: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
-    version: int = FORMAT
 
 
 class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,21 +133,19 @@ class FileBlob(msgspec.Struct, frozen=True, kw_only=True):
         return Path(self.path).open("rb")
 
 
-def read_base_files(layers: Iterable[LayerBlob], cache_root: Path) -> BaseFiles:
-    """Return the files of a base image; each layer is read once and remembered below `cache_root`.
+def read_base_files(layers: Iterable[LayerBlob], memory: Memory) -> BaseFiles:
+    """Return the files of a base image; each layer is read once and remembered.
 
     Raises:
         ContextError: a layer is not a tar, or damaged.
     """
-    return merge_layers(_remembered(layer, cache_root / "base-files") for layer in layers)
+    return merge_layers(_remembered(layer, memory) for layer in layers)
 
 
-def _remembered(layer: LayerBlob, folder: Path) -> LayerFiles:
-    note = folder / f"{layer.digest.replace(':', '-')}.json"
-    with suppress(OSError, msgspec.DecodeError):
-        known = msgspec.json.decode(note.read_bytes(), type=LayerFiles)
-        if known.version == FORMAT:
-            return known
+def _remembered(layer: LayerBlob, memory: Memory) -> LayerFiles:
+    key = (str(FORMAT), layer.digest)
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(memory.recall(*key) or b"", type=LayerFiles)
     import zstandard
 
     with layer.open() as stream:
@@ -159,9 +155,7 @@ def _remembered(layer: LayerBlob, folder: Path) -> LayerFiles:
             raise ContextError(
                 f"layer {layer.digest} of the base image cannot be read: {error}", remedy="pull the base image again"
             ) from None
-    with suppress(OSError, PackagerError):  # it is only slower without
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(note, msgspec.json.encode(read, order="sorted"))
+    memory.remember(msgspec.json.encode(read, order="sorted"), *key)
     return read
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +15,9 @@ import msgspec
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import Recipe
 from packager.laying.wheels import Source
-from packager.storage.listing import list_folder, stamp, totals
+from packager.storage.collect import Guard, Kind
+from packager.storage.content import content_guard
+from packager.storage.listing import list_folder, stamp
 from packager.storage.reading import failure
 
 
@@ -73,7 +74,7 @@ def cached_by(
             fcntl.flock(lock, fcntl.LOCK_EX)
             known = _known(note, folder)
             if known is not None:
-                os.utime(note)  # for `collect`: it was used
+                os.utime(note)  # it was used: see `environment_kind`
                 return known
             note.unlink(missing_ok=True)
             if folder.exists():
@@ -98,31 +99,15 @@ def _known(note: Path, folder: Path) -> LaidDown | None:
     return None
 
 
-def collect(cache_root: Path, older_than: float) -> tuple[int, int]:
-    """Remove cached environments that were not used for some seconds, and what interrupted runs have left.
-
-    Returns:
-        how many folders, and the bytes of their files (which uv's cache may hold all the same).
-    """
-    folder = cache_root / "environments"
-    limit = time.time() - older_than
-    count = size = 0
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    for path in (folder / name for name in names):
-        if path.name.startswith(".laying-") and path.stat().st_mtime < limit:
-            shutil.rmtree(path, ignore_errors=True)
-        if path.suffix != ".lock" or not _idle(path, limit):
-            continue
-        with path.open("w") as lock, suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kept = path.with_suffix("")
-            if kept.is_dir():
-                count, size = count + 1, size + totals(list_folder(kept))[1]
-                shutil.rmtree(kept)
-            path.with_suffix(".json").unlink(missing_ok=True)
-    return count, size
-
-
-def _idle(lock: Path, limit: float) -> bool:
-    note = lock.with_suffix(".json")
-    return not note.exists() or note.stat().st_mtime < limit
+def environment_kind(cache_root: Path) -> Kind:
+    """Return the laid-down environments of a cache; a build reads one after it let go of its lock."""
+    return Kind(
+        name="laid-down environment",
+        root=cache_root / "environments",
+        patterns=("[!.]*",),
+        things="folder",
+        cost=1,
+        marker=".json",
+        beside=(".json",),
+        guards=(Guard(), content_guard(cache_root)),
+    )

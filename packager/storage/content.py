@@ -11,42 +11,27 @@ import errno
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-import msgspec
-
-from packager.errors import ContextError
+from packager.errors import ContextError, PackagerError
 from packager.plan.trees import MTIME
 from packager.storage.blobs import BLOB_MODE, Blobs
+from packager.storage.collect import DAY, Guard, Kind
+from packager.storage.locks import hold
 from packager.storage.memory import Memory, cache_root
-from packager.storage.models import STALE
 from packager.storage.reading import BLOCK, failure, hash_descriptor, opened, write_all
 
-__all__ = ["ContentCollected", "ContentInfo", "ContentStore", "Memory", "content_root"]
+__all__ = ["ContentStore", "Memory", "content_guard", "content_root", "layer_kind"]
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
-_DAY = 86400
 
-
-class ContentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the content store holds: its folder, blobs, and their bytes."""
-
-    path: str
-    blobs: int
-    size: int
-
-
-class ContentCollected(msgspec.Struct, frozen=True, kw_only=True):
-    """What `ContentStore.gc` removed: blobs and their bytes, temporary files, and memories."""
-
-    blobs: int
-    size: int
-    temporary: int
-    memories: int
+#: Seconds for which a note of a blob's use is good enough.
+_NOTED = 3600
 
 
 def content_root() -> Path:
@@ -54,29 +39,57 @@ def content_root() -> Path:
     return cache_root() / "content"
 
 
+def content_guard(cache: Path) -> Guard:
+    """Return what keeps things that a build under way may have found: all but those of no use for a day."""
+    return Guard(over=cache / "content", spares=DAY)
+
+
+def layer_kind(cache: Path) -> Kind:
+    """Return the layers, configurations and manifests in the content store of a cache."""
+    return Kind(
+        name="layer",
+        root=cache / "content",
+        patterns=("sha256/*/*",),
+        things="file",
+        cost=2,
+        used="atime",
+        guards=(content_guard(cache),),
+    )
+
+
 class ContentStore:
     """Blobs by `sha256:…` (`content.Content`). Several threads and processes may use one at the same time.
+
+    What it has given stays as long as it lives: it holds the lock of its folder.
 
     Args:
         root: its folder, made when needed; `content_root()` where None.
         clock: the time now, in seconds since the epoch.
     """
 
+    _hold: int | None = None
+
     def __init__(self, root: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         self.root = root if root is not None else content_root()
         self.blobs = _StreamBlobs(self.root)
         self._clock = clock
+        self._beginning = threading.Lock()
+
+    def __del__(self) -> None:
+        if self._hold is not None:
+            os.close(self._hold)
 
     def has(self, digest: str, size: int | None = None) -> bool:
-        """Whether `sha256:…` is there, whole; `gc` then takes it for used now."""
+        """Whether `sha256:…` is there, whole; it then counts as used now."""
         name = _hex(digest)
-        if not self.blobs.has(name, size):
+        # Looked at again once it is held: a collection may have been about to remove it.
+        if not self.blobs.has(name, size) or (self._begin_use() and not self.blobs.has(name, size)):
             return False
         path = self.blobs.path(name)
         # A blob's modification time says that it is as written, so its access time says when it was of use. The
         # filesystem keeps that one only where it is not mounted with noatime.
         with contextlib.suppress(OSError):
-            if path.stat().st_atime < self._clock() - _DAY:
+            if path.stat().st_atime < self._clock() - _NOTED:
                 os.utime(path, (self._clock(), MTIME))
         return True
 
@@ -91,6 +104,7 @@ class ContentStore:
             ContextError: `expected` differs, the folder cannot be written, or the disk is full. Nothing is kept.
         """
         wanted = _hex(expected) if expected is not None else None
+        self._begin_use()
         digest, size = self.blobs.receive_stream(stream, wanted, self._clock)
         return f"sha256:{digest}", size
 
@@ -118,11 +132,6 @@ class ContentStore:
         except OSError as error:
             raise failure("read", self.path(digest), error) from None
 
-    def info(self) -> ContentInfo:
-        """Return what the store holds; nothing is read but folders."""
-        sizes = [status.st_size for _, status in self.blobs.all()]
-        return ContentInfo(path=str(self.root), blobs=len(sizes), size=sum(sizes))
-
     def verify(self) -> tuple[str, ...]:
         """Read every blob, remove the damaged ones and return their digests; they are pulled or made again.
 
@@ -130,31 +139,26 @@ class ContentStore:
             ContextError: a damaged one cannot be removed.
         """
         damaged = []
-        for path, _ in list(self.blobs.all()):
+        for path, status in list(self.blobs.all()):
             with opened(path) as descriptor:
                 sound = self.blobs.has(path.name) and hash_descriptor(descriptor)[0] == path.name
-            if not sound:
+            if sound:
+                with contextlib.suppress(OSError):
+                    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # looking after it is no use of it
+            else:
                 self.blobs.remove(path)
                 damaged.append(f"sha256:{path.name}")
         return tuple(damaged)
 
-    def gc(self, older_than_days: float = 30.0) -> ContentCollected:
-        """Remove blobs and memories that were of no use for so many days, and what killed processes left.
-
-        Raises:
-            ContextError: something cannot be removed.
-        """
-        now = self._clock()
-        # A day at least: whoever found a blob by `has` may still be about to read it.
-        limit = now - max(1.0, older_than_days) * _DAY
-        unused = [(path, status.st_size) for path, status in self.blobs.all() if status.st_atime < limit]
-        stale = [path for path, status in self.blobs.temporary_files() if status.st_mtime < now - STALE]
-        old = [path for path in self.root.glob("memory/*/*") if path.stat().st_mtime < limit]
-        for path in (*(path for path, _ in unused), *stale, *old):
-            self.blobs.remove(path)
-        return ContentCollected(
-            blobs=len(unused), size=sum(size for _, size in unused), temporary=len(stale), memories=len(old)
-        )
+    def _begin_use(self) -> bool:
+        """Hold the lock of the folder from now on; return whether it was not held before."""
+        with self._beginning:
+            if self._hold is not None:
+                return False
+            # Who may not write here cannot remove anything either; and what is put in is refused with a better reason.
+            with contextlib.suppress(PackagerError):
+                self._hold = hold(self.root)
+            return self._hold is not None
 
 
 class _StreamBlobs(Blobs):

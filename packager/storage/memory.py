@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from pathlib import Path
+
+from packager.storage.collect import DAY, Kind
 
 
 def cache_root() -> Path:
@@ -15,12 +18,17 @@ def cache_root() -> Path:
     return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "packager"
 
 
+def note_kind(cache: Path) -> Kind:
+    """Return the small values in the memories of a cache."""
+    return Kind(name="note", root=cache, patterns=("*/memory/*/*",), things="file", cost=3)
+
+
 class Memory:
     """Small values by a key of words, for what may be forgotten at any time; each in a file that only its owner reads.
 
     Args:
         kind: what they are (`uploads`), a folder.
-        root: of the content store, whose `gc` removes what is old; this user's where None.
+        root: of the store that they are about, the content store where None.
     """
 
     def __init__(self, kind: str, root: Path | None = None) -> None:
@@ -28,8 +36,12 @@ class Memory:
 
     def recall(self, *key: str) -> bytes | None:
         """Return what was remembered."""
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            with path.open("rb") as stream:
+                if os.fstat(stream.fileno()).st_mtime < time.time() - DAY:
+                    os.utime(path)  # it is of use: see `note_kind`
+                return stream.read()
         except OSError:
             return None
 
@@ -55,4 +67,4 @@ class Memory:
             self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:
-        return self._folder / hashlib.sha256("\0".join(key).encode()).hexdigest()
+        return self._folder / hashlib.sha256("\0".join(key).encode(errors="surrogateescape")).hexdigest()

@@ -2,7 +2,7 @@
 
 Users' files change under us, and a hard link to them would change a saved context. So they enter the store once, read
 and hashed in the same pass, and every context hard-links from here. The blobs are in the folders of
-`packager.storage.blobs`; `digests.sqlite` beside them holds the digests of files that were read before.
+`packager.storage.blobs`; `memory/digests` beside them holds the digests of files that were read before.
 """
 
 from __future__ import annotations
@@ -16,23 +16,11 @@ import msgspec
 
 from packager.errors import ContextError
 from packager.storage.blobs import Blobs
+from packager.storage.collect import Kind
+from packager.storage.content import content_guard
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import cache_root
 from packager.storage.reading import Stamp, changed_since, digest_file, failure
-
-#: Seconds after which a temporary file belongs to no running process.
-STALE = 86400
-
-
-class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the store holds: blobs and their bytes, those that a saved context links to, and remembered digests."""
-
-    path: str
-    blobs: int
-    size: int
-    used_blobs: int
-    used_size: int
-    remembered: int
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,18 +31,28 @@ class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
     damaged: tuple[str, ...]
 
 
-class Collected(msgspec.Struct, frozen=True, kw_only=True):
-    """What `Store.gc` removed: blobs and their bytes, temporary files, and digests of files that are gone."""
-
-    blobs: int
-    size: int
-    temporary: int
-    forgotten: int
-
-
 def default_root() -> Path:
     """Return the folder of this user's store: `$XDG_CACHE_HOME/packager/store`, below `~/.cache` when that is unset."""
     return cache_root() / "store"
+
+
+def model_kind(cache: Path) -> Kind:
+    """Return the models in the store of a cache: contexts, services and runs link to those that they need.
+
+    Contexts on other filesystems have copies, and lose nothing. A link made or removed is the last use of a model. A
+    build without an engine reads one without a link.
+    """
+    return Kind(
+        name="model",
+        root=cache / "store",
+        patterns=("sha256/*/*",),
+        things="file",
+        cost=0,
+        keeps=0.0,
+        used="ctime",
+        guards=(content_guard(cache),),
+        linked=True,
+    )
 
 
 class Store:
@@ -68,7 +66,7 @@ class Store:
     def __init__(self, root: Path | None = None, clock: Callable[[], int] = time.time_ns) -> None:
         self.root = root if root is not None else default_root()
         self.blobs = Blobs(self.root)
-        self._memory = DigestMemory(self.root / "digests.sqlite", clock)
+        self._memory = DigestMemory(self.root, clock)
 
     def digest(self, path: Path) -> tuple[str, int]:
         """Return sha256 (64 hex digits) and size in bytes of a file; one that has not changed is not read again.
@@ -140,18 +138,6 @@ class Store:
             # The blob went between the look and the link: a `gc` of another process. It comes back from its origin.
         raise ContextError(f"{destination} cannot be written: its blob keeps vanishing", remedy="run the command again")
 
-    def info(self) -> StoreInfo:
-        """Return what the store holds; nothing is read but folders."""
-        sizes = [(status.st_size, status.st_nlink > 1) for _, status in self.blobs.all()]
-        return StoreInfo(
-            path=str(self.root),
-            blobs=len(sizes),
-            size=sum(size for size, _ in sizes),
-            used_blobs=sum(used for _, used in sizes),
-            used_size=sum(size for size, used in sizes if used),
-            remembered=len(self._memory),
-        )
-
     def verify(self) -> StoreCheck:
         """Read every blob; the damaged ones are removed, so that the next save adds them again from the model.
 
@@ -169,26 +155,6 @@ class Store:
                 damaged.append(path.name)
                 self.blobs.remove(path)
         return StoreCheck(checked=len(blobs), size=sum(found.st_size for _, found in blobs), damaged=tuple(damaged))
-
-    def gc(self) -> Collected:
-        """Remove what nothing uses: blobs without another hard link, stale temporary files, digests of gone files.
-
-        Contexts on other filesystems have copies, and lose nothing.
-
-        Raises:
-            ContextError: something cannot be removed.
-        """
-        limit = self._memory.now() / 1e9 - STALE
-        unused = [(path, status.st_size) for path, status in self.blobs.all() if status.st_nlink == 1]
-        stale = [path for path, status in self.blobs.temporary_files() if status.st_mtime < limit]
-        for path in (*(path for path, _ in unused), *stale):
-            self.blobs.remove(path)
-        return Collected(
-            blobs=len(unused),
-            size=sum(size for _, size in unused),
-            temporary=len(stale),
-            forgotten=self._memory.forget_missing(),
-        )
 
     def _look(self, path: Path) -> tuple[str, Stamp]:
         try:

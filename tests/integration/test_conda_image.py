@@ -358,7 +358,8 @@ def test_an_environment_of_pip_alone_on_this_machine(tmp_path: Path, run_package
         "print(os.path.exists(sys.prefix))"
     )
     done = run_packager("environment", "run", "--", "python", "-c", code, sys.executable, cwd=tmp_path)
-    assert done.stdout.endswith("0 environments of `environment run` removed, 0 B freed\nTrue\n")
+    assert done.stdout.endswith(" freed in all\nTrue\n")
+    assert "local environment" not in done.stdout
 
 
 # --- what is in an image ----------------------------------------------------------------------------------------------

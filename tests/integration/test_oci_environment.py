@@ -24,6 +24,7 @@ from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
 from packager.laying.wheels import Source
 from packager.plan.plan import Environment
 from packager.spec import load_spec
+from packager.storage.memory import Memory
 from tests.integration.conftest import missing, output
 from tests.unit.test_oci_environment import snapshot
 
@@ -71,7 +72,7 @@ def base_files(reference: str, folder: Path) -> BaseFiles:
         opened.extractall(folder, filter="data")
     layers = json.loads((folder / "manifest.json").read_text())[0]["Layers"]
     blobs = [FileBlob(digest=f"sha256:{name.rpartition('/')[2]}", path=str(folder / name)) for name in layers]
-    return read_base_files(blobs, folder / "cache")
+    return read_base_files(blobs, Memory("base-files", folder))
 
 
 def in_container(image: str, environment: LaidDown, *command: str, code: int = 0) -> str:

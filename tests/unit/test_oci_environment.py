@@ -25,7 +25,7 @@ from packager.environments.child_processes import Ended
 from packager.environments.lock import LockedPackage
 from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError, TemporaryError
-from packager.laying.cache import cached, collect, environment_folder
+from packager.laying.cache import cached, environment_folder
 from packager.laying.compile import find_interpreter, require_interpreter
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
@@ -524,16 +524,3 @@ def test_an_interrupted_run_leaves_nothing_that_counts(
             cached(wanted, tmp_path / "cache", source)
     assert [path.suffix for path in (tmp_path / "cache/environments").iterdir()] == [".lock"]
     assert not cached(wanted, tmp_path / "cache", source).reused
-
-
-def test_what_is_not_used_is_collected(tmp_path: Path, links: Path, source: Source) -> None:
-    wanted = recipe(make_wheel(links, "tool", TOOL))
-    laid = cached(wanted, tmp_path / "cache", source)
-    left = tmp_path / "cache/environments/.laying-left"
-    left.mkdir()
-    os.utime(left, (0, 0))
-    assert collect(tmp_path / "cache", 3600) == (0, 0)
-    assert not left.exists()
-    assert collect(tmp_path / "cache", -10) == (1, laid.size)
-    assert not Path(laid.folder).exists()
-    assert collect(tmp_path / "nothing", 0) == (0, 0)

@@ -109,7 +109,7 @@ def test_a_file_that_changed_makes_no_layer(tmp_path: Path, options: dict[str, A
     (root / "score.py").write_bytes(CODE.replace(b"init", b"exit"))
     with pytest.raises(ContextError, match="changed since it was read"):
         build(tree, root, content, **options)
-    assert content.info().blobs == 0
+    assert list(content.blobs.all()) == []
     assert not list((tmp_path / "content").glob("tmp/*"))
 
 

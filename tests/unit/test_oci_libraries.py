@@ -28,6 +28,7 @@ from packager.laying.base_files import (
 from packager.laying.elf import Elf, NotElf, parse_elf
 from packager.laying.libraries import Module, Modules, check_starts, find_problems, read_modules
 from packager.laying.recipe import BasePython
+from packager.storage.memory import Memory
 
 TAGS = "x86_64-manylinux_2_28"
 X86, ARM = 62, 183
@@ -237,13 +238,14 @@ def test_layers_are_read_once(tmp_path: Path) -> None:
     blob = tmp_path / "layer"
     blob.write_bytes(gzip.compress(make_tar(BASE)))
     layer = FileBlob(digest=f"sha256:{'a' * 64}", path=str(blob))
-    first = read_base_files([layer], tmp_path / "cache")
+    memory = Memory("base-files", tmp_path)
+    first = read_base_files([layer], memory)
     blob.unlink()
-    assert read_base_files([layer], tmp_path / "cache") == first
-    note = next((tmp_path / "cache/base-files").iterdir())
+    assert read_base_files([layer], memory) == first
+    (note,) = (tmp_path / "memory/base-files").iterdir()
     note.write_bytes(note.read_bytes()[:100])
     blob.write_bytes(make_tar(BASE))
-    assert read_base_files([layer], tmp_path / "cache") == first
+    assert read_base_files([layer], memory) == first
 
 
 @pytest.mark.parametrize("damage", ["gzip", "zstd", "tar", "other"])
@@ -253,8 +255,8 @@ def test_a_damaged_layer(tmp_path: Path, damage: str) -> None:
     blob = tmp_path / "layer"
     blob.write_bytes(packed[damage][: len(packed[damage]) // 2])
     with pytest.raises(ContextError, match="cannot be read"):
-        read_base_files([FileBlob(digest="sha256:0", path=str(blob))], tmp_path / "cache")
-    assert not (tmp_path / "cache/base-files").exists()
+        read_base_files([FileBlob(digest="sha256:0", path=str(blob))], Memory("base-files", tmp_path))
+    assert not (tmp_path / "memory").exists()
 
 
 # --- problems ---------------------------------------------------------------------------------------------------------

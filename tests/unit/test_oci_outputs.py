@@ -90,7 +90,8 @@ def test_a_layout_is_replaced_and_nothing_else_is(tmp_path: Path, content: Conte
         make(tmp_path / name)
         with pytest.raises(ContextError, match="is there and"):
             write_layout([image(content)], (), tmp_path / name, content)
-    assert {path.name for path in tmp_path.iterdir()} == {"content", "layout", "files", "mixed", "bare", "file", "link"}
+    names = {"content", "content.lock", "layout", "files", "mixed", "bare", "file", "link"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_missing_layer_leaves_nothing(tmp_path: Path, content: ContentStore) -> None:
@@ -101,7 +102,7 @@ def test_a_missing_layer_leaves_nothing(tmp_path: Path, content: ContentStore) -
             write([made], (), tmp_path / "out", content)
     with pytest.raises(ContextError, match="not in the store"):
         write_docker_archive(made, (), tmp_path / "out", content)
-    assert {path.name for path in tmp_path.iterdir()} == {"content"}
+    assert {path.name for path in tmp_path.iterdir()} == {"content", "content.lock"}
 
 
 def test_archives_are_the_same_every_time(tmp_path: Path, content: ContentStore) -> None:

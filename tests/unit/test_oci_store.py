@@ -17,9 +17,10 @@ import pytest
 
 from packager.errors import ContextError
 from packager.oci.values import digest_of
+from packager.plan.trees import MTIME
 from packager.storage.content import ContentStore, Memory, content_root
+from packager.storage.locks import alone, lock_of
 
-DAY = 86400.0
 WRONG = "sha256:" + "0" * 64
 
 
@@ -43,7 +44,7 @@ def test_what_comes_in_is_there_under_its_digest(content: ContentStore) -> None:
     with content.open(digest) as stream:
         assert stream.read(1) == data[:1]
     assert content.put_bytes(data) == digest
-    assert (content.info().blobs, content.info().size) == (1, len(data))
+    assert [status.st_size for _, status in content.blobs.all()] == [len(data)]
 
 
 def test_other_bytes_than_expected_are_not_kept(content: ContentStore) -> None:
@@ -118,24 +119,40 @@ def test_verify_finds_and_removes_what_is_damaged(content: ContentStore) -> None
     assert content.has(good)
 
 
-def test_gc_keeps_what_was_of_use(content: ContentStore) -> None:
+def test_a_use_is_noted(content: ContentStore) -> None:
+    """By the access time: it is what a collection goes by."""
     old, used = content.put_bytes(b"old"), content.put_bytes(b"used")
-    Memory("uploads", content.root).remember(b"x", "key")
-    later = ContentStore(content.root, clock=lambda: time.time() + 31 * DAY)
-    assert later.has(used)
-    found = later.gc(30)
-    assert (found.blobs, found.size, found.memories) == (1, 3, 1)
-    assert (later.has(old), later.has(used)) == (False, True)
-    assert content.gc(0).blobs == 0, "what came today may still be about to be read"
+    for digest in (old, used):
+        os.utime(content.path(digest), (0, MTIME))
+    assert content.has(used)
+    times = [content.path(digest).stat() for digest in (old, used)]
+    assert times[0].st_atime == 0
+    assert times[1].st_atime > time.time() - 60
+    assert times[1].st_mtime == MTIME
+    assert content.verify() == ()
+    assert content.path(old).stat().st_atime == 0, "to look after it is no use of it"
 
 
-def test_gc_removes_what_killed_processes_left(content: ContentStore) -> None:
-    content.put_bytes(b"data")
-    left = content.root / "tmp" / "left"
-    left.write_bytes(b"half")
-    assert content.gc().temporary == 0
-    os.utime(left, (0, 0))
-    assert content.gc().temporary == 1
+def test_what_was_given_is_held_as_long_as_the_store_lives(tmp_path: Path) -> None:
+    root = tmp_path / "content"
+    digest = ContentStore(root).put_bytes(b"data")
+    with alone(lock_of(root)) as free:
+        assert free
+    store = ContentStore(root)
+    assert store.has(digest)
+    with alone(lock_of(root)) as free:
+        assert not free
+    del store
+    with alone(lock_of(root)) as free:
+        assert free
+
+
+def test_a_folder_that_cannot_be_locked_can_be_read(tmp_path: Path) -> None:
+    root = tmp_path / "content"
+    digest = ContentStore(root).put_bytes(b"data")
+    lock_of(root).unlink()
+    lock_of(root).symlink_to("/proc/nothing")
+    assert ContentStore(root).has(digest)
 
 
 WRITER = """
@@ -166,7 +183,7 @@ def test_two_processes_at_once_and_one_that_is_interrupted(content: ContentStore
     said = [run.communicate(timeout=60)[0] for run in runs]
     assert said[0] == "done\n"
     assert runs[1].returncode != 0
-    assert content.info().blobs == 200
+    assert len(list(content.blobs.all())) == 200
     assert content.verify() == ()
     assert list(content.blobs.temporary_files()) == []
 

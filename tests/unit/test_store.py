@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import multiprocessing
 import os
-import sqlite3
 import stat
 import time
 from collections.abc import Callable
@@ -109,7 +109,7 @@ def test_same_content_is_stored_once(tmp_path: Path, model: Path, store: Store) 
     inode = store.path(digest).stat().st_ino
     assert store.add(tmp_path / "copy")[0] == digest
     assert store.path(digest).stat().st_ino == inode
-    assert store.info().blobs == 1
+    assert len(list(store.blobs.all())) == 1
 
 
 def test_a_clone_is_hashed_where_the_filesystem_can(model: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +176,7 @@ def test_a_file_written_just_now_is_not_remembered(
     store.digest(model)
     store.digest(model)
     assert reads.of(model) == 2
-    assert store.info().remembered == 0
+    assert not (store.root / "memory").exists()
 
 
 class Writer:
@@ -284,56 +284,48 @@ def test_a_store_that_cannot_be_made(tmp_path: Path, model: Path) -> None:
 # --- the memory of digests --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"", b"SQLite format 3\0" + bytes(2000)])
-def test_a_broken_memory_is_made_anew(
+def note_of(root: Path) -> Path:
+    (note,) = (root / "memory/digests").iterdir()
+    return note
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'[[1, 2], ""]'])
+def test_a_broken_note_is_made_anew(
     tmp_path: Path, model: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "store"
-    root.mkdir()
-    (root / "digests.sqlite").write_bytes(content)
+    Store(root, clock=later).digest(model)
+    note_of(root).write_bytes(content)
     assert Store(root, clock=later).digest(model) == (sha(model.read_bytes()), 7000)
     reads = Reads(monkeypatch)
     assert Store(root, clock=later).digest(model)[1] == 7000
     assert reads.of(model) == 0
 
 
-def test_a_memory_of_another_form_is_made_anew(tmp_path: Path, model: Path) -> None:
-    root = tmp_path / "store"
-    root.mkdir()
-    with sqlite3.connect(root / "digests.sqlite") as connection:
-        connection.execute("CREATE TABLE digests (something INTEGER)")
-    connection.close()
-    store = Store(root, clock=later)
-    store.digest(model)
-    assert store.info().remembered == 1
-
-
-@pytest.mark.parametrize("digest", ["", "0" * 63 + "g", "../../../etc/passwd", None, 7])
+@pytest.mark.parametrize("digest", ["", "0" * 63 + "g", "../../../etc/passwd", None, 7, "0" * 64 + "\n"])
 def test_a_remembered_value_that_is_no_digest_is_not_used(tmp_path: Path, model: Path, digest: object) -> None:
     root = tmp_path / "store"
     Store(root, clock=later).digest(model)
-    with sqlite3.connect(root / "digests.sqlite") as connection:
-        connection.execute("UPDATE digests SET digest = ?", (digest,))
-    connection.close()
+    note = note_of(root)
+    content = json.loads(note.read_bytes())
+    content["digest"] = digest
+    note.write_text(json.dumps(content))
     assert Store(root, clock=later).digest(model)[0] == sha(model.read_bytes())
 
 
-def test_a_locked_memory_is_done_without(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "store"
-    Store(root, clock=later).digest(model)
-    monkeypatch.setattr("packager.storage.digests._PATIENCE", 0.01)
-    lock = sqlite3.connect(root / "digests.sqlite", isolation_level=None)
-    lock.execute("BEGIN EXCLUSIVE")
-    try:
-        assert Store(root, clock=later).add(model) == (sha(model.read_bytes()), 7000)
-    finally:
-        lock.close()
-    # It was only busy, so it is kept.
-    assert Store(root, clock=later).info().remembered == 1
+def test_a_name_that_is_no_text_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff"))
+    model.write_bytes(b"weights")
+    store = Store(tmp_path / "store", clock=later)
+    store.digest(model)
+    reads = Reads(monkeypatch)
+    assert store.digest(model) == (sha(b"weights"), 7)
+    assert reads.of(model) == 0
 
 
-def test_a_folder_in_the_place_of_the_memory(tmp_path: Path, model: Path) -> None:
-    (tmp_path / "store/digests.sqlite").mkdir(parents=True)
+def test_a_file_in_the_place_of_the_memory(tmp_path: Path, model: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/memory").touch()
     assert Store(tmp_path / "store", clock=later).add(model)[1] == 7000
 
 
@@ -440,7 +432,7 @@ def test_a_blob_that_vanishes_before_the_link_comes_back(
     def link(source: Path, target: Path) -> None:
         calls.append(target)
         if len(calls) == 1:
-            store.gc()
+            store.path(digest).unlink()
         real(source, target)
 
     monkeypatch.setattr(os, "link", link)
@@ -448,32 +440,7 @@ def test_a_blob_that_vanishes_before_the_link_comes_back(
     assert (tmp_path / "a").read_bytes() == model.read_bytes()
 
 
-# --- info, verify, gc -------------------------------------------------------------------------------------------------
-
-
-def test_gc_removes_only_what_no_context_uses(tmp_path: Path, model: Path, store: Store) -> None:
-    (tmp_path / "used").write_bytes(b"used")
-    digest, _ = store.add(tmp_path / "used")
-    store.link(digest, tmp_path / "context")
-    unused, _ = store.add(model)
-    before = store.info()
-    assert (before.blobs, before.size, before.used_blobs, before.used_size, before.remembered) == (2, 7004, 1, 4, 2)
-    model.unlink()
-    found = store.gc()
-    assert (found.blobs, found.size, found.forgotten) == (1, 7000, 1)
-    assert store.has(digest)
-    assert not store.has(unused)
-    assert store.info().remembered == 1
-
-
-def test_gc_removes_temporary_files_of_killed_processes_only(tmp_path: Path, model: Path, store: Store) -> None:
-    store.add(model)
-    old, young = store.root / "tmp/old", store.root / "tmp/young"
-    for path in (old, young):
-        path.write_text("half")
-    os.utime(old, (time.time() - 100_000,) * 2)
-    assert store.gc().temporary == 1
-    assert files_in(store.root / "tmp") == ["young"]
+# --- verify ----------------------------------------------------------------------------------------------------------
 
 
 def test_verify_finds_damage_that_times_do_not_tell(tmp_path: Path, model: Path, store: Store) -> None:
@@ -494,7 +461,7 @@ def test_verify_finds_damage_that_times_do_not_tell(tmp_path: Path, model: Path,
 
 
 def test_an_empty_store_is_fine(store: Store) -> None:
-    assert store.info().blobs == store.verify().checked == store.gc().blobs == 0
+    assert store.verify().checked == 0
     assert not store.root.exists()
 
 
@@ -540,16 +507,8 @@ def test_the_verb(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) 
     store = Store()
     digest, _ = store.add(model)
     run = CliRunner().invoke
-    shown = run(command, ["info"])
-    assert shown.exit_code == 0
-    assert "files       1, 7.0 kB" in shown.stdout
-    assert "gc" in shown.stderr
     assert run(command, ["verify", "-q"]).stdout == "1 file, 7.0 kB, 0 damaged\n"
     damage(store.path(digest), "content")
     failed = run(command, ["verify", "--format", "json"])
     assert isinstance(failed.exception, ContextError)
     assert digest in failed.stdout
-    store.add(model)
-    assert run(command, ["gc"]).stdout.startswith("1 file removed, 7.0 kB freed\n")
-    assert '"blobs": 0' in run(command, ["gc", "--format", "json"]).stdout
-    assert '"blobs": 0' in run(command, ["info", "--format", "json"]).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from packager.storage.collect import Guard, Kind
 from packager.storage.reading import failure
 
 
@@ -23,6 +25,26 @@ def state_root() -> Path:
 def service_folder(name: str) -> Path:
     """Return the folder of a named service; it is there only while the service is."""
     return state_root() / "services" / name
+
+
+def service_kind(state: Path) -> Kind:
+    """Return the services without Docker: each stays until it is deleted."""
+    root = state / "services"
+    return Kind(name="service", root=root, patterns=("[!.]*",), things="folder", cost=3, young=math.inf)
+
+
+def run_kind(state: Path) -> Kind:
+    """Return the folders of runs; one that is under way holds its own, which was made just before."""
+    return Kind(
+        name="run",
+        root=state / "runs",
+        patterns=("*",),
+        things="folder",
+        cost=0,
+        keeps=0.0,
+        young=60.0,
+        guards=(Guard(itself=True),),
+    )
 
 
 @contextmanager

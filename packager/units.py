@@ -1,0 +1,57 @@
+"""Sizes and times, as people write and read them."""
+
+from __future__ import annotations
+
+import re
+
+from packager.errors import UsageError
+
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) *([A-Za-z]*)\Z")
+_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def human_size(size: int) -> str:
+    """Return bytes in decimal units as registries and engines show them (`1.2 MB`)."""
+    if size < 1000:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("kB", "MB", "GB"):
+        number /= 1000
+        if number < 999.95:
+            return f"{number:.1f} {unit}"
+    return f"{number / 1000:.1f} TB"
+
+
+def parse_size(text: str, name: str) -> int:
+    """Return the bytes of a size: `20GB` and `20g` are decimal, `20GiB` is binary, a number alone is bytes.
+
+    Args:
+        text: what somebody wrote.
+        name: of the option or variable, for the error.
+
+    Raises:
+        UsageError: it is no size.
+    """
+    found = _NUMBER.match(text.strip())
+    factor = {**_SIZES, **_BINARY}.get(found[2].lower().removesuffix("b")) if found else None
+    if found is None or factor is None:
+        raise UsageError(f"{name}: {text!r} is no size", remedy="a number with B, kB, MB, GB or TB: 20GB")
+    return int(float(found[1]) * factor)
+
+
+def parse_age(text: str, name: str) -> float:
+    """Return the seconds of a time: `90s`, `30m`, `12h`, `7d`, `2w`.
+
+    Args:
+        text: what somebody wrote.
+        name: of the option, for the error.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    found = _NUMBER.match(text.strip())
+    if found is None or found[2] not in _SECONDS:
+        raise UsageError(f"{name}: {text!r} is no time", remedy="a number with s, m, h, d or w: 7d")
+    return float(found[1]) * _SECONDS[found[2]]

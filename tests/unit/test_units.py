@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from packager.errors import UsageError
+from packager.units import human_size, parse_age, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0), ("500", 500), ("10B", 10), ("20GB", 20 * 10**9), ("20g", 20 * 10**9), ("1.5 MB", 1_500_000),
+        ("1kB", 1000), ("2KiB", 2048), ("1 GiB", 2**30), (" 3TB ", 3 * 10**12), ("1Mi", 2**20),
+    ],
+)  # fmt: skip
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text, "x") == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1e9", "10 PB", "1 GB more", "1,5GB", "10GBB", "9" * 400, "1GB\n2"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--max-size: .* is no size"):
+        parse_size(text, "--max-size")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12h", 43200), ("7d", 604800), ("2w", 1209600)]
+)
+def test_times(text: str, seconds: int) -> None:
+    assert parse_age(text, "x") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "7 days", "-1d", "1D"])
+def test_no_times(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--older-than: .* is no time"):
+        parse_age(text, "--older-than")
+
+
+@pytest.mark.parametrize("size", [0, 999, 1000, 1_300_000, 2 * 10**9])
+def test_what_is_shown_can_be_written(size: int) -> None:
+    assert parse_size(human_size(size), "x") == size
