@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from packager.builders.ahead import layer_ahead
+from packager.builders.unread_models import layer_ahead
 from packager.oci.compression import Compression
 from packager.oci.layers import folder_entries, folder_layer, tree_layer
 from packager.oci.tar import tar_blocks

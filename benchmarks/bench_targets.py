@@ -24,9 +24,9 @@ from pathlib import Path
 from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
+from packager.environments.locks.update import lock
 from packager.environments.solve.pip import Upgrade
 from packager.spec import load_spec
-from packager.steps.lock import lock
 
 SECONDS, MEGABYTES, RATIO = 10, 300, 2
 TARGETS = ("cpu", "gpu", "fpga", "arm-edge")

@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from packager.context.verify import VerifyResult
     from packager.engine.buildx import Built
     from packager.engine.push import Pushed
+    from packager.environments.locks.update import LockResult
     from packager.finding import Finding
     from packager.handoff.bake import Baked
     from packager.pipeline import Planned
     from packager.plan.plan import Dialect
     from packager.serving.client import Answer
     from packager.serving.service import Service
-    from packager.steps.lock import LockResult
 
 __all__ = [
     "archive", "bake", "build", "check", "export", "load_spec", "lock", "plan_image", "push", "render", "run", "save",
@@ -62,10 +62,10 @@ def lock(
         LockError: no solution, or a package without a wheel.
         TemporaryError: an index, a channel or a registry is out of reach.
     """
+    from packager.environments.locks.update import lock as lock_step
     from packager.environments.solve.conda import RattlerSolver
     from packager.environments.solve.pip import Upgrade, UvSolver
     from packager.registry.resolve import resolve_digest
-    from packager.steps.lock import lock as lock_step
 
     names = upgrade if isinstance(upgrade, tuple) else ()
     mirrors = {**spec_file.spec.registry_mirrors, **pipeline.machine_mirrors()}
@@ -101,7 +101,7 @@ def plan_image(spec_file: SpecFile, target: str, platform: str | None = None, *,
 
 def check(spec_file: SpecFile) -> tuple[Finding, ...]:
     """Return every finding of spec, lock, entry script, models and Dockerfile; nothing of the user is run."""
-    from packager.checks.run import check as check_step
+    from packager.steps.check import check as check_step
 
     return check_step(spec_file, lambda target: plan_image(spec_file, target))
 

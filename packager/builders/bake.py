@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 
 from packager.builders.buildkit import staged
-from packager.builders.revision import build_labels, source_date_epoch
 from packager.engine.bake_file import BakeImage, BakeSettings, bake_text
 from packager.engine.buildx import BuildOptions, Built, check_outputs, checked_settings, run_buildx
 from packager.engine.secrets import MachineSettings
 from packager.errors import EngineError
 from packager.handoff.bake import bake_platform
 from packager.pipeline import Planned
+from packager.revision import build_labels, source_date_epoch
 from packager.spec.load import SpecFile
 
 Say = Callable[[str], None]

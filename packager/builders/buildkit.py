@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 
 from packager.builders.emulation import require_platform, require_runnable
-from packager.builders.revision import build_labels, source_date_epoch
 from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.engine.api import inspect_local
 from packager.engine.buildx import BuildOptions, BuildRequest, Built, build
 from packager.errors import ContextError, EngineError
 from packager.pipeline import Planned, build_context, in_dialect
+from packager.revision import build_labels, source_date_epoch
 from packager.spec.load import SpecFile
 from packager.storage.collect import Guard, Kind
 from packager.storage.locks import lock_of

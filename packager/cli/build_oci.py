@@ -36,7 +36,7 @@ class Peek:
 
 def read_ahead(spec_file: SpecFile, plan: Plan, compression: Compression) -> None:
     """Read the models that were never read, once: their digests and their layers come from the same pass."""
-    from packager.builders.ahead import is_known, layer_ahead
+    from packager.builders.unread_models import is_known, layer_ahead
     from packager.storage.content import ContentStore
     from packager.storage.models import Store
 
@@ -53,8 +53,8 @@ def oci_build(
     from packager.builders.deliver import deliver
     from packager.builders.oci import Recipes, write_image
     from packager.builders.output_option import parse_output
-    from packager.builders.revision import build_labels, source_date_epoch
     from packager.pipeline import machine_mirrors
+    from packager.revision import build_labels, source_date_epoch
     from packager.storage.content import ContentStore
 
     content, epoch = ContentStore(), source_date_epoch()

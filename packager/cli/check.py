@@ -38,10 +38,10 @@ def command(file: Path, fail_on: str, offline: bool, output_format: str, reporte
     Imports, models and their paths are held against the lock; scripts and pickles are read, never run. An
     invalid spec ends with 2; findings at or above the threshold end with 5.
     """
-    from packager.checks.run import check
     from packager.errors import LintError
     from packager.finding import SEVERITIES, at_least
     from packager.spec.load import load_spec
+    from packager.steps.check import check
 
     spec_file = load_spec(file)
     findings = check(

@@ -13,7 +13,7 @@ from packager.cli import common
 
 if TYPE_CHECKING:
     from packager.laying.create import Machine
-    from packager.laying.wanted import Wanted
+    from packager.laying.programs import Wanted
 
 
 @click.command("create")
@@ -60,8 +60,8 @@ def run_command(
     variables are set.
     """
     from packager.laying.create import create, is_complete
-    from packager.laying.here import kept
-    from packager.laying.wanted import environment_of, require_program
+    from packager.laying.native import kept
+    from packager.laying.programs import environment_of, require_program
 
     wanted, here = _wanted(file, target, None)
     if prefix is None:
@@ -79,7 +79,7 @@ def run_command(
 
 
 def _wanted(file: Path, target: str | None, platform: str | None) -> tuple[Wanted, Machine]:
-    from packager.laying.here import wanted_here
+    from packager.laying.native import wanted_here
     from packager.spec.load import load_spec
 
     spec_file = load_spec(file)

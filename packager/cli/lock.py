@@ -12,11 +12,11 @@ from packager.cli import common
 from packager.errors import UsageError
 
 if TYPE_CHECKING:
+    from packager.environments.locks.update import LockResult, Move
     from packager.environments.solve.conda import CondaSolver
     from packager.environments.solve.pip import Upgrade
     from packager.reference import Reference
     from packager.spec.load import SpecFile
-    from packager.steps.lock import LockResult, Move
 
 
 @click.command("lock")
@@ -121,9 +121,9 @@ def _lock(
     offline: bool,
     reporter: common.Reporter,
 ) -> LockResult:
+    from packager.environments.locks.update import lock
     from packager.environments.solve.pip import UvSolver
     from packager.reference import parse_mirrors
-    from packager.steps.lock import lock
 
     # Those of the machine go before those of the spec, which everyone shares.
     mirrors = {**spec_file.spec.registry_mirrors, **parse_mirrors(os.environ.get("PACKAGER_REGISTRY_MIRROR", ""))}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 
-from packager.builders.revision import build_labels, source_date_epoch
 from packager.context.build_context import BuildContext
 from packager.context.entries import is_bake_file, is_saved_context
 from packager.context.manifest import NAME
@@ -20,6 +19,7 @@ from packager.engine.secrets import parse_secret
 from packager.errors import ContextError, UsageError
 from packager.pipeline import Planned, build_context, in_dialect, select_targets
 from packager.plan.selection import by_references, target_platforms
+from packager.revision import build_labels, source_date_epoch
 from packager.spec.load import SpecFile
 from packager.storage.files import write_text
 from packager.storage.models import Store

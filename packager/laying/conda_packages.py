@@ -20,7 +20,7 @@ from packager.environments.conda import CondaPackage
 from packager.environments.install_failure import explain_install
 from packager.environments.locks.conda_file import format_conda_lock
 from packager.errors import LockError, PackagerError
-from packager.laying.kept import used
+from packager.laying.kinds import used
 from packager.programs.stage.install import ACCESS
 from packager.programs.stage.settle import Record, SettleError, settle
 from packager.resources import program

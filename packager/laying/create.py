@@ -22,7 +22,7 @@ from packager.environments.locks.files import format_requirements
 from packager.environments.uv import Uv
 from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
-from packager.laying.wanted import Wanted
+from packager.laying.programs import Wanted
 from packager.storage.reading import failure
 
 #: In an environment that was made here; without it, a folder is never touched.

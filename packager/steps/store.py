@@ -52,7 +52,7 @@ def kinds() -> tuple[Kind, ...]:
     # Imported late: `build` asks whether there is a limit every time, and looks at what there is hardly ever.
     from packager.builders.buildkit import context_kind
     from packager.laying.cache import environment_kind
-    from packager.laying.kept import package_kind, prefix_kind
+    from packager.laying.kinds import package_kind, prefix_kind
     from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
 
     cache, state = cache_root(), state_root()

@@ -11,7 +11,6 @@ import jinja2
 import msgspec
 import pytest
 
-from packager.checks.run import check
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
 from packager.dockerfile.render import render
@@ -20,6 +19,7 @@ from packager.pipeline import plan_image
 from packager.plan.plan import Base, Dialect
 from packager.resources import data_folder
 from packager.spec import load_spec
+from packager.steps.check import check
 from packager.storage.models import Store
 from tests.golden.cases import CASES, DIALECTS, GOLDEN, LIKE, REFERENCE, outputs, rendered, text_difference
 from tests.unit.plans import example_conda_plan, example_plan

@@ -8,7 +8,7 @@ import pytest
 
 from packager.errors import ContextError, LockError, UsageError
 from packager.laying.create import MARKER, Machine, create
-from packager.laying.wanted import Wanted, environment_of, make_wanted, native_platform
+from packager.laying.programs import Wanted, environment_of, make_wanted, native_platform
 from packager.targets import load_target
 from tests.unit.plans import CONDA, PACKAGES, example_conda_locked, example_locked
 from tests.unit.test_oci_environment import make_wheel

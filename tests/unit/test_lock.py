@@ -17,11 +17,11 @@ from packager.environments.conda import Provided
 from packager.environments.declare.environment import read_environment
 from packager.environments.declare.request import make_request
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
+from packager.environments.locks.update import LockResult, Upgrade, lock, lock_status, require_fresh
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
 from packager.reference import Reference
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
-from packager.steps.lock import LockResult, Upgrade, lock, lock_status, require_fresh
 from packager.targets import Target, load_target
 
 AMD, ARM = "linux/amd64", "linux/arm64"

@@ -18,11 +18,11 @@ from packager.environments.conda import CondaPackage, CondaRequest, LockedConda,
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest, Move, changes, conda_moves
 from packager.environments.locks.files import format_lock, parse_lock, read_conda, read_lock, read_locked
+from packager.environments.locks.update import LockResult, Upgrade, lock, lock_status
 from packager.errors import LockError, PackagerError, UsageError
 from packager.reference import Reference
 from packager.resources import data_folder
 from packager.spec import load_spec
-from packager.steps.lock import LockResult, Upgrade, lock, lock_status
 from packager.targets import Target, load_target
 
 AMD, ARM = "linux/amd64", "linux/arm64"

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from packager.builders.ahead import is_known, layer_ahead
+from packager.builders.unread_models import is_known, layer_ahead
 from packager.errors import ContextError
 from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
 from packager.oci.values import LAYER, LAYER_GZIP, LAYER_ZSTD, Layer, digest_of

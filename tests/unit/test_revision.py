@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from packager.builders.revision import build_labels, git_revision, source_date_epoch
 from packager.errors import UsageError
 from packager.plan.trees import MTIME
+from packager.revision import build_labels, git_revision, source_date_epoch
 
 
 def git(folder: Path, *words: str) -> str:

@@ -7,7 +7,7 @@ from glob import glob
 from pathlib import Path
 
 from packager.errors import UsageError
-from packager.laying.here import kept, wanted_here
+from packager.laying.native import kept, wanted_here
 from packager.pipeline import machine_mirrors, plan_image, require_entry_script
 from packager.plan.plan import Plan
 from packager.serving.hosts.process.places import differences

@@ -10,8 +10,8 @@ from packager.environments.declare.environment import read_environment
 from packager.environments.locks.files import read_conda, read_locked
 from packager.environments.locks.status import require_fresh
 from packager.laying.create import Machine, create, is_complete
-from packager.laying.kept import PREFIXES, used
-from packager.laying.wanted import Wanted, make_wanted, native_platform
+from packager.laying.kinds import PREFIXES, used
+from packager.laying.programs import Wanted, make_wanted, native_platform
 from packager.pipeline import machine_channel_mirrors
 from packager.spec.load import SpecFile
 from packager.storage.locks import hold
