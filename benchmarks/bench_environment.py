@@ -21,13 +21,13 @@ from pathlib import Path
 
 import msgspec
 
-from packager.environments.locks.files import read_locked
+from packager.environments.locks.status import read_inputs
 from packager.laying.base_files import BaseFiles
 from packager.laying.cache import cached
 from packager.laying.compile import find_interpreter
 from packager.laying.environment import lay_down
 from packager.laying.libraries import check_starts
-from packager.laying.recipe import BasePython, Recipe
+from packager.laying.recipe import BasePython, Recipe, make_recipe
 from packager.laying.wheels import Source, unpack
 from packager.spec import load_spec
 
@@ -46,15 +46,15 @@ def rounds(recipe: Recipe, source: Source, folder: Path, runs: int) -> dict[str,
     """Times with a warm cache of uv."""
     found: dict[str, list[float]] = {"uv alone": [], "lay_down": [], "check_starts": [], "unchanged": []}
     staging, env = folder / "packager-staging-bench", folder / "env"
-    base = recipe.base.minor
+    base, locked = recipe.base.minor, recipe.locked
     for _ in range(runs):
         found["uv alone"].append(
-            timed(lambda: unpack(recipe.packages, base, recipe.platform, recipe.tags, source, staging))
+            timed(lambda: unpack(locked.packages, base, locked.platform, locked.tags, source, staging))
         )
         shutil.rmtree(staging)
         found["lay_down"].append(timed(lambda: lay_down(recipe, env, source)))
         found["check_starts"].append(
-            timed(lambda: check_starts(env, BaseFiles(paths={}), recipe.platform, recipe.tags))
+            timed(lambda: check_starts(env, BaseFiles(paths={}), recipe.locked.platform, recipe.locked.tags))
         )
         shutil.rmtree(env)
         cached(recipe, folder / "cache", source)
@@ -102,13 +102,8 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true")
     args = parser.parse_args()
     spec_file = load_spec(Path(args.spec))
-    locked, packages, _ = read_locked(spec_file, "cpu")
-    recipe = Recipe(
-        packages=packages,
-        platform=PLATFORM,
-        tags=locked.request.platforms[PLATFORM],
-        base=BasePython(path="/usr/local/bin/python3", version=locked.request.python),
-    )
+    locked = read_inputs(spec_file, "cpu").locked(PLATFORM)
+    recipe = make_recipe(locked, BasePython(path="/usr/local/bin/python3", version=locked.python))
     source = Source.of(spec_file.root, os.environ)
     # Beside uv's cache, as the product's own is: hard links do not cross filesystems.
     near = Path.home() / ".cache"

@@ -22,7 +22,7 @@ from pathlib import Path
 from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.locks.update import lock
+from packager.environments.locks.update import update_lock
 from packager.environments.solve.pip import Upgrade
 from packager.spec import load_spec
 
@@ -58,7 +58,7 @@ class MadeUp:
 def prepare(folder: Path, count: int) -> None:
     (folder / "packager.yaml").write_text(SPEC)
     (folder / "requirements.txt").write_text("".join(f"package-{number}>=1,<2\n" for number in range(count)))
-    lock(load_spec(folder), solver=MadeUp(), resolve_base=lambda reference: f"sha256:{'0' * 64}")
+    update_lock(load_spec(folder), solver=MadeUp(), resolve_base=lambda reference: f"sha256:{'0' * 64}")
 
 
 def wall(command: list[str], folder: Path) -> float:

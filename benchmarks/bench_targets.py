@@ -24,7 +24,7 @@ from pathlib import Path
 from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.locks.update import lock
+from packager.environments.locks.update import update_lock
 from packager.environments.solve.pip import Upgrade
 from packager.spec import load_spec
 
@@ -51,8 +51,9 @@ CHILD = """\
 import json, resource, sys, time
 start = time.perf_counter()
 from pathlib import Path
-from packager.pipeline import dockerfile, plan_image
+from packager.dockerfile.text import dockerfile
 from packager.spec import load_spec
+from packager.steps.plan import plan_image
 from packager.storage.models import Store
 store, written = Store(), 0
 for folder in sorted(Path(sys.argv[1]).iterdir()):
@@ -94,7 +95,7 @@ def prepare(folder: Path, number: int, packages: int) -> None:
     (folder / "models/model.bin").write_bytes(f"model {number}".encode())
     (folder / "models/dpu.xclbin").write_bytes(b"xclbin2" + f" of {number}".encode())
     (folder / "models/net.xmodel").write_bytes(f"xmodel {number}".encode())
-    lock(load_spec(folder), solver=MadeUp(), resolve_base=lambda reference: f"sha256:{'0' * 64}")
+    update_lock(load_spec(folder), solver=MadeUp(), resolve_base=lambda reference: f"sha256:{'0' * 64}")
 
 
 def measure(folder: Path, cache: Path, targets: tuple[str, ...]) -> dict[str, float]:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from packager.contract import CREATED_LABEL, MTIME, REVISION_LABEL
 from packager.errors import UsageError
-from packager.plan.trees import MTIME
 
 
 def source_date_epoch(environ: Mapping[str, str] = os.environ) -> int:
@@ -45,10 +45,10 @@ def git_revision(folder: Path) -> str | None:
 def build_labels(folder: Path, epoch: int) -> dict[str, str]:
     """Return `created`, and `revision` where git knows one (OCI image spec, annotations.md)."""
     created = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    labels = {"org.opencontainers.image.created": created}
+    labels = {CREATED_LABEL: created}
     revision = git_revision(folder)
     if revision is not None:
-        labels["org.opencontainers.image.revision"] = revision
+        labels[REVISION_LABEL] = revision
     return labels
 
 

@@ -11,15 +11,14 @@ from typing import Any
 
 import msgspec
 
-from packager.builders.buildkit import staged
+from packager.builders.staging import staged
 from packager.engine.bake_file import BakeImage, BakeSettings, bake_text
 from packager.engine.buildx import BuildOptions, Built, check_outputs, checked_settings, run_buildx
 from packager.engine.secrets import MachineSettings
 from packager.errors import EngineError
 from packager.handoff.bake import bake_platform
-from packager.pipeline import Planned
+from packager.plan.planned import Planned
 from packager.revision import build_labels, source_date_epoch
-from packager.spec.load import SpecFile
 
 Say = Callable[[str], None]
 
@@ -39,13 +38,12 @@ class BakeBuilt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bake_images(
-    spec_file: SpecFile, jobs: Sequence[BakeJob], options: BuildOptions, *, say: Say = lambda text: None
+    jobs: Sequence[BakeJob], options: BuildOptions, *, say: Say = lambda text: None
 ) -> tuple[BakeBuilt, ...]:
     """Stage the contexts and build the images, in parallel.
 
     Args:
-        spec_file: the spec.
-        jobs: its images; at most one for each target and platform.
+        jobs: the images of one spec; at most one for each target and platform.
         options: see `BuildOptions`; those that name one image (`tags`, `iidfile`, `metadata_file`) and `network`, which
             buildx 0.13 does not know for bake, are not looked at.
         say: is told what is being done.
@@ -59,16 +57,16 @@ def bake_images(
         EngineError, RegistryError, TemporaryError: see `packager.engine.buildx.build`.
     """
     check_outputs(options.outputs)
-    halves = [job.planned.plan.environment.conda for job in jobs]
-    machine = checked_settings(options, os.environ, [url for half in halves if half for url in half.asked])
+    channels = [url for job in jobs for url in job.planned.plan.environment.channels]
+    machine = checked_settings(options, os.environ, channels)
     epoch = source_date_epoch()
-    labels = {**build_labels(spec_file.root, epoch), **options.labels}
+    labels = {**build_labels(jobs[0].planned.root, epoch), **options.labels}
     secrets = (*options.secrets, *(secret.argument for secret in machine.secrets))
     with ExitStack() as stack:
         images: dict[int, BakeImage] = {}
         # In one order, whatever the order of the targets is, so that two builds cannot wait for each other.
         for number, job in sorted(enumerate(jobs), key=lambda item: _place(item[1].planned)):
-            folder, context = stack.enter_context(staged(spec_file, job.planned, say, options.builder))
+            folder, context = stack.enter_context(staged(job.planned, say, options.builder))
             platform = bake_platform(job.planned, context, str(folder), labels, secrets, from_variables=False)
             plan = job.planned.plan
             images[number] = BakeImage(

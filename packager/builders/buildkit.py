@@ -1,131 +1,131 @@
-"""Planned image → image: the context is staged beside the store, and BuildKit builds it."""
+"""Planned images → images by BuildKit: contexts are staged beside the store; several images are one bake."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
-from packager.builders.emulation import require_platform, require_runnable
-from packager.context.build_context import BuildContext
-from packager.context.save import save
-from packager.engine.api import inspect_local
-from packager.engine.buildx import BuildOptions, BuildRequest, Built, build
-from packager.errors import ContextError, EngineError
-from packager.pipeline import Planned, build_context, in_dialect
-from packager.revision import build_labels, source_date_epoch
+from packager.builders.bake import BakeBuilt, BakeJob, bake_images
+from packager.builders.builder import BuildWish, BuiltImage, Candidate, Job, image_metadata
+from packager.builders.staging import build_image
+from packager.context.sources import DigestModel
+from packager.engine.buildx import BuildOptions
+from packager.errors import UsageError
 from packager.spec.load import SpecFile
-from packager.storage.collect import Guard, Kind
-from packager.storage.locks import lock_of
-from packager.storage.memory import cache_root
 from packager.storage.models import Store
 
+Say = Callable[[str], None]
 
-def build_image(
-    spec_file: SpecFile, planned: Planned, options: BuildOptions, *, say: Callable[[str], None] = lambda _: None
-) -> Built:
-    """Stage the context, and build it by BuildKit.
+
+class EngineBuilder:
+    """Builds images by BuildKit: one by `docker buildx build`, several by one `docker buildx bake`.
 
     Args:
-        spec_file: the spec, for its folder.
-        planned: the image; its models are put into the store if they are not there yet.
-        options: see `BuildOptions`; `tags` take the place of the spec's references.
-        say: is told what is being done.
-
-    Raises:
-        ContextError: a file changed since it was planned, or the disk is full.
-        EngineError, RegistryError, TemporaryError: see `packager.engine.buildx.build`.
+        wish: what the build is asked for.
+        buildx: name of a buildx builder; the current one where None.
+        say: is told what is done.
     """
-    plan = planned.plan
-    epoch = source_date_epoch()
-    with staged(spec_file, planned, say, options.builder) as (folder, _context):
-        given = msgspec.structs.asdict(options) | {
-            "tags": options.tags or plan.references,
-            "labels": {**build_labels(spec_file.root, epoch), **options.labels},
-        }
-        request = BuildRequest(
-            context=folder,
-            platform=plan.platform,
-            source_date_epoch=epoch,
-            channels=plan.environment.conda.asked if plan.environment.conda else (),
-            **given,
+
+    def __init__(self, wish: BuildWish, buildx: str | None, say: Say) -> None:
+        self._wish, self._say, self._tested = wish, say, False
+        values = {name: getattr(wish, name) for name in BuildOptions.__struct_fields__ if hasattr(wish, name)}
+        self._options = BuildOptions(**{**values, "builder": buildx, "tags": ()})
+
+    def read_models(self, spec_file: SpecFile) -> DigestModel:
+        """Return what puts models into the store, in the pass that hashes them: contexts link to them there."""
+        return Store().add
+
+    @contextmanager
+    def candidates(self, jobs: Sequence[Job]) -> Iterator[tuple[Candidate, ...]]:
+        """Build the images into the engine; `build` then takes the same steps from its cache.
+
+        Raises:
+            UsageError, EngineError, RegistryError, TemporaryError, ContextError: see `build`.
+        """
+        self._check(jobs)
+        asked = msgspec.structs.replace(
+            self._options, push=False, load=True, outputs=(), metadata_file=None, iidfile=None
         )
-        return build(request)
+        parts = [part for job in jobs for part in _parts(job)]
+        self._run(parts, asked)
+        self._tested = True
+        yield tuple(
+            Candidate(reference=part.tags[0], title=part.tags[0], target=part.planned.plan.target) for part in parts
+        )
+
+    def build(self, jobs: Sequence[Job]) -> tuple[BuiltImage, ...]:
+        """Build the images and bring them where they are wanted.
+
+        Raises:
+            UsageError: something is wanted that an engine cannot do.
+            ContextError: a file changed since it was planned, or the disk is full.
+            EngineError, RegistryError, TemporaryError: see `packager.engine.buildx.build`.
+        """
+        self._check(jobs)
+        parts = [_parts(job) for job in jobs]
+        options = self._options
+        if self._tested:
+            options = msgspec.structs.replace(options, no_cache=False, pull=False)
+        if sum(map(len, parts)) > 1:
+            options = msgspec.structs.replace(options, metadata_file=None, iidfile=None)
+        made = iter(self._run([part for one in parts for part in one], options))
+        return tuple(self._built(job, [next(made) for _ in group]) for job, group in zip(jobs, parts, strict=True))
+
+    def _check(self, jobs: Sequence[Job]) -> None:
+        wish = self._wish
+        if any(len(job.planned) > 1 for job in jobs) and (wish.outputs or wish.load or not wish.push):
+            raise UsageError(
+                "an engine takes one platform under a name", remedy="--push, or --builder oci with -o type=oci,dest=…"
+            )
+        for output in wish.outputs if len(jobs) > 1 else ():
+            if "dest=" in output:
+                raise UsageError(
+                    f"-o {output} has a place for one image, and there are several",
+                    remedy=f"choose one target: --target {jobs[0].target}",
+                )
+
+    def _run(self, parts: Sequence[BakeJob], options: BuildOptions) -> tuple[BakeBuilt, ...]:
+        """Build images: several at once, unless the steps need a network that bake cannot be told."""
+        if len(parts) > 1 and options.network is None:
+            return bake_images(parts, options, say=self._say)
+        return tuple(self._one(part, msgspec.structs.replace(options, tags=part.tags)) for part in parts)
+
+    def _one(self, part: BakeJob, options: BuildOptions) -> BakeBuilt:
+        built = build_image(part.planned, options, say=self._say)
+        return BakeBuilt(built=built, metadata=image_metadata(built.image_id, built.digest, built.references))
+
+    def _built(self, job: Job, made: Sequence[BakeBuilt]) -> BuiltImage:
+        first, platforms = made[0], tuple(planned.plan.platform for planned in job.planned)
+        manifests = {platform: part.built.digest for platform, part in zip(platforms, made, strict=True)}
+        digest, image_id, references = first.built.digest, first.built.image_id, first.built.references
+        metadata = first.metadata
+        if len(made) > 1:
+            from packager.registry.join import join_platforms
+
+            for platform, manifest in manifests.items():
+                self._say(f"{job.references[0]} {platform}: {manifest}")
+            digest, image_id, references = join_platforms(job.references, manifests), "", job.references
+            metadata = image_metadata("", digest, references)
+        return BuiltImage(
+            target=job.target,
+            builder="engine",
+            platforms=platforms,
+            manifests=manifests,
+            digest=digest,
+            id=image_id,
+            references=references,
+            pushed=self._wish.push,
+            loaded=self._wish.load or not (self._wish.push or self._wish.outputs),
+            metadata=metadata,
+        )
 
 
-@contextmanager
-def staged(
-    spec_file: SpecFile, planned: Planned, say: Callable[[str], None], builder: str | None = None
-) -> Iterator[tuple[Path, BuildContext]]:
-    """Give the folder that holds the build context of an image while BuildKit reads it, and the context.
+def _parts(job: Job) -> list[BakeJob]:
+    """Return the images of a job, each for one platform under a name of its own."""
+    if len(job.planned) == 1:
+        return [BakeJob(planned=job.planned[0], tags=job.references)]
+    from packager.registry.join import platform_tags
 
-    Args:
-        spec_file: the spec, for its folder.
-        planned: the image.
-        say: is told what is being done.
-        builder: name of the buildx builder that will build it; the current one where None.
-
-    Raises:
-        ContextError: a file changed since it was planned, or the disk is full.
-        EngineError: the base is one of the engine's, and it is another by now; the builder cannot run the platform.
-        RegistryError: the base is not there for the platform.
-    """
-    # For BuildKit, whatever the spec says of contexts for others: secrets and caches reach the steps.
-    planned = in_dialect(planned, "buildkit")
-    plan = planned.plan
-    require_runnable(plan.platform, builder)
-    if plan.base.local:
-        _require_local_base(plan.base.source, plan.base.digest)
-    require_platform(plan.base, plan.platform)
-    context = build_context(planned)
-    with _staging(spec_file, plan.target, plan.platform) as folder:
-        say(f"staging {len(context.files)} files")
-        save(context, spec_file.root, folder, Store(), force=True)
-        yield folder, context
-
-
-def _require_local_base(reference: str, image_id: str) -> None:
-    """A tag of the engine can move between the plan and the build; the digest in labels and manifest must not lie."""
-    found = inspect_local(reference, required=True)
-    if found is None or found.id != image_id:
-        now = "is gone" if found is None else f"is {found.id} now"
-        raise EngineError(f"the base {reference} was {image_id} and {now}", remedy="run the build again")
-
-
-@contextmanager
-def _staging(spec_file: SpecFile, target: str, platform: str) -> Iterator[Path]:
-    """Give the folder in which this spec's context is staged, held against other builds of it.
-
-    It is the same at every build, because BuildKit remembers by path what an engine already has: unchanged weights are
-    not sent again. It stays for the next build; models in it are hard links to the store.
-    """
-    key = hashlib.sha256(f"{spec_file.document.path.absolute()}\0{target}\0{platform}".encode()).hexdigest()[:16]
-    parent = context_kind(cache_root()).root
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_of(parent / key).open("w")
-    except OSError as error:
-        raise ContextError(f"{parent} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        os.utime(lock.fileno())
-        yield parent / key
-
-
-def context_kind(cache: Path) -> Kind:
-    """Return the contexts of a cache that were staged for BuildKit; a build under way holds its own."""
-    return Kind(
-        name="staged context",
-        root=cache / "contexts",
-        patterns=("[!.]*",),
-        things="folder",
-        cost=0,
-        keeps=0.0,
-        marker=".lock",
-        guards=(Guard(),),
-    )
+    return [BakeJob(planned=each, tags=platform_tags(job.references, each.plan.platform)) for each in job.planned]

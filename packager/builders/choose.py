@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
-from packager.builders.output_option import Output, parse_output
-from packager.errors import LockError, UsageError
-from packager.plan.plan import Plan
+from packager.builders.builder import BuildWish
+from packager.builders.outputs import parse_output
+from packager.errors import UsageError
 
-#: Options that mean something to BuildKit alone.
-BUILDKIT_OPTIONS = ("no_cache", "pull", "secrets", "build_args", "cache_from", "cache_to", "network")
+#: Options that mean something to BuildKit alone, with their names on the command line.
+BUILDKIT_OPTIONS = {
+    "no_cache": "no-cache",
+    "pull": "pull",
+    "secrets": "secret",
+    "build_args": "build-arg",
+    "cache_from": "cache-from",
+    "cache_to": "cache-to",
+    "network": "network",
+}
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,48 +37,48 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class NeedsEngineError(LockError):
-    """What was locked turned out to need a container: its own code has to run."""
+def needs_engine(system_packages: Sequence[str], from_source: Sequence[str], own_template: str) -> str | None:
+    """Return why something has to run inside a container to make an image; None when nothing has to.
 
-
-def needs_engine(plan: Plan) -> str | None:
-    """Return why something has to run inside a container to make this image; None when nothing has to."""
-    if plan.system_packages:
-        return f"Debian packages have to be installed ({', '.join(plan.system_packages)})"
-    if plan.environment.from_source:
-        return f"packages have to be built from source ({', '.join(plan.environment.from_source)})"
-    if plan.own_template:
-        return f"templates/{plan.own_template} beside the spec says how its Dockerfile is written"
+    Args:
+        system_packages: Debian packages.
+        from_source: names of packages that are built from an sdist.
+        own_template: a template of the user's that its Dockerfile is made of; empty for none.
+    """
+    if system_packages:
+        return f"Debian packages have to be installed ({', '.join(system_packages)})"
+    if from_source:
+        return f"packages have to be built from source ({', '.join(from_source)})"
+    if own_template:
+        return f"templates/{own_template} beside the spec says how its Dockerfile is written"
     return None
 
 
-def choose_builder(asked: str, plan: Plan, options: Mapping[str, Any]) -> Choice:
-    """Return the builder for a plan.
+def choose_builder(wish: BuildWish, engine_reason: str | None) -> Choice:
+    """Return the builder for an image.
 
     Args:
-        asked: `auto`, `oci`, `engine`, or the name of a buildx builder.
-        plan: the image.
-        options: what the build was asked for, by the names of `BuildOptions`.
+        wish: what the build is asked for.
+        engine_reason: why something has to run inside a container; None when nothing has to (see `needs_engine`).
 
     Raises:
         UsageError: `oci` was asked for, and something is wanted that it cannot do.
     """
-    if asked not in ("auto", "oci"):
-        return Choice(kind="engine", buildx=None if asked == "engine" else asked, reason="as asked")
-    reason = needs_engine(plan) or _buildkit_only(options)
-    if asked == "oci" and reason:
+    if wish.builder not in ("auto", "oci"):
+        return Choice(kind="engine", buildx=None if wish.builder == "engine" else wish.builder, reason="as asked")
+    reason = engine_reason or _buildkit_only(wish)
+    if wish.builder == "oci" and reason:
         raise UsageError(f"the builder without an engine cannot make this: {reason}", remedy="--builder engine")
     if reason:
         return Choice(kind="engine", reason=reason)
-    return Choice(kind="oci", reason="as asked" if asked == "oci" else "nothing has to run inside a container")
+    return Choice(kind="oci", reason="as asked" if wish.builder == "oci" else "nothing has to run inside a container")
 
 
-def _buildkit_only(options: Mapping[str, Any]) -> str | None:
-    for name in BUILDKIT_OPTIONS:
-        if options.get(name):
-            shown = {"secrets": "secret", "build_args": "build-arg"}.get(name, name.replace("_", "-"))
+def _buildkit_only(wish: BuildWish) -> str | None:
+    for name, shown in BUILDKIT_OPTIONS.items():
+        if getattr(wish, name):
             return f"--{shown} is an option of BuildKit"
-    for text in options.get("outputs", ()):
-        if not isinstance(parse_output(text), Output):
+    for text in wish.outputs:
+        if parse_output(text) is None:
             return f"-o {text} is an output of BuildKit"
     return None

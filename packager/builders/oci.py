@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from packager.builders.base import fetch_base
+from packager.builders.builder import BuiltImage, Candidate, Job, image_metadata
 from packager.builders.choose import needs_engine
-from packager.errors import ContextError
-from packager.laying.recipe import BasePython, CondaRecipe, Recipe, make_conda_recipe, make_recipe
-from packager.oci.compose import make_image
+from packager.builders.outputs import Output, Say, load_into_engine
+from packager.builders.unread_models import is_known, layer_ahead
+from packager.context.sources import DigestModel, list_models
+from packager.errors import ContextError, UsageError
+from packager.laying.recipe import BasePython, Recipe, make_recipe
+from packager.oci.compose import make_image, make_index
 from packager.oci.compression import Compression
 from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
-from packager.oci.values import BaseImage, Content, Image, Layer
-from packager.pipeline import Planned
+from packager.oci.values import BaseImage, Content, Image, Layer, digest_of
+from packager.plan.make import model_layer
 from packager.plan.plan import Plan
+from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
 from packager.storage.memory import Memory, cache_root
 from packager.storage.models import Store
@@ -61,8 +66,129 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     seconds: dict[str, float]
 
 
+class OciBuilder:
+    """Builds images without an engine.
+
+    Args:
+        content: where layers and documents go.
+        recipes: compression and byte-compilation.
+        outputs: gives the places that images of a plan are brought to.
+        labels: of this build.
+        created: seconds since the epoch.
+        mirrors: registry → mirror.
+        say: is told what is done.
+    """
+
+    def __init__(
+        self,
+        content: Content,
+        recipes: Recipes,
+        outputs: Callable[[Plan], Sequence[Output]],
+        *,
+        labels: Mapping[str, str],
+        created: int,
+        mirrors: Mapping[str, str],
+        say: Say,
+    ) -> None:
+        self.content, self._recipes, self._outputs = content, recipes, outputs
+        self._labels, self._created, self._mirrors, self._say = labels, created, mirrors, say
+        self._written: dict[int, tuple[Planned, Written]] = {}
+
+    def read_models(self, spec_file: SpecFile) -> DigestModel:
+        """Read the models that were never read, once: their digests and their layers come from the same pass.
+
+        Raises:
+            ContextError: a model is missing, empty or unreadable; the disk is full.
+        """
+        store = Store()
+        for model, tree in zip(spec_file.spec.models, list_models(spec_file), strict=True):
+            layer = model_layer(model, tree)
+            if not is_known(layer.tree, spec_file.root, store):
+                layer_ahead(layer.tree, layer.title, spec_file.root, store, self.content, self._recipes.compression)
+        return store.digest
+
+    def written(self, planned: Planned) -> Written:
+        """Return the image of a plan in the content store, written where it was not yet.
+
+        Raises:
+            NeedsEngineError: a package of the lock turned out to need a container.
+            ContextError, LockError, RegistryError, TemporaryError: see `write_image`.
+        """
+        _, written = self._written.get(id(planned), (None, None))
+        if written is None:
+            written = write_image(
+                planned,
+                self.content,
+                labels=self._labels,
+                created=self._created,
+                recipes=self._recipes,
+                mirrors=self._mirrors,
+                say=self._say,
+            )
+            self._written[id(planned)] = planned, written
+        return written
+
+    @contextlib.contextmanager
+    def candidates(self, jobs: Sequence[Job]) -> Iterator[tuple[Candidate, ...]]:
+        """Load each image into the engine under a name of its own, which goes afterwards.
+
+        Raises:
+            EngineError: no engine, or it does not take one.
+        """
+        import secrets
+
+        from packager.engine.api import remove_image
+
+        found: list[Candidate] = []
+        images = [(job, planned, self.written(planned).image) for job in jobs for planned in job.planned]
+        try:
+            for job, planned, image in images:
+                reference = f"packager-test/{planned.plan.name}:{secrets.token_hex(6)}"
+                title = f"{job.references[0]} {planned.plan.platform}"
+                found.append(Candidate(reference=reference, title=title, target=job.target))
+                load_into_engine(image, (reference,), self.content)
+            yield tuple(found)
+        finally:
+            for candidate in found:
+                remove_image(candidate.reference)
+
+    def build(self, jobs: Sequence[Job]) -> tuple[BuiltImage, ...]:
+        """Write the images and bring them to every output.
+
+        Raises:
+            UsageError: several platforms for an output that holds one.
+            RegistryError, TemporaryError, EngineError, ContextError: an output refuses.
+        """
+        return tuple(self._build(job) for job in jobs)
+
+    def _build(self, job: Job) -> BuiltImage:
+        written = [self.written(planned) for planned in job.planned]
+        images = [one.image for one in written]
+        outputs = self._outputs(job.planned[0].plan)
+        if len(images) > 1 and not all(output.takes_several for output in outputs):
+            raise UsageError("an engine takes one platform", remedy="--push or -o type=oci,dest=… take several")
+        sent = [output.send(images, job.references, self.content, self._say) for output in outputs]
+        pushed, loaded = any(place.pushed for place in sent), any(place.loaded for place in sent)
+        digest = images[0].digest if len(images) == 1 else digest_of(make_index(images))
+        image_id = images[0].id if len(images) == 1 else ""
+        references = job.references if pushed or loaded else ()
+        return BuiltImage(
+            target=job.target,
+            builder="oci",
+            platforms=tuple(planned.plan.platform for planned in job.planned),
+            manifests={image.platform: image.digest for image in images},
+            digest=digest,
+            id=image_id,
+            references=references,
+            pushed=pushed,
+            loaded=loaded,
+            bytes_sent=sum(place.bytes_sent for place in sent),
+            metadata=image_metadata(image_id, digest, references),
+            timings=tuple(one.seconds for one in written),
+        )
+
+
 def write_image(
-    spec_file: SpecFile,
     planned: Planned,
     content: Content,
     *,
@@ -75,7 +201,6 @@ def write_image(
     """Write the image of a plan into the content store; what is there already is not made again.
 
     Args:
-        spec_file: the spec, for its folder.
         planned: the image.
         content: where layers and documents go.
         labels: of this build.
@@ -90,18 +215,18 @@ def write_image(
         RegistryError, TemporaryError: the base cannot be had.
     """
     plan = planned.plan
-    reason = needs_engine(plan)
+    reason = needs_engine(plan.system_packages, plan.environment.from_source, plan.own_template)
     if reason is not None:
         raise ContextError(f"{reason}, which needs a container", remedy="--builder engine")
     clock = _Clock()
     with clock("base"):
         base = fetch_base(plan.base, plan.platform, content, mirrors, say=say)
     with clock("environment"):
-        environment = _environment(spec_file, plan, base, content, recipes, say)
+        environment = _environment(planned.root, plan, base, content, recipes, say)
     with clock("models and app"):
         store = Store()
         trees = [
-            tree_layer(layer.tree, layer.title, spec_file.root, store, content, recipes.compression)
+            tree_layer(layer.tree, layer.title, planned.root, store, content, recipes.compression)
             for layer in plan.layers
         ]
     with clock("documents"):
@@ -110,7 +235,7 @@ def write_image(
 
 
 def _environment(
-    spec_file: SpecFile, plan: Plan, base: BaseImage, content: Content, recipes: Recipes, say: Callable[[str], None]
+    root: Path, plan: Plan, base: BaseImage, content: Content, recipes: Recipes, say: Callable[[str], None]
 ) -> Layer:
     recipe = _recipe(plan, base, content, recipes)
     title = plan.environment.title
@@ -120,7 +245,7 @@ def _environment(
     if known is not None and checked.recall(*key) is not None:
         return known
     say(f"laying down the {title} for {plan.platform}")
-    laid = _laid(recipe, plan, spec_file.root)
+    laid = _laid(recipe, plan, root)
     warnings = _require_start(laid, _base_files(base, content), plan)
     for warning in warnings:
         say(f"warning: {warning}")
@@ -137,17 +262,17 @@ def _environment(
     )
 
 
-def _laid(recipe: Recipe | CondaRecipe, plan: Plan, root: Path) -> LaidDown:
+def _laid(recipe: Recipe, plan: Plan, root: Path) -> LaidDown:
     # Imported late, as all that lays an environment down: most builds have it in the store.
-    from packager.laying.cache import cached, cached_by
+    from packager.laying.cache import cached
     from packager.laying.wheels import Source
 
-    if isinstance(recipe, Recipe):
+    if plan.environment.conda is None:
         return cached(recipe, cache_root(), Source.of(root))
     from packager.laying.conda import conda_layer
 
-    mirrors = plan.environment.conda.mirrors if plan.environment.conda else {}
-    return cached_by(recipe, cache_root(), Source.of(root), conda_layer(cache_root() / "conda", mirrors))
+    make = conda_layer(cache_root() / "conda", plan.environment.conda.mirrors)
+    return cached(recipe, cache_root(), Source.of(root), make)
 
 
 def _base_files(base: BaseImage, content: Content) -> BaseFiles:
@@ -177,17 +302,15 @@ def _base_python(plan: Plan, base: BaseImage, content: Content) -> BasePython:
     return python
 
 
-def _recipe(plan: Plan, base: BaseImage, content: Content, recipes: Recipes) -> Recipe | CondaRecipe:
+def _recipe(plan: Plan, base: BaseImage, content: Content, recipes: Recipes) -> Recipe:
     compiler = None
     if recipes.compile:
         from packager.laying.compile import require_interpreter
 
         compiler = require_interpreter(plan.environment.python)
-    if plan.environment.conda:
-        # It brings its own Python: the base needs none.
-        return make_conda_recipe(plan.environment, plan.platform, compiler=compiler)
-    python = _base_python(plan, base, content)
-    return make_recipe(plan.environment, plan.platform, plan.environment.wheels, python, compiler=compiler)
+    # conda brings its own Python: the base needs none.
+    python = None if plan.environment.conda else _base_python(plan, base, content)
+    return make_recipe(plan.environment.locked, python, compiler=compiler)
 
 
 def _require_start(laid: LaidDown, files: BaseFiles, plan: Plan) -> tuple[str, ...]:
@@ -195,7 +318,9 @@ def _require_start(laid: LaidDown, files: BaseFiles, plan: Plan) -> tuple[str, .
     from packager.laying.libraries import check_starts
 
     library_path = [each for each in plan.config.env.get("LD_LIBRARY_PATH", "").split(":") if each]
-    found = check_starts(Path(laid.folder), files, plan.platform, plan.environment.wheels, library_path, laid.listing)
+    found = check_starts(
+        Path(laid.folder), files, plan.platform, plan.environment.locked.tags, library_path, laid.listing
+    )
     problems = [problem for problem in found if problem.certain]
     if not problems:
         return tuple(problem.message for problem in found)

@@ -9,19 +9,20 @@ under the tree that they make.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from packager.context.walk import Root
-from packager.errors import ContextError
+from packager.contract import FOLDER_MODE
 from packager.oci.compression import Compression
 from packager.oci.layers import Known, holds_weights, tree_key, write_layer
 from packager.oci.tar import Entry, in_order
 from packager.oci.values import Content, Layer
-from packager.plan.trees import FOLDER_MODE, Tree, TreeFile, make_tree
+from packager.plan.trees import Tree, TreeFile, make_tree
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import Memory
 from packager.storage.models import Store
-from packager.storage.reading import Stamp, changed, failure
+from packager.storage.reading import Stamp, changed, failure, not_regular
 
 
 def layer_ahead(
@@ -75,9 +76,8 @@ def is_known(tree: Tree, root: Path, store: Store) -> bool:
     Raises:
         ContextError: a file is missing.
     """
-    folder, digest_memory = Root.of(root), DigestMemory(store.root)
-    origins = (folder.join(file.origin) for file in tree.files)
-    return all(digest_memory.recall(os.path.abspath(os.fsdecode(each)), _stamp(each)) is not None for each in origins)
+    folder = Root.of(root)
+    return all(store.recall(Path(os.fsdecode(folder.join(file.origin)))) is not None for file in tree.files)
 
 
 #: Digest of nothing: an empty file is never read.
@@ -93,6 +93,6 @@ def _stamp(path: bytes) -> Stamp:
         status = os.stat(path)
     except OSError as error:
         raise failure("read", path, error) from None
-    if not os.path.isfile(path):
-        raise ContextError(f"{os.fsdecode(path)} is not a regular file", remedy="package files and folders only")
+    if not stat.S_ISREG(status.st_mode):
+        raise not_regular(path)
     return Stamp.of(status)

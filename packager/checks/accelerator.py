@@ -20,7 +20,7 @@ _BESIDE = frozenset({"nvidia-ml-py", "cuda-version"})
 def cuda_packages(plan: Plan) -> tuple[str, ...]:
     """Return the names of the locked packages that hold CUDA code."""
     found = {each.name for each in plan.environment.packages if _by_name(each.name) or "+cu" in each.version}
-    for each in plan.environment.conda.packages if plan.environment.conda else ():
+    for each in plan.environment.conda_packages:
         if _by_name(each.name) or "cuda" in each.build:
             found.add(each.name)
     return tuple(sorted(found))

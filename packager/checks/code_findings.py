@@ -12,6 +12,7 @@ from packager.checks.constants import MODEL_DIR
 from packager.checks.known_modules import GONE
 from packager.checks.module_facts import ModelCall, PathUse, Sure
 from packager.checks.reach import Image, Module, Reached
+from packager.contract import MODELS_FOLDER
 from packager.finding import Finding, Severity
 
 _CORE = "azureml-core"
@@ -86,10 +87,10 @@ def _path(image: Image, module: Module, use: PathUse) -> Iterator[Finding]:
     sure = min(module.sure, use.sure)
     base = image.environ.get(MODEL_DIR, "")
     # A pattern is not a path, and what lies elsewhere may be made at run time.
-    inside = path == base or path.startswith(f"{image.root}/azureml-models/")
+    inside = path == base or path.startswith(f"{image.root}/{MODELS_FOLDER}/")
     if sure is Sure.NEVER or not inside or any(each in path for each in "*?["):
         return
-    folders = {f"{image.root}/azureml-models"}
+    folders = {f"{image.root}/{MODELS_FOLDER}"}
     for file in image.files:
         while (file := posixpath.dirname(file)) not in folders and len(file) > len(image.root):
             folders.add(file)

@@ -13,14 +13,16 @@ from packager.checks.import_findings import import_findings, undecided, unknown_
 from packager.checks.installed import Installed
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
-from packager.checks.wheel_contents import WheelContents, Wheels
+from packager.checks.wheel_contents import WheelContents
+from packager.contract import APP_ROOT
 from packager.environments.declare.no_code import default_in_words
+from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.finding import Finding
 from packager.laying.wheels import Source
 from packager.models.pickle_reader import PickleFacts
 from packager.models.remembered_pickle import remembered_pickle
-from packager.plan.plan import APP_ROOT, Plan
+from packager.plan.plan import Plan
 from packager.plan.variables import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
@@ -58,10 +60,10 @@ class Looker:
             ContextError: a model cannot be read.
         """
         image = image_of(self._spec_file.spec, plan)
-        wheels = _wheels(plan)
+        wheels = plan.environment.locked
         environment = self._environment()
         reached, installed, reason = self._reach(image, wheels)
-        gone = list(gone_findings(image, reached, _versions(plan)))
+        gone = list(gone_findings(image, reached, plan.environment.locked.versions))
         told = {(each.file, each.line) for each in gone}
         yield from reached.problems
         for finding in import_findings(image, reached, environment, self._left_out):
@@ -77,7 +79,7 @@ class Looker:
             )
         yield from self._models(plan, reached, environment)
 
-    def _reach(self, image: Image, wheels: Wheels) -> tuple[Reached, Installed, str]:
+    def _reach(self, image: Image, wheels: LockedPlatform) -> tuple[Reached, Installed, str]:
         """Follow imports with what is known of the packages; fetch the others only where an import asks for it."""
         # uv names one package at a time that it has not; who is offline waits a little longer for an answer.
         installed = self._contents.known(wheels, tries=12 if self._offline else 4)
@@ -113,7 +115,7 @@ class Looker:
     # --- models -------------------------------------------------------------------------------------------------------
 
     def _models(self, plan: Plan, reached: Reached, environment: str) -> Iterator[Finding]:
-        versions = _versions(plan)
+        versions = plan.environment.locked.versions
         made = any(each.target == "__main__" for each in reached.imported)
         models = self._spec_file.spec.for_target(plan.target).models
         for model, layer in zip(models, plan.models, strict=True):
@@ -189,25 +191,6 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         models=models,
         texts=texts,
     )
-
-
-def _wheels(plan: Plan) -> Wheels:
-    # What conda brings is no wheel: its packages are known by name alone.
-    conda = plan.environment.conda
-    return Wheels(
-        packages=plan.environment.packages,
-        python=plan.environment.python,
-        platform=plan.platform,
-        tags=plan.environment.wheels,
-        from_source=plan.environment.from_source,
-        others=tuple(each.name for each in conda.packages) if conda is not None else (),
-    )
-
-
-def _versions(plan: Plan) -> dict[str, str]:
-    conda = plan.environment.conda
-    brought = {each.name: each.version for each in conda.packages} if conda is not None else {}
-    return brought | {each.name: each.version for each in plan.environment.packages}
 
 
 def _remedy(offline: bool) -> str:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from packager.contract import APP_ROOT
 from packager.environments.declare.environment import Environment
 from packager.finding import Finding
-from packager.plan.plan import APP_ROOT, Plan
+from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.spec.rules import GUNICORN_VARIABLE
 
@@ -79,9 +80,7 @@ def check_gunicorn(spec_file: SpecFile, environment: Environment | None = None) 
 
 def check_cors(plan: Plan) -> Iterator[Finding]:
     """Yield an error where origins are given, and the package is not there by which the server answers them."""
-    names = {each.name for each in plan.environment.packages}
-    if plan.environment.conda is not None:
-        names |= {each.name for each in plan.environment.conda.packages}
+    names = plan.environment.locked.versions.keys()
     if "AML_CORS_ORIGINS" in plan.config.env and not names & {"flask-cors", "flask_cors"}:
         yield Finding(
             rule="cors-missing",

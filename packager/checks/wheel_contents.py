@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
 from packager.environments.lock import LockedPackage
+from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.laying.records import record_rows
 from packager.laying.venv import STAGING
@@ -38,26 +39,6 @@ _ABSENT = re.compile(
 )
 
 
-class Wheels(msgspec.Struct, frozen=True, kw_only=True):
-    """The packages of one environment.
-
-    Attributes:
-        packages: of this platform.
-        python: minor version.
-        platform: OCI os/arch.
-        tags: the platform in uv's words.
-        from_source: names that are built from an sdist, which are not looked into.
-        others: names of packages that are no wheels.
-    """
-
-    packages: tuple[LockedPackage, ...]
-    python: str
-    platform: str
-    tags: str
-    from_source: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-
-
 class WheelContents:
     """Knows what wheels bring.
 
@@ -72,17 +53,17 @@ class WheelContents:
         self._source = source
         self._scratch = scratch
 
-    def known(self, wheels: Wheels, *, tries: int = 4) -> Installed:
+    def known(self, locked: LockedPlatform, *, tries: int = 4) -> Installed:
         """Return the modules of all packages that are remembered or in uv's cache; the others stay unknown.
 
         Args:
-            wheels: the packages.
+            locked: the environment; packages of conda are no wheels, and known by name alone.
             tries: how often uv is asked again without a package that its cache has not.
         """
-        found, waiting = self._recalled(wheels)
+        found, waiting = self._recalled(locked)
         for _ in range(tries if waiting else 0):
             try:
-                found |= self._look(wheels, waiting.values(), offline=True)
+                found |= self._look(locked, waiting.values(), offline=True)
             except PackagerError as error:
                 absent = _absent(error.message, waiting)
                 if not absent or not waiting:
@@ -93,40 +74,42 @@ class WheelContents:
                     break
                 continue
             break
-        return self._installed(wheels, found)
+        return self._installed(locked, found)
 
-    def fetched(self, wheels: Wheels) -> Installed:
+    def fetched(self, locked: LockedPlatform) -> Installed:
         """Return the modules of all packages; what is nowhere on this machine is fetched from the index.
 
         Raises:
             LockError: a wheel is not what was locked, or is not there for this platform.
             TemporaryError: the index does not answer.
         """
-        found, waiting = self._recalled(wheels)
+        found, waiting = self._recalled(locked)
         if waiting:
-            found |= self._look(wheels, waiting.values(), offline=False)
-        return self._installed(wheels, found)
+            found |= self._look(locked, waiting.values(), offline=False)
+        return self._installed(locked, found)
 
-    def _installed(self, wheels: Wheels, found: dict[str, WheelModules]) -> Installed:
-        names = {*(each.name for each in wheels.packages), *wheels.others}
+    def _installed(self, locked: LockedPlatform, found: dict[str, WheelModules]) -> Installed:
+        names = {*(each.name for each in locked.packages), *(package.name for package in locked.conda_packages)}
         return Installed(found, names - found.keys())
 
-    def _recalled(self, wheels: Wheels) -> tuple[dict[str, WheelModules], dict[str, LockedPackage]]:
+    def _recalled(self, locked: LockedPlatform) -> tuple[dict[str, WheelModules], dict[str, LockedPackage]]:
         found: dict[str, WheelModules] = {}
         waiting: dict[str, LockedPackage] = {}
-        for package in wheels.packages:
-            kept = self._memory.recall(_key(package, wheels))
+        for package in locked.packages:
+            kept = self._memory.recall(_key(package, locked))
             modules = None
             if kept is not None:
                 with contextlib.suppress(msgspec.DecodeError):
                     modules = msgspec.json.decode(kept, type=WheelModules)
             if modules is not None:
                 found[package.name] = modules
-            elif package.name not in wheels.from_source:
+            elif package.name not in locked.from_source:
                 waiting[package.name] = package
         return found, waiting
 
-    def _look(self, wheels: Wheels, packages: Iterable[LockedPackage], *, offline: bool) -> dict[str, WheelModules]:
+    def _look(
+        self, locked: LockedPlatform, packages: Iterable[LockedPackage], *, offline: bool
+    ) -> dict[str, WheelModules]:
         """Lay wheels down, read what they bring, and remove them again."""
         source = msgspec.structs.replace(self._source, offline=offline)
         wanted = {each.name: each for each in packages}
@@ -137,18 +120,18 @@ class WheelContents:
             raise PackagerError(f"{self._scratch} cannot be written: {error.strerror}") from None
         try:
             staging = outer / f"{STAGING}0"
-            site = staging / unpack(wanted.values(), wheels.python, wheels.platform, wheels.tags, source, staging)
+            site = staging / unpack(wanted.values(), locked.python, locked.platform, locked.tags, source, staging)
             found = {name: modules for name, modules in _read(site) if name in wanted}
         finally:
             shutil.rmtree(outer, ignore_errors=True)
         for name, modules in found.items():
-            self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], wheels))
+            self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], locked))
         return found
 
 
-def _key(package: LockedPackage, wheels: Wheels) -> str:
+def _key(package: LockedPackage, locked: LockedPlatform) -> str:
     # One version may have a wheel of its own for each platform, and the lock names them side by side.
-    text = f"wheel {_FORMAT} {wheels.platform} {' '.join(sorted(package.digests))}"
+    text = f"wheel {_FORMAT} {locked.platform} {' '.join(sorted(package.digests))}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

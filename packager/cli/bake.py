@@ -7,21 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli.build_oci import pairs
 from packager.cli.common import (
     Reporter,
     base_option,
     emit,
     emit_json,
     format_option,
-    planned_image,
-    resolved_base,
+    pairs,
     standard_options,
 )
 
 if TYPE_CHECKING:
-    from packager.handoff.bake import Baked, Package
-    from packager.pipeline import Planned
+    from packager.handoff.bake import Baked
 
 
 @click.command("bake")
@@ -57,64 +54,28 @@ def command(
     platforms gets one tag, an index of all of them, which wants a builder that can hold it. File and folder can be
     moved together; run buildx where they are.
     """
-    from packager.engine.bake_file import BakeSettings
-    from packager.handoff.bake import write_bake
+    from packager.spec.load import load_spec
+    from packager.steps.bake import bake
 
-    settings = BakeSettings(
-        args=pairs("--build-arg", options["build_args"]),
+    baked = bake(
+        [load_spec(path) for path in specs or (Path("packager.yaml"),)],
+        output,
+        target=options["target"],
+        platforms=options["platform"].split(",") if options["platform"] else None,
+        base=base,
+        push=options["push"],
         no_cache=options["no_cache"],
         pull=options["pull"],
-        outputs=("type=registry",) if options["push"] else (),
-    )
-    packages = [
-        package
-        for path in specs or (Path("packager.yaml"),)
-        for package in _packages(path, options["target"], options["platform"], base, reporter)
-    ]
-    _require_some(packages, options["target"], options["platform"])
-    bases = (each.plan.base for package in packages for each in package.planned)
-    for name in dict.fromkeys(base.reference for base in bases if base.local):
-        reporter.warn(f"the base {name} is in this machine's engine alone: no other builder can build the file")
-    baked = write_bake(
-        packages,
-        output,
-        settings,
         secrets=options["secrets"],
+        build_args=pairs("--build-arg", options["build_args"]),
         labels=pairs("--label", options["labels"]),
         force=options["force"],
-        say=reporter.step,
+        reporter=reporter,
     )
     if output_format == "json":
         emit_json(_data(baked))
     else:
         emit(str(baked.path))
-
-
-def _packages(
-    path: Path, target: str | None, platform: str | None, base: str | None, reporter: Reporter
-) -> tuple[Package, ...]:
-    from packager.handoff.bake import packages_of
-    from packager.pipeline import require_entry_script
-    from packager.spec.load import load_spec
-    from packager.storage.models import Store
-
-    spec_file = load_spec(path)
-    for finding in require_entry_script(spec_file):
-        reporter.warn(str(finding))
-    found = resolved_base(spec_file, base, reporter)
-
-    def plan(name: str, each: str) -> Planned:
-        return planned_image(spec_file, name, each, found, reporter, digest_model=Store().add)
-
-    return packages_of(spec_file, plan, target=target, platforms=platform.split(",") if platform else None)
-
-
-def _require_some(packages: list[Package], target: str | None, platform: str | None) -> None:
-    from packager.errors import UsageError
-
-    if not packages:
-        what = " and ".join(each for each in (target and f"target {target!r}", platform) if each)
-        raise UsageError(f"no spec has {what}", remedy="`packager plan` shows targets and platforms")
 
 
 def _data(baked: Baked) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
-    planned_image,
     standard_options,
 )
 
@@ -44,12 +43,7 @@ def command(file: Path, fail_on: str, offline: bool, output_format: str, reporte
     from packager.steps.check import check
 
     spec_file = load_spec(file)
-    findings = check(
-        spec_file,
-        lambda target: planned_image(spec_file, target, None, None, reporter),
-        offline=offline,
-        say=reporter.step,
-    )
+    findings = check(spec_file, offline=offline, reporter=reporter)
     if output_format == "json":
         import msgspec
 

@@ -6,18 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
-
-if TYPE_CHECKING:
-    from packager.context.sources import DigestModel
-    from packager.pipeline import Planned
-    from packager.plan.plan import Base
-    from packager.spec.load import SpecFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -91,6 +85,8 @@ no_docker_option = click.option(
     help="Run the spec's package in its locked environment on this machine, without Docker.",
 )
 
+no_test_option = click.option("--no-test", is_flag=True, help="Push without running the spec's tests, and say so.")
+
 target_option = click.option("--target", "target", metavar="NAME", help="One target of the spec (default: all).")
 
 platform_option = click.option(
@@ -136,61 +132,18 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def one_target(spec_file: SpecFile, target: str | None) -> str:
-    """Return the one target that a verb works on which can do no more than one.
+def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    """Return `NAME=VALUE` options as a mapping.
 
     Raises:
-        UsageError: the spec has several and none was named.
+        UsageError: one is not of that form; a label has no value.
     """
     from packager.errors import UsageError
-    from packager.pipeline import select_targets
 
-    names = select_targets(spec_file, target)
-    if len(names) > 1:
-        raise UsageError("the spec has several targets", remedy=f"choose one: --target {names[0]}")
-    return names[0]
-
-
-def resolved_base(spec_file: SpecFile, base: str | None, reporter: Reporter) -> Base | None:
-    """Return the base that `--base` names; None where it was not given."""
-    if base is None:
-        return None
-    from packager.builders.base_option import resolve_base
-    from packager.pipeline import machine_mirrors
-
-    found = resolve_base(base, {**spec_file.spec.registry_mirrors, **machine_mirrors()})
-    reporter.detail(f"base {found.reference} is {found.digest}")
+    found = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not name or (not equals and option == "--label"):
+            raise UsageError(f"{option} {value!r} is not NAME=VALUE")
+        found[name] = text
     return found
-
-
-def planned_image(
-    spec_file: SpecFile,
-    target: str,
-    platform: str | None,
-    base: str | Base | None,
-    reporter: Reporter,
-    *,
-    digest_model: DigestModel | None = None,
-) -> Planned:
-    """Plan one image as the verbs do: with this machine's mirrors and store, and another base where one is given.
-
-    Args:
-        spec_file: the spec.
-        target: one of its targets.
-        platform: OCI os/arch, or None for the target's first.
-        base: `--base`, as it was given or as it was resolved.
-        reporter: says which base was found.
-        digest_model: reads models; the store's `digest` where None.
-    """
-    from packager.pipeline import machine_mirrors, plan_image
-    from packager.storage.models import Store
-
-    resolved = resolved_base(spec_file, base, reporter) if isinstance(base, str) else base
-    return plan_image(
-        spec_file,
-        target,
-        platform,
-        digest_model=digest_model or Store().digest,
-        base=resolved,
-        mirrors=machine_mirrors(),
-    )

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from packager.cli import common
 from packager.cli.environment_create import create_command, run_command
-from packager.errors import LockError, UsageError
 
 if TYPE_CHECKING:
     from packager.environments.declare.curated import Curated
     from packager.environments.lock import Move
-    from packager.environments.locks.difference import Side, TargetDifference
-
-#: Of the files of a lock; in git, what ends otherwise is a folder.
-_ENDINGS = (".lock", ".yml", ".yaml", ".txt")
+    from packager.environments.locks.difference import TargetDifference
 
 
 @click.group("environment")
@@ -41,7 +35,7 @@ def list_command(output_format: str, reporter: common.Reporter) -> None:
 
     A spec stands on one by `environment: {curated: NAME}`, and adds packages by `pip: […]` and `conda: […]` beside it.
     """
-    from packager.environments.declare.curated import curated_names, load_curated
+    from packager.steps.environment import curated_names, load_curated
 
     found = [load_curated(name) for name in curated_names()]
     if output_format == "json":
@@ -75,7 +69,7 @@ def _summary(curated: Curated) -> dict[str, Any]:
 @common.standard_options
 def show_command(name: str, output_format: str, reporter: common.Reporter) -> None:
     """Show a curated environment: its file, its locked packages, and how a spec uses it."""
-    from packager.environments.declare.curated import load_curated, locked_packages
+    from packager.steps.environment import load_curated, locked_packages
 
     curated = load_curated(name)
     locked = {target: locked_packages(curated, target) for target in curated.platforms}
@@ -115,9 +109,9 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
     """
     import msgspec
 
-    from packager.environments.locks.difference import difference
+    from packager.steps.environment import compare_locks
 
-    found = difference(_side(old), _side(new))
+    found = compare_locks(old, new)
     if output_format == "json":
         common.emit_json({"targets": [msgspec.to_builtins(each) for each in found]})
     else:
@@ -127,39 +121,6 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
         reporter.step("nothing moved")
     elif exit_code:
         raise click.exceptions.Exit(1)
-
-
-def _side(text: str) -> dict[str, Side]:
-    from packager.environments.locks.difference import read_side
-    from packager.environments.locks.files import read_file
-
-    path = Path(text)
-    revision, colon, inside = text.partition(":")
-    if not path.exists() and colon and revision and not revision.startswith("-"):
-        if not inside.endswith(_ENDINGS):
-            inside = f"{inside.rstrip('/') or '.'}/packager.lock"
-        found = _from_git(revision, inside)
-        if found is None:
-            raise UsageError(f"{text}: git has no such file", remedy="REV:PATH, PATH from the current folder")
-        folder = inside.rpartition("/")[0] or "."
-        return read_side(inside, found, lambda name: _from_git(revision, f"{folder}/{name}"))
-    if path.is_dir():
-        path = path / "packager.lock"
-    content = read_file(path)
-    if content is None:
-        raise LockError(f"there is no {path}", remedy="name a lock; `packager lock` writes one")
-    return read_side(str(path), content, lambda name: read_file(path.parent / name))
-
-
-def _from_git(revision: str, path: str) -> str | None:
-    try:
-        # `./` makes the path one from the current folder, and no option of git.
-        done = subprocess.run(
-            ["git", "show", f"{revision}:./{path}"], capture_output=True, stdin=subprocess.DEVNULL, check=False
-        )
-    except FileNotFoundError:
-        raise UsageError("git is not there", remedy="install it, or name files") from None
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
 def _lines(found: tuple[TargetDifference, ...]) -> list[str]:

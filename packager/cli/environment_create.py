@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from packager.cli import common
-
-if TYPE_CHECKING:
-    from packager.laying.create import Machine
-    from packager.laying.programs import Wanted
 
 
 @click.command("create")
@@ -31,10 +24,12 @@ def create_command(
     conda packages are linked as conda does it, their link scripts are run; pip's half is installed by uv. An
     environment of pip alone needs its Python on this machine. The folder is new or empty, or of packager's making.
     """
-    from packager.laying.create import create
+    from packager.spec.load import load_spec
+    from packager.steps.environment import create_environment
 
-    wanted, here = _wanted(file, target, platform)
-    if not create(wanted, prefix, here, force=force, say=reporter.step):
+    if not create_environment(
+        load_spec(file), prefix, target=target, platform=platform, force=force, reporter=reporter
+    ):
         reporter.step("it is there already, as locked; --force makes it anew")
     common.emit(str(prefix))
 
@@ -59,28 +54,7 @@ def run_command(
     The environment is made where it is not there yet. PATH, CONDA_PREFIX or VIRTUAL_ENV, and the environment's own
     variables are set.
     """
-    from packager.laying.create import create, is_complete
-    from packager.laying.native import kept
-    from packager.laying.programs import environment_of, require_program
-
-    wanted, here = _wanted(file, target, None)
-    if prefix is None:
-        prefix, held = kept(wanted, here, say=reporter.step)
-        # `store gc` leaves it alone until the program, and all that inherit this from it, have ended.
-        os.set_inheritable(held, True)
-    elif not is_complete(prefix, wanted):
-        create(wanted, prefix, here, say=reporter.step)
-    environ = environment_of(wanted, prefix, here.environ)
-    program = require_program(words[0], environ)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # In our place: signals, terminal and exit code are then the program's own.
-    os.execve(program, list(words), environ)
-
-
-def _wanted(file: Path, target: str | None, platform: str | None) -> tuple[Wanted, Machine]:
-    from packager.laying.native import wanted_here
     from packager.spec.load import load_spec
+    from packager.steps.environment import run_in_environment
 
-    spec_file = load_spec(file)
-    return wanted_here(spec_file, common.one_target(spec_file, target), platform)
+    run_in_environment(load_spec(file), words, target=target, prefix=prefix, reporter=reporter)

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from packager.cli import common
-from packager.errors import UsageError
 
 if TYPE_CHECKING:
-    from packager.spec.load import SpecFile
+    pass
 
 FORMATS = ("conda-lock", "explicit", "requirements", "pylock", "environment-yml")
 
@@ -45,21 +44,14 @@ def command(
     The lock must fit the spec; nothing is solved.
     """  # noqa: D301 - click reads the backspace character, not the two letters
     from packager.spec.load import load_spec
-    from packager.steps.export import export
-    from packager.storage.files import write_text
+    from packager.steps.export import export, write_text
+    from packager.steps.selection import one_target
 
     spec_file = load_spec(file)
-    text = export(spec_file, form, _target(spec_file, target), platform, offline=offline)
+    text = export(spec_file, form, one_target(spec_file, target), platform, offline=offline)
     if output is None:
         click.echo(text, nl=False)
         return
     write_text(output, text)
     reporter.detail(f"{len(text.splitlines())} lines")
     common.emit(str(output))
-
-
-def _target(spec_file: SpecFile, target: str | None) -> str:
-    name = common.one_target(spec_file, target)
-    if not name:
-        raise UsageError("the spec has no target")
-    return name

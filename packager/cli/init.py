@@ -18,19 +18,9 @@ from packager.cli.common import Reporter, count, emit, standard_options
 @standard_options
 def command(folder: Path, entry_script: str | None, force: bool, reporter: Reporter) -> None:
     """Look at FOLDER (default: this one) without running anything in it, and write a commented packager.yaml."""
-    from packager.errors import SpecError
-    from packager.init.look import look
-    from packager.init.starter import starter_spec
-    from packager.spec.load import DEFAULT_FILE, parse_spec
-    from packager.storage.files import write_text
+    from packager.steps.init import init
 
-    path = folder / DEFAULT_FILE
-    if path.exists() and not force:
-        raise SpecError(f"{path} exists", remedy="edit it, or replace it with --force")
-    found = look(folder, entry_script)
-    text = starter_spec(found)
-    parse_spec(text, path)  # what we write is held to what we read
-    write_text(path, text)
+    path, found = init(folder, entry_script=entry_script, force=force)
     spec_folder = "" if folder == Path() else f" -f {folder}"
     python = f"Python {found.python}" if found.python else f"Python of {found.environment}"
     if found.framework is not None:

@@ -27,11 +27,9 @@ def command(image: str, platform: str | None, files: bool, output_format: str, r
     """
     import msgspec
 
-    from packager.builders.inspect import inspect_image
-    from packager.pipeline import machine_mirrors
-    from packager.storage.content import ContentStore
+    from packager.steps.inspect import inspect
 
-    found = inspect_image(image, ContentStore(), machine_mirrors(), platform=platform, files=files, say=reporter.detail)
+    found = inspect(image, platform=platform, files=files, reporter=reporter)
     if output_format == "json":
         emit_json(msgspec.to_builtins(found))
         return

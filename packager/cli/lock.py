@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,8 @@ from packager.cli import common
 from packager.errors import UsageError
 
 if TYPE_CHECKING:
-    from packager.environments.locks.update import LockResult, Move
-    from packager.environments.solve.conda import CondaSolver
-    from packager.environments.solve.pip import Upgrade
-    from packager.reference import Reference
     from packager.spec.load import SpecFile
+    from packager.steps.lock import LockResult, Move
 
 
 @click.command("lock")
@@ -77,6 +73,7 @@ def command(
       {"fresh": bool, "targets": {TARGET: [CHANGE, …]}}
     """  # noqa: D301 - click reads the backspace character, not the two letters
     from packager.spec.load import load_spec
+    from packager.steps.lock import lock
 
     if names and not upgrade:
         raise UsageError(f"{names[0]!r}: names of packages go with --upgrade", remedy="packager lock --upgrade NAME …")
@@ -91,8 +88,14 @@ def command(
     if check:
         _check(spec_file, output_format)
         return
-    conda = _conda_solver(spec_file, executable)
-    result = _lock(spec_file, conda, _upgrade(names, upgrade), upgrade_base, offline, reporter)
+    result = lock(
+        spec_file,
+        upgrade=names or upgrade,
+        upgrade_base=upgrade_base,
+        offline=offline,
+        conda=executable,
+        reporter=reporter,
+    )
     for note in result.notes:
         reporter.step(f"note: {note}")
     if output_format == "json":
@@ -101,59 +104,8 @@ def command(
         common.emit("\n".join(_as_text(result)))
 
 
-def _conda_solver(spec_file: SpecFile, executable: str | None) -> CondaSolver:
-    from packager.pipeline import channel_mirrors
-
-    if executable is not None:
-        from packager.environments.solve.conda_lock import CondaLockSolver
-
-        return CondaLockSolver(executable, channel_mirrors(spec_file))
-    from packager.environments.solve.conda import RattlerSolver
-
-    return RattlerSolver(spec_file.root, channel_mirrors(spec_file))
-
-
-def _lock(
-    spec_file: SpecFile,
-    conda: CondaSolver,
-    upgrade: Upgrade,
-    upgrade_base: bool,
-    offline: bool,
-    reporter: common.Reporter,
-) -> LockResult:
-    from packager.environments.locks.update import lock
-    from packager.environments.solve.pip import UvSolver
-    from packager.reference import parse_mirrors
-
-    # Those of the machine go before those of the spec, which everyone shares.
-    mirrors = {**spec_file.spec.registry_mirrors, **parse_mirrors(os.environ.get("PACKAGER_REGISTRY_MIRROR", ""))}
-
-    def resolve(reference: Reference) -> str:
-        from packager.registry.resolve import resolve_digest
-
-        return resolve_digest(reference, mirrors)
-
-    return lock(
-        spec_file,
-        solver=UvSolver(spec_file.root),
-        conda=conda,
-        resolve_base=resolve,
-        upgrade=upgrade,
-        upgrade_base=upgrade_base,
-        offline=offline,
-        report=reporter.step,
-    )
-
-
-def _upgrade(names: tuple[str, ...], upgrade: bool) -> Upgrade:
-    from packager.environments.declare.requirement import canonical_name
-    from packager.environments.solve.pip import Upgrade
-
-    return Upgrade(all=upgrade and not names, names=tuple(sorted({canonical_name(name) for name in names})))
-
-
 def _check(spec_file: SpecFile, output_format: str) -> None:
-    from packager.environments.locks.status import lock_status, stale
+    from packager.steps.lock import lock_status, stale
 
     status = lock_status(spec_file)
     changed = {name: reasons for name, reasons in status.items() if reasons}

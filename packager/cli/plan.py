@@ -15,7 +15,6 @@ from packager.cli.common import (
     format_option,
     human_size,
     image_options,
-    planned_image,
     standard_options,
 )
 
@@ -41,13 +40,13 @@ def command(
 
     Nothing is written. `--format json` gives the whole plan, every file and package included.
     """
-    from packager.pipeline import select_targets
     from packager.spec.load import load_spec
+    from packager.steps.plan import find_base, plan_image
+    from packager.steps.selection import select_targets
 
     spec_file = load_spec(file)
-    plans = [
-        planned_image(spec_file, name, platform, base, reporter).plan for name in select_targets(spec_file, target)
-    ]
+    names, other = select_targets(spec_file, target), find_base(spec_file, base, reporter)
+    plans = [plan_image(spec_file, name, platform, base=other).plan for name in names]
     if output_format == "json":
         emit_json([plan_data(plan) for plan in plans])
         return
@@ -60,6 +59,8 @@ def plan_data(plan: Plan) -> dict[str, Any]:
 
     data: dict[str, Any] = msgspec.to_builtins(plan)
     shown = zip((*data["models"], data["app"]), plan.layers, strict=True)
+    environment = data["environment"]
+    environment |= environment.pop("locked")
     for layer, value in shown:
         layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)
     return data
@@ -96,7 +97,7 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
 
 def _details(plan: Plan, layer: int, kind: str) -> list[str]:
     if kind == "environment":
-        conda = plan.environment.conda.packages if plan.environment.conda else ()
+        conda = plan.environment.conda_packages
         shown = [f"      {package.name} {package.version} {package.build}  {package.channel}" for package in conda]
         return shown + [f"      {package.name} {package.version}" for package in plan.environment.packages]
     if layer < 0:

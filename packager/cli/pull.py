@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, format_option, human_size, standard_options
+from packager.cli.common import Reporter, emit, emit_json, format_option, standard_options
 
 
 @click.command("pull")
@@ -34,18 +34,9 @@ def command(
     """
     import msgspec
 
-    from packager.pipeline import machine_mirrors
-    from packager.reference import Reference
-    from packager.registry.pull import pull_image, write_layout
-    from packager.storage.content import ContentStore
+    from packager.steps.pull import pull
 
-    content = ContentStore()
-    pulled = pull_image(Reference.parse(reference), content, machine_mirrors(), platform, reporter.step)
-    write_layout(pulled, content, output, force=force)
-    if "docker" in pulled.top.media_type:
-        # Converted, it would be an image with another digest.
-        reporter.warn("the image has Docker's media types; skopeo and podman read only OCI's from a layout")
-    reporter.step(f"{output}: {len(pulled.blobs)} blobs, {human_size(pulled.size)}")
+    pulled = pull(reference, output, platform=platform, force=force, reporter=reporter)
     if output_format == "json":
         emit_json({**msgspec.to_builtins(pulled), "output": str(output)})
     else:

@@ -15,11 +15,11 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    no_test_option,
     platform_option,
     standard_options,
     target_option,
 )
-from packager.cli.test import gate_references, no_test_option
 
 if TYPE_CHECKING:
     from packager.engine.push import Progress
@@ -48,18 +48,17 @@ def command(
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
     `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed.
     """
-    from packager.engine.push import push, tagged
+    from packager.steps.push import push
 
-    # All are checked before the first is sent.
-    wanted = [tagged(each) for each in references or spec_references(file, target, platform)]
-    gate_references(_spec(file, references), wanted, reporter, no_test)
-    results = []
-    for reference in dict.fromkeys(wanted):
-        reporter.step(f"pushing {reference}")
-        with _shown(reporter) as on_progress:
-            pushed = push(reference, on_progress=on_progress)
-        reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
-        results.append(pushed)
+    results = push(
+        references,
+        spec_file=_spec(file, references),
+        target=target,
+        platform=platform,
+        test=not no_test,
+        reporter=reporter,
+        progress=lambda: _shown(reporter),
+    )
     if output_format == "json":
         emit_json(
             [
@@ -84,31 +83,6 @@ def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
     if references and file == Path(DEFAULT_FILE) and not file.exists():
         return None
     return load_spec(file)
-
-
-def spec_references(file: Path, target: str | None = None, platform: str | None = None) -> tuple[str, ...]:
-    """Return the image references of a spec, for all of its targets or for one.
-
-    Args:
-        file: the spec.
-        target: one of its targets.
-        platform: fills `{platform}` in tags; each target's first by default.
-
-
-    Raises:
-        SpecError: no spec, or no such target.
-    """
-    from packager.pipeline import select_targets
-    from packager.plan.make import image_references
-    from packager.spec import load_spec
-    from packager.targets import load_target
-
-    spec_file = load_spec(file)
-    found: list[str] = []
-    for name in select_targets(spec_file, target):
-        platforms = spec_file.spec.target_options(name).platforms or load_target(name, spec_file.templates).platforms
-        found += image_references(spec_file.spec, name, platform or platforms[0])
-    return tuple(dict.fromkeys(found))
 
 
 @contextmanager

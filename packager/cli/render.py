@@ -12,8 +12,6 @@ from packager.cli.common import (
     dialect_option,
     emit,
     image_options,
-    one_target,
-    planned_image,
     standard_options,
 )
 
@@ -34,11 +32,12 @@ def command(
     reporter: Reporter,
 ) -> None:
     """Print the Dockerfile that `save` and `build` would use."""
-    from packager.builders.base_option import require_no_archive
-    from packager.pipeline import dockerfile, in_dialect
     from packager.spec.load import load_spec
+    from packager.steps.plan import find_base, plan_image
+    from packager.steps.save import render
+    from packager.steps.selection import one_target
 
     spec_file = load_spec(file)
-    planned = planned_image(spec_file, one_target(spec_file, target), platform, base, reporter)
-    require_no_archive(planned.plan.base)
-    emit(dockerfile(in_dialect(planned, dialect)).removesuffix("\n"))
+    name = one_target(spec_file, target)
+    planned = plan_image(spec_file, name, platform, base=find_base(spec_file, base, reporter))
+    emit(render(planned, dialect=dialect).removesuffix("\n"))

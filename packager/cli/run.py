@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +16,13 @@ from packager.cli.common import (
     file_option,
     format_option,
     no_docker_option,
-    one_target,
     standard_options,
     target_option,
 )
 
 if TYPE_CHECKING:
-    from packager.serving.host import Host
-    from packager.serving.service import Package, Request, Service
-
-#: Docker's form of sizes (`docker run --memory`).
-MEMORY = r"\d+[bkmg]?"
+    from packager.serving.service import Service
+    from packager.steps.run import RunWish
 
 keys_option = click.option(
     "--key-file",
@@ -78,26 +73,15 @@ def command(
     out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.serving.serve import follow, serve
-    from packager.serving.service import container_name
+    from packager.spec.load import load_spec
+    from packager.steps.run import follow, start
 
-    if options["no_docker"]:
-        refuse_dockers(reference, options, ("memory", "name", "detach"))
-    else:
-        memory_limit(options["memory"])
-    package = served_package(reference, file, target, options, reporter, devices=not options["no_devices"])
-    detach, name = options["detach"], options["name"]
-    if options["no_docker"]:
-        name = package.title
-    elif name is None:
-        name = container_name(re.split("[:@]", package.title.rpartition("/")[2])[0])
-    host, request = served_request(package, name, options, reporter, devices=not options["no_devices"], detach=detach)
-    reporter.step(f"starting {package.title}" + (f"; {package.note}" if package.note else ""))
-    started = serve(host, request, timeout=options["timeout"], waiting=say_waiting(reporter))
-    with terminated_as_interrupted(), started as (service, server):
+    wish, detach = run_wish(reference, target, options, detach=options["detach"]), options["detach"]
+    spec_file = load_spec(file) if wish.reference is None or not wish.docker else None
+    with terminated_as_interrupted(), start(wish, spec_file, reporter=reporter) as (service, server):
         try:
             reporter.step(f"healthy after {service.seconds:.1f} s, {service.unit}")
-            if request.keys is not None:
+            if service.keys is not None:
                 reporter.step(f"requests need a key: {service.key_hint}")
             hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
             show_service(service, output_format)
@@ -110,105 +94,25 @@ def command(
             reporter.step("stopping")
 
 
-def served_package(
-    reference: str | None,
-    file: Path,
-    target: str | None,
-    options: dict[str, Any],
-    reporter: Reporter,
-    *,
-    devices: bool = False,
-) -> Package:
-    """Return what `run` and `service deploy` serve: an image of the engine, or with `--no-docker` the spec's package.
+def run_wish(reference: str | None, target: str | None, options: Mapping[str, Any], **more: Any) -> RunWish:
+    """Return what the options of `run` and `service deploy` ask for."""
+    from packager.steps.run import RunWish
 
-    Raises:
-        UsageError: `-p` is wrong, or with `--no-docker` a device is missing.
-        EngineError: no engine, or no such image.
-        PackagerError: the package cannot be made.
-    """
-    from packager.cli.push import spec_references
-    from packager.serving.hosts.docker.image import packaged_image
-    from packager.serving.hosts.process.package import package_here
-    from packager.serving.service import DEFAULT_PORT, parse_publish
-    from packager.spec.load import load_spec
-
-    parse_publish(options["publish"], DEFAULT_PORT)  # a wrong one is told before anything is done
-    variables(options["env"])
-    if not options["no_docker"]:
-        return packaged_image(reference or spec_references(file, target)[0])
-    spec_file = load_spec(file)
-    return package_here(spec_file, one_target(spec_file, target), devices=devices, say=reporter.step)
-
-
-def served_request(
-    package: Package,
-    name: str,
-    options: dict[str, Any],
-    reporter: Reporter,
-    *,
-    devices: bool = False,
-    **engine_options: Any,
-) -> tuple[Host[Any], Request]:
-    """Return where a package is to be served, and how; whoever may use it beyond this machine is told.
-
-    Raises:
-        UsageError: a key cannot be one, none is asked for, or a device is missing.
-    """
-    from packager.serving.hosts.choose import request_of
-    from packager.serving.hosts.docker.image import ImagePackage, image_devices
-    from packager.serving.keys import keys_for
-    from packager.serving.service import parse_publish
-
-    if devices and isinstance(package, ImagePackage):
-        engine_options["gpus"], engine_options["devices"] = image_devices(package)
-    key_file, env = options["key_file"], variables(options["env"])
-    keys = keys_for(package, key_file.read(1 << 16) if key_file is not None else None, os.environ, env)
-    publish = parse_publish(options["publish"], package.port)
-    warn_of_strangers(name, publish.address, keys is not None, reporter)
-    return request_of(package, name, publish, env=env, keys=keys, memory=options["memory"], **engine_options)
-
-
-def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Refuse with --no-docker what only a container has.
-
-    Raises:
-        UsageError: one of these options, or an image, is given.
-    """
-    from packager.errors import UsageError
-
-    if reference is not None:
-        raise UsageError(
-            f"{reference} is an image, and --no-docker runs the package of the spec", remedy="leave one of them out"
-        )
-    for name in names:
-        if options[name]:
-            service = "; `packager service deploy NAME --no-docker` leaves it running"
-            raise UsageError(
-                f"--{name} has no meaning with --no-docker, which starts no container",
-                remedy=f"leave one of them out{service if name in ('detach', 'name') else ''}",
-            )
-
-
-def memory_limit(text: str | None) -> str | None:
-    """Return what `--memory` gives.
-
-    Raises:
-        UsageError: it is no size.
-    """
-    from packager.errors import UsageError
-
-    if text is not None and not re.fullmatch(MEMORY, text, re.IGNORECASE):
-        raise UsageError(f"--memory {text!r} is not a size", remedy="such as 512m or 2g")
-    return text
-
-
-def warn_of_strangers(name: str, address: str | None, keys: bool, reporter: Reporter) -> None:
-    """Say who can use what is published beyond this machine."""
-    if address in (None, "127.0.0.1", "::1"):
-        return
-    who = "has a key" if keys else "reaches that address"
-    more = "" if keys else "; requests need no key (`server: {auth: key}` in the spec)"
-    reporter.warn(f"{name} is published on {address}: whoever {who} can use it{more}, and nothing is encrypted")
+    key_file = options["key_file"]
+    return RunWish(
+        reference=reference,
+        target=target,
+        docker=not options["no_docker"],
+        publish=options["publish"],
+        env=variables(options["env"]),
+        keys=key_file.read(1 << 16) if key_file is not None else None,
+        name=options.get("name"),
+        memory=options["memory"],
+        cpus=options.get("cpus"),
+        devices=not options.get("no_devices", False),
+        timeout=options["timeout"],
+        **more,
+    )
 
 
 def variables(values: tuple[str, ...]) -> dict[str, str]:
@@ -232,16 +136,3 @@ def show_service(service: Service, output_format: str) -> None:
         return
     urls = {"root": service.url, "score": service.scoring_url, "swagger": service.swagger_url}
     emit_json({"container": service.container_id, "name": service.name, "urls": urls})
-
-
-def say_waiting(reporter: Reporter) -> Callable[[float], None]:
-    """Say every ten seconds that it still goes on."""
-    said = 0.0
-
-    def say(seconds: float) -> None:
-        nonlocal said
-        if seconds - said >= 10:
-            said = seconds
-            reporter.step(f"not healthy yet after {seconds:.0f} s")
-
-    return say

@@ -16,7 +16,6 @@ from packager.cli.common import (
     format_option,
     human_size,
     image_options,
-    planned_image,
     standard_options,
 )
 
@@ -51,44 +50,31 @@ def command(
     Prints its path. The same inputs give the same bytes, on any day, machine and folder. A folder that packager did not
     make is never overwritten. With several targets, DIR gets a folder for each.
     """
-    from packager.errors import UsageError
-    from packager.pipeline import build_context, in_dialect, require_entry_script, select_targets
     from packager.spec.load import load_spec
-    from packager.storage.models import Store
+    from packager.steps.save import save_targets
 
-    if (output is None) == (archive is None):
-        raise UsageError("save needs one destination", remedy="-o DIR, or --archive FILE")
-    spec_file = load_spec(file)
-    names = select_targets(spec_file, target)
-    if archive is not None and len(names) > 1:
-        raise UsageError("an archive holds one target", remedy=f"choose one: --target {names[0]}")
-    for finding in require_entry_script(spec_file):
-        reporter.warn(str(finding))
     results = []
-    for name in names:
-        planned = planned_image(spec_file, name, platform, base, reporter, digest_model=Store().add)
-        context = build_context(in_dialect(planned, dialect))
-        if archive is not None:
-            from packager.context.archive import archive as write_archive
-
-            path = write_archive(context, spec_file.root, archive, Store(), force=force)
-        else:
-            from packager.context.save import save
-
-            assert output is not None
-            folder = output / name if len(names) > 1 else output
-            path = save(context, spec_file.root, folder, Store(), force=force)
-        size = sum(each.size for each in context.files)
-        reporter.step(f"{name}: {count(len(context.files), 'file')}, {human_size(size)}, {context.digest}")
+    for saved in save_targets(
+        load_spec(file),
+        output=output,
+        archive=archive,
+        target=target,
+        platform=platform,
+        base=base,
+        dialect=dialect,
+        force=force,
+        reporter=reporter,
+    ):
+        reporter.step(f"{saved.target}: {count(saved.files, 'file')}, {human_size(saved.size)}, {saved.digest}")
         results.append(
             {
-                "target": name,
-                "platform": planned.plan.platform,
-                "dialect": dialect or planned.plan.dialect,
-                "path": str(path),
-                "digest": context.digest,
-                "files": len(context.files),
-                "size": size,
+                "target": saved.target,
+                "platform": saved.platform,
+                "dialect": saved.dialect,
+                "path": str(saved.path),
+                "digest": saved.digest,
+                "files": saved.files,
+                "size": saved.size,
             }
         )
     if output_format == "json":

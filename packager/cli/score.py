@@ -78,7 +78,7 @@ def command(
 def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
     """Post a request to a URL or to a named service, and write the answer's body to standard output."""
     from packager.errors import ServiceError
-    from packager.serving.client import score
+    from packager.steps.score import score
 
     headers = _headers(options["headers"])
     key = _key(options["key"], options["key_file"])
@@ -104,8 +104,7 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
 
 def _key_of(service: str) -> str | None:
     """Return the key of a named service; None where its requests need none."""
-    from packager.serving.deploy import look, show_keys
-    from packager.serving.status import service_name
+    from packager.steps.service import look, service_name, show_keys
 
     name = service_name(service)
     return show_keys(name).primary if look(name).auth == "key" else None
@@ -118,8 +117,7 @@ def _url_of(service: str) -> str:
         ServiceError: there is none of that name, or it is not healthy.
     """
     from packager.errors import ServiceError
-    from packager.serving.deploy import look
-    from packager.serving.status import service_name
+    from packager.steps.service import look, service_name
 
     status = look(service_name(service))
     if status.state != "Healthy":
@@ -133,7 +131,7 @@ def _url_of(service: str) -> str:
 def _with_state(service: str | None, error: ServiceError) -> ServiceError:
     """Add what is known of a named service: it may have run out of memory, or be gone by now."""
     from packager.errors import PackagerError, ServiceError
-    from packager.serving.deploy import look
+    from packager.steps.service import look
 
     if service is None:
         return error
@@ -158,7 +156,7 @@ def _key(key: str | None, file: Any) -> str | None:
 
 def _port(file: Path) -> int:
     """Return the port of the spec; where there is no spec, and none was asked for, the default one."""
-    from packager.serving.service import DEFAULT_PORT
+    from packager.contract import DEFAULT_PORT
     from packager.spec import DEFAULT_FILE, load_spec
 
     if file == Path(DEFAULT_FILE) and not file.exists():

@@ -18,15 +18,7 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
-from packager.cli.run import (
-    keys_option,
-    memory_limit,
-    refuse_dockers,
-    say_waiting,
-    served_package,
-    served_request,
-    variables,
-)
+from packager.cli.run import keys_option, run_wish, variables
 from packager.cli.score import key_options, post, request_options
 
 if TYPE_CHECKING:
@@ -91,27 +83,12 @@ def deploy(
 
     Without REF it is the first reference of the spec.
     """
-    from packager.interruption import terminated_as_interrupted
-    from packager.serving.deploy import deploy as deploy_step
-    from packager.serving.deploy import require_free
-    from packager.serving.hosts.choose import PROCESSES
-    from packager.serving.status import service_name
+    from packager.spec.load import load_spec
+    from packager.steps import service as services
 
-    service_name(name)
-    if options["no_docker"]:
-        refuse_dockers(reference, options, ("memory", "cpus"))
-        require_free(PROCESSES, name)
-    else:
-        memory_limit(options["memory"])
-    package = served_package(reference, file, target, options, reporter)
-    host, request = served_request(package, name, options, reporter, cpus=options["cpus"])
-    if package.note:
-        reporter.step(package.note)
-    with terminated_as_interrupted():
-        status = deploy_step(
-            host, request, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter)
-        )
-    _show(status, output_format, reporter)
+    wish = run_wish(reference, target, options)
+    spec_file = load_spec(file) if wish.reference is None or not wish.docker else None
+    _show(services.deploy(name, wish, spec_file, reporter=reporter), output_format, reporter)
 
 
 @command.command("update")
@@ -126,18 +103,11 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
     are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
     """
-    from packager.interruption import terminated_as_interrupted
-    from packager.serving.deploy import update as update_step
-    from packager.serving.status import Change
+    from packager.steps import service as services
 
-    change = Change(
-        reference=reference, env=variables(options["env"]), memory=memory_limit(options["memory"]), cpus=options["cpus"]
-    )
-    with terminated_as_interrupted():
-        status = update_step(
-            _named(name), change, timeout=options["timeout"], say=reporter.step, waiting=say_waiting(reporter)
-        )
-    _show(status, output_format, reporter)
+    env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
+    change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
+    _show(services.update(name, change, timeout=options["timeout"], reporter=reporter), output_format, reporter)
 
 
 @command.command("list")
@@ -145,7 +115,7 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
 @standard_options
 def list_(output_format: str, reporter: Reporter) -> None:
     """List all services with their states."""
-    from packager.serving.deploy import list_services
+    from packager.steps.service import list_services
 
     found = list_services(reporter.warn)
     if output_format == "json":
@@ -165,8 +135,7 @@ def list_(output_format: str, reporter: Reporter) -> None:
 @standard_options
 def show(name: str, output_format: str, reporter: Reporter) -> None:
     """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
-    from packager.serving.deploy import logs, look
-    from packager.serving.service import LOG_LINES
+    from packager.steps.service import LOG_LINES, logs, look
 
     status = look(_named(name))
     log = ""
@@ -197,7 +166,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 @standard_options
 def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
     """Print what the service wrote."""
-    from packager.serving.deploy import logs
+    from packager.steps.service import logs
 
     for chunk in logs(_named(name), tail, follow=follow):
         sys.stdout.buffer.write(chunk)
@@ -228,7 +197,7 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 
     To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
     """
-    from packager.serving.deploy import show_keys
+    from packager.steps.service import show_keys
 
     found = show_keys(_named(name), regenerate)
     if regenerate:
@@ -244,14 +213,14 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 @standard_options
 def delete(name: str, reporter: Reporter) -> None:
     """Remove service NAME; requests in flight are finished first."""
-    from packager.serving.deploy import delete as delete_step
+    from packager.steps.service import delete as delete_step
 
     delete_step(_named(name))
     reporter.step(f"{name} is removed")
 
 
 def _named(name: str) -> str:
-    from packager.serving.status import service_name
+    from packager.steps.service import service_name
 
     return service_name(name)
 

@@ -59,23 +59,22 @@ def verify(output_format: str, reporter: Reporter) -> None:
     import msgspec
 
     from packager.errors import ContextError
-    from packager.storage.content import ContentStore
-    from packager.storage.models import Store
+    from packager.steps import store
 
     reporter.step("reading every file of the store")
-    found, content = Store().verify(), ContentStore()
-    sizes, layers = [status.st_size for _, status in content.blobs.all()], content.verify()
-    size, blobs = found.size + sum(sizes), len(sizes)
-    damaged = [*(f"sha256:{digest}" for digest in found.damaged), *layers]
+    models, layers = store.verify()
+    damaged = [*(f"sha256:{digest}" for digest in models.damaged), *layers.damaged]
+    checked = models.checked + layers.checked
     if output_format == "json":
-        emit_json({**msgspec.to_builtins(found), "images": {"checked": blobs, "damaged": list(layers)}})
+        images = {"checked": layers.checked, "damaged": list(layers.damaged)}
+        emit_json({**msgspec.to_builtins(models), "images": images})
     else:
         for digest in damaged:
             emit(f"damaged: {digest}")
-        emit(f"{count(found.checked + blobs, 'file')}, {human_size(size)}, {len(damaged)} damaged")
+        emit(f"{count(checked, 'file')}, {human_size(models.size + layers.size)}, {len(damaged)} damaged")
     if damaged:
         raise ContextError(
-            f"{len(damaged)} of {found.checked + blobs} files were damaged, and are removed",
+            f"{len(damaged)} of {checked} files were damaged, and are removed",
             remedy="`packager verify DIR` on contexts that were saved before, and save again what differs",
         )
 
@@ -107,14 +106,13 @@ def gc(
     """
     from packager.errors import UsageError
     from packager.steps import store
-    from packager.storage.collect import UNUSED, Policy
     from packager.units import parse_age, parse_size
 
     if everything and (older_than or max_size):
         raise UsageError("--all leaves nothing for --older-than or --max-size", remedy="leave one of them out")
-    age = 0.0 if everything else parse_age(older_than, "--older-than") if older_than else UNUSED
+    age = 0.0 if everything else parse_age(older_than, "--older-than") if older_than else store.UNUSED
     limit = parse_size(max_size, "--max-size") if max_size else None
-    collected = store.gc(Policy(older_than=age, max_size=limit), dry_run=dry_run)
+    collected = store.gc(store.Policy(older_than=age, max_size=limit), dry_run=dry_run)
     result = [kind for kind in store.summaries(store.kinds(), collected) if kind.unneeded]
     if output_format == "json":
         removed = {kind.name: {"removed": kind.unneeded, "freed": kind.frees} for kind in result}

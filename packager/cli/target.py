@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from packager.cli import common
-
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_DOCKERFILE = """\
-{{# The Dockerfile of target {name}: that of {start}, but for the blocks that stand here. Blocks, in their order:
-   header, base, system, environment, accelerator, user, models, app, labels, entrypoint. #}}
-{{% extends "{template}" %}}
-"""
 
 
 @click.group("target")
@@ -90,27 +82,8 @@ def new_command(name: str, start: str, file: Path, reporter: common.Reporter) ->
 
     With the name of one of our targets they take its place.
     """
-    from packager.errors import UsageError
-    from packager.targets import load_target, read_target, target_files
+    from packager.steps.target import new_target
 
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a name of a target", remedy="lower-case letters, digits and `-` between them"
-        )
-    own = _own(file)
-    target = load_target(start, own)
-    template = f"{name}.Dockerfile.j2"
-    text = target_files(own)[start].read_text("utf-8")
-    texts = {
-        own / f"{name}.toml": re.sub(r'(?m)^template = ".*"$', f'template = "{template}"', text),
-        own / template: _DOCKERFILE.format(name=name, start=start, template=target.template),
-    }
-    for path in texts:
-        if path.exists():
-            raise UsageError(f"{path} is there already", remedy="choose another name, or remove it")
-    own.mkdir(exist_ok=True)
-    for path, content in texts.items():
-        path.write_text(content, "utf-8")
+    for path in new_target(name, _own(file), start=start):
         common.emit(str(path))
-    read_target(own / f"{name}.toml")
     reporter.step(f"name it in the spec: `targets: [{name}]`")

@@ -18,8 +18,8 @@ def command(path: Path, output_format: str, reporter: Reporter) -> None:
 
     Prints the context's digest when nothing does; exits with 6 when something does. It only reads.
     """
-    from packager.context.verify import verify
     from packager.errors import ContextError
+    from packager.steps.verify import verify
 
     result = verify(path)
     if output_format == "json":

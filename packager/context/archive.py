@@ -20,8 +20,8 @@ from packager.context.archive_reader import is_saved_archive
 from packager.context.build_context import BuildContext, ContextFile, mtime_of
 from packager.context.save import new_parents
 from packager.context.walk import Root
+from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError, UsageError
-from packager.plan.trees import FOLDER_MODE, MTIME
 from packager.storage.models import Store
 from packager.storage.reading import BLOCK, changed_since, failure, opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.plan.plan import OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
+from packager.contract import OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
 from packager.plan.trees import Sources, TreeFile, generated_file
 from packager.resources import program
 

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
-from packager.plan.trees import FOLDER_MODE, MTIME, TreeFile, make_tree
+from packager.plan.trees import TreeFile, make_tree
 
 NAME = "packager.json"
 FORMAT = "packager.context/1"

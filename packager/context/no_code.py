@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from packager.context.swagger import swagger_texts
+from packager.contract import APP_ROOT
 from packager.errors import ContextError
 from packager.models.inspect import inspect_model
-from packager.plan.plan import APP_ROOT
 from packager.plan.trees import Tree, TreeFile, generated_file
 from packager.resources import program
 from packager.spec.framework import NO_CODE_SCRIPT, Kind

@@ -55,6 +55,23 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     return Sources(app=app, models=models, left_out=left_out)
 
 
+def list_models(spec_file: SpecFile) -> tuple[Tree, ...]:
+    """Return the files of a spec's models with their sizes; none is read, so their digests are empty.
+
+    Raises:
+        ContextError: see `scan_sources`.
+    """
+    root = Root.of(spec_file.root)
+    return tuple(_model(spec_file, root, model, _unread) for model in spec_file.spec.models)
+
+
+def _unread(path: Path) -> tuple[str, int]:
+    try:
+        return "", path.stat().st_size
+    except OSError as error:
+        raise failure("read", path, error) from None
+
+
 # --- the app ----------------------------------------------------------------------------------------------------------
 
 

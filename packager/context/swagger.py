@@ -10,6 +10,7 @@ import json
 import math
 from typing import Any
 
+from packager.contract import HEALTH_PATH, SCORE_PATH
 from packager.models.graphs import Interface, Port
 from packager.models.inspect import Inspected
 from packager.spec.model import Spec
@@ -147,7 +148,7 @@ def _swagger2(spec: Spec, request: dict[str, Any], answer: dict[str, Any]) -> di
     return {
         "swagger": "2.0",
         "info": _info(spec),
-        "paths": {"/": {"get": health}, "/score": {"post": score}},
+        "paths": {HEALTH_PATH: {"get": health}, SCORE_PATH: {"post": score}},
         "definitions": {"ServiceInput": request, "ServiceOutput": answer, "ErrorResponse": _MESSAGE},
     }
 
@@ -168,6 +169,6 @@ def _openapi(spec: Spec, request: dict[str, Any], answer: dict[str, Any], versio
     return {
         "openapi": version,
         "info": _info(spec),
-        "paths": {"/": {"get": health}, "/score": {"post": score}},
+        "paths": {HEALTH_PATH: {"get": health}, SCORE_PATH: {"post": score}},
         "components": {"schemas": {"ServiceInput": request, "ServiceOutput": answer, "ErrorResponse": _MESSAGE}},
     }

@@ -14,8 +14,8 @@ import msgspec
 from packager.context import manifest as m
 from packager.context.archive_reader import open_archive
 from packager.context.entries import Entry, folder_entries
+from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
-from packager.plan.trees import FOLDER_MODE, MTIME
 from packager.storage.reading import failure, opened
 
 #: Entries of an archive that are not listed, before reading it ends.
@@ -71,7 +71,7 @@ class VerifyResult(msgspec.Struct, frozen=True, kw_only=True):
         return not self.differences
 
 
-def verify(path: Path) -> VerifyResult:
+def verify(path: Path | str) -> VerifyResult:
     """Recompute digest, size and mode of all that a saved context holds.
 
     Args:
@@ -80,6 +80,7 @@ def verify(path: Path) -> VerifyResult:
     Raises:
         ContextError: it is missing, cannot be read, is truncated, or not a context that packager saved.
     """
+    path = Path(path)
     full = os.fsencode(os.path.abspath(path))
     if not os.path.isdir(full):
         return _verify_archive(full)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packager.context.build_context import BuildContext, ContextFile, mtime_of
 from packager.context.walk import Root
-from packager.plan.trees import FOLDER_MODE, MTIME
+from packager.contract import FOLDER_MODE, MTIME
 from packager.storage.models import Store
 from packager.storage.reading import changed_since, copy_hashed, opened, read_small, write_all
 

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -128,6 +128,18 @@ def inspect_local(reference: str, *, required: bool = False) -> LocalImage | Non
         if required:
             raise
         return None
+
+
+def remove_image(reference: str) -> None:
+    """Remove a name from the engine, and the image where it has no other; nothing where there is none of that name.
+
+    Raises:
+        EngineError: no engine answers.
+    """
+    import docker.errors
+
+    with connect() as client, suppress(docker.errors.ImageNotFound):
+        client.images.remove(reference)
 
 
 def require_local(reference: str) -> LocalImage:

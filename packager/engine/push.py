@@ -62,7 +62,7 @@ def tagged(reference: str) -> str:
     return reference if parsed.tag else f"{reference}:latest"
 
 
-def push(reference: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> Pushed:
+def push_image(reference: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> Pushed:
     """Push one image. The engine tries a failed upload again by itself, for about a minute.
 
     Args:

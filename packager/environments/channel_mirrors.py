@@ -34,6 +34,15 @@ def parse_channel_mirrors(text: str, *, source: str = VARIABLE) -> dict[str, str
     return found
 
 
+def channel_mirrors(own: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return channel → mirror: those of this machine (`PACKAGER_CHANNEL_MIRROR`) go before the spec's own.
+
+    Raises:
+        UsageError: the variable is not of the form `conda-forge=https://host/path`.
+    """
+    return {**own, **parse_channel_mirrors(environ.get(VARIABLE, ""))}
+
+
 def check_mirrors(mirrors: Mapping[str, str], *, source: str) -> None:
     """Refuse mirrors that cannot be fetched from.
 

@@ -17,10 +17,9 @@ from packager.dockerfile.stages import environment_key, secret_from_variable, se
 from packager.engine.bake_file import BakeImage, BakePlatform, BakeSettings, bake_text
 from packager.engine.secrets import parse_secret
 from packager.errors import ContextError, UsageError
-from packager.pipeline import Planned, build_context, in_dialect, select_targets
-from packager.plan.selection import by_references, target_platforms
+from packager.handoff.context import build_context
+from packager.plan.planned import Planned
 from packager.revision import build_labels, source_date_epoch
-from packager.spec.load import SpecFile
 from packager.storage.files import write_text
 from packager.storage.models import Store
 
@@ -33,9 +32,13 @@ class Package(msgspec.Struct, frozen=True, kw_only=True):
     `apart`: the target's other platforms are images of their own, with tags of their own.
     """
 
-    spec_file: SpecFile
     planned: tuple[Planned, ...]
     apart: bool = False
+
+    @property
+    def root(self) -> Path:
+        """The folder of the spec."""
+        return self.planned[0].root
 
 
 class Baked(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,34 +53,6 @@ class Baked(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     images: tuple[BakeImage, ...]
     contexts: dict[str, str]
-
-
-def packages_of(
-    spec_file: SpecFile,
-    plan: Callable[[str, str], Planned],
-    *,
-    target: str | None = None,
-    platforms: Sequence[str] | None = None,
-) -> tuple[Package, ...]:
-    """Return what of a spec goes into a file; nothing where it has neither the target nor one of the platforms.
-
-    Args:
-        spec_file: the spec.
-        plan: target and platform → plan, whose models are in the store then.
-        target: this one alone.
-        platforms: these alone; where None, all of each target.
-
-    Raises:
-        SpecError, LockError, ContextError: see `packager.pipeline.plan_image`.
-    """
-    found = []
-    for name in select_targets(spec_file, None):
-        if target not in (None, name):
-            continue
-        wanted = [each for each in target_platforms(spec_file, name) if platforms is None or each in platforms]
-        groups = by_references([plan(name, each) for each in wanted])
-        found += [Package(spec_file=spec_file, planned=group, apart=len(groups) > 1) for group in groups]
-    return tuple(found)
 
 
 def write_bake(
@@ -113,14 +88,14 @@ def write_bake(
     settings = msgspec.structs.replace(settings, args={"SOURCE_DATE_EPOCH": str(epoch), **settings.args})
     # Whoever runs bake has BuildKit, whatever the spec's own dialect is.
     packages = [
-        msgspec.structs.replace(each, planned=tuple(in_dialect(one, "buildkit") for one in each.planned))
+        msgspec.structs.replace(each, planned=tuple(one.in_dialect("buildkit") for one in each.planned))
         for each in packages
     ]
     contexts = [[build_context(each) for each in package.planned] for package in packages]
     # git takes longer than all else that is done for an image.
-    built = {root: build_labels(root, epoch) for root in {each.spec_file.root for each in packages}}
+    built = {root: build_labels(root, epoch) for root in {each.root for each in packages}}
     images = tuple(
-        _image(package, found, folder.name, {**built[package.spec_file.root], **(labels or {})}, secrets)
+        _image(package, found, folder.name, {**built[package.root], **(labels or {})}, secrets)
         for package, found in zip(packages, contexts, strict=True)
     )
     # What the file cannot hold is told before anything is written.
@@ -131,7 +106,7 @@ def write_bake(
             for each, context in zip(image.platforms, found, strict=True):
                 path = destination.parent / each.context
                 if not _is_there(context, path):
-                    save(context, package.spec_file.root, path, Store(), force=force)
+                    save(context, package.root, path, Store(), force=force)
                 digests[image.platform_name(each.platform)] = context.digest
                 say(f"{image.platform_name(each.platform)}: {len(context.files)} files, {context.digest}")
         write_text(destination, text)

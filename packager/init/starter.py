@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from packager.contract import DEFAULT_PORT
 from packager.init.look import Found
 from packager.spec import model as m
 
@@ -37,7 +38,7 @@ image:
 # Environment variables of the container, Debian packages of the image, and the inference server.
 env: {{}}
 system_packages: []
-server: {{port: 5001, workers: 1, timeout: 300}}
+server: {{port: {DEFAULT_PORT}, workers: 1, timeout: 300}}
 """
 
 

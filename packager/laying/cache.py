@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -33,25 +32,8 @@ def environment_folder(cache_root: Path, key: str) -> Path:
     return cache_root / "environments" / key
 
 
-class AnyRecipe(Protocol):
-    """What an environment is made of."""
-
-    @property
-    def key(self) -> str:
-        """64 hex digits that name it."""
-        ...
-
-
-_AnyRecipe = TypeVar("_AnyRecipe", bound=AnyRecipe)
-
-
-def cached(recipe: Recipe, cache_root: Path, source: Source) -> LaidDown:
-    """Return what `cached_by` does, for an environment of wheels alone."""
-    return cached_by(recipe, cache_root, source, lay_down)
-
-
-def cached_by(
-    recipe: _AnyRecipe, cache_root: Path, source: Source, make: Callable[[_AnyRecipe, Path, Source], LaidDown]
+def cached(
+    recipe: Recipe, cache_root: Path, source: Source, make: Callable[[Recipe, Path, Source], LaidDown] = lay_down
 ) -> LaidDown:
     """Return an environment of the cache, laid down if it is not there or somebody changed it.
 

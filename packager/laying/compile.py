@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError
 from packager.laying.recipe import Interpreter
 from packager.laying.venv import site_of
-from packager.plan.plan import ENVIRONMENT_PREFIX
 
 
 def find_interpreter(minor: str, environ: Mapping[str, str] | None = None) -> Interpreter | None:

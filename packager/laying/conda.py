@@ -13,26 +13,25 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from packager.builders.choose import NeedsEngineError
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import LockError
 from packager.laying.compile import compile_environment
 from packager.laying.conda_packages import lay_packages
 from packager.laying.environment import LaidDown, checked_records
-from packager.laying.recipe import BasePython, CondaRecipe, Interpreter, Recipe
+from packager.laying.recipe import Interpreter, NeedsEngineError, Recipe
 from packager.laying.venv import STAGING, arrange
 from packager.laying.wheels import Source, unpack
-from packager.plan.plan import ENVIRONMENT_PREFIX
 from packager.programs.stage.settle import scripts_that_matter
 from packager.storage.listing import list_folder, totals
 from packager.storage.reading import failure
 
 
-def conda_layer(cache: Path, mirrors: dict[str, str]) -> Callable[[CondaRecipe, Path, Source], LaidDown]:
+def conda_layer(cache: Path, mirrors: dict[str, str]) -> Callable[[Recipe, Path, Source], LaidDown]:
     """Return `lay_down_conda` for a folder of downloads and mirrors of channels, which are no part of a recipe."""
     return lambda recipe, folder, source: lay_down_conda(recipe, folder, source, cache, mirrors)
 
 
-def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Path, mirrors: dict[str, str]) -> LaidDown:
+def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mirrors: dict[str, str]) -> LaidDown:
     """Lay a conda environment down in a folder that does not exist yet.
 
     Args:
@@ -55,8 +54,8 @@ def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Pat
     try:
         prefix = outer / "prefix"
         records = lay_packages(
-            recipe.conda,
-            recipe.subdir,
+            recipe.locked.conda_packages,
+            recipe.locked.subdir,
             ENVIRONMENT_PREFIX,
             prefix,
             cache,
@@ -68,11 +67,11 @@ def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Pat
             raise NeedsEngineError(
                 f"the post-link script of {', '.join(scripts)} has to run in a container", remedy="--builder engine"
             )
-        if recipe.packages:
+        if recipe.locked.packages:
             merge(_wheels(recipe, outer / f"{STAGING}0", source), prefix)
         if recipe.compiler:
-            compile_environment(prefix, recipe.python, recipe.compiler)
-            _compile_library(prefix, recipe.python, recipe.compiler)
+            compile_environment(prefix, recipe.locked.python, recipe.compiler)
+            _compile_library(prefix, recipe.locked.python, recipe.compiler)
         listing = list_folder(prefix)
         prefix.rename(folder)
     except OSError as error:
@@ -83,13 +82,12 @@ def lay_down_conda(recipe: CondaRecipe, folder: Path, source: Source, cache: Pat
     return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
 
 
-def _wheels(recipe: CondaRecipe, staging: Path, source: Source) -> Path:
+def _wheels(recipe: Recipe, staging: Path, source: Source) -> Path:
     """Lay pip's half down beside conda's, as an environment of its own without an interpreter."""
-    base = BasePython(path=f"{ENVIRONMENT_PREFIX}/bin/python3", version=recipe.python)
-    half = Recipe(packages=recipe.packages, platform=recipe.platform, tags=recipe.tags, base=base)
-    site = unpack(half.packages, recipe.python, recipe.platform, recipe.tags, source, staging)
-    arrange(staging, checked_records(half, staging, site, source), base)
-    for name in ("pyvenv.cfg", "lib64", "bin/python", "bin/python3", f"bin/python{recipe.python}"):
+    locked = recipe.locked
+    site = unpack(locked.packages, locked.python, locked.platform, locked.tags, source, staging)
+    arrange(staging, checked_records(recipe, staging, site, source), recipe.base)
+    for name in ("pyvenv.cfg", "lib64", "bin/python", "bin/python3", f"bin/python{locked.python}"):
         (staging / name).unlink(missing_ok=True)
     return staging
 

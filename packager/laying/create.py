@@ -7,6 +7,7 @@ one of them changes no cache. A new environment appears in one step when all of 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -17,16 +18,18 @@ from pathlib import Path
 import msgspec
 
 from packager.environments.child_processes import Ended
-from packager.environments.conda import SUBDIRS
+from packager.environments.locked import LockedPlatform
 from packager.environments.locks.files import format_requirements
 from packager.environments.uv import Uv
 from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
-from packager.laying.programs import Wanted
 from packager.storage.reading import failure
 
 #: In an environment that was made here; without it, a folder is never touched.
 MARKER = ".packager-environment.json"
+
+#: Of the way an environment is made; it is in the key of each.
+LAYOUT = 2
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,14 +54,19 @@ class _Marker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create(
-    wanted: Wanted, prefix: Path, here: Machine, *, force: bool = False, say: Callable[[str], None] = lambda _: None
+    locked: LockedPlatform,
+    prefix: Path,
+    machine: Machine,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Lay an environment down; return False where it was there already.
 
     Args:
-        wanted: what.
+        locked: what.
         prefix: a new or empty folder, or an environment that was made by this function.
-        here: this machine.
+        machine: this machine.
         force: replace an environment of another lock, or one that was changed.
         say: is told what is being done.
 
@@ -69,17 +77,17 @@ def create(
     """
     prefix = Path(os.path.abspath(prefix))
     with _alone(prefix):
-        held = _check_place(prefix, wanted, force)
+        held = _check_place(prefix, locked, force)
         if held and not force:
             return False
-        say(f"laying down {len(wanted.conda) + len(wanted.packages)} packages for {wanted.platform}")
+        say(f"laying down {len(locked.conda_packages) + len(locked.packages)} packages for {locked.platform}")
         staging = Path(tempfile.mkdtemp(prefix=f".{prefix.name[:40]}.packager-", dir=prefix.parent))
         try:
             made = staging / "env"
-            scripts = _conda(wanted, made, prefix, here) if wanted.conda else _venv(wanted, made, here)
-            _pip(wanted, made, here)
+            scripts = _conda(locked, made, prefix, machine) if locked.conda else _venv(locked, made, machine)
+            _pip(locked, made, machine)
             _move_paths(made, prefix)
-            _mark(made, wanted, complete=not scripts)
+            _mark(made, locked, complete=not scripts)
             if os.path.lexists(prefix):
                 os.rename(prefix, staging / "before")
             os.rename(made, prefix)
@@ -88,14 +96,14 @@ def create(
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         if scripts:
-            _run_scripts(wanted, prefix)
+            _run_scripts(locked, prefix)
         return True
 
 
-def is_complete(prefix: Path, wanted: Wanted) -> bool:
+def is_complete(prefix: Path, locked: LockedPlatform) -> bool:
     """Whether an environment is there, whole, and of this lock."""
     marker = _marker(prefix)
-    return marker is not None and marker.complete and marker.key == wanted.key
+    return marker is not None and marker.complete and marker.key == environment_key(locked)
 
 
 @contextmanager
@@ -114,8 +122,8 @@ def _alone(prefix: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_place(prefix: Path, wanted: Wanted, force: bool) -> bool:
-    """Return whether what is wanted is there already."""
+def _check_place(prefix: Path, locked: LockedPlatform, force: bool) -> bool:
+    """Return whether what is locked is there already."""
     if not os.path.lexists(prefix):
         return False
     if prefix.is_symlink() or not prefix.is_dir():
@@ -128,9 +136,14 @@ def _check_place(prefix: Path, wanted: Wanted, force: bool) -> bool:
             f"{prefix} is there and was not made by packager",
             remedy="name a new folder; packager only replaces an environment that it made itself",
         )
-    if marker.complete and marker.key != wanted.key and not force:
+    if marker.complete and marker.key != environment_key(locked) and not force:
         raise ContextError(f"{prefix} is of another lock", remedy="--force replaces it; or name a new folder")
-    return marker.complete and marker.key == wanted.key
+    return marker.complete and marker.key == environment_key(locked)
+
+
+def environment_key(locked: LockedPlatform) -> str:
+    """Return 32 hex digits of what is laid down; variables do not change them."""
+    return hashlib.sha256(f"{LAYOUT} {locked.content_key}".encode()).hexdigest()[:32]
 
 
 def _marker(prefix: Path) -> _Marker | None:
@@ -140,24 +153,30 @@ def _marker(prefix: Path) -> _Marker | None:
         return None
 
 
-def _mark(prefix: Path, wanted: Wanted, *, complete: bool) -> None:
-    (prefix / MARKER).write_bytes(msgspec.json.encode(_Marker(key=wanted.key, complete=complete)) + b"\n")
+def _mark(prefix: Path, locked: LockedPlatform, *, complete: bool) -> None:
+    (prefix / MARKER).write_bytes(msgspec.json.encode(_Marker(key=environment_key(locked), complete=complete)) + b"\n")
 
 
-def _conda(wanted: Wanted, made: Path, prefix: Path, here: Machine) -> bool:
+def _conda(locked: LockedPlatform, made: Path, prefix: Path, machine: Machine) -> bool:
     """Lay conda's half down; return whether link scripts have to run at the final place."""
     from packager.laying.conda_packages import lay_packages
     from packager.programs.stage.settle import link_scripts
 
-    subdir = SUBDIRS[wanted.platform]
+    subdir = locked.subdir
     records = lay_packages(
-        wanted.conda, subdir, str(prefix), made, here.cache / "conda", mirrors=here.mirrors, environ=here.environ,
+        locked.conda_packages,
+        subdir,
+        str(prefix),
+        made,
+        machine.cache / "conda",
+        mirrors=machine.mirrors,
+        environ=machine.environ,
         copy=True,
-    )  # fmt: skip
+    )
     return bool(link_scripts(made, records))
 
 
-def _run_scripts(wanted: Wanted, prefix: Path) -> None:
+def _run_scripts(locked: LockedPlatform, prefix: Path) -> None:
     from packager.programs.stage.settle import SettleError, read_records, run_scripts
 
     try:
@@ -167,35 +186,34 @@ def _run_scripts(wanted: Wanted, prefix: Path) -> None:
         if isinstance(error, SettleError):
             raise LockError(error.message, remedy="see what it says above; leave the package out") from None
         raise
-    _mark(prefix, wanted, complete=True)
+    _mark(prefix, locked, complete=True)
 
 
-def _venv(wanted: Wanted, made: Path, here: Machine) -> bool:
-    words = ["venv", "--quiet", "--no-project", "--no-config", "--python", f"cpython@{wanted.python}", str(made)]
-    ended = Uv(here.root, here.environ).run(words)
+def _venv(locked: LockedPlatform, made: Path, machine: Machine) -> bool:
+    words = ["venv", "--quiet", "--no-project", "--no-config", "--python", f"cpython@{locked.python}", str(made)]
+    ended = Uv(machine.root, machine.environ).run(words)
     if ended.code != 0:
         raise LockError(
-            f"this machine has no CPython {wanted.python}, which the lock is for:\n{_said(ended)}",
-            remedy=f"install it (`uv python install {wanted.python}`)",
+            f"this machine has no CPython {locked.python}, which the lock is for:\n{_said(ended)}",
+            remedy=f"install it (`uv python install {locked.python}`)",
         )
     return False
 
 
-def _pip(wanted: Wanted, made: Path, here: Machine) -> None:
-    if not wanted.packages:
+def _pip(locked: LockedPlatform, made: Path, machine: Machine) -> None:
+    if not locked.packages:
         return
     from packager.laying.wheels import explain_unpack
 
     with tempfile.TemporaryDirectory(prefix="packager-create-") as name:
         requirements = Path(name) / "requirements.txt"
-        flat = [msgspec.structs.replace(each, platforms=()) for each in wanted.packages]
-        requirements.write_text(format_requirements(flat), "utf-8")
+        requirements.write_text(format_requirements(locked.packages), "utf-8")
         words = ["pip", "install", "--quiet", "--no-progress", "--python", str(made / "bin/python")]
         words += ["--break-system-packages", "--no-deps", "--require-hashes", "--link-mode", "copy"]
-        words += ["--only-binary", ":all:", *(word for each in wanted.from_source for word in ("--no-binary", each))]
-        ended = Uv(here.root, here.environ).run([*words, "--requirement", str(requirements)], locked=True)
+        words += ["--only-binary", ":all:", *(word for each in locked.from_source for word in ("--no-binary", each))]
+        ended = Uv(machine.root, machine.environ).run([*words, "--requirement", str(requirements)], locked=True)
     if ended.code != 0:
-        raise explain_unpack(ended.errors, platform=wanted.platform, python=wanted.python, hide=str(made))
+        raise explain_unpack(ended.errors, platform=locked.platform, python=locked.python, hide=str(made))
 
 
 def _said(ended: Ended) -> str:

@@ -63,7 +63,9 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
     """
     with _staging(folder.parent) as staging:
         try:
-            site = unpack(recipe.packages, recipe.base.minor, recipe.platform, recipe.tags, source, staging)
+            site = unpack(
+                recipe.locked.packages, recipe.base.minor, recipe.locked.platform, recipe.locked.tags, source, staging
+            )
             records = checked_records(recipe, staging, site, source)
             arrange(staging, records, recipe.base)
             if recipe.compiler:
@@ -98,7 +100,7 @@ def checked_records(recipe: Recipe, staging: Path, site: str, source: Source) ->
 
     # Looking at the archives is waiting for the index, for the most part.
     with ThreadPoolExecutor(1) as pool:
-        looking = pool.submit(require_safe, recipe.packages, recipe.base.minor, recipe.tags, source)
+        looking = pool.submit(require_safe, recipe.locked.packages, recipe.base.minor, recipe.locked.tags, source)
         try:
             return _true_records(recipe, staging, site, source)
         finally:
@@ -127,14 +129,16 @@ def _mended(
     recipe: Recipe, staging: Path, info: str, paths: dict[str, Row], source: Source, number: int
 ) -> dict[str, Row]:
     """Take some files of one package from its wheel alone; return the rows of those of which RECORD is wrong."""
-    package = next(each for each in recipe.packages if _is_info_of(info, each))
+    package = next(each for each in recipe.locked.packages if _is_info_of(info, each))
     wrong: dict[str, Row] = {}
     # First from uv's cache, which is enough where wheels collide; then past it.
     for fresh in (False, True):
         if fresh and source.offline:
             raise LockError(f"uv's cache of {package.name} was changed", remedy=_REMEDY_CACHE.format(name=package.name))
         other = staging.parent / f"{STAGING}{number}-{int(fresh)}"
-        site = unpack([package], recipe.base.minor, recipe.platform, recipe.tags, source, other, fresh=fresh)
+        site = unpack(
+            [package], recipe.base.minor, recipe.locked.platform, recipe.locked.tags, source, other, fresh=fresh
+        )
         read_records(other, site, recipe.base.minor)
         wrong = {}
         for path, row in paths.items():

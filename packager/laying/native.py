@@ -3,40 +3,59 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from packager.environments.declare.environment import read_environment
-from packager.environments.locks.files import read_conda, read_locked
-from packager.environments.locks.status import require_fresh
-from packager.laying.create import Machine, create, is_complete
+from packager.environments.channel_mirrors import channel_mirrors
+from packager.environments.lock import LockRequest
+from packager.environments.locked import LockedPlatform
+from packager.environments.locks.status import read_inputs
+from packager.errors import UsageError
+from packager.laying.create import Machine, create, environment_key, is_complete
 from packager.laying.kinds import PREFIXES, used
-from packager.laying.programs import Wanted, make_wanted, native_platform
-from packager.pipeline import machine_channel_mirrors
 from packager.spec.load import SpecFile
 from packager.storage.locks import hold
 from packager.storage.models import default_root
+from packager.targets import machine
 
 
-def wanted_here(spec_file: SpecFile, target: str, platform: str | None = None) -> tuple[Wanted, Machine]:
-    """Return the part of a target's lock that is for this machine.
+def native_platform(request: LockRequest, target: str, asked: str | None = None) -> str:
+    """Return the locked platform that this machine is.
+
+    Raises:
+        UsageError: another one is asked for, or this machine's is not locked.
+    """
+    own = os.uname().machine if sys.platform == "linux" else ""
+    found = [platform for platform in request.platforms if machine(platform) == own]
+    if asked is not None and asked not in found:
+        raise UsageError(
+            f"{asked} is not this machine's platform{'' if asked in request.platforms else ', nor locked'}",
+            remedy="build an image for it (`packager build --platform`), and run that",
+        )
+    if not found:
+        raise UsageError(
+            f"the target {target!r} is locked for {', '.join(request.platforms)}, and this machine is "
+            f"{sys.platform} on {os.uname().machine}",
+            remedy=f"name its platform under `targets: {{{target}: {{platforms: […]}}}}` and run `packager lock`",
+        )
+    return asked or found[0]
+
+
+def native_environment(spec_file: SpecFile, target: str, platform: str | None = None) -> tuple[LockedPlatform, Machine]:
+    """Return what a target's lock holds for this machine.
 
     Raises:
         LockError: the lock is missing, stale, or was edited by hand.
         UsageError: it is not locked for this machine's platform, or another one is asked for.
     """
-    environment = read_environment(spec_file.for_target(target))
-    require_fresh(spec_file, target, environment=environment)
-    locked, packages, _ = read_locked(spec_file, target)
-    conda, _ = read_conda(spec_file, locked)
-    chosen = native_platform(locked, target, platform)
-    wanted = make_wanted(locked, target, chosen, conda, packages, environment.variables)
-    mirrors = {**spec_file.spec.conda.channel_mirrors, **machine_channel_mirrors()}
-    cache = default_root().parent
-    return wanted, Machine(root=spec_file.root, cache=cache, environ=dict(os.environ), mirrors=mirrors)
+    inputs = read_inputs(spec_file, target)
+    locked = inputs.locked(native_platform(inputs.lock.locked.request, target, platform))
+    mirrors = channel_mirrors(inputs.spec_file.spec.conda.channel_mirrors, os.environ)
+    return locked, Machine(root=spec_file.root, cache=default_root().parent, environ=dict(os.environ), mirrors=mirrors)
 
 
-def kept(wanted: Wanted, here: Machine, *, say: Callable[[str], None]) -> tuple[Path, int]:
+def kept_environment(locked: LockedPlatform, machine: Machine, *, say: Callable[[str], None]) -> tuple[Path, int]:
     """Return the folder of an environment, one for each lock; it is made where it is not there yet.
 
     With it comes a descriptor that keeps `store gc` from it, as long as this process or one that inherits it runs.
@@ -44,9 +63,9 @@ def kept(wanted: Wanted, here: Machine, *, say: Callable[[str], None]) -> tuple[
     Raises:
         ContextError, LockError, TemporaryError: see `packager.laying.create.create`.
     """
-    prefix = here.cache / PREFIXES / wanted.key
-    held = hold(prefix)
-    if not is_complete(prefix, wanted):
-        create(wanted, prefix, here, say=say)
+    prefix = machine.cache / PREFIXES / environment_key(locked)
+    descriptor = hold(prefix)
+    if not is_complete(prefix, locked):
+        create(locked, prefix, machine, say=say)
     used([prefix])
-    return prefix, held
+    return prefix, descriptor

@@ -7,14 +7,13 @@ from contextlib import suppress
 
 import msgspec
 
-from packager.environments.conda import CondaPackage
-from packager.environments.lock import LockedPackage
+from packager.contract import ENVIRONMENT_PREFIX
+from packager.environments.locked import LockedPlatform
 from packager.errors import LockError
-from packager.plan.plan import Environment
 from packager.spec.model import canonical
 
 #: Of the way an environment is laid out: a higher number makes all cached ones anew.
-LAYOUT = 1
+LAYOUT = 2
 
 
 class BasePython(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,103 +45,60 @@ class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
     version: str
 
 
+class NeedsEngineError(LockError):
+    """What was locked turned out to need a container: its own code has to run."""
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """All that an environment depends on.
 
     Attributes:
-        packages: of this platform.
-        platform: OCI os/arch.
-        tags: the platform in uv's words (`x86_64-manylinux_2_28`).
-        base: the interpreter in the base image.
+        locked: what it holds.
+        base: the interpreter in the base image; where conda brings Python, the one in the environment itself.
+        tool: version of py-rattler, which writes conda's scripts and records; empty for pip alone.
         compiler: what byte-compiles it; None where nothing is compiled.
         layout: `LAYOUT`.
     """
 
-    packages: tuple[LockedPackage, ...]
-    platform: str
-    tags: str
+    locked: LockedPlatform
     base: BasePython
+    tool: str = ""
     compiler: Interpreter | None = None
     layout: int = LAYOUT
 
     @property
     def key(self) -> str:
         """sha256 of the recipe, 64 hex digits."""
-        return _key(self)
+        locked = self.locked
+        content = (locked.packages, locked.conda_packages, locked.platform, locked.tags)
+        # Where the compiler is on this machine is not in it; its version is.
+        rest = (self.base, self.tool, self.compiler and self.compiler.version, self.layout)
+        return hashlib.sha256(canonical((content, rest))).hexdigest()
 
 
-def make_recipe(
-    environment: Environment, platform: str, tags: str, base: BasePython, *, compiler: Interpreter | None = None
-) -> Recipe:
-    """Return the recipe of a plan's environment. Pure.
+def make_recipe(locked: LockedPlatform, base: BasePython | None, *, compiler: Interpreter | None = None) -> Recipe:
+    """Return the recipe of a locked environment.
+
+    Args:
+        locked: what it holds.
+        base: the interpreter in the base image; not looked at where conda brings Python.
+        compiler: what byte-compiles it.
 
     Raises:
         LockError: a package is to be built from source, or the base has another Python than the lock is for.
     """
-    if environment.from_source:
-        raise needs_engine(f"{', '.join(environment.from_source)}: `build_from_source` runs the code of the package")
-    if base.minor != environment.python:
+    if locked.conda:
+        own = BasePython(path=f"{ENVIRONMENT_PREFIX}/bin/python3", version=locked.python)
+        return Recipe(locked=locked, base=own, tool=_rattler_version(), compiler=compiler)
+    if locked.from_source:
+        raise needs_engine(f"{', '.join(locked.from_source)}: `build_from_source` runs the code of the package")
+    assert base is not None, "an environment of pip alone uses the base's Python"
+    if base.minor != locked.python:
         raise LockError(
-            f"the base has Python {base.version}, the lock is for {environment.python}",
-            remedy=f"take a base with Python {environment.python}, or set `python: '{base.minor}'` and lock again",
+            f"the base has Python {base.version}, the lock is for {locked.python}",
+            remedy=f"take a base with Python {locked.python}, or set `python: '{base.minor}'` and lock again",
         )
-    packages = tuple(msgspec.structs.replace(each, platforms=()) for each in environment.packages)
-    return Recipe(packages=packages, platform=platform, tags=tags, base=base, compiler=compiler)
-
-
-#: Of the way a conda environment is laid out: a higher number makes all cached ones anew.
-CONDA_LAYOUT = 1
-
-
-class CondaRecipe(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a conda environment depends on.
-
-    Attributes:
-        conda: its packages, of this platform.
-        packages: pip's half, of this platform.
-        subdir: the platform, in conda's words.
-        platform: OCI os/arch.
-        tags: the platform in uv's words (`x86_64-manylinux_2_28`).
-        python: minor version that conda brings.
-        tool: version of py-rattler, which writes scripts and records.
-        compiler: what byte-compiles it; None where nothing is compiled.
-        layout: `CONDA_LAYOUT`.
-    """
-
-    conda: tuple[CondaPackage, ...]
-    packages: tuple[LockedPackage, ...]
-    subdir: str
-    platform: str
-    tags: str
-    python: str
-    tool: str
-    compiler: Interpreter | None = None
-    layout: int = CONDA_LAYOUT
-
-    @property
-    def key(self) -> str:
-        """sha256 of the recipe, 64 hex digits."""
-        return _key(self)
-
-
-def make_conda_recipe(environment: Environment, platform: str, *, compiler: Interpreter | None = None) -> CondaRecipe:
-    """Return the recipe of a plan's conda environment."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    assert environment.conda is not None, "asked only where there is one"
-    tool = ""
-    with suppress(PackageNotFoundError):  # told by who needs it
-        tool = version("py-rattler")
-    return CondaRecipe(
-        conda=environment.conda.packages,
-        packages=tuple(msgspec.structs.replace(each, platforms=()) for each in environment.packages),
-        subdir=environment.conda.subdir,
-        platform=platform,
-        tags=environment.wheels,
-        python=environment.python,
-        tool=tool,
-        compiler=compiler,
-    )
+    return Recipe(locked=locked, base=base, compiler=compiler)
 
 
 def needs_engine(message: str) -> LockError:
@@ -150,7 +106,9 @@ def needs_engine(message: str) -> LockError:
     return LockError(message, remedy="build it with an engine: `packager build --builder engine`")
 
 
-def _key(recipe: Recipe | CondaRecipe) -> str:
-    # Where the compiler is on this machine is not in it; its version is.
-    compiler = recipe.compiler and msgspec.structs.replace(recipe.compiler, path="")
-    return hashlib.sha256(canonical(msgspec.structs.replace(recipe, compiler=compiler))).hexdigest()
+def _rattler_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    with suppress(PackageNotFoundError):  # told by who needs it
+        return version("py-rattler")
+    return ""

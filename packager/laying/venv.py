@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import LockError
 from packager.laying.recipe import BasePython
 from packager.laying.records import INSTALL_TRACES, Record, Row, format_record, parse_record, row_of
-from packager.plan.plan import ENVIRONMENT_PREFIX
 
 #: How the names of folders start into which wheels are unpacked. uv writes the path of the interpreter there into
 #: scripts; by this they are found.

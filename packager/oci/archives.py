@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, cast
 
 import msgspec
 
+from packager.contract import REF_NAME
 from packager.errors import ContextError, UsageError
 from packager.http import MAX_DOCUMENT
 from packager.oci.parse import ImageIndex, parse, platform_text
@@ -27,7 +28,6 @@ from packager.storage.content import content_root
 from packager.storage.reading import BLOCK, failure
 
 #: The annotation by which an entry of a layout's index is called (image spec, `annotations.md`).
-REF_NAME = "org.opencontainers.image.ref.name"
 #: containerd and `docker save` write the whole reference here.
 _IMAGE_NAME = "io.containerd.image.name"
 

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from packager.context.walk import Root
+from packager.contract import FOLDER_MODE
 from packager.errors import ContextError
 from packager.oci.compression import (
     MEDIA_TYPES,
@@ -25,7 +26,7 @@ from packager.oci.compression import (
 )
 from packager.oci.tar import TAR_VERSION, Entry, in_order, tar_blocks
 from packager.oci.values import Content, Descriptor, Layer
-from packager.plan.trees import FOLDER_MODE, Tree, parent_of
+from packager.plan.trees import Tree, parent_of
 from packager.storage.listing import Listed, list_folder
 from packager.storage.memory import Memory
 from packager.storage.models import Store

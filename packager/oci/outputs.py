@@ -1,4 +1,4 @@
-"""Image → a folder or archive of the OCI layout, an archive that `docker load` reads, or straight into an engine.
+"""Image → a folder or archive of the OCI layout, or an archive that `docker load` reads.
 
 Formats: OCI image layout 1.1 (`image-layout.md`), in a tar where it is an archive; for Docker the same with
 `manifest.json` beside it (Docker image spec 1.2, "Combined Image JSON + Filesystem Changeset Format"), as `docker save`
@@ -11,18 +11,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 
 from packager.context.save import new_parents
-from packager.errors import ContextError, EngineError, UsageError
+from packager.contract import FOLDER_MODE, REF_NAME
+from packager.errors import ContextError, UsageError
 from packager.oci.compose import make_index, manifest_descriptor
 from packager.oci.tar import Entry, in_order, tar_blocks
 from packager.oci.values import INDEX, Content, Descriptor, Image, digest_of
-from packager.plan.trees import FOLDER_MODE
 from packager.reference import Reference
 from packager.storage.reading import failure
 
@@ -76,31 +75,6 @@ def write_docker_archive(image: Image, references: Sequence[str], file: Path, co
     return _write_archive(docker_entries(image, references, content), file)
 
 
-def load_into_engine(image: Image, references: Sequence[str], content: Content) -> str:
-    """Stream an image into the engine, and compare what it has then; return the id by which the engine knows it.
-
-    Raises:
-        EngineError: no engine, it refuses, or it made another image of it.
-        ContextError: a layer is missing.
-    """
-    from packager.engine.api import connect
-
-    blocks = tar_blocks(docker_entries(image, references, content))
-    with connect() as client:
-        # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
-        loaded = client.images.load(cast(Any, _as_bytes(blocks)))
-        ids = {str(each.id) for each in loaded}
-        ids |= {str(client.images.get(reference).id) for reference in references}
-    # The classic store names an image by its configuration, containerd's by its manifest, or by the index around it.
-    known = {image.id, image.digest, digest_of(_index_json([image], references))}
-    if len(ids) != 1 or not ids <= known:
-        raise EngineError(
-            f"the engine has {', '.join(sorted(ids)) or 'no image'} after loading {image.id}",
-            remedy="look at `docker images`; another program may have moved the tag: run the command again",
-        )
-    return ids.pop()
-
-
 def docker_entries(image: Image, references: Sequence[str], content: Content) -> list[Entry]:
     """Return the entries of an archive for `docker load`."""
     layers = [_blob_path(layer.blob.digest) for layer in image.layers]
@@ -114,7 +88,7 @@ def docker_entries(image: Image, references: Sequence[str], content: Content) ->
 
 
 def _layout(images: Sequence[Image], references: Sequence[str], content: Content) -> list[Entry]:
-    texts = {"oci-layout": _LAYOUT, "index.json": _index_json(images, references)}
+    texts = {"oci-layout": _LAYOUT, "index.json": index_json(images, references)}
     blobs: dict[str, Entry] = {}
     documents = [data for image in images for data in (image.manifest, image.config)]
     if len(images) > 1:
@@ -133,7 +107,7 @@ def _layout(images: Sequence[Image], references: Sequence[str], content: Content
     return in_order([*folders, *blobs.values(), *(_text(path, data) for path, data in texts.items())])
 
 
-def _index_json(images: Sequence[Image], references: Sequence[str]) -> bytes:
+def index_json(images: Sequence[Image], references: Sequence[str]) -> bytes:
     """The entry point of a layout: the image under each of its names, or without one."""
     if len(images) == 1:
         found = [manifest_descriptor(images[0], each) for each in _names(references)]
@@ -152,7 +126,7 @@ def _names(references: Sequence[str]) -> list[dict[str, str] | None]:
     for reference in dict.fromkeys(references):
         parsed = _tagged(reference)
         assert parsed.tag is not None
-        names.append({"io.containerd.image.name": str(parsed), "org.opencontainers.image.ref.name": parsed.tag})
+        names.append({"io.containerd.image.name": str(parsed), REF_NAME: parsed.tag})
     return names or [None]
 
 
@@ -247,8 +221,3 @@ def _write_archive(entries: Sequence[Entry], file: Path) -> Path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
     return file
-
-
-def _as_bytes(blocks: Iterator[memoryview]) -> Iterator[bytes]:
-    for block in blocks:
-        yield bytes(block)

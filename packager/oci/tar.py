@@ -15,8 +15,8 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
-from packager.plan.trees import FOLDER_MODE, MTIME
 from packager.storage.reading import changed_since, failure
 
 #: Bytes of a block that `tar_blocks` gives out: so many are read, hashed and compressed at a time.

@@ -8,25 +8,32 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from msgspec import UnsetType
-
-from packager.environments.channel_credentials import redact, variables
-from packager.environments.conda import SUBDIRS, CondaPackage, minor
-from packager.environments.declare.request import check_options
-from packager.environments.lock import LockedPackage, LockedTarget
-from packager.errors import ContextError, SpecError, UsageError
-from packager.plan.plan import (
+from packager.contract import (
     APP_ROOT,
     AUTH_LABEL,
-    CONDA_LOCK,
+    BASE_DIGEST_LABEL,
+    BASE_NAME_LABEL,
+    DESCRIPTION_LABEL,
     DEVICES_LABEL,
     ENVIRONMENT_PREFIX,
     GPUS_LABEL,
+    HEALTH_PATH,
+    LOCK_LABEL,
     MODELS_FOLDER,
-    REQUIREMENTS,
+    TARGET_LABEL,
+    TITLE_LABEL,
     USER,
+    VERSION_LABEL,
+)
+from packager.environments.channel_credentials import redact, variables
+from packager.environments.declare.request import check_options
+from packager.environments.locked import LockedPlatform
+from packager.errors import ContextError, SpecError, UsageError
+from packager.plan.plan import (
+    CONDA_LOCK,
+    REQUIREMENTS,
     Base,
-    CondaEnvironment,
+    CondaStage,
     Environment,
     Health,
     ImageConfig,
@@ -34,23 +41,19 @@ from packager.plan.plan import (
     Machine,
     Plan,
 )
-from packager.plan.trees import Sources, make_tree
+from packager.plan.trees import Sources, Tree, make_tree
 from packager.plan.variables import image_variables, model_folder
 from packager.reference import Reference
-from packager.spec.model import Spec, canonical, expand_tag, packaged
+from packager.spec.model import Model, Spec, canonical, expand_tag, packaged
 from packager.targets import Target
 
 
 def make_plan(
     spec: Spec,
     target: Target,
-    platform: str,
-    locked: LockedTarget,
-    packages: tuple[LockedPackage, ...],
+    locked: LockedPlatform,
     sources: Sources,
     *,
-    conda: tuple[CondaPackage, ...] = (),
-    variables: Mapping[str, str] | None = None,
     base: Base | None = None,
     mirrors: Mapping[str, str] | None = None,
     channel_mirrors: Mapping[str, str] | None = None,
@@ -58,48 +61,31 @@ def make_plan(
     """Return the plan of one image.
 
     Args:
-        spec: what the user declares.
+        spec: what the user declares, as it is for this target.
         target: the deployment flavour.
-        platform: OCI os/arch; one of those that were locked.
-        locked: this target's part of the lock.
-        packages: the content of its requirements file.
+        locked: what is locked for the image's platform.
         sources: what the scan found.
-        conda: the content of its conda-lock file; empty where it has none.
-        variables: those of the environment.
         base: takes the place of the lock's base image.
-        mirrors: registry → mirror, from the machine; they go before those of the spec.
-        channel_mirrors: conda channel → mirror, from the machine; they go before those of the spec.
+        mirrors: registry → mirror, of the spec and this machine.
+        channel_mirrors: conda channel → mirror, of the spec and this machine.
 
     Raises:
-        SpecError: the platform is not one of the target's, or was not locked.
+        SpecError: the target has options that it cannot take.
         ContextError: the entry script is not among the sources, or the app hides the models.
     """
-    if platform not in locked.request.platforms:
-        raise SpecError(
-            f"target {target.name!r} is not locked for {platform}",
-            remedy=f"locked: {', '.join(locked.request.platforms)}; name others under `targets: "
-            f"{{{target.name}: {{platforms: […]}}}}` and run `packager lock`",
-        )
-    registries = {**spec.registry_mirrors, **(mirrors or {})}
-    spec = spec.for_target(target.name)
+    registries, platform = mirrors or {}, locked.platform
     check_options(spec, target)
     base = base or locked_base(locked.base, registries)
-    half = _conda(spec, locked, platform, conda, registries, channel_mirrors or {})
     environment = Environment(
         prefix=ENVIRONMENT_PREFIX,
-        python=_python(half) or locked.request.python,
         requirements=REQUIREMENTS,
-        digest=locked.digest,
-        wheels=locked.request.platforms[platform],
-        packages=tuple(each for each in packages if not each.platforms or platform in each.platforms),
-        from_source=locked.request.build_from_source,
-        conda=half,
+        locked=locked,
+        conda=_conda(spec, locked, registries, channel_mirrors or {}),
     )
     machine = _machine(spec, target)
-    models = _model_layers(spec, sources)
-    variables = {**artefacts(spec, target, models), **(variables or {})}
+    models = tuple(map(model_layer, spec.models, sources.models))
+    variables = {**artefacts(spec, target, models), **locked.variables}
     spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
-    lock_digest = f"sha256:{hashlib.sha256(canonical(locked)).hexdigest()}"
     return Plan(
         name=spec.name,
         version=spec.version,
@@ -112,11 +98,11 @@ def make_plan(
         models=models,
         app=_app_layer(spec, sources),
         config=_config(
-            spec, target, {**_labels(spec, target, base, lock_digest), **_machine_labels(machine)}, variables
+            spec, target, {**_labels(spec, target, base, locked.lock_digest), **_machine_labels(machine)}, variables
         ),
         references=image_references(spec, target.name, platform),
         spec_digest=spec_digest,
-        lock_digest=lock_digest,
+        lock_digest=locked.lock_digest,
         machine=machine,
         files=target.files,
         dialect=spec.dialect,
@@ -158,32 +144,23 @@ def artefacts(spec: Spec, target: Target, models: tuple[Layer, ...]) -> dict[str
 
 
 def _conda(
-    spec: Spec,
-    locked: LockedTarget,
-    platform: str,
-    packages: tuple[CondaPackage, ...],
-    registries: Mapping[str, str],
-    channels: Mapping[str, str],
-) -> CondaEnvironment | None:
-    if isinstance(locked.conda, UnsetType):
+    spec: Spec, locked: LockedPlatform, registries: Mapping[str, str], mirrors: Mapping[str, str]
+) -> CondaStage | None:
+    if locked.conda is None:
         return None
-    mirrors = {**spec.conda.channel_mirrors, **channels}
     _check_mirrors(spec, mirrors)
-    names = variables(each.url for each in packages)
+    names = variables(package.url for package in locked.conda.packages)
     if names and spec.conda.installer == "micromamba":
         raise UsageError(
             f"the installer micromamba is not given the variables of channels ({', '.join(names)})",
             remedy="`conda: {installer: rattler}`; or leave credentials out of the channels' URLs and give mamba's own "
             "file of them: `--secret id=mamba-auth,src=authentication.json`",
         )
-    return CondaEnvironment(
+    return CondaStage(
         file=CONDA_LOCK,
-        digest=locked.conda.digest,
-        subdir=SUBDIRS[platform],
-        packages=tuple(each for each in packages if each.platform == platform),
         installer=spec.conda.installer,
         installer_base=locked_base(locked.conda.installer, registries),
-        mirrors=mirrors,
+        mirrors=dict(mirrors),
     )
 
 
@@ -202,10 +179,6 @@ def _check_mirrors(spec: Spec, mirrors: Mapping[str, str]) -> None:
         )
 
 
-def _python(conda: CondaEnvironment | None) -> str:
-    return next((minor(each.version) for each in conda.packages if each.name == "python"), "") if conda else ""
-
-
 def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     """Return the base image of a pinned reference, to be pulled from its mirror where one is mapped."""
     pinned = Reference.parse(reference)
@@ -214,14 +187,17 @@ def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     return Base(reference=str(pinned.without_digest()), digest=pinned.digest, source=str(pinned.mirrored(mirrors)))
 
 
-def _model_layers(spec: Spec, sources: Sources) -> tuple[Layer, ...]:
-    layers = []
-    for model, tree in zip(spec.models, sources.models, strict=True):
-        folder = model_folder(model.called, model.version).removeprefix("/")
-        title = f"model {model.called} version {model.version}"
-        # `_` and upper case are valid in model names and in folder names alike, so the name can be used as it is.
-        layers.append(Layer(name=f"model-{model.called}-{model.version}", title=title, tree=tree.below(folder)))
-    return tuple(layers)
+def model_layer(model: Model, tree: Tree) -> Layer:
+    """Return the layer of a model.
+
+    Args:
+        model: as the spec names it.
+        tree: its files, below one top entry.
+    """
+    folder = model_folder(model.called, model.version).removeprefix("/")
+    title = f"model {model.called} version {model.version}"
+    # `_` and upper case are valid in model names and in folder names alike, so the name can be used as it is.
+    return Layer(name=f"model-{model.called}-{model.version}", title=title, tree=tree.below(folder))
 
 
 def _app_layer(spec: Spec, sources: Sources) -> Layer:
@@ -250,7 +226,7 @@ def _app_title(spec: Spec) -> str:
 
 def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
     port = spec.server.port
-    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}/', timeout=8).close()"
+    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{HEALTH_PATH}', timeout=8).close()"
     return ImageConfig(
         env=image_variables(spec, target, variables),
         labels=labels,
@@ -268,23 +244,22 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
 
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:
     labels = {
-        "org.opencontainers.image.title": spec.name,
-        "org.opencontainers.image.version": spec.version,
-        "org.opencontainers.image.base.name": base.reference,
-        "org.opencontainers.image.base.digest": base.digest,
-        "packager.target": target.name,
-        "packager.lock": lock_digest,
+        TITLE_LABEL: spec.name,
+        VERSION_LABEL: spec.version,
+        BASE_NAME_LABEL: base.reference,
+        BASE_DIGEST_LABEL: base.digest,
+        TARGET_LABEL: target.name,
+        LOCK_LABEL: lock_digest,
     }
     if spec.server.auth != "none":
         labels[AUTH_LABEL] = spec.server.auth
     if spec.description:
-        labels["org.opencontainers.image.description"] = spec.description
+        labels[DESCRIPTION_LABEL] = spec.description
     return labels
 
 
 def image_references(spec: Spec, target: str, platform: str) -> tuple[str, ...]:
-    """Return the references of one image, in the spec's order; its name is the repository where it gives none."""
-    spec = spec.for_target(target)
+    """Return the references of one image, in the order of its spec; its name is the repository where there is none."""
     repository = spec.image.repository or spec.name
     tags = [
         expand_tag(tag, name=spec.name, version=spec.version, target=target, platform=platform)

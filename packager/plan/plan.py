@@ -9,37 +9,19 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import APP_ROOT, MTIME
 from packager.environments.conda import CondaPackage
 from packager.environments.lock import LockedPackage
-from packager.plan.trees import MTIME, Tree
+from packager.environments.locked import LockedPlatform
+from packager.plan.trees import Tree
 from packager.spec.framework import NO_CODE_SCRIPT
 
-APP_ROOT = "/var/azureml-app"
-MODELS_FOLDER = "azureml-models"
-ENVIRONMENT_PREFIX = "/opt/env"
 REQUIREMENTS = "environment/requirements.txt"
 #: conda-lock's name for it, by which micromamba tells that it is a lock.
 CONDA_LOCK = "environment/conda-lock.yml"
 CONDA_INSTALLER = "environment/install.py"
 CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
-USER = 1000
-
-#: Folder of the image for what packager itself puts beside the app.
-OWN_FOLDER = "/opt/packager"
-#: The server's configuration file. Without one of this name it takes any `config.json` of the app for it, and a model's
-#: or a tokenizer's stops the start (azureml-inference-server-http 1.5, `server/config.py`).
-SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
-#: gunicorn's configuration file; `programs/image` is behind it.
-SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
-
-#: Label of images whose requests need a key; its value is `key`.
-AUTH_LABEL = "packager.auth"
-
-#: Labels by which an image tells what the machine has to give to its containers.
-GPUS_LABEL = "packager.gpus"
-DEVICES_LABEL = "packager.devices"
-
 #: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
 Dialect = Literal["buildkit", "plain"]
 
@@ -69,31 +51,20 @@ class Base(msgspec.Struct, frozen=True, kw_only=True):
         return not self.local and self.source.startswith(ARCHIVES)
 
 
-class CondaEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """The conda half of the environment layer.
+class CondaStage(msgspec.Struct, frozen=True, kw_only=True):
+    """The build stage that lays conda's packages down.
 
     Attributes:
         file: path of the conda-lock file in the build context; it may hold other platforms, too.
-        digest: `sha256:…` of that file.
-        subdir: conda's word for the platform (`linux-64`).
-        packages: what it holds for this platform.
-        installer: what lays them down in the build stage: `rattler` or `micromamba`.
-        installer_base: image of that stage.
+        installer: what lays them down: `rattler` or `micromamba`.
+        installer_base: image of the stage.
         mirrors: start of a channel's URL → where to fetch from in its place, of the spec and this machine.
     """
 
     file: str
-    digest: str
-    subdir: str
-    packages: tuple[CondaPackage, ...]
     installer: str
     installer_base: Base
     mirrors: dict[str, str] = {}
-
-    @property
-    def asked(self) -> tuple[str, ...]:
-        """URLs of the channels and mirrors that packages are fetched from."""
-        return tuple(sorted({*(each.channel for each in self.packages), *self.mirrors.values()}))
 
     @property
     def credentials(self) -> str:
@@ -106,28 +77,46 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         prefix: absolute folder in the image.
-        python: minor version: that the base must have, or that conda brings.
-        requirements: path of the hashed lock in the build context.
-        digest: `sha256:…` of that file.
-        wheels: the wheel tags that the platform can load, in uv's words (`x86_64-manylinux_2_28`).
-        packages: what it holds for this platform.
-        from_source: names that are built from an sdist, so that the stage needs a compiler (the image does not).
-        conda: what conda brings, Python among it; None where the base's Python is used.
+        requirements: path of the hashed requirements in the build context.
+        locked: what it holds.
+        conda: how conda's packages are laid down in a build stage; None where the base's Python is used.
     """
 
     prefix: str
-    python: str
     requirements: str
-    digest: str
-    wheels: str = ""
-    packages: tuple[LockedPackage, ...]
-    from_source: tuple[str, ...] = ()
-    conda: CondaEnvironment | None = None
+    locked: LockedPlatform
+    conda: CondaStage | None = None
+
+    @property
+    def python(self) -> str:
+        """Minor version: that the base must have, or that conda brings."""
+        return self.locked.python
+
+    @property
+    def packages(self) -> tuple[LockedPackage, ...]:
+        """What pip installs."""
+        return self.locked.packages
+
+    @property
+    def conda_packages(self) -> tuple[CondaPackage, ...]:
+        """What conda installs."""
+        return self.locked.conda_packages
+
+    @property
+    def from_source(self) -> tuple[str, ...]:
+        """Names that are built from an sdist, so that the stage needs a compiler (the image does not)."""
+        return self.locked.from_source
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """URLs of the channels and mirrors that conda's packages are fetched from."""
+        mirrors = self.conda.mirrors.values() if self.conda else ()
+        return tuple(sorted({*(package.channel for package in self.conda_packages), *mirrors}))
 
     @property
     def title(self) -> str:
         """What the layer is, for people (`environment of 25 packages`)."""
-        both = f"{len(self.conda.packages)} conda packages and " if self.conda else ""
+        both = f"{len(self.conda_packages)} conda packages and " if self.conda else ""
         return f"environment of {both}{len(self.packages)} {'Python packages' if both else 'packages'}"
 
     @property

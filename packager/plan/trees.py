@@ -8,11 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-#: Modification time of everything that we put into a context or an image: 1980-01-01T00:00:00Z, in seconds since the
-#: epoch. A constant, so that no date changes a layer; not 0, which zip files cannot hold and some take for "unset".
-MTIME = 315532800
-
-FOLDER_MODE = 0o755
+from packager.contract import FOLDER_MODE
 
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from packager.contract import APP_ROOT, ENVIRONMENT_PREFIX, MODELS_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
 from packager.errors import SpecError
-from packager.plan.plan import APP_ROOT, ENVIRONMENT_PREFIX, MODELS_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
 from packager.spec.model import Server, Spec
 from packager.targets import Target, cuda_version
 

@@ -16,12 +16,11 @@ from pathlib import Path
 
 import msgspec
 
+from packager.contract import FOLDER_MODE, MTIME, REF_NAME
 from packager.errors import ContextError
-from packager.oci.archives import REF_NAME
 from packager.oci.parse import ImageIndex as _Index
 from packager.oci.parse import choose, named_by, parse
 from packager.oci.values import INDEX, Descriptor
-from packager.plan.trees import FOLDER_MODE, MTIME
 from packager.reference import Reference
 from packager.registry.origins import JOBS, RegistryOrigin, Say, document_of
 from packager.registry.resolve import resolve_digest

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from packager.contract import DEFAULT_PORT, SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, TemporaryError, UsageError
 
 #: Header by which azureml-inference-server-http says that `run()` raised.
@@ -54,7 +55,7 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"{url!r} is not a URL", remedy="such as http://127.0.0.1:5001/score")
+        raise UsageError(f"{url!r} is not a URL", remedy=f"such as http://127.0.0.1:{DEFAULT_PORT}{SCORE_PATH}")
     request = urllib.request.Request(
         url, data=body, headers={"Content-Type": "application/json", **_capitalised(headers or {})}, method="POST"
     )
@@ -117,9 +118,9 @@ def refused(url: str, status: int, reason: str, headers: Mapping[str, str], body
         return ServiceError(what, remedy=f"it names another URL; give that one if you trust it: {elsewhere}")
     remedies: dict[int, str] = {
         http.HTTPStatus.UNAUTHORIZED: "give its key: PACKAGER_KEY in the environment, or --key-file FILE",
-        http.HTTPStatus.BAD_REQUEST: "compare the request with the service's /swagger.json",
-        http.HTTPStatus.NOT_FOUND: "requests are posted to /score",
-        http.HTTPStatus.METHOD_NOT_ALLOWED: "requests are posted to /score",
+        http.HTTPStatus.BAD_REQUEST: f"compare the request with the service's {SWAGGER_PATH}",
+        http.HTTPStatus.NOT_FOUND: f"requests are posted to {SCORE_PATH}",
+        http.HTTPStatus.METHOD_NOT_ALLOWED: f"requests are posted to {SCORE_PATH}",
         http.HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "this entry script takes JSON; do not give --binary",
     }
     return ServiceError(f"{what}: {message}" if message else what, remedy=remedies.get(status))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from packager.contract import AUTH_LABEL
 from packager.errors import UsageError
-from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import KEYS_FILE, NAMES, VARIABLES, KeysError, parse
 from packager.serving.service import KeyPair, Package, new_key
 from packager.spec.rules import GUNICORN_VARIABLE

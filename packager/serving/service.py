@@ -8,15 +8,14 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
+from urllib.parse import urljoin
 
 import msgspec
 
+from packager.contract import DEFAULT_PORT, SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, UsageError
 
 LOOPBACK = "127.0.0.1"
-
-#: Port of the server in images whose spec names none.
-DEFAULT_PORT = 5001
 
 #: Lines of a container's log that an error shows.
 LOG_LINES = 20
@@ -152,12 +151,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scoring_url(self) -> str:
         """Where requests are posted."""
-        return f"{self.url}score"
+        return urljoin(self.url, SCORE_PATH)
 
     @property
     def swagger_url(self) -> str:
         """Where the description of the service is."""
-        return f"{self.url}swagger.json"
+        return urljoin(self.url, SWAGGER_PATH)
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,7 +208,7 @@ def parse_publish(text: str | None, container_port: int) -> Publish:
         return Publish(container_port=container_port, port=container_port)
     match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d{1,5}):)?(\d{1,5})", text)
     if match is None:
-        raise UsageError(f"-p {text!r} is not [[ADDRESS:]PORT:]CONTAINER_PORT", remedy="such as 6789:5001")
+        raise UsageError(f"-p {text!r} is not [[ADDRESS:]PORT:]CONTAINER_PORT", remedy=f"such as 6789:{DEFAULT_PORT}")
     inner = int(match[3])
     outer = int(match[2]) if match[2] is not None else inner
     if not 0 < inner < 65536 or outer > 65535:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urljoin
 
 import msgspec
 
+from packager.contract import SCORE_PATH, SWAGGER_PATH
 from packager.errors import UsageError
 from packager.serving.service import State, why_it_ended
 
@@ -27,12 +31,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         env: variables that are added or replaced.
         memory: limit in Docker's form.
         cpus: limit in processors.
+        remake: makes the package of a spec and one of its targets anew, for a service without Docker.
     """
 
     reference: str | None = None
     env: dict[str, str] = {}
     memory: str | None = None
     cpus: float | None = None
+    remake: Callable[[Path, str], Any] | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,12 +98,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scoring_url(self) -> str:
         """Where requests are posted."""
-        return f"{self.url}score" if self.url else ""
+        return urljoin(self.url, SCORE_PATH) if self.url else ""
 
     @property
     def swagger_url(self) -> str:
         """Where the description of the service is."""
-        return f"{self.url}swagger.json" if self.url else ""
+        return urljoin(self.url, SWAGGER_PATH) if self.url else ""
 
 
 def service_name(text: str) -> str:

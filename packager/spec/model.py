@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.contract import DEFAULT_PORT, SCORE_PATH
 from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
 from packager.spec.texts import (
     PATH,
@@ -182,7 +183,7 @@ class Server(_Struct, frozen=True):
         auth: `key` where requests need a key.
     """
 
-    port: Annotated[int, Meta(ge=1024, le=65535)] = 5001
+    port: Annotated[int, Meta(ge=1024, le=65535)] = DEFAULT_PORT
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     timeout: Annotated[int, Meta(ge=1, le=86400)] = 300
     scoring_timeout: Annotated[float, Meta(ge=0.001, le=86400, description="Seconds.")] | None = None
@@ -255,7 +256,9 @@ class Case(_Struct, frozen=True):
     file: RelativePath | None = None
     content_type: PrintableText | None = None
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
-    path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = "/score"
+    path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = (
+        SCORE_PATH
+    )
     headers: dict[str, PrintableText] = {}
     key: bool = True
     expect: Expect = Expect()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
+from packager.contract import APP_ROOT
 from packager.errors import Location, PackagerError, SpecError
 from packager.reference import Reference
 from packager.spec import model as m
@@ -20,7 +21,7 @@ NO_KEY = "no key is ever in an image: the container gets it when it starts (`pac
 
 #: Variables that the image sets from other fields of the spec; setting them beside it would only break the contract.
 RESERVED_ENV = {
-    "AML_APP_ROOT": "the app is always at /var/azureml-app",
+    "AML_APP_ROOT": f"the app is always at {APP_ROOT}",
     "AZUREML_MODEL_DIR": "it follows from `models`",
     "AZUREML_ENTRY_SCRIPT": "use `entry_script`",
     "AZUREML_SOURCE_DIRECTORY": "use `source_dir`",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
+from packager.checks.script import entry_script_findings
 from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
+from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
-from packager.environments.locks.status import lock_status
+from packager.environments.locks.status import lock_status, read_inputs
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
-from packager.pipeline import Planned, dockerfile, entry_script_findings
 from packager.spec.load import SpecFile
-from packager.targets import load_target
+from packager.steps.plan import plan_platforms
+from packager.steps.reporting import SILENT, Reporter
+from packager.storage.models import Store
 
 if TYPE_CHECKING:
     from packager.checks.packaged import Looker
@@ -23,34 +26,23 @@ if TYPE_CHECKING:
 _SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 
 
-def _silent(_message: str) -> None:
-    return None
-
-
-def check(
-    spec_file: SpecFile,
-    plan: Callable[[str], Planned],
-    *,
-    offline: bool = False,
-    say: Callable[[str], None] = _silent,
-) -> tuple[Finding, ...]:
+def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SILENT) -> tuple[Finding, ...]:
     """Return every finding: spec, lock, entry script, models and sources, and the lint of each target's Dockerfile.
 
     Args:
         spec_file: a spec that could be loaded.
-        plan: plans one target.
         offline: fetch no package to look into it, where only that could tell what an import gets.
-        say: is told what takes long.
+        reporter: is told what takes long.
     """
     from packager.checks.packaged import make_looker
 
-    looker = make_looker(spec_file, offline=offline, say=say)
+    looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
     findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
     findings += _tests(spec_file)
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
-        findings += _planned(spec_file, plan, target, looker)
+        findings += _planned(spec_file, target, looker)
     if not fresh:
         findings += _sources(spec_file)
     return tuple(dict.fromkeys(findings))
@@ -104,11 +96,12 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
             )
 
 
-def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, looker: Looker) -> Iterator[Finding]:
+def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Finding]:
     from packager.dockerfile.places import line_places
 
     try:
-        planned = plan(target)
+        inputs = read_inputs(spec_file, target)
+        (planned,) = plan_platforms(inputs, [None], base=None, digest_model=Store().digest)
     except ContextError as error:
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
@@ -118,7 +111,7 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
         yield from_error("template-invalid", error, planned.plan.template)
         return
     yield from check_cors(planned.plan)
-    yield from check_accelerator(planned.plan, load_target(target, spec_file.templates))
+    yield from check_accelerator(planned.plan, inputs.target)
     yield from looker.findings(planned.plan)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
     if found:
@@ -137,7 +130,6 @@ def _planned(spec_file: SpecFile, plan: Callable[[str], Planned], target: str, l
 def _sources(spec_file: SpecFile) -> Iterator[Finding]:
     """Models and sources are looked at even where the lock stops the plan, so that one run tells all."""
     from packager.context.sources import scan_sources
-    from packager.storage.models import Store
 
     for name in spec_file.spec.target_names:
         try:

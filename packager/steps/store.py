@@ -11,12 +11,14 @@ import msgspec
 
 from packager.errors import PackagerError
 from packager.steps.settings import cache_limit
-from packager.storage.collect import DAY, Collected, Kind, Policy, collect, space
-from packager.storage.content import layer_kind
+from packager.storage.collect import DAY, UNUSED, Collected, Kind, Policy, collect, space
+from packager.storage.content import ContentStore, layer_kind
 from packager.storage.files import write_text
 from packager.storage.memory import cache_root, note_kind
-from packager.storage.models import model_kind
+from packager.storage.models import Store, StoreCheck, model_kind
 from packager.units import human_size
+
+__all__ = ["UNUSED", "KindSummary", "Policy", "gc", "info", "keep_limit", "kinds", "summaries", "verify"]
 
 #: Seconds between two looks of `build` at the size of the cache: it takes a second for 100,000 files.
 _LOOKS = 3600.0
@@ -50,7 +52,7 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
 def kinds() -> tuple[Kind, ...]:
     """Return all that packager keeps on this machine; what several have is counted at the first of them."""
     # Imported late: `build` asks whether there is a limit every time, and looks at what there is hardly ever.
-    from packager.builders.buildkit import context_kind
+    from packager.builders.staging import context_kind
     from packager.laying.cache import environment_kind
     from packager.laying.kinds import package_kind, prefix_kind
     from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
@@ -104,6 +106,21 @@ def gc(policy: Policy, *, dry_run: bool = False) -> Collected:
         ContextError: something cannot be removed.
     """
     return collect(kinds(), policy, time.time(), dry_run=dry_run)
+
+
+def verify() -> tuple[StoreCheck, StoreCheck]:
+    """Read every model and every layer of the store; the damaged ones are removed.
+
+    Returns:
+        what was found of models, and of the layers of images (whose digests start with `sha256:`).
+
+    Raises:
+        ContextError: a damaged one cannot be removed.
+    """
+    content = ContentStore()
+    sizes = [status.st_size for _, status in content.blobs.all()]
+    layers = StoreCheck(checked=len(sizes), size=sum(sizes), damaged=content.verify())
+    return Store().verify(), layers
 
 
 def keep_limit(environ: Mapping[str, str], say: Callable[[str], None]) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from packager.contract import MTIME
 from packager.errors import ContextError
-from packager.plan.trees import MTIME
 from packager.storage.reading import clone, copy_hashed, failure, hash_descriptor, opened
 
 BLOB_MODE = 0o444

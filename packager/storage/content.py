@@ -18,8 +18,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from packager.contract import MTIME
 from packager.errors import ContextError, PackagerError
-from packager.plan.trees import MTIME
 from packager.storage.blobs import BLOB_MODE, Blobs
 from packager.storage.collect import DAY, Guard, Kind
 from packager.storage.locks import hold

@@ -8,6 +8,7 @@ and hashed in the same pass, and every context hard-links from here. The blobs a
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from packager.storage.collect import Kind
 from packager.storage.content import content_guard
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import cache_root
-from packager.storage.reading import Stamp, changed_since, digest_file, failure
+from packager.storage.reading import Stamp, changed_since, digest_file, failure, not_regular
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +162,8 @@ class Store:
             status = path.stat()
         except OSError as error:
             raise failure("read", path, error) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise not_regular(path)
         return os.path.abspath(path), Stamp.of(status)
 
     def _remember(self, path: Path, name: str, before: Stamp, digest: str, read_at: int) -> None:

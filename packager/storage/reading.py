@@ -82,7 +82,7 @@ def opened(path: AnyPath) -> Iterator[int]:
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
-            raise _special(path)
+            raise not_regular(path)
         yield descriptor
         now, then = Stamp.of(os.fstat(descriptor)), Stamp.of(before)
         if now != then:
@@ -108,7 +108,7 @@ def read_small(path: AnyPath) -> tuple[bytes, int] | None:
             if size >= BLOCK:
                 return None
             if not stat.S_ISREG(before.st_mode):
-                raise _special(path)
+                raise not_regular(path)
             # One byte more than there should be, so that one call also sees the end.
             data = os.read(descriptor, size + 1)
             after = os.fstat(descriptor)
@@ -123,7 +123,8 @@ def read_small(path: AnyPath) -> tuple[bytes, int] | None:
     return data, before.st_mode
 
 
-def _special(path: AnyPath) -> ContextError:
+def not_regular(path: AnyPath) -> ContextError:
+    """Return the error for what is a folder, a pipe or a device where a file is wanted."""
     return ContextError(f"{os.fsdecode(path)} is not a regular file", remedy="package files and folders only")
 
 

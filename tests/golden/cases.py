@@ -16,9 +16,10 @@ import msgspec
 
 from packager.context.build_context import BuildContext
 from packager.context.manifest import NAME as MANIFEST
-from packager.pipeline import build_context, in_dialect, plan_image
+from packager.handoff.context import build_context
 from packager.plan.plan import Dialect, Plan
 from packager.spec import load_spec
+from packager.steps.plan import plan_image
 from packager.storage.models import Store
 
 GOLDEN = Path(__file__).parent
@@ -66,7 +67,7 @@ def rendered(case: str, dialect: Dialect = "buildkit") -> Rendered:
     """Return a case as it renders now."""
     spec_file = load_spec(GOLDEN / case / "input")
     (target,) = spec_file.spec.target_names
-    planned = in_dialect(plan_image(spec_file, target, digest_model=Store().digest), dialect)
+    planned = plan_image(spec_file, target, digest_model=Store().digest).in_dialect(dialect)
     return Rendered(plan=planned.plan, context=build_context(planned))
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from packager.environments.conda import CondaPackage, LockedConda
-from packager.environments.locks.files import read_conda, read_locked
+from packager.environments.locks.status import read_inputs
 from packager.spec import load_spec
 from tests.integration.conda_server import ChannelServer
 
@@ -72,8 +72,8 @@ def files(folder: Path) -> Files:
 
 def locked_packages(folder: Path) -> dict[tuple[str, str], CondaPackage]:
     spec_file = load_spec(folder)
-    locked, _, _ = read_locked(spec_file, "cpu")
-    return {(each.name, each.platform): each for each in read_conda(spec_file, locked)[0]}
+    packages = read_inputs(spec_file, "cpu").lock.conda_packages
+    return {(each.name, each.platform): each for each in packages}
 
 
 Lock = Callable[..., subprocess.CompletedProcess[str]]
@@ -138,7 +138,8 @@ def test_two_platforms(locked: Path) -> None:
 
 
 def test_pips_half_is_solved_around_conda(locked: Path) -> None:
-    target, packages, text = read_locked(load_spec(locked), "cpu")
+    lock = read_inputs(load_spec(locked), "cpu").lock
+    target, packages, text = lock.locked, lock.packages, lock.requirements
     assert isinstance(target.conda, LockedConda)
     assert target.conda.provides["flatbuffers"] == "python-flatbuffers", "as its record says"
     assert target.conda.provides["graphviz"] == "python-graphviz", "as packager's map says"

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 
+import packager
+from packager.errors import ServiceError
 from tests.integration.conftest import Registry, RunPackager
 from tests.integration.serving_package import build_package, remove_image, write_package
 
@@ -131,6 +133,29 @@ def test_nothing_that_fails_is_pushed(package: Package, run_packager: RunPackage
     assert "half of it" in done.stderr
     assert done.stdout.startswith(f"{reference}@sha256:")
     assert "built" in package.tags()
+
+
+def test_the_python_api_pushes_nothing_that_fails(
+    package: Package, base_image: str, docker_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions guarantee what the verbs do."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(docker_config))
+    package.expect(9)
+    spec_file = packager.load_spec(package.folder)
+    before, tag = package.tags(), f"{package.repository}:api"
+    for builder in ("oci", "engine"):
+        wish = packager.BuildWish(base=base_image, builder=builder, tags=(tag,))
+        with pytest.raises(ServiceError, match=r"1\.5 != 9"):
+            packager.build(spec_file, wish, push=True)
+    with pytest.raises(ServiceError, match=r"1\.5 != 9"):
+        packager.push(package.image, spec_file=spec_file)
+    assert package.tags() == before
+    assert not packager.test(spec_file, image=package.image)[0].passed
+    package.expect(1.5)
+    wish = packager.BuildWish(base=base_image, tags=(tag,))
+    (built,) = packager.build(packager.load_spec(package.folder), wish, push=True)
+    assert (built.builder, built.pushed, built.references) == ("oci", True, (tag,))
+    assert set(package.tags()) == {*before, "api"}
 
 
 def test_the_same_with_buildkit(

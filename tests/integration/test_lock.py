@@ -18,7 +18,7 @@ import pytest
 import requests
 from uv import find_uv_bin
 
-from packager.environments.locks.files import read_locked
+from packager.environments.locks.status import read_inputs
 from packager.spec import load_spec
 
 # Nothing listens on port 1; uv need not try three times.
@@ -66,7 +66,8 @@ def files(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_a_lock_for_two_platforms(locked: Path) -> None:
-    target, packages, text = read_locked(load_spec(locked), "cpu")
+    lock = read_inputs(load_spec(locked), "cpu").lock
+    target, packages, text = lock.locked, lock.packages, lock.requirements
     found = {package.name: package for package in packages}
     assert found["six"].version == "1.16.0"
     assert len(found["six"].digests) == 1, "one file for both platforms"
@@ -124,7 +125,7 @@ def test_pip_takes_the_lock_by_its_hashes(tmp_path: Path, run_packager: Any) -> 
     minor = f"3.{sys.version_info.minor}"
     folder = write(tmp_path / "pip", "six==1.16.0\n", SPEC + f'python: "{minor}"\nbase: python:3@sha256:{"0" * 64}\n')
     run_packager("lock", cwd=folder)
-    _, packages, _ = read_locked(load_spec(folder), "cpu")
+    packages = read_inputs(load_spec(folder), "cpu").lock.packages
     # A dry run asks the index for every file and compares its hash; nothing is installed.
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=300)
@@ -226,7 +227,7 @@ def test_an_sdist_only_package_needs_leave(tmp_path: Path, run_packager: Any) ->
     assert "`build_from_source: [docopt]`" in done.stderr
     write(folder, "docopt==0.6.2\n", SPEC + "build_from_source: [docopt]\n")
     run_packager("lock", cwd=folder)
-    _, packages, _ = read_locked(load_spec(folder), "cpu")
+    packages = read_inputs(load_spec(folder), "cpu").lock.packages
     (docopt,) = [package for package in packages if package.name == "docopt"]
     # The sdist's digest is known from its index page since 2014.
     assert docopt.digests == ("49b3a825280bd66b3aa83585ef59c4a8c82f2c8a522dbe754a8bc8d08c85c491",)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.plan.trees import MTIME
+from packager.contract import MTIME
 from tests.integration.conftest import NO_ENGINE, Registry, RunPackager
 from tests.integration.test_pipeline import docker
 

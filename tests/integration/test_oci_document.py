@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from packager.builders.outputs import load_into_engine
 from packager.dockerfile.render import render
 from packager.oci.compose import make_image
 from packager.oci.compression import Compression
 from packager.oci.layers import folder_layer
-from packager.oci.outputs import load_into_engine, write_docker_archive, write_layout, write_oci_archive
+from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, BaseImage, Descriptor, Image, Layer
 from packager.plan.plan import Base
 from packager.storage.content import ContentStore, Memory

@@ -15,14 +15,14 @@ import msgspec
 import pytest
 
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.locks.files import read_locked
+from packager.environments.locked import LockedPlatform
+from packager.environments.locks.status import read_inputs
 from packager.environments.solve.pip import Upgrade, UvSolver
 from packager.laying.base_files import BaseFiles, FileBlob, find_python, read_base_files
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.libraries import check_starts
 from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
 from packager.laying.wheels import Source
-from packager.plan.plan import Environment
 from packager.spec import load_spec
 from packager.storage.memory import Memory
 from tests.integration.conftest import missing, output
@@ -34,14 +34,15 @@ ARM_BASE = "local/python:3.13-slim-arm64"
 
 
 def recipe_of(packages: tuple[LockedPackage, ...], platform: str) -> Recipe:
-    environment = Environment(prefix="/opt/env", python="3.13", requirements="", digest="", packages=packages)
-    return make_recipe(environment, platform, TAGS[platform], BASE)
+    locked = LockedPlatform(
+        target="cpu", platform=platform, tags=TAGS[platform], python="3.13", base="", packages=packages
+    )
+    return make_recipe(locked, BASE)
 
 
 @pytest.fixture(scope="module")
 def diabetes(checkout: Path) -> Recipe:
-    _, packages, _ = read_locked(load_spec(checkout / "examples/diabetes"), "cpu")
-    return recipe_of(packages, "linux/amd64")
+    return make_recipe(read_inputs(load_spec(checkout / "examples/diabetes"), "cpu").locked("linux/amd64"), BASE)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +169,10 @@ def test_compiled_twice_the_same(tmp_path: Path, checkout: Path) -> None:
     )
     packages = UvSolver(tmp_path).solve(request, "linux/arm64", None, Upgrade(), False)
     base = BasePython(path="/usr/bin/python3", version=minor)
-    recipe = Recipe(
-        packages=packages, platform="linux/arm64", tags=TAGS["linux/arm64"], base=base, compiler=interpreter
+    locked = LockedPlatform(
+        target="cpu", platform="linux/arm64", tags=TAGS["linux/arm64"], python=minor, base="", packages=packages
     )
+    recipe = Recipe(locked=locked, base=base, compiler=interpreter)
     for name in ("one", "two"):
         lay_down(recipe, tmp_path / name, Source.of(tmp_path))
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.plan.trees import MTIME
+from packager.contract import MTIME
 from tests.integration.conftest import Registry, RunPackager
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]

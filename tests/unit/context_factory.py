@@ -12,6 +12,7 @@ import msgspec
 from packager.context.build_context import BuildContext, assemble
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
+from packager.environments.locks.files import TargetLock
 from packager.plan.make import make_plan
 from packager.plan.plan import Plan
 from packager.plan.trees import Sources
@@ -109,7 +110,8 @@ def plan(spec_file: SpecFile, sources: Sources | None = None) -> Plan:
         digest=f"sha256:{hashlib.sha256(requirements).hexdigest()}",
     )
     packages = (LockedPackage(name="six", version="1.17.0", digests=("00" * 32,)),)
-    return make_plan(spec_file.spec, target, "linux/amd64", locked, packages, sources or scan(spec_file))
+    lock = TargetLock(target="cpu", locked=locked, packages=packages, requirements="")
+    return make_plan(spec_file.spec, target, lock.on("linux/amd64"), sources or scan(spec_file))
 
 
 def context(spec_file: SpecFile, texts: Mapping[str, str] | None = None) -> BuildContext:

@@ -6,6 +6,8 @@ from typing import Any
 
 from packager.environments.conda import CondaPackage, CondaRequest, LockedConda
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest
+from packager.environments.locked import LockedPlatform
+from packager.environments.locks.files import TargetLock
 from packager.plan.make import make_plan
 from packager.plan.plan import Plan
 from packager.plan.trees import Sources, TreeFile, make_tree
@@ -54,15 +56,27 @@ def example_plan(
     models: int = 1,
     **options: Any,
 ) -> Plan:
-    return make_plan(
-        example_spec(more).spec,
-        load_target(target),
-        platform,
+    locked = example_platform(
         options.pop("locked", example_locked(target, python)),
-        PACKAGES,
-        options.pop("sources", example_sources(models)),
-        **options,
+        platform,
+        target=target,
+        conda=options.pop("conda", ()),
+        variables=options.pop("variables", None),
     )
+    sources = options.pop("sources", example_sources(models))
+    return make_plan(example_spec(more).spec.for_target(target), load_target(target), locked, sources, **options)
+
+
+def example_platform(
+    locked: LockedTarget,
+    platform: str = "linux/amd64",
+    *,
+    target: str = "cpu",
+    conda: tuple[CondaPackage, ...] = (),
+    variables: dict[str, str] | None = None,
+) -> LockedPlatform:
+    lock = TargetLock(target=target, locked=locked, packages=PACKAGES, requirements="", conda_packages=conda)
+    return lock.on(platform, variables)
 
 
 def _conda_package(name: str, version: str, platform: str, subdir: str) -> CondaPackage:

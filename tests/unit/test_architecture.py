@@ -1,10 +1,11 @@
-"""The house: pure modules import nothing that acts, and starting up is free."""
+"""The house: which room may import which, which rooms only decide, and what starting up costs."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,76 +14,94 @@ import packager
 
 PACKAGE = Path(packager.__file__).parent
 
-#: Modules that decide: values in, values out.
-PURE = (
-    "checks/code_findings.py",
-    "checks/constants.py",
-    "checks/declared.py",
-    "checks/entry_script.py",
-    "finding.py",
-    "checks/frameworks.py",
-    "checks/import_findings.py",
-    "checks/installed.py",
-    "checks/known_modules.py",
-    "checks/module_facts.py",
-    "checks/module_reader.py",
-    "checks/module_search.py",
-    "models/pickle_reader.py",
-    "models/pickle_stream.py",
-    "checks/pickled_models.py",
-    "checks/reach.py",
+#: Modules beside the rooms, which every room may use. They use each other in this order alone.
+GROUND = (
+    "packager", "errors", "contract", "reference", "resources", "units", "interruption", "finding", "http", "revision",
+    "targets",
+)  # fmt: skip
+
+#: Room → the rooms that it may import, in the order of the way of the data. Read it from the top: each is built on
+#: those before it.
+ARROWS: dict[str, set[str]] = {
+    "spec": set(),
+    "storage": set(),
+    "programs": set(),
+    "models": {"spec", "storage"},
+    "environments": {"spec", "models"},
+    "plan": {"spec", "environments"},
+    "context": {"spec", "storage", "models", "plan"},
+    "dockerfile": {"spec", "storage", "plan", "context"},
+    "oci": {"storage", "plan", "context"},
+    "registry": {"storage", "oci"},
+    "engine": {"environments", "context"},
+    "handoff": {"storage", "plan", "context", "dockerfile", "engine"},
+    "laying": {"spec", "storage", "programs", "environments", "oci"},
+    "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
+    "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
+    "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
+    "init": {"spec", "checks"},
+    "steps": {
+        "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
+        "builders", "serving", "checks", "init",
+    },
+    # What people ask for is a step; of a spec it needs the loader, and of the schema its text.
+    "cli": {"spec", "steps"},
+}  # fmt: skip
+
+#: Rooms that decide: values in, values out.
+PURE = ("plan",)
+#: Modules that decide, in rooms where others act.
+PURE_MODULES = (
+    "builders/choose.py",
     "context/build_context.py",
     "context/dockerignore.py",
+    "contract.py",
+    "dockerfile/dialect.py",
     "dockerfile/stages.py",
-    "spec/channel.py",
+    "engine/bake_file.py",
+    "environments/channel_credentials.py",
+    "environments/channel_mirrors.py",
+    "environments/conda.py",
     "environments/declare/match_spec.py",
-    "environments/declare/conda_python.py",
+    "environments/declare/request.py",
+    "environments/lock.py",
+    "environments/locked.py",
     "environments/locks/difference.py",
     "environments/locks/formats.py",
-    "environments/lock.py",
-    "environments/declare/request.py",
+    "environments/uv_errors.py",
     "errors.py",
-    "handoff/instructions.py",
-    "plan/variables.py",
-    "engine/bake_file.py",
-    "builders/choose.py",
-    "oci/values.py",
-    "oci/compose.py",
-    "oci/parse.py",
-    "builders/output_option.py",
+    "finding.py",
     "laying/recipe.py",
-    "reference.py",
-    "environments/conda.py",
-    "plan/plan.py",
+    "laying/wheel_members.py",
     "models/graphs.py",
     "models/protobuf.py",
-    "spec/framework.py",
-    "spec/texts.py",
-    "plan/make.py",
+    "oci/compose.py",
+    "oci/parse.py",
+    "oci/values.py",
+    "reference.py",
     "serving/hosts/process/places.py",
+    "serving/matching.py",
+    "spec/framework.py",
     "spec/model.py",
     "spec/schema.py",
-    "plan/trees.py",
+    "spec/texts.py",
 )
-ACTING = {"subprocess", "docker", "requests", "urllib", "socket", "time", "random", "tempfile", "shutil", "os"}
-ADAPTERS = (
-    "packager.cli",
-    "packager.storage.models",
-    "packager.storage.files",
-    "packager.pipeline",
-    "packager.engine.api",
-    "packager.engine.buildx",
-    "packager.registry.resolve",
-    "packager.environments.solve.pip",
-    "packager.context.save",
-    "packager.context.sources",
-)
+ACTING = {"subprocess", "docker", "requests", "urllib.request", "socket", "time", "random", "tempfile", "shutil", "os"}
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that a file imports, those inside functions included."""
+    """Every module that a file imports when it runs, those inside functions included, those for types alone not."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(node)
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
+        for node in ast.walk(test)
+    }
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -92,22 +111,60 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_pure_modules_do_not_act(name: str) -> None:
+def rooms_of(path: Path) -> set[str]:
+    """The rooms, and the modules beside them, that a file imports."""
+    modules = (name.split(".") for name in imports(path))
+    names = {parts[1] for parts in modules if parts[0] == "packager" and len(parts) > 1}
+    return {name for name in names if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()}
+
+
+def test_the_table_has_every_room_and_nothing_else() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == set(ARROWS)
+    ground = {path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+    assert ground | {"packager"} == set(GROUND)
+
+
+def test_the_arrows_make_no_circle() -> None:
+    order = list(TopologicalSorter(ARROWS).static_order())
+    assert set(order) == set(ARROWS)
+
+
+@pytest.mark.parametrize("room", ARROWS)
+def test_a_room_imports_what_the_table_allows_and_uses_all_of_it(room: str) -> None:
+    found = {path: rooms_of(path) - set(GROUND) - {room} for path in (PACKAGE / room).rglob("*.py")}
+    beyond = {str(path.relative_to(PACKAGE)): names - ARROWS[room] for path, names in found.items()}
+    assert {path: names for path, names in beyond.items() if names} == {}
+    assert ARROWS[room] - set().union(*found.values()) == set(), "an arrow that nobody needs"
+
+
+@pytest.mark.parametrize("module", GROUND[1:])
+def test_the_ground_uses_only_what_lies_below_it(module: str) -> None:
+    assert rooms_of(PACKAGE / f"{module}.py") <= set(GROUND[: GROUND.index(module)])
+
+
+PURE_PATHS = (*PURE_MODULES, *(str(path.relative_to(PACKAGE)) for room in PURE for path in (PACKAGE / room).glob("*")))
+
+
+@pytest.mark.parametrize("name", [name for name in PURE_PATHS if name.endswith(".py")])
+def test_what_decides_does_not_act(name: str) -> None:
     found = imports(PACKAGE / name)
     assert not {each.partition(".")[0] for each in found} & ACTING
-    assert not [each for each in found if each.startswith(ADAPTERS)]
+    assert not found & ACTING
 
 
-def test_only_the_command_line_imports_the_command_line() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        relative = path.relative_to(PACKAGE)
-        if relative.parts[0] == "cli" or relative.name == "__main__.py":
-            continue
-        assert not [each for each in imports(path) if each.startswith("packager.cli")], relative
+def test_verbs_do_not_import_verbs() -> None:
+    """But for options that two of them share, which stand in one of the two."""
+    shared = {"common", "environment_create", "run", "score"}
+    for path in (PACKAGE / "cli").glob("*.py"):
+        others = {name.split(".")[2] for name in imports(path) if name.startswith("packager.cli.")}
+        assert others <= shared, path
 
 
-def test_what_runs_in_the_image_needs_nothing_of_ours() -> None:
+def test_programs_need_nothing_of_ours() -> None:
+    for path in (PACKAGE / "programs").rglob("*.py"):
+        ours = {name for name in imports(path) if name == "packager" or name.startswith("packager.")}
+        assert not {name for name in ours if not name.startswith("packager.programs")}, path
     for path in (PACKAGE / "programs/image").glob("*.py"):
         own = {each.partition(".")[0] for each in imports(path) if not each.startswith("packager.programs.image")}
         assert own <= sys.stdlib_module_names | {"gunicorn"}, path

@@ -19,7 +19,7 @@ from packager.engine.buildx import BuildOptions, Built
 from packager.engine.failures import build_failure
 from packager.engine.secrets import MachineSettings
 from packager.errors import EngineError
-from packager.pipeline import plan_image
+from packager.steps.plan import plan_image
 from packager.storage.models import Store
 
 
@@ -205,7 +205,7 @@ def test_one_bake_builds_all_and_its_metadata_tells_of_each(
     monkeypatch.setenv("PIP_INDEX_URL", "https://user:s3cret-token@index.example.com/simple")
     planned = plan_image(spec_file, "cpu", digest_model=Store().digest)
     options = BuildOptions(push=True, progress="plain", cache_from=("type=registry,ref=r.example.com/cache",))
-    (made,) = bake_images(spec_file, [BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)
+    (made,) = bake_images([BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)
     assert made.built == Built(image_id="sha256:c", digest="sha256:m", references=("r.example.com/one:1",), pushed=True)
     assert made.metadata == told["one-cpu-linux-amd64"]
     written = (tmp_path / "file.json").read_text()
@@ -219,4 +219,4 @@ def test_one_bake_builds_all_and_its_metadata_tells_of_each(
     assert capfd.readouterr() == ("", "progress\n")
     docker.write_text("#!/bin/sh\necho '{' > \"$6\"\n")
     with pytest.raises(EngineError, match="metadata cannot be read"):
-        bake_images(spec_file, [BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)
+        bake_images([BakeJob(planned=planned, tags=("r.example.com/one:1",))], options)

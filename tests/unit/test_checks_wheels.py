@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from packager.checks.wheel_contents import WheelContents, Wheels, _absent
+from packager.checks.wheel_contents import WheelContents, _absent
+from packager.environments.conda import CondaPackage
 from packager.environments.lock import LockedPackage
+from packager.environments.locked import LockedCondaHalf, LockedPlatform
 from packager.errors import PackagerError
 from packager.laying.wheels import Source
 from packager.storage.memory import Memory
@@ -39,8 +41,19 @@ def source(tmp_path: Path) -> Source:
     return Source(root=str(tmp_path), environ=environ)
 
 
-def wheels(*packages: LockedPackage, **options: tuple[str, ...]) -> Wheels:
-    return Wheels(packages=packages, python="3.13", platform="linux/amd64", tags="x86_64-manylinux_2_28", **options)
+def wheels(
+    *packages: LockedPackage, from_source: tuple[str, ...] = (), conda: LockedCondaHalf | None = None
+) -> LockedPlatform:
+    return LockedPlatform(
+        target="cpu",
+        platform="linux/amd64",
+        tags="x86_64-manylinux_2_28",
+        python="3.13",
+        base="",
+        packages=packages,
+        from_source=from_source,
+        conda=conda,
+    )
 
 
 def test_wheels_are_looked_into_once(tmp_path: Path, source: Source) -> None:
@@ -67,7 +80,9 @@ def test_what_is_not_here_stays_unknown(tmp_path: Path, source: Source) -> None:
     gone = LockedPackage(name="gone-away", version="1", digests=("0" * 64,))
     built = LockedPackage(name="built", version="1", digests=("1" * 64,))
     contents = WheelContents(Memory("facts", Path("/dev/null")), source, tmp_path / "scratch")
-    found = contents.known(wheels(gone, one, built, from_source=("built",), others=("of-conda",)))
+    brought = CondaPackage(name="of-conda", version="1", build="0", platform="linux/amd64", url="", sha256="")
+    half = LockedCondaHalf(packages=(brought,), channels=(), digest="", installer="")
+    found = contents.known(wheels(gone, one, built, from_source=("built",), conda=half))
     assert found.has("one")
     assert found.unknown == {"gone-away", "built", "of-conda"}
     assert contents.known(wheels(gone, one), tries=1).unknown == {"gone-away", "one"}

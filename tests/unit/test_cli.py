@@ -230,9 +230,9 @@ def test_the_steps_are_functions_of_the_package(folder: Path) -> None:
     planned = packager.plan_image(spec_file, "cpu")
     assert packager.render(planned).startswith("# diabetes 1")
     assert packager.check(spec_file) == ()
-    saved = packager.save(planned, spec_file, folder / "context")
+    saved = packager.save(planned, folder / "context")
     assert packager.verify(saved).ok
-    archived = packager.archive(planned, spec_file, folder / "context.tar")
+    archived = packager.archive(planned, folder / "context.tar")
     assert packager.verify(archived).digest == packager.verify(saved).digest
     assert all(hasattr(packager, name) for name in packager.__all__)
     with pytest.raises(AttributeError, match="nothing"):

@@ -208,7 +208,7 @@ def test_without_py_rattler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 def test_verbs_that_do_not_solve_import_neither_rattler_nor_conda_lock() -> None:
     code = (
         "import sys\n"
-        "import packager.api, packager.cli.lock, packager.pipeline, packager.environments.locks.update\n"
+        "import packager.cli.lock, packager.steps.build, packager.steps.lock\n"
         "import packager.environments.solve.conda, packager.environments.solve.conda_lock\n"
         "print(*sys.modules)"
     )

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from packager.context import manifest as m
 from packager.context.build_context import assemble, mtime_of
+from packager.contract import MTIME
 from packager.errors import ContextError
-from packager.plan.trees import MTIME
 from tests.unit import context_factory as factory
 
 

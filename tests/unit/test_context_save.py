@@ -15,8 +15,8 @@ from packager.context import writing
 from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.context.verify import verify
+from packager.contract import MTIME
 from packager.errors import ContextError
-from packager.plan.trees import MTIME
 from packager.spec.load import SpecFile
 from packager.storage.models import Store
 from tests.unit import context_factory as factory

@@ -9,10 +9,12 @@ import pytest
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
 from packager.dockerfile.render import render
+from packager.dockerfile.text import dockerfile
 from packager.errors import RenderError
+from packager.handoff.context import build_context
 from packager.handoff.instructions import instructions
-from packager.pipeline import Planned, build_context, dockerfile, in_dialect
 from packager.plan.plan import Plan
+from packager.plan.planned import Planned
 from packager.spec import parse_spec
 from packager.spec.model import packaged
 from tests.unit.plans import LEAST, example_conda_plan, example_locked, example_plan
@@ -29,7 +31,7 @@ PLANS = {
 
 
 def plain(plan: Plan) -> Plan:
-    return in_dialect(Planned(plan=plan, requirements=""), "plain").plan
+    return Planned(plan=plan, spec=Path("/packager.yaml"), requirements="").in_dialect("plain").plan
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -69,21 +71,23 @@ def test_what_only_buildkit_reads_is_found(text: str, expected: list[tuple[int, 
 
 def test_a_template_of_ones_own_is_right_in_both(tmp_path: Path) -> None:
     start = '{% extends "cpu.Dockerfile.j2" %}\n{% block accelerator %}\n'
-    template = tmp_path / "cpu.Dockerfile.j2"
+    template = tmp_path / "templates/cpu.Dockerfile.j2"
+    template.parent.mkdir()
     template.write_text(f"{start}COPY {{{{ link }}}}--from=tools /x /\n{{% endblock %}}\n")
-    planned = Planned(plan=example_plan(), requirements="", templates=tmp_path)
+    planned = Planned(plan=example_plan(), spec=tmp_path / "packager.yaml", requirements="")
     assert "COPY --link --from=tools /x /\n" in dockerfile(planned)
-    assert "COPY --from=tools /x /\n" in dockerfile(in_dialect(planned, "plain"))
+    assert "COPY --from=tools /x /\n" in dockerfile(planned.in_dialect("plain"))
 
 
 @pytest.mark.parametrize("line", ["COPY --link a /{{ plan.name }}", "RUN --mount=type=cache,target=/c true"])
 def test_a_template_for_buildkit_alone_is_named(tmp_path: Path, line: str) -> None:
-    template = tmp_path / "cpu.Dockerfile.j2"
+    template = tmp_path / "templates/cpu.Dockerfile.j2"
+    template.parent.mkdir()
     template.write_text('{% extends "cpu.Dockerfile.j2" %}\n{% block accelerator %}\n' + line + "\n{% endblock %}\n")
-    planned = Planned(plan=example_plan(), requirements="", templates=tmp_path)
+    planned = Planned(plan=example_plan(), spec=tmp_path / "packager.yaml", requirements="")
     dockerfile(planned)
     with pytest.raises(RenderError, match="is for BuildKit alone") as caught:
-        build_context(in_dialect(planned, "plain"))
+        build_context(planned.in_dialect("plain"))
     assert "templates/cpu.Dockerfile.j2:3" in str(caught.value)
     assert "plan.dialect" in (caught.value.remedy or "")
 
@@ -93,13 +97,13 @@ def test_the_spec_may_ask_for_it_and_the_image_is_the_same() -> None:
     assert packaged(asked) == packaged(usual)
     plan = example_plan("dialect: plain\nmodels: []\n", models=0)
     assert plan.dialect == "plain"
-    planned = Planned(plan=plan, requirements="")
-    assert in_dialect(planned, None) is planned
-    assert in_dialect(planned, "buildkit").plan.dialect == "buildkit"
+    planned = Planned(plan=plan, spec=Path("/packager.yaml"), requirements="")
+    assert planned.in_dialect(None) is planned
+    assert planned.in_dialect("buildkit").plan.dialect == "buildkit"
 
 
 def test_the_manifest_says_which_it_is() -> None:
-    planned = Planned(plan=example_plan(), requirements="")
-    texts = {name: build_context(in_dialect(planned, name)).manifest_text for name in ("plain", "buildkit")}
+    planned = Planned(plan=example_plan(), spec=Path("/packager.yaml"), requirements="")
+    texts = {name: build_context(planned.in_dialect(name)).manifest_text for name in ("plain", "buildkit")}
     for name, text in texts.items():
         assert f'"dialect": "{name}"' in text

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from packager.cli import doctor
-from packager.cli.doctor import Finding
+from packager.cli.doctor import command
 from packager.engine import api as engine
 from packager.errors import EngineError
 from packager.registry.logins import Logins, read_logins, registry_name
+from packager.steps import doctor
+from packager.steps.doctor import Finding
 
 
 def test_logins_are_names_only() -> None:
@@ -127,7 +128,7 @@ def no_engine() -> None:
 
 
 def report(*args: str) -> tuple[int, str]:
-    result = CliRunner().invoke(doctor.command, args, catch_exceptions=False)
+    result = CliRunner().invoke(command, args, catch_exceptions=False)
     return result.exit_code, result.stdout
 
 

@@ -10,11 +10,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.environments.conda import CondaPackage
+from packager.environments.conda import CondaPackage, CondaRequest, LockedConda
 from packager.environments.lock import Lock, LockedPackage, LockedTarget, LockRequest, Move
+from packager.environments.locked import LockedCondaHalf, LockedPlatform
 from packager.environments.locks.difference import Side, difference, read_side
-from packager.environments.locks.files import format_lock, format_requirements, parse_requirements
-from packager.environments.locks.formats import Locked, environment_yml, explicit, locked_on, requirements
+from packager.environments.locks.files import TargetLock, format_lock, format_requirements, parse_requirements
+from packager.environments.locks.formats import environment_yml, explicit, requirements
 from packager.environments.solve.pylock_export import make_pylock
 from packager.errors import LockError, UsageError
 
@@ -37,10 +38,13 @@ def pip(name: str, version: str = "1.0", *platforms: str, digest: str = "c") -> 
 
 PYTHON = conda("python", "3.13.5", depends=("libgcc >=14", "pip"))
 PIP = conda("pip", "26", depends=("python >=3.10", "setuptools"))
-LOCKED = Locked(
-    name="diabetes", platform=AMD, python="3.13", channels=("https://conda.example.com/forge", "conda-forge"),
-    conda=(conda("app", depends=("python", "pip", "app", "__glibc >=2")), PIP, PYTHON, conda("libgcc")),
-    pip=(pip("six"),), variables={"A": 'x: "y"'},
+LOCKED = LockedPlatform(
+    target="cpu", platform=AMD, tags="x86_64-manylinux_2_28", python="3.13", base="",
+    conda=LockedCondaHalf(
+        packages=(conda("app", depends=("python", "pip", "app", "__glibc >=2")), PIP, PYTHON, conda("libgcc")),
+        channels=("https://conda.example.com/forge", "conda-forge"), digest="", installer="",
+    ),
+    packages=(pip("six"),), variables={"A": 'x: "y"'},
 )  # fmt: skip
 
 
@@ -48,18 +52,20 @@ LOCKED = Locked(
 
 
 def test_one_platform_gets_its_part_of_a_lock() -> None:
-    found = locked_on(
-        ARM,
-        name="a",
-        python="",
-        channels=["forge"],
-        conda=[PYTHON, conda("python", "3.12.1", platform=ARM)],
-        pip=[pip("six"), pip("one", "1", AMD), pip("two", "2", ARM)],
-        variables={},
+    request = CondaRequest(specs=(), channels=("forge",), virtual_packages={})
+    half = LockedConda(file="", digest="", installer="")
+    asked = LockRequest(python="", platforms={AMD: "x", ARM: "y"}, requirements=(), base="", conda=request)
+    lock = TargetLock(
+        target="cpu",
+        locked=LockedTarget(request=asked, base="", requirements="", digest="", conda=half),
+        packages=(pip("six"), pip("one", "1", AMD), pip("two", "2", ARM)),
+        requirements="",
+        conda_packages=(PYTHON, conda("python", "3.12.1", platform=ARM)),
     )
-    assert [(each.name, each.version) for each in found.conda] == [("python", "3.12.1")]
+    found = lock.on(ARM)
+    assert [(each.name, each.version) for each in found.conda_packages] == [("python", "3.12.1")]
     assert found.python == "3.12"
-    assert found.pip == (pip("six"), pip("two", "2"))
+    assert found.packages == (pip("six"), pip("two", "2"))
 
 
 def test_explicit_lists_what_is_needed_first() -> None:
@@ -75,7 +81,9 @@ def test_explicit_lists_what_is_needed_first() -> None:
 @given(st.dictionaries(st.sampled_from("abcdef"), st.frozensets(st.sampled_from("abcdefg"), max_size=3)))
 def test_explicit_lists_all_once_even_in_circles(graph: dict[str, frozenset[str]]) -> None:
     packages = tuple(conda(name, depends=tuple(sorted(needs))) for name, needs in graph.items())
-    lines = explicit(msgspec.structs.replace(LOCKED, conda=packages, pip=())).splitlines()[3:]
+    assert LOCKED.conda is not None
+    half = msgspec.structs.replace(LOCKED.conda, packages=packages)
+    lines = explicit(msgspec.structs.replace(LOCKED, conda=half, packages=())).splitlines()[3:]
     assert sorted(lines) == sorted(f"{each.url}#sha256:{each.sha256}" for each in packages)
 
 
@@ -86,7 +94,7 @@ def test_requirements_of_one_platform_have_no_markers() -> None:
 
 
 def test_environment_yml_holds_exact_versions() -> None:
-    data = yaml.safe_load(environment_yml(LOCKED))
+    data = yaml.safe_load(environment_yml(LOCKED, "diabetes"))
     assert data == {
         "name": "diabetes",
         "channels": ["https://conda.example.com/forge", "conda-forge", "nodefaults"],
@@ -98,13 +106,13 @@ def test_environment_yml_holds_exact_versions() -> None:
 
 
 def test_environment_yml_of_pip_alone_takes_python_from_conda() -> None:
-    data = yaml.safe_load(environment_yml(msgspec.structs.replace(LOCKED, conda=(), channels=())))
+    data = yaml.safe_load(environment_yml(msgspec.structs.replace(LOCKED, conda=None), "diabetes"))
     assert data["channels"] == ["conda-forge", "nodefaults"]
     assert data["dependencies"] == ["python=3.13", "pip", {"pip": ["six==1.0"]}]
 
 
 def test_pylock_of_nothing_needs_no_index(tmp_path: Path) -> None:
-    text = make_pylock([], python="3.13", platform=ARM, tags="aarch64-manylinux_2_28", root=tmp_path)
+    text = make_pylock(msgspec.structs.replace(LOCKED, platform=ARM, packages=()), root=tmp_path)
     assert tomllib.loads(text) == {
         "lock-version": "1.0",
         "requires-python": ">=3.13",

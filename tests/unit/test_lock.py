@@ -17,7 +17,9 @@ from packager.environments.conda import Provided
 from packager.environments.declare.environment import read_environment
 from packager.environments.declare.request import make_request
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
-from packager.environments.locks.update import LockResult, Upgrade, lock, lock_status, require_fresh
+from packager.environments.locks.status import lock_status, read_inputs
+from packager.environments.locks.update import LockResult, update_lock
+from packager.environments.solve.pip import Upgrade
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
 from packager.reference import Reference
 from packager.spec import load_spec
@@ -108,7 +110,7 @@ def spec(folder: Path, more: str = "") -> SpecFile:
 def run(folder: Path, more: str = "", **options: Any) -> LockResult:
     """Lock the spec of a folder; with a solver and a registry that must not be asked unless others are given."""
     options = {"solver": NoSolver(), "resolve_base": no_registry, **options}
-    return lock(spec(folder, more), **options)
+    return update_lock(spec(folder, more), **options)
 
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -190,7 +192,7 @@ def test_the_first_lock_writes_both_files(folder: Path) -> None:
     assert list(result.lock.inputs) == ["requirements.txt"]
     assert set(result.lock.tools) == {"packager", "uv"}
     assert [(each[1:]) for each in solver.asked] == [(AMD, None, Upgrade(), False)]
-    require_fresh(load_spec(folder), "cpu")
+    read_inputs(load_spec(folder), "cpu")
 
 
 def test_nothing_changed_means_no_solve_no_network_and_no_file_written(folder: Path) -> None:
@@ -216,7 +218,7 @@ def test_a_changed_requirement_is_solved_with_the_locked_versions_preferred(fold
     (folder / "requirements.txt").write_text("six\nnumpy\n")
     assert lock_status(load_spec(folder)) == {"cpu": ("requirement added: numpy",)}
     with pytest.raises(LockError, match="requirement added: numpy"):
-        require_fresh(load_spec(folder), "cpu")
+        read_inputs(load_spec(folder), "cpu")
     solver = FakeSolver()
     result = run(folder, solver=solver, offline=True)
     assert [each[1:] for each in solver.asked] == [(AMD, text, Upgrade(), True)]
@@ -287,9 +289,9 @@ def test_a_target_that_is_gone_takes_its_file_along(folder: Path) -> None:
     (folder / "locks/three.requirements.txt").write_text("mine now\n")
     spec_file = spec(folder, "targets: [one]\n")
     assert lock_status(spec_file, load=load)["two"] == ("the spec no longer names this target",)
-    require_fresh(spec_file, "one", load=load)
+    read_inputs(spec_file, "one", load=load)
     with pytest.raises(LockError, match="does not name"):
-        require_fresh(spec_file, "four", load=load)
+        read_inputs(spec_file, "four", load=load)
     result = run(folder, "targets: [one]\n", load=load)
     assert list(result.lock.targets) == ["one"]
     assert sorted(path.name for path in (folder / "locks").iterdir()) == [
@@ -322,7 +324,7 @@ def test_a_damaged_requirements_file_is_named_and_written_anew(
 def test_a_missing_lock_is_named(folder: Path) -> None:
     assert lock_status(load_spec(folder)) == {"cpu": ("there is no packager.lock beside the spec",)}
     with pytest.raises(LockError, match="cpu: there is no packager"):
-        require_fresh(load_spec(folder), "cpu")
+        read_inputs(load_spec(folder), "cpu")
 
 
 def test_a_failed_solve_changes_nothing_and_stops_the_others(folder: Path) -> None:
@@ -459,7 +461,7 @@ def test_verb_check(locked: Path) -> None:
 
 def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (locked / "requirements.txt").write_text("six\nnumpy\n")
-    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: FakeSolver({"six": "2"}))
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakeSolver({"six": "2"}))
     result = verb(locked)
     assert result.stdout == "locks/cpu.requirements.txt\npackager.lock\ncpu:\n  + numpy 1\n  six 1 -> 2\n"
     assert result.stderr == "solving cpu for linux/amd64, Python 3.13\n"
@@ -470,7 +472,7 @@ def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_verb_passes_upgrades_on(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     solver = FakeSolver()
-    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: solver)
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: solver)
     for args in (["--upgrade"], ["--upgrade", "Six"], ["--upgrade", "six", "--upgrade", "six"]):
         assert verb(locked, *args).exception is None
     assert [each[3] for each in solver.asked] == [Upgrade(all=True), Upgrade(names=("six",)), Upgrade(names=("six",))]

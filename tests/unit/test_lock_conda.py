@@ -17,8 +17,10 @@ from packager.cli.lock import command
 from packager.environments.conda import CondaPackage, CondaRequest, LockedConda, Provided, SolvedConda
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest, Move, changes, conda_moves
-from packager.environments.locks.files import format_lock, parse_lock, read_conda, read_lock, read_locked
-from packager.environments.locks.update import LockResult, Upgrade, lock, lock_status
+from packager.environments.locks.files import format_lock, parse_lock, read_lock
+from packager.environments.locks.status import lock_status, read_inputs
+from packager.environments.locks.update import LockResult, update_lock
+from packager.environments.solve.pip import Upgrade
 from packager.errors import LockError, PackagerError, UsageError
 from packager.reference import Reference
 from packager.resources import data_folder
@@ -140,7 +142,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, **options: Any) -> LockResult:
     options = {"solver": Nobody(), "conda": Nobody(), "resolve_base": no_registry, **options}
-    return lock(load_spec(folder), **options)
+    return update_lock(load_spec(folder), **options)
 
 
 def make(folder: Path, **options: Any) -> LockResult:
@@ -203,9 +205,9 @@ def test_the_first_lock_writes_three_files(folder: Path) -> None:
 def test_what_was_locked_is_read(folder: Path) -> None:
     make(folder)
     spec_file = load_spec(folder)
-    locked, packages, _ = read_locked(spec_file, "cpu")
-    found, text = read_conda(spec_file, locked)
-    assert [each.name for each in packages] == ["azureml-inference-server-http", "six"]
+    lock = read_inputs(spec_file, "cpu").lock
+    found, text = lock.conda_packages, lock.conda_text
+    assert [each.name for each in lock.packages] == ["azureml-inference-server-http", "six"]
     assert [(each.name, each.platform) for each in found] == [
         ("numpy", AMD),
         ("numpy", ARM),
@@ -358,9 +360,8 @@ def test_a_damaged_conda_lock_is_named_and_written_anew(
     spec_file = load_spec(folder)
     assert lock_status(spec_file) == {"cpu": (reason,)}
     with pytest.raises(LockError, match="missing" if "missing" in reason else "edited by hand") as caught:
-        read_conda(spec_file, read_locked(spec_file, "cpu")[0])
-    assert caught.value.where
-    assert caught.value.where.file.endswith("locks/cpu.conda-lock.yml")
+        read_inputs(spec_file, "cpu")
+    assert "locks/cpu.conda-lock.yml" in caught.value.message
     make(folder)
     assert path.read_text() == text
     assert lock_status(spec_file) == {"cpu": ()}
@@ -375,7 +376,7 @@ def test_a_conda_half_that_is_gone_takes_its_file_along(folder: Path) -> None:
     assert result.lock.targets["cpu"].conda is UNSET
     assert [path.name for path in (folder / "locks").iterdir()] == ["cpu.requirements.txt"]
     assert Move(name="numpy", before="3.13.5", after=None, manager="conda") in result.changes["cpu"]
-    assert read_conda(load_spec(folder), result.lock.targets["cpu"]) == ((), "")
+    assert read_inputs(load_spec(folder), "cpu").lock.conda_packages == ()
 
 
 def test_a_conda_lock_that_someone_made_theirs_stays(folder: Path) -> None:
@@ -501,8 +502,8 @@ def test_verb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         mirrors.append(found)
         return conda
 
-    monkeypatch.setattr("packager.environments.solve.conda.RattlerSolver", solver)
-    monkeypatch.setattr("packager.environments.solve.pip.UvSolver", lambda root: FakePip())
+    monkeypatch.setattr("packager.steps.lock.RattlerSolver", solver)
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakePip())
     monkeypatch.setenv("PACKAGER_CHANNEL_MIRROR", "conda-forge=https://m.example.com/cf")
     spec = SPEC + "conda: {channel_mirrors: {conda-forge: https://n.example.com/cf, other: https://n.example.com/o}}\n"
     (folder / "packager.yaml").write_text(spec)

@@ -18,11 +18,9 @@ from packager.environments.locks.files import (
     merge,
     parse_lock,
     parse_requirements,
-    read_locked,
 )
 from packager.environments.locks.writing import write_files
 from packager.errors import LockError, PackagerError
-from packager.spec import load_spec
 from packager.targets import machine
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
@@ -180,59 +178,6 @@ def test_a_lock_with_values_that_packager_does_not_write_is_refused(change: tupl
     assert change[0] in text
     with pytest.raises(LockError, match="does not write"):
         parse_lock(text.replace(*change), "packager.lock")
-
-
-# --- read_locked ---
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "packager.yaml").write_text('name: a\nversion: "1"\nentry_script: s.py\nenvironment: r.txt\n')
-    text = format_requirements([package("six", "1.17.0", platforms=(AMD,))])
-    (tmp_path / "locks").mkdir()
-    (tmp_path / "locks/cpu.requirements.txt").write_text(text)
-    (tmp_path / "packager.lock").write_text(format_lock(Lock(targets={"cpu": locked(text)})))
-    return tmp_path
-
-
-def test_a_locked_target_is_read(folder: Path) -> None:
-    found, its_packages, text = read_locked(load_spec(folder), "cpu")
-    assert found == locked(text)
-    assert its_packages == (package("six", "1.17.0", platforms=(AMD,)),)
-
-
-def test_a_missing_lock(folder: Path) -> None:
-    (folder / "packager.lock").unlink()
-    with pytest.raises(LockError, match="run `packager lock`"):
-        read_locked(load_spec(folder), "cpu")
-
-
-def test_a_target_that_is_not_locked(folder: Path) -> None:
-    with pytest.raises(LockError, match="'gpu' is not in the lock"):
-        read_locked(load_spec(folder), "gpu")
-
-
-def test_a_missing_requirements_file(folder: Path) -> None:
-    (folder / "locks/cpu.requirements.txt").unlink()
-    with pytest.raises(LockError, match="missing") as caught:
-        read_locked(load_spec(folder), "cpu")
-    assert str(caught.value.where).endswith("locks/cpu.requirements.txt")
-
-
-@pytest.mark.parametrize("change", [b"#", b"\r\n", b"\xff"])
-def test_a_requirements_file_edited_by_hand(folder: Path, change: bytes) -> None:
-    path = folder / "locks/cpu.requirements.txt"
-    path.write_bytes(path.read_bytes() + change)
-    with pytest.raises(LockError) as caught:
-        read_locked(load_spec(folder), "cpu")
-    assert str(caught.value.where).endswith("locks/cpu.requirements.txt")
-
-
-def test_line_ends_that_git_changed_are_an_edit(folder: Path) -> None:
-    path = folder / "locks/cpu.requirements.txt"
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
-    with pytest.raises(LockError, match="edited by hand"):
-        read_locked(load_spec(folder), "cpu")
 
 
 # --- what changed ---

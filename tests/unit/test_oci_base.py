@@ -14,9 +14,10 @@ import pytest
 import zstandard
 
 from packager.builders.base import fetch_base
-from packager.builders.base_option import require_no_archive, resolve_base
+from packager.builders.base_option import resolve_base
 from packager.builders.inspect import inspect_image
 from packager.errors import ContextError, PackagerError, RegistryError, UsageError
+from packager.handoff.context import require_no_archive
 from packager.oci.archives import Archive
 from packager.oci.parse import ImageIndex as Index
 from packager.oci.parse import choose, normal, parse

@@ -7,7 +7,7 @@ import pytest
 
 from packager.errors import LockError
 from packager.laying.conda import merge
-from packager.laying.recipe import Interpreter, make_conda_recipe
+from packager.laying.recipe import Interpreter, make_recipe
 from tests.unit.plans import example_conda_plan
 
 
@@ -57,13 +57,16 @@ def test_a_folder_is_not_merged_through_a_link(tmp_path: Path) -> None:
 
 def test_the_key_is_of_what_is_laid_down() -> None:
     plan = example_conda_plan()
-    recipe = make_conda_recipe(plan.environment, plan.platform)
-    assert [each.name for each in recipe.conda] == ["numpy", "python"]
-    assert recipe.python == "3.13"
-    other = msgspec.structs.replace(recipe, conda=recipe.conda[:1])
-    assert other.key != recipe.key
+    locked = plan.environment.locked
+    recipe = make_recipe(locked, None)
+    assert [each.name for each in recipe.locked.conda_packages] == ["numpy", "python"]
+    assert recipe.locked.python == "3.13"
+    assert locked.conda is not None
+    fewer = msgspec.structs.replace(locked.conda, packages=locked.conda.packages[:1])
+    assert make_recipe(msgspec.structs.replace(locked, conda=fewer), None).key != recipe.key
+    assert make_recipe(msgspec.structs.replace(locked, variables={"A": "1"}, base="x"), None).key == recipe.key
     one, two = (
-        make_conda_recipe(plan.environment, plan.platform, compiler=Interpreter(path=path, version="3.13.5"))
+        make_recipe(locked, None, compiler=Interpreter(path=path, version="3.13.5"))
         for path in ("/a/python", "/b/python")
     )
     assert one.key == two.key != recipe.key

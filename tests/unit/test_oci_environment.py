@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from packager.environments.child_processes import Ended
 from packager.environments.lock import LockedPackage
+from packager.environments.locked import LockedPlatform
 from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError, TemporaryError
 from packager.laying.cache import cached, environment_folder
@@ -32,7 +33,6 @@ from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
 from packager.laying.records import Record, differing, parse_record, row_of
 from packager.laying.venv import console_scripts, script_text
 from packager.laying.wheels import Source, explain_unpack
-from packager.plan.plan import Environment
 
 SITE = "lib/python3.13/site-packages"
 BASE = BasePython(path="/usr/local/bin/python3", version="3.13")
@@ -88,8 +88,20 @@ def source(tmp_path: Path, links: Path) -> Source:
 
 
 def recipe(*packages: LockedPackage, compiler: Interpreter | None = None) -> Recipe:
-    return Recipe(
-        packages=packages, platform="linux/arm64", tags="aarch64-manylinux_2_28", base=BASE, compiler=compiler
+    return Recipe(locked=locked_platform(*packages), base=BASE, compiler=compiler)
+
+
+def locked_platform(
+    *packages: LockedPackage, python: str = "3.13", from_source: tuple[str, ...] = ()
+) -> LockedPlatform:
+    return LockedPlatform(
+        target="cpu",
+        platform="linux/arm64",
+        tags="aarch64-manylinux_2_28",
+        python=python,
+        base="",
+        packages=packages,
+        from_source=from_source,
     )
 
 
@@ -377,17 +389,13 @@ def test_no_index_answers(tmp_path: Path, source: Source) -> None:
 
 
 def test_what_has_to_be_built_needs_an_engine() -> None:
-    environment = Environment(
-        prefix="/opt/env", python="3.13", requirements="", digest="", packages=(), from_source=("slow",)
-    )
     with pytest.raises(LockError, match="--builder engine"):
-        make_recipe(environment, "linux/amd64", "x86_64-manylinux_2_28", BASE)
+        make_recipe(locked_platform(from_source=("slow",)), BASE)
 
 
 def test_the_base_must_have_the_locked_python() -> None:
-    environment = Environment(prefix="/opt/env", python="3.12", requirements="", digest="", packages=())
     with pytest.raises(LockError, match=r"base has Python 3\.13"):
-        make_recipe(environment, "linux/amd64", "x86_64-manylinux_2_28", BASE)
+        make_recipe(locked_platform(python="3.12"), BASE)
 
 
 # --- pure parts -------------------------------------------------------------------------------------------------------

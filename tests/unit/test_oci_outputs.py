@@ -9,12 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from packager.builders.output_option import takes_several
+from packager.builders.outputs import takes_several
+from packager.contract import MTIME
 from packager.errors import ContextError, UsageError
 from packager.oci.compose import make_image
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, BaseImage, Content, Descriptor, Image, Layer, digest_of
-from packager.plan.trees import MTIME
 from packager.storage.content import ContentStore
 from tests.unit.plans import example_plan
 

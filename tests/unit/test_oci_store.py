@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.oci.values import digest_of
-from packager.plan.trees import MTIME
 from packager.storage.content import ContentStore, Memory, content_root
 from packager.storage.locks import alone, lock_of
 

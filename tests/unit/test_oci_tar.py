@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.oci.tar import Entry, header, in_order, tar_blocks
-from packager.plan.trees import MTIME
 
 
 def tar_of(*entries: Entry, block: int = 1 << 20) -> bytes:

@@ -5,11 +5,13 @@ import json
 import msgspec
 import pytest
 
+from packager.environments.channel_mirrors import channel_mirrors
 from packager.errors import ContextError, SpecError, UsageError
 from packager.plan.make import locked_base
 from packager.plan.plan import Base
 from packager.plan.trees import Sources
 from packager.plan.variables import model_folder
+from packager.registry.mirrors import registry_mirrors
 from packager.spec.model import Server, Spec, packaged
 from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources, example_spec
 
@@ -111,13 +113,11 @@ def test_mirrors_change_what_is_pulled_and_not_what_is_named() -> None:
 
 
 def test_the_machine_goes_before_the_spec() -> None:
-    plan = example_plan("models: [{path: m.pkl}]\nregistry_mirrors: {docker.io: a.example.com}\n")
+    own, machine = {"docker.io": "a.example.com"}, {"PACKAGER_REGISTRY_MIRROR": "docker.io=b.example.com"}
+    assert registry_mirrors(own, {}) == own
+    assert registry_mirrors(own, machine) == {"docker.io": "b.example.com"}
+    plan = example_plan(mirrors=own)
     assert plan.base.source.startswith("a.example.com/library/python:")
-    plan = example_plan(
-        "models: [{path: m.pkl}]\nregistry_mirrors: {docker.io: a.example.com}\n",
-        mirrors={"docker.io": "b.example.com"},
-    )
-    assert plan.base.source.startswith("b.example.com/")
 
 
 def test_another_base_is_recorded_in_the_labels() -> None:
@@ -187,17 +187,19 @@ def test_conda_brings_python_and_variables_which_the_specs_own_go_before() -> No
     plan = example_conda_plan("models: []\nenv: {LOG_LEVEL: info}\n", models=0, variables=variables)
     assert plan.environment.python == "3.13"
     assert plan.environment.conda is not None
-    assert plan.environment.conda.subdir == "linux-64"
-    assert [each.name for each in plan.environment.conda.packages] == ["numpy", "python"]
+    assert plan.environment.locked.subdir == "linux-64"
+    assert [each.name for each in plan.environment.conda_packages] == ["numpy", "python"]
     assert (plan.config.env["MODE"], plan.config.env["LOG_LEVEL"]) == ("fast", "info")
     assert plan.environment.title == "environment of 2 conda packages and 2 Python packages"
 
 
 def test_the_machines_mirrors_of_channels_go_before_the_specs() -> None:
-    spec = "models: []\nconda: {channel_mirrors: {a: https://spec.example/a, b: https://spec.example/b}}\n"
-    plan = example_conda_plan(spec, models=0, channel_mirrors={"a": "https://machine.example/a"})
+    own = {"a": "https://spec.example/a", "b": "https://spec.example/b"}
+    mirrors = channel_mirrors(own, {"PACKAGER_CHANNEL_MIRROR": "a=https://machine.example/a"})
+    assert mirrors == {"a": "https://machine.example/a", "b": "https://spec.example/b"}
+    plan = example_conda_plan(channel_mirrors=mirrors)
     assert plan.environment.conda is not None
-    assert plan.environment.conda.mirrors == {"a": "https://machine.example/a", "b": "https://spec.example/b"}
+    assert plan.environment.conda.mirrors == mirrors
 
 
 @pytest.mark.parametrize("url", ["https://ann:hunter2@m.example/a", "https://m.example/t/tok-en/a"])

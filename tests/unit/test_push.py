@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from packager.cli.push import spec_references
 from packager.engine import push as push_module
-from packager.engine.push import Progress, Pushed, push, read_push, tagged
+from packager.engine.push import Progress, Pushed, push_image, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
+from packager.spec import load_spec
+from packager.steps.selection import spec_references
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"
@@ -100,7 +101,7 @@ def test_the_engine_is_asked_for_one_tag(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(push_module, "connect", connect)
     monkeypatch.setattr(push_module, "require_local", lambda _: None)
-    assert push("127.0.0.1:5000/e/p").reference == "127.0.0.1:5000/e/p:latest"
+    assert push_image("127.0.0.1:5000/e/p").reference == "127.0.0.1:5000/e/p:latest"
     assert asked == [("127.0.0.1:5000/e/p", {"tag": "latest", "stream": True, "decode": True})]
 
 
@@ -117,7 +118,7 @@ def test_references_of_a_spec(tmp_path: Path) -> None:
     spec = tmp_path / "packager.yaml"
     spec.write_text(SPEC)
     repository = "registry.example.com/ml/diabetes"
-    assert spec_references(spec) == (f"{repository}:1", f"{repository}:linux-amd64", f"{repository}:latest")
-    assert spec_references(spec, platform="linux/arm64")[1] == f"{repository}:linux-arm64"
+    assert spec_references(load_spec(spec)) == (f"{repository}:1", f"{repository}:linux-amd64", f"{repository}:latest")
+    assert spec_references(load_spec(spec), platform="linux/arm64")[1] == f"{repository}:linux-arm64"
     with pytest.raises(PackagerError, match="gpu"):
-        spec_references(spec, "gpu")
+        spec_references(load_spec(spec), "gpu")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from packager.contract import MTIME
 from packager.errors import UsageError
-from packager.plan.trees import MTIME
 from packager.revision import build_labels, git_revision, source_date_epoch
 
 

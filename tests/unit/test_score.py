@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import packager.steps.score as step
 from packager.cli.score import command
 from packager.errors import ServiceError, UsageError
-from packager.serving import client
 from packager.serving.client import Answer
 from packager.spec.model import Server
 
@@ -30,7 +30,7 @@ def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sent:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "request.json").write_bytes(b'{"data": "\xc3\xa4"}')
     service = Sent()
-    monkeypatch.setattr(client, "score", service)
+    monkeypatch.setattr(step, "post", service)
     return service
 
 
@@ -84,6 +84,6 @@ def test_an_error_of_the_service_passes_through(sent: Sent, monkeypatch: pytest.
     def refuse(*_: Any, **__: Any) -> Answer:
         raise ServiceError("no")
 
-    monkeypatch.setattr(client, "score", refuse)
+    monkeypatch.setattr(step, "post", refuse)
     with pytest.raises(ServiceError):
         run("--data", "request.json")

@@ -111,8 +111,9 @@ def test_origins_need_flask_cors() -> None:
     plan = plan_of("server: {cors_origins: ['*']}\n")
     (found,) = check_cors(plan)
     assert (found.rule, found.severity) == ("cors-missing", "error")
-    locked = LockedPackage(name="flask-cors", version="6.0.5", digests=("a" * 64,))
-    environment = msgspec.structs.replace(plan.environment, packages=(*plan.environment.packages, locked))
+    package = LockedPackage(name="flask-cors", version="6.0.5", digests=("a" * 64,))
+    locked = msgspec.structs.replace(plan.environment.locked, packages=(*plan.environment.packages, package))
+    environment = msgspec.structs.replace(plan.environment, locked=locked)
     assert not list(check_cors(msgspec.structs.replace(plan, environment=environment)))
     assert not list(check_cors(plan_of("")))
 

@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 
 from packager.errors import ContextError, PackagerError, SpecError
-from packager.plan.make import make_plan
 from packager.serving.cases import Prepared, prepare
 from packager.spec import parse_spec
-from packager.targets import load_target
-from tests.unit.plans import LEAST, PACKAGES, example_locked, example_sources
+from tests.unit.plans import LEAST, example_plan
 
 
 @pytest.fixture
@@ -97,15 +95,5 @@ def test_what_is_refused(folder: Path, case: str, field: str, says: str) -> None
 
 
 def test_tests_are_no_part_of_the_image() -> None:
-    plans = [
-        make_plan(
-            parse_spec(LEAST + more, Path("packager.yaml")).spec,
-            load_target("cpu"),
-            "linux/amd64",
-            example_locked(),
-            PACKAGES,
-            example_sources(0),
-        )
-        for more in ("", "test: [{name: a}]\n")
-    ]
+    plans = [example_plan(more, models=0) for more in ("", "test: [{name: a}]\n")]
     assert plans[0] == plans[1]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from packager.contract import MTIME
 from packager.errors import ContextError
-from packager.plan.trees import MTIME
 from packager.storage import blobs
 from packager.storage.models import Store, default_root
 from packager.storage.reading import digest_file

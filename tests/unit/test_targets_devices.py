@@ -139,7 +139,8 @@ def packages(*named: str) -> tuple[LockedPackage, ...]:
 )
 def test_packages_that_hold_cuda_are_known(locked: tuple[str, ...], holds: tuple[str, ...]) -> None:
     plan = example_plan()
-    environment = msgspec.structs.replace(plan.environment, packages=packages(*locked))
+    held = msgspec.structs.replace(plan.environment.locked, packages=packages(*locked))
+    environment = msgspec.structs.replace(plan.environment, locked=held)
     plan = msgspec.structs.replace(plan, environment=environment)
     assert cuda_packages(plan) == holds
     on_cpu = [each.rule for each in check_accelerator(plan, load_target("cpu"))]
@@ -155,10 +156,11 @@ def test_builds_of_conda_for_cuda_are_known() -> None:
     from tests.unit.plans import example_conda_plan
 
     plan = example_conda_plan()
-    assert plan.environment.conda is not None
+    locked = plan.environment.locked
+    assert locked.conda is not None
     found = (package("pytorch", "cuda128_py313"), package("cuda-version", "h0"), package("libcublas", "h0_0"))
-    conda = msgspec.structs.replace(plan.environment.conda, packages=found)
-    environment = msgspec.structs.replace(plan.environment, conda=conda)
+    locked = msgspec.structs.replace(locked, conda=msgspec.structs.replace(locked.conda, packages=found))
+    environment = msgspec.structs.replace(plan.environment, locked=locked)
     assert cuda_packages(msgspec.structs.replace(plan, environment=environment)) == ("pytorch",)
 
 

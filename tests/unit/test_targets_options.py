@@ -11,11 +11,11 @@ from packager.environments.declare.environment import read_environment, read_env
 from packager.environments.declare.request import make_request
 from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.errors import SpecError
-from packager.pipeline import select_targets
 from packager.plan.make import image_references
 from packager.spec import load_spec, parse_spec
 from packager.spec.load import SpecFile
 from packager.spec.model import Model, canonical, packaged
+from packager.steps.selection import select_targets
 from packager.targets import load_target
 
 LEAST = 'name: iris\nversion: "1"\nentry_script: score.py\n'
@@ -49,10 +49,10 @@ def test_a_target_has_the_spec_with_what_differs_there() -> None:
     assert edge.env == {"LEVEL": "info", "WHERE": "edge"}
     assert edge.system_packages == ("libgomp1", "libatlas3-base")
     assert (edge.python, edge.base) == ("3.12", "registry.example.com/edge/python:3.12")
-    assert image_references(spec, "arm-edge", "linux/arm64") == ("iris:1-edge",)
+    assert image_references(edge, "arm-edge", "linux/arm64") == ("iris:1-edge",)
     assert edge.for_target("arm-edge") == edge
     assert (cpu.python, cpu.base, cpu.models, cpu.env) == ("3.13", None, spec.models, spec.env)
-    assert image_references(spec, "cpu", "linux/amd64") == ("iris:1-cpu",)
+    assert image_references(cpu, "cpu", "linux/amd64") == ("iris:1-cpu",)
 
 
 def test_a_target_does_not_hear_of_another() -> None:

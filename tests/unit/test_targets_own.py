@@ -84,11 +84,8 @@ def test_templates_that_include_each_other_end(tmp_path: Path) -> None:
 
 
 def test_a_dockerfile_of_the_users_is_for_buildkit() -> None:
-    import msgspec
-
-    plan = example_plan()
-    assert needs_engine(plan) is None
-    assert "cpu.Dockerfile.j2" in (needs_engine(msgspec.structs.replace(plan, own_template="cpu.Dockerfile.j2")) or "")
+    assert needs_engine((), (), "") is None
+    assert "cpu.Dockerfile.j2" in (needs_engine((), (), "cpu.Dockerfile.j2") or "")
 
 
 # --- the verb ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from packaging.utils import canonicalize_name
 
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.declare.match_spec import Placed, parse_match_spec
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.errors import Location, SpecError
@@ -220,7 +221,9 @@ def _variables(document: Document) -> dict[str, str]:
 
 def _ignored(document: Document) -> Iterator[str]:
     if "prefix" in document.data:
-        yield note(document.at("prefix"), "`prefix` is passed over: in the image the environment is at /opt/env")
+        yield note(
+            document.at("prefix"), f"`prefix` is passed over: in the image the environment is at {ENVIRONMENT_PREFIX}"
+        )
     if "platforms" in document.data:
         yield note(document.at("platforms"), "`platforms` is passed over: the targets of the spec say it")
 

@@ -16,13 +16,15 @@ from pathlib import Path
 import msgspec
 from msgspec import UnsetType
 
-from packager.environments.conda import CondaPackage, LockedConda
+from packager.environments.conda import CondaPackage, LockedConda, minor
 from packager.environments.declare.requirements_txt import logical_lines
 from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
+from packager.environments.locked import LockedCondaHalf, LockedPlatform
 from packager.environments.locks.conda_file import conda_lock_path, find_conflict, parse_conda_lock
-from packager.errors import Location, LockError, PackagerError
+from packager.errors import Location, LockError, PackagerError, SpecError
 from packager.reference import Reference
 from packager.spec.load import SpecFile
+from packager.spec.model import canonical
 from packager.targets import machine
 
 # No version, no date and no host: the same packages give the same bytes, on any day and machine.
@@ -237,51 +239,94 @@ def read_file(path: Path) -> str | None:
         raise LockError(f"cannot be read: {reason}", where=Location(file=str(path)), remedy=remedy) from None
 
 
-def read_locked(spec_file: SpecFile, target_name: str) -> tuple[LockedTarget, tuple[LockedPackage, ...], str]:
-    """Return a target's part of the lock, its packages, and the text of its requirements file.
+class TargetLock(msgspec.Struct, frozen=True, kw_only=True):
+    """A target's part of the lock, and what its files hold for all of its platforms.
 
-    Whether the lock still fits the spec is asked of `locking.require_fresh`.
+    Attributes:
+        target: its name.
+        locked: its part of `packager.lock`.
+        packages: pip's.
+        requirements: text of the requirements file.
+        conda_packages: conda's; none for an environment of pip alone.
+        conda_text: text of the conda-lock file; empty where there is none.
+    """
+
+    target: str
+    locked: LockedTarget
+    packages: tuple[LockedPackage, ...]
+    requirements: str
+    conda_packages: tuple[CondaPackage, ...] = ()
+    conda_text: str = ""
+
+    def on(self, platform: str, variables: Mapping[str, str] | None = None) -> LockedPlatform:
+        """Return what is locked for one platform.
+
+        Args:
+            platform: OCI os/arch.
+            variables: environment variables that the environment declares.
+
+        Raises:
+            SpecError: the target was not locked for this platform.
+            LockError: the conda-lock file holds nothing for it.
+        """
+        request, conda = self.locked.request, None
+        if platform not in request.platforms:
+            raise SpecError(
+                f"target {self.target!r} is not locked for {platform}",
+                remedy=f"locked: {', '.join(request.platforms)}; name others under `targets: "
+                f"{{{self.target}: {{platforms: […]}}}}` and run `packager lock`",
+            )
+        if not isinstance(self.locked.conda, UnsetType) and not isinstance(request.conda, UnsetType):
+            conda = LockedCondaHalf(
+                packages=tuple(package for package in self.conda_packages if package.platform == platform),
+                channels=request.conda.channels,
+                digest=self.locked.conda.digest,
+                installer=self.locked.conda.installer,
+            )
+            if not conda.packages:
+                raise LockError(f"the lock holds no conda packages for {platform}", remedy="run `packager lock`")
+        pythons = (minor(package.version) for package in (conda.packages if conda else ()) if package.name == "python")
+        return LockedPlatform(
+            target=self.target,
+            platform=platform,
+            tags=request.platforms[platform],
+            python=next(pythons, request.python),
+            base=self.locked.base,
+            packages=tuple(
+                msgspec.structs.replace(package, platforms=())
+                for package in self.packages
+                if not package.platforms or platform in package.platforms
+            ),
+            from_source=request.build_from_source,
+            requirements_digest=self.locked.digest,
+            lock_digest=f"sha256:{hashlib.sha256(canonical(self.locked)).hexdigest()}",
+            conda=conda,
+            variables=dict(variables or {}),
+        )
+
+
+def target_lock(spec_file: SpecFile, target: str, locked: LockedTarget, requirements: str, conda: str) -> TargetLock:
+    """Return a target's part of a lock with what its files hold.
+
+    Args:
+        spec_file: the spec, for error messages.
+        target: name of the target.
+        locked: its part of the lock.
+        requirements: text of its requirements file.
+        conda: text of its conda-lock file; empty where it has none.
 
     Raises:
-        LockError: there is no lock, the target is not in it, or its requirements file is missing or edited by hand.
+        LockError: a text is not what packager writes.
     """
-    shown = spec_file.document.path.parent
-    lock = read_lock(spec_file)
-    if lock is None:
-        raise LockError("there is no packager.lock beside the spec", remedy="run `packager lock`, and commit its files")
-    if target_name not in lock.targets:
-        raise LockError(
-            f"the target {target_name!r} is not in the lock",
-            where=Location(file=str(shown / "packager.lock")),
-            remedy="run `packager lock`",
-        )
-    locked = lock.targets[target_name]
-    text = _untouched(spec_file, locked.requirements, locked.digest)
-    file = str(shown / locked.requirements)
-    return locked, parse_requirements(text, locked.request.platforms, file=file), text
-
-
-def read_conda(spec_file: SpecFile, locked: LockedTarget) -> tuple[tuple[CondaPackage, ...], str]:
-    """Return the conda packages of a target, of all its platforms, and the text of its conda-lock file.
-
-    Both are empty for an environment of pip alone.
-
-    Raises:
-        LockError: the file is missing, or was edited by hand.
-    """
-    if isinstance(locked.conda, UnsetType):
-        return (), ""
-    text = _untouched(spec_file, locked.conda.file, locked.conda.digest)
-    file = str(spec_file.document.path.parent / locked.conda.file)
-    return parse_conda_lock(text, file=file, platforms=locked.request.platforms), text
-
-
-def _untouched(spec_file: SpecFile, path: str, digest: str) -> str:
-    text = read_file(spec_file.root / path)
-    if text is None or digest_of(text) != digest:
-        raise LockError(
-            "the file is missing" if text is None else "the file was edited by hand: its digest is not the lock's",
-            where=Location(file=str(spec_file.document.path.parent / path)),
-            remedy="take it back from version control, or run `packager lock`",
-        )
-    return text
+    shown, platforms = spec_file.document.path.parent, locked.request.platforms
+    conda_packages: tuple[CondaPackage, ...] = ()
+    if not isinstance(locked.conda, UnsetType):
+        conda_packages = parse_conda_lock(conda, file=str(shown / locked.conda.file), platforms=platforms)
+    return TargetLock(
+        target=target,
+        locked=locked,
+        packages=parse_requirements(requirements, platforms, file=str(shown / locked.requirements)),
+        requirements=requirements,
+        conda_packages=conda_packages,
+        conda_text=conda,
+    )

@@ -11,8 +11,16 @@ from packager.environments.conda import CondaPackage, SolvedConda
 from packager.environments.declare.environment import Environment, read_environment, read_environments
 from packager.environments.declare.request import make_request
 from packager.environments.lock import LockedPackage, LockedTarget, LockRequest, changes
+from packager.environments.locked import LockedPlatform
 from packager.environments.locks.conda_file import parse_conda_lock
-from packager.environments.locks.files import digest_of, parse_requirements, read_file, read_lock
+from packager.environments.locks.files import (
+    TargetLock,
+    digest_of,
+    parse_requirements,
+    read_file,
+    read_lock,
+    target_lock,
+)
 from packager.errors import LockError
 from packager.spec.load import SpecFile
 from packager.targets import Target, load_target
@@ -108,26 +116,67 @@ def lock_status(spec_file: SpecFile, *, load: LoadTarget | None = None) -> dict[
     return {**found, **gone}
 
 
-def require_fresh(
-    spec_file: SpecFile, target: str, *, load: LoadTarget | None = None, environment: Environment | None = None
-) -> None:
-    """Check that a target's lock fits the spec, before something is made of it.
+class TargetInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What one target is made of besides the user's files: read once, for all of its platforms.
+
+    Attributes:
+        spec_file: the spec as it is for this target.
+        target: the deployment flavour.
+        environment: what is asked for.
+        lock: what was locked; it is fresh.
+    """
+
+    spec_file: SpecFile
+    target: Target
+    environment: Environment
+    lock: TargetLock
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Its platforms: those that the spec names, else those that the target has by itself."""
+        return self.spec_file.spec.target_options(self.target.name).platforms or self.target.platforms
+
+    def locked(self, platform: str | None = None) -> LockedPlatform:
+        """Return what is locked for one platform; the target's first where None.
+
+        Raises:
+            SpecError, LockError: see `TargetLock.on`.
+        """
+        return self.lock.on(platform or self.platforms[0], self.environment.variables)
+
+
+def read_inputs(spec_file: SpecFile, target: str, *, load: LoadTarget | None = None) -> TargetInputs:
+    """Return what a target is made of, where its lock fits the spec.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        load: gives a target by its name; those beside the spec and ours where None.
 
     Raises:
-        SpecError: the environment cannot be read, or the spec does not name the target.
+        SpecError: the environment cannot be read, or there is no such target.
         LockError: the lock is missing, stale or edited by hand; the message names each change.
     """
-    if target not in spec_file.spec.target_names:
+    if target not in (spec_file.whole or spec_file.spec).target_names:
         raise stale({target: ("the spec does not name this target",)})
-    environment = environment or read_environment(spec_file.for_target(target))
-    request = _request(spec_file, target, environment, load)
-    lock = read_lock(spec_file)
+    own = spec_file.for_target(target)
+    flavour = _load(own, target, load)
+    environment = read_environment(own)
+    request = make_request(own.spec, flavour, environment, at=own.at)
+    lock = read_lock(own)
     if lock is None:
         raise stale({target: (_NO_LOCK,)})
     locked = lock.targets.get(target)
-    changed = reasons(locked, request, *file_texts(spec_file, locked))
-    if changed:
+    text, conda_text = file_texts(own, locked)
+    changed = reasons(locked, request, text, conda_text)
+    if changed or locked is None:
         raise stale({target: changed})
+    return TargetInputs(
+        spec_file=own,
+        target=flavour,
+        environment=environment,
+        lock=target_lock(own, target, locked, text or "", conda_text or ""),
+    )
 
 
 def stale(changed: dict[str, tuple[str, ...]]) -> LockError:
@@ -149,10 +198,11 @@ def requests(
 
 def _request(spec_file: SpecFile, target: str, environment: Environment, load: LoadTarget | None) -> LockRequest:
     own = spec_file.for_target(target)
-    flavour = (
-        load(target) if load is not None else load_target(target, spec_file.templates, spec_file.at_target(target))
-    )
-    return make_request(own.spec, flavour, environment, at=own.at)
+    return make_request(own.spec, _load(own, target, load), environment, at=own.at)
+
+
+def _load(spec_file: SpecFile, target: str, load: LoadTarget | None) -> Target:
+    return load(target) if load else load_target(target, spec_file.templates, spec_file.at_target(target))
 
 
 def file_texts(spec_file: SpecFile, locked: LockedTarget | None) -> tuple[str | None, str | None]:

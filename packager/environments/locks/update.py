@@ -1,4 +1,4 @@
-"""The step `lock`: what has changed is solved anew, what has not is kept, and the files are written together."""
+"""Bringing a lock up to date: what changed is solved anew, what has not is kept, and the files are written together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from packager.environments.locks.files import (
     requirements_path,
 )
 from packager.environments.locks.images import ResolveBase, base_of, installer_of, moved_images, pin_images
-from packager.environments.locks.status import Held, LoadTarget, hold, lock_status, requests, require_fresh
+from packager.environments.locks.status import Held, LoadTarget, hold, requests
 from packager.environments.locks.writing import write_files
 from packager.environments.solve.conda import CondaSolver
 from packager.environments.solve.pip import Solver, Upgrade, tool_versions
@@ -31,7 +31,7 @@ from packager.errors import PackagerError, UsageError
 from packager.spec.load import SpecFile
 from packager.spec.model import canonical
 
-__all__ = ["LockResult", "Move", "ResolveBase", "Upgrade", "lock", "lock_status", "require_fresh"]
+__all__ = ["LockResult", "Move", "update_lock"]
 
 
 class LockResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +60,7 @@ def _silent(_text: str) -> None:
     pass
 
 
-def lock(
+def update_lock(
     spec_file: SpecFile,
     *,
     solver: Solver,

@@ -10,7 +10,7 @@ import json
 import os
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,19 @@ from packaging.utils import canonicalize_name
 
 from packager.environments.channel_credentials import without_credentials
 from packager.environments.lock import LockedPackage, LockRequest
+from packager.environments.locked import LockedPlatform
 from packager.environments.solve.pip import Upgrade, solve_text
 from packager.environments.uv import Uv
 from packager.errors import LockError
 
 
 def make_pylock(
-    packages: Iterable[LockedPackage],
-    *,
-    python: str,
-    platform: str,
-    tags: str,
-    from_source: tuple[str, ...] = (),
-    root: Path,
-    offline: bool = False,
-    environ: Mapping[str, str] = os.environ,
+    locked: LockedPlatform, *, root: Path, offline: bool = False, environ: Mapping[str, str] = os.environ
 ) -> str:
     """Return the text of a pylock.toml.
 
     Args:
-        packages: those of one platform.
-        python: minor version.
-        platform: OCI os/arch.
-        tags: the same in uv's words.
-        from_source: names that are built from an sdist.
+        locked: what one platform gets.
         root: where uv looks for its settings.
         offline: take only what uv has in its cache.
         environ: the environment variables of the machine.
@@ -51,25 +40,31 @@ def make_pylock(
         TemporaryError: the index does not answer.
         PackagerError: uv is missing.
     """
-    wanted = {each.name: each for each in packages}
+    wanted = {package.name: package for package in locked.packages}
     request = LockRequest(
-        python=python,
-        platforms={platform: tags},
+        python=locked.python,
+        platforms={locked.platform: locked.tags},
         requirements=tuple(f"{each.name}=={each.version}" for each in wanted.values()),
-        build_from_source=tuple(name for name in from_source if name in wanted),
+        build_from_source=tuple(name for name in locked.from_source if name in wanted),
         base="",
     )
     entries: list[dict[str, Any]] = []
     if wanted:
         with tempfile.TemporaryDirectory(prefix="packager-export-") as name:
             text = solve_text(
-                Uv(root, environ), request, platform, Path(name), upgrade=Upgrade(), offline=offline, dependencies=False
+                Uv(root, environ),
+                request,
+                locked.platform,
+                Path(name),
+                upgrade=Upgrade(),
+                offline=offline,
+                dependencies=False,
             )
         entries = tomllib.loads(text).get("packages", [])
     found = {str(canonicalize_name(entry["name"])): entry for entry in entries}
-    parts = ['lock-version = "1.0"', f'requires-python = ">={python}"', 'created-by = "packager"']
+    parts = ['lock-version = "1.0"', f'requires-python = ">={locked.python}"', 'created-by = "packager"']
     # One platform: wheels of another would not be the locked ones.
-    parts.append(f"environments = [{_text(_marker(platform))}]")
+    parts.append(f"environments = [{_text(_marker(locked.platform))}]")
     for name, package in sorted(wanted.items()):
         parts += ["", *_package(package, found.get(name, {}))]
     return "\n".join([*parts, ""])

@@ -6,7 +6,7 @@ kept in the container's configuration, and so survives a restart of the engine.
 
 from __future__ import annotations
 
-from packager.plan.plan import ENVIRONMENT_PREFIX
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.resources import program
 
 #: -I: nothing of the app or of the user's variables gets in between.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from glob import glob
 
+from packager.contract import DEFAULT_PORT, DEVICES_LABEL, GPUS_LABEL, TARGET_LABEL
 from packager.engine.api import require_local
 from packager.errors import UsageError
-from packager.plan.plan import DEVICES_LABEL, GPUS_LABEL
-from packager.serving.service import DEFAULT_PORT, Package
+from packager.serving.service import Package
 
 
 class ImagePackage(Package, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ def packaged_image(reference: str) -> ImagePackage:
     local = require_local(reference)
     return ImagePackage(
         title=reference,
-        target=local.labels.get("packager.target", ""),
+        target=local.labels.get(TARGET_LABEL, ""),
         platform=local.platform,
         port=local.ports[0] if len(local.ports) == 1 else DEFAULT_PORT,
         labels=local.labels,

@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 from packager.context.walk import Root
 from packager.context.writing import write_files
+from packager.contract import AUTH_LABEL
 from packager.errors import EngineError
-from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import KEYS_FILE, NAMES
 from packager.resources import program
 from packager.serving.hosts.process.package import LocalPackage

@@ -7,7 +7,8 @@ import re
 import msgspec
 
 from packager.context.build_context import ContextFile, layer_files
-from packager.plan.plan import APP_ROOT, ENVIRONMENT_PREFIX, OWN_FOLDER, Plan
+from packager.contract import APP_ROOT, ENVIRONMENT_PREFIX, OWN_FOLDER
+from packager.plan.plan import Plan
 from packager.plan.trees import make_tree
 
 #: Until what a path of the image may be written: `/opt/env/bin` is in it, `/opt/environment` is not.

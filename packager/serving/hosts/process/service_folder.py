@@ -27,19 +27,18 @@ from typing import Any
 
 import msgspec
 
+from packager.contract import AUTH_LABEL
 from packager.errors import ServiceError, UsageError
-from packager.plan.plan import AUTH_LABEL
 from packager.programs.image.keys import NAMES
 from packager.serving.client import answers
 from packager.serving.hosts.forwarder import forwarder_text
 from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import service_folder
-from packager.serving.hosts.process.package import LocalPackage, PackageRequest, package_here
+from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
 from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
 from packager.serving.status import Change, Seen, Status, decide
-from packager.spec.load import load_spec
 from packager.storage.files import write_bytes
 from packager.storage.reading import failure
 
@@ -242,7 +241,8 @@ class ServiceFolder:
         env = {name: value for name, value in old.process.variables().items() if name in old.variables} | change.env
 
         def start_again() -> NamedBackend:
-            package = package_here(load_spec(Path(service.spec)), service.target, say=say)
+            assert change.remake is not None, "whoever updates a service without Docker can make its package"
+            package = change.remake(Path(service.spec), service.target)
             keys = keys_for(package, None, {}, env)
             if keys is not None and not self.key_folder.is_dir():
                 write_keys(self.key_folder, keys)

@@ -1,0 +1,202 @@
+"""Where images of the content store go: registries, the engine, folders and files. The next place is one class.
+
+`-o` is written as for `docker buildx build`: `type=oci,dest=…`, `type=docker,dest=…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
+
+import msgspec
+
+from packager.errors import EngineError
+from packager.oci.values import Content, Image, digest_of
+from packager.plan.plan import Base
+from packager.reference import Reference
+
+Say = Callable[[str], None]
+
+
+class Sent(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of images at an output.
+
+    Attributes:
+        pushed: their references are at registries.
+        loaded: the engine has them under their references.
+        bytes_sent: over a network.
+    """
+
+    pushed: bool = False
+    loaded: bool = False
+    bytes_sent: int = 0
+
+
+class Output(Protocol):
+    """A place for images."""
+
+    @property
+    def takes_several(self) -> bool:
+        """It holds images for several platforms under one name."""
+        ...
+
+    def send(self, images: Sequence[Image], references: Sequence[str], content: Content, say: Say) -> Sent:
+        """Bring images there.
+
+        Args:
+            images: one for each platform.
+            references: names with tags.
+            content: holds their layers.
+            say: is told what is done.
+        """
+        ...
+
+
+class OciOutput(msgspec.Struct, frozen=True):
+    """A layout of OCI: a folder, or a tar where the name ends with `.tar`."""
+
+    destination: Path
+    takes_several: ClassVar[bool] = True
+
+    def send(self, images: Sequence[Image], references: Sequence[str], content: Content, say: Say) -> Sent:
+        """Write the layout, whole or not at all.
+
+        Raises:
+            ContextError: something else is at the destination; a layer is missing; the disk is full.
+        """
+        from packager.oci.outputs import write_layout, write_oci_archive
+
+        write = write_oci_archive if self.destination.suffix == ".tar" else write_layout
+        write(images, references, self.destination, content)
+        say(f"wrote {self.destination}")
+        return Sent()
+
+
+class DockerArchiveOutput(msgspec.Struct, frozen=True):
+    """A tar that `docker load` reads."""
+
+    destination: Path
+    takes_several: ClassVar[bool] = False
+
+    def send(self, images: Sequence[Image], references: Sequence[str], content: Content, say: Say) -> Sent:
+        """Write the archive, whole or not at all.
+
+        Raises:
+            ContextError: a layer is missing; the disk is full.
+        """
+        from packager.oci.outputs import write_docker_archive
+
+        write_docker_archive(images[0], references, self.destination, content)
+        say(f"wrote {self.destination}")
+        return Sent()
+
+
+class RegistryOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """The registries of the references; blobs of a base in the same registry are mounted."""
+
+    base: Base
+    takes_several: ClassVar[bool] = True
+
+    def send(self, images: Sequence[Image], references: Sequence[str], content: Content, say: Say) -> Sent:
+        """Push the images under every reference.
+
+        Raises:
+            RegistryError, TemporaryError: see `packager.registry.push.push_images`.
+        """
+        from packager.registry.push import push_images
+
+        results = push_images(images, content, references, mount_from=self._mounts(images, references))
+        for result in results:
+            counts = f"{len(result.uploaded)} uploaded ({result.bytes_sent} bytes)"
+            say(f"{result.references[0]}: blobs {counts}, {len(result.mounted)} mounted, {len(result.present)} there")
+        return Sent(pushed=True, bytes_sent=sum(result.bytes_sent for result in results))
+
+    def _mounts(self, images: Sequence[Image], references: Sequence[str]) -> dict[str, str]:
+        """Return which repository of the same registry has the base's blobs, so that they need not be sent."""
+        if self.base.local or self.base.archived:
+            return {}
+        source = Reference.parse(self.base.source)
+        if any(Reference.parse(reference).registry != source.registry for reference in references):
+            return {}
+        return {layer.blob.digest: source.repository for image in images for layer in image.layers}
+
+
+class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """The engine.
+
+    Attributes:
+        required: it was asked for by name; else the image stays in the store where no engine answers.
+    """
+
+    required: bool
+    takes_several: ClassVar[bool] = False
+
+    def send(self, images: Sequence[Image], references: Sequence[str], content: Content, say: Say) -> Sent:
+        """Load the image, unless the engine has it.
+
+        Raises:
+            EngineError: no engine answers and it is required; it refuses, or made another image of it.
+        """
+        from packager.engine.api import inspect_local
+
+        (image,) = images
+        try:
+            present = [inspect_local(reference, required=True) for reference in references]
+        except EngineError:
+            if self.required:
+                raise
+            say("no engine answers: the image is in the store; --push or -o type=oci,dest=… bring it further")
+            return Sent()
+        if any(local is None or local.id not in (image.id, image.digest) for local in present):
+            say("loading it into the engine")
+            load_into_engine(image, references, content)
+        return Sent(loaded=True)
+
+
+def parse_output(text: str) -> Output | None:
+    """Return the output that `-o` names; None where it is one that only BuildKit knows."""
+    fields = dict(field.partition("=")[::2] for field in text.split(","))
+    kind, destination = fields.get("type"), fields.get("dest")
+    if kind not in ("oci", "docker") or not destination or destination == "-" or set(fields) - {"type", "dest"}:
+        return None
+    return OciOutput(Path(destination)) if kind == "oci" else DockerArchiveOutput(Path(destination))
+
+
+def takes_several(push: bool, outputs: Sequence[str]) -> bool:
+    """Whether images for several platforms have a place under one name where a build sends them."""
+    places = [parse_output(text) for text in outputs]
+    layouts = [place is not None and place.takes_several for place in places]
+    return all(layouts) and (push or bool(layouts))
+
+
+def load_into_engine(image: Image, references: Sequence[str], content: Content) -> str:
+    """Stream an image into the engine, and compare what it has then; return the id by which the engine knows it.
+
+    Raises:
+        EngineError: no engine, it refuses, or it made another image of it.
+        ContextError: a layer is missing.
+    """
+    from packager.engine.api import connect
+    from packager.oci.outputs import docker_entries, index_json
+    from packager.oci.tar import tar_blocks
+
+    blocks = tar_blocks(docker_entries(image, references, content))
+    with connect() as client:
+        # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
+        loaded = client.images.load(cast(Any, _as_bytes(blocks)))
+        ids = {str(each.id) for each in loaded}
+        ids |= {str(client.images.get(reference).id) for reference in references}
+    # The classic store names an image by its configuration, containerd's by its manifest, or by the index around it.
+    known = {image.id, image.digest, digest_of(index_json([image], references))}
+    if len(ids) != 1 or not ids <= known:
+        raise EngineError(
+            f"the engine has {', '.join(sorted(ids)) or 'no image'} after loading {image.id}",
+            remedy="look at `docker images`; another program may have moved the tag: run the command again",
+        )
+    return ids.pop()
+
+
+def _as_bytes(blocks: Iterator[memoryview]) -> Iterator[bytes]:
+    for block in blocks:
+        yield bytes(block)

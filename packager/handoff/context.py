@@ -1,0 +1,74 @@
+"""Planned image → the build context that operations get: every file with its digest, before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.context.build_context import BuildContext, assemble
+from packager.dockerfile.text import dockerfile, rendered
+from packager.errors import UsageError
+from packager.plan.plan import (
+    CONDA_INSTALLER,
+    CONDA_LOCK,
+    CONDA_SETTLER,
+    INSTALLER_REQUIREMENTS,
+    REQUIREMENTS,
+    Base,
+    Plan,
+)
+from packager.plan.planned import Planned
+from packager.resources import data_folder, program
+
+#: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
+DOCKERIGNORE = "*\n!environment\n!layers\n"
+
+
+def build_context(planned: Planned) -> BuildContext:
+    """Return the build context of an image; nothing is written yet.
+
+    Raises:
+        RenderError: a template is not valid.
+        UsageError: the base is an archive, which no Dockerfile can name.
+    """
+    require_no_archive(planned.plan.base)
+    texts = {
+        "Dockerfile": dockerfile(planned),
+        ".dockerignore": DOCKERIGNORE,
+        REQUIREMENTS: planned.requirements,
+        "HANDOFF.md": rendered("HANDOFF.md.j2", planned, _instructions),
+        **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
+        **_conda_texts(planned),
+    }
+    return assemble(planned.plan, texts)
+
+
+def require_no_archive(base: Base) -> None:
+    """Refuse a base that only the builder without an engine can read.
+
+    Raises:
+        UsageError: the base is an archive.
+    """
+    if base.archived:
+        raise UsageError(
+            f"BuildKit cannot build on {base.source}: a Dockerfile's FROM names images, not files",
+            remedy="`--builder oci` can; or give it to the engine first (`docker load`), or to a registry",
+        )
+
+
+def _instructions(plan: Plan, templates: Path) -> str:
+    # Imported late, as Jinja behind it.
+    from packager.handoff.instructions import instructions
+
+    return instructions(plan, templates)
+
+
+def _conda_texts(planned: Planned) -> dict[str, str]:
+    """Return what the build stage of a conda environment needs: the lock, and the programs that lay it down."""
+    conda = planned.plan.environment.conda
+    if conda is None:
+        return {}
+    texts = {CONDA_LOCK: planned.conda, CONDA_SETTLER: program("stage/settle.py").read_text("utf-8")}
+    if conda.installer == "rattler":
+        texts[CONDA_INSTALLER] = program("stage/install.py").read_text("utf-8")
+        texts[INSTALLER_REQUIREMENTS] = (data_folder("templates") / "conda-installer.txt").read_text("utf-8")
+    return texts

@@ -1,0 +1,173 @@
+"""The gate before a push: images of a spec with tests go on when they pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from packager.builders.builder import Candidate
+from packager.contract import TARGET_LABEL, TITLE_LABEL
+from packager.engine.api import inspect_local, require_local
+from packager.errors import EngineError, ServiceError
+from packager.interruption import terminated_as_interrupted
+from packager.serving.cases import Prepared, prepare
+from packager.serving.gate import Report, check
+from packager.serving.hosts.docker.image import packaged_image
+from packager.serving.reports import outcome_lines
+from packager.serving.service import Package
+from packager.spec.load import SpecFile
+from packager.steps.reporting import Reporter, say_waiting
+
+
+def needs_tests(spec_file: SpecFile, *, test: bool, reporter: Reporter) -> bool:
+    """Tell whether images have to be tested before their push, and refuse at once where that will not be possible.
+
+    Args:
+        spec_file: the spec.
+        test: False where the user takes it on that they are not.
+        reporter: is told what is not tested.
+
+    Raises:
+        EngineError: there are tests and no engine to run them.
+    """
+    if not _has_tests(spec_file, test, reporter):
+        return False
+    try:
+        inspect_local("packager-test", required=True)
+    except EngineError as error:
+        raise EngineError(
+            f"the spec has tests, and no engine is there to run the image: nothing is pushed\n{error.message}",
+            remedy="start an engine; or test without (`packager test --no-docker`), and push without tests: --no-test",
+        ) from None
+    return True
+
+
+def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], reporter: Reporter) -> None:
+    """Let images through that pass the tests of their spec.
+
+    Raises:
+        ServiceError: one failed.
+        EngineError: no engine, or no such image.
+    """
+    packages = image_packages({candidate.reference: candidate.target for candidate in candidates})
+    titles = {candidate.reference: candidate.title for candidate in candidates}
+    cases = prepare(spec_file)
+    require_passed(try_packages(cases, packages, reporter, titles=titles, show=True, waiting=say_waiting(reporter)))
+
+
+def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, test: bool, reporter: Reporter) -> None:
+    """Let images of the engine through that pass the tests of their spec, or have none.
+
+    Args:
+        spec_file: None where there is none.
+        references: one image under several names is tested once; one of another spec is not tested, and that is said.
+        test: False where the user takes it on that they are not.
+        reporter: is told what is tested, and what is not.
+
+    Raises:
+        ServiceError: one failed.
+        EngineError: no engine, or no such image.
+    """
+    if not _has_tests(spec_file, test, reporter) or spec_file is None:
+        return
+    candidates: dict[str, Candidate] = {}
+    for reference in references:
+        local = require_local(reference)
+        if local.labels.get(TITLE_LABEL) != spec_file.spec.name:
+            reporter.step(f"{reference} is not of {spec_file.document.path}: it is not tested")
+            continue
+        target = local.labels.get(TARGET_LABEL, "")
+        candidates.setdefault(local.id, Candidate(reference=reference, title=reference, target=target))
+    gate_candidates(spec_file, list(candidates.values()), reporter)
+
+
+def image_packages(targets: Mapping[str, str], platform: str | None = None) -> list[Package]:
+    """Return images, all of which the engine has, before the first of them is started.
+
+    Args:
+        targets: reference → the target that it is for; empty where nobody knows.
+        platform: the images must be for it.
+
+    Raises:
+        EngineError: no engine, or no such image, or one for another platform.
+    """
+    packages: list[Package] = []
+    for reference, target in targets.items():
+        package = msgspec.structs.replace(packaged_image(reference), target=target)
+        if platform is not None and package.platform != platform:
+            raise EngineError(
+                f"the engine has {reference} for {package.platform}", remedy=f"`packager build --platform {platform}`"
+            )
+        packages.append(package)
+    return packages
+
+
+def try_packages(
+    cases: Sequence[Prepared],
+    packages: Sequence[Package],
+    reporter: Reporter,
+    *,
+    titles: Mapping[str, str] | None = None,
+    show: bool = False,
+    timeout: float = 120.0,
+    env: Mapping[str, str] | None = None,
+    waiting: Callable[[float], None] = lambda _: None,
+) -> list[Report]:
+    """Test packages one after the other, and return how they did.
+
+    Args:
+        cases: the tests.
+        packages: images of the engine, or what is laid down on this machine.
+        reporter: is told what is tested.
+        titles: title of a package → what people call it.
+        show: tell how each test went.
+        timeout: seconds until each must be healthy.
+        env: variables beside the image's own.
+        waiting: is told the seconds so far, while one starts.
+
+    Raises:
+        EngineError: no engine, or no such image.
+    """
+    reports: list[Report] = []
+    for package in packages:
+        note = f"; {package.note}" if package.note and not reports else ""
+        title = (titles or {}).get(package.title, package.title)
+        reporter.step(f"testing {title} ({len(cases)} test{'' if len(cases) == 1 else 's'}){note}")
+        with terminated_as_interrupted():
+            report = check(package, cases, shown=title, timeout=timeout, env=env, waiting=waiting)
+        for line in (line for outcome in report.outcomes if show for line in outcome_lines(outcome)):
+            reporter.step(f"  {line}")
+        reports.append(report)
+    return reports
+
+
+def require_passed(reports: Sequence[Report]) -> None:
+    """Raise for the images that failed.
+
+    Raises:
+        ServiceError: with what was wrong, and the last lines of the container.
+    """
+    wrong = []
+    for report in reports:
+        if report.passed:
+            continue
+        if report.failure:
+            wrong.append(f"{report.image} did not start: {report.failure}")
+            continue
+        failed = [outcome for outcome in report.outcomes if outcome.differences]
+        lines = [f"{report.image} failed {len(failed)} test{'' if len(failed) == 1 else 's'}"]
+        lines += [f"  {outcome.name}: {line}" for outcome in failed for line in outcome.differences]
+        lines += ["  the last lines that it wrote:", *(f"    {line}" for line in report.log.strip().splitlines())]
+        wrong.append("\n".join(lines))
+    if wrong:
+        raise ServiceError("\n".join(wrong), remedy="mend the entry script or the model, or what the test expects")
+
+
+def _has_tests(spec_file: SpecFile | None, test: bool, reporter: Reporter) -> bool:
+    if spec_file is None or not spec_file.spec.test:
+        reporter.step("no tests: the spec has no `test:` section" if spec_file else "no tests: there is no spec here")
+        return False
+    if not test:
+        reporter.warn("--no-test: what is pushed was not tested")
+    return test

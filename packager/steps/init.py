@@ -1,0 +1,37 @@
+"""The step `init`: what a folder tells of itself → a commented spec."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from packager.errors import SpecError
+from packager.init.look import Found, look
+from packager.init.starter import starter_spec
+from packager.spec.load import DEFAULT_FILE, parse_spec
+from packager.storage.files import write_text
+
+__all__ = ["Found", "init"]
+
+
+def init(folder: Path, *, entry_script: str | None = None, force: bool = False) -> tuple[Path, Found]:
+    """Write a commented spec for a folder; nothing in it is run.
+
+    Args:
+        folder: with an entry script, or a model that needs none.
+        entry_script: relative to the folder; found by its syntax where None.
+        force: replace a spec that is there.
+
+    Returns:
+        the path of the spec, and what was found.
+
+    Raises:
+        SpecError: there is a spec already; the folder has no entry script and no model, or several scripts.
+    """
+    path = folder / DEFAULT_FILE
+    if path.exists() and not force:
+        raise SpecError(f"{path} exists", remedy="edit it, or replace it with --force")
+    found = look(folder, entry_script)
+    text = starter_spec(found)
+    parse_spec(text, path)  # what we write is held to what we read
+    write_text(path, text)
+    return path, found

@@ -1,0 +1,116 @@
+"""The step `plan`: spec, target, lock and files → what an image is made of."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+
+from packager.context.artefacts import check_artefacts
+from packager.context.generated import app_files
+from packager.context.sources import DigestModel, scan_sources
+from packager.environments.channel_mirrors import channel_mirrors
+from packager.environments.locks.status import TargetInputs, read_inputs
+from packager.plan.make import make_plan
+from packager.plan.plan import Base
+from packager.plan.planned import Planned
+from packager.registry.mirrors import registry_mirrors
+from packager.spec.load import SpecFile
+from packager.steps.reporting import SILENT, Reporter
+from packager.storage.models import Store
+
+
+def plan_image(
+    spec_file: SpecFile,
+    target: str,
+    platform: str | None = None,
+    *,
+    base: Base | str | None = None,
+    digest_model: DigestModel | None = None,
+) -> Planned:
+    """Plan one image.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        platform: OCI os/arch; the target's first where None.
+        base: another base image: a reference at a registry or in the engine, an archive, or one that was looked up.
+        digest_model: gives sha256 and size of a model file; the store's `digest` where None.
+
+    Raises:
+        SpecError: an unknown target, or a platform that it was not locked for.
+        LockError: the lock is missing, stale, or was edited by hand.
+        ContextError: a source file or a model is missing, empty, unreadable, or leaves the spec's folder; an artefact
+            that the target needs is missing or of another kind.
+        RegistryError, EngineError, TemporaryError: the other base is not to be had.
+    """
+    if isinstance(base, str):
+        base = find_base(spec_file, base)
+    (planned,) = plan_platforms(
+        read_inputs(spec_file, target), [platform], base=base, digest_model=digest_model or Store().digest
+    )
+    return planned
+
+
+def plan_platforms(
+    inputs: TargetInputs, platforms: Sequence[str | None], *, base: Base | None, digest_model: DigestModel
+) -> tuple[Planned, ...]:
+    """Plan the images of one target, one for each platform; the user's files are read once.
+
+    Args:
+        inputs: of the target.
+        platforms: OCI os/arch; None for the target's first.
+        base: takes the place of the lock's base image.
+        digest_model: gives sha256 and size of a model file.
+
+    Raises:
+        SpecError, LockError, ContextError: see `plan_image`.
+    """
+    own, target = inputs.spec_file, inputs.target
+    locks = [inputs.locked(platform) for platform in platforms]
+    sources = scan_sources(own, digest_model)
+    mirrors = registry_mirrors(own.spec.registry_mirrors)
+    channels = channel_mirrors(own.spec.conda.channel_mirrors, os.environ)
+    template, spec = own_template(inputs), own.document.path.absolute()
+    planned = []
+    for locked in locks:
+        generated = app_files(own, sources, locked.python)
+        plan = make_plan(
+            own.spec,
+            target,
+            locked,
+            msgspec.structs.replace(sources, generated=generated),
+            base=base,
+            mirrors=mirrors,
+            channel_mirrors=channels,
+        )
+        check_artefacts(own, target, plan)
+        plan = msgspec.structs.replace(plan, own_template=template)
+        planned.append(
+            Planned(plan=plan, spec=spec, requirements=inputs.lock.requirements, conda=inputs.lock.conda_text)
+        )
+    return tuple(planned)
+
+
+def find_base(spec_file: SpecFile, reference: str | None, reporter: Reporter = SILENT) -> Base | None:
+    """Return the base image that a reference names, as `--base` does; None where there is no reference.
+
+    Raises:
+        UsageError, ContextError, RegistryError, TemporaryError: see `packager.builders.base_option.resolve_base`.
+    """
+    if reference is None:
+        return None
+    from packager.builders.base_option import resolve_base
+
+    base = resolve_base(reference, registry_mirrors(spec_file.spec.registry_mirrors))
+    reporter.detail(f"base {base.reference} is {base.digest}")
+    return base
+
+
+def own_template(inputs: TargetInputs) -> str:
+    """Return the first template of the user's that the Dockerfile is made of; empty where all are ours."""
+    for name in (inputs.target.template, "base.Dockerfile.j2", "conda-environment.j2"):
+        if (inputs.spec_file.templates / name).is_file():
+            return name
+    return ""

@@ -1,0 +1,58 @@
+"""The step `push`: images of the engine → their registries, tested before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from packager.engine.push import Progress, Pushed, push_image, tagged
+from packager.spec.load import SpecFile
+from packager.steps.gate import gate_references
+from packager.steps.reporting import SILENT, Reporter
+from packager.steps.selection import spec_references
+
+OnProgress = Callable[[Progress], None]
+
+
+def push(
+    references: str | Sequence[str] = (),
+    *,
+    spec_file: SpecFile | None = None,
+    target: str | None = None,
+    platform: str | None = None,
+    test: bool = True,
+    reporter: Reporter = SILENT,
+    progress: Callable[[], AbstractContextManager[OnProgress]] = lambda: nullcontext(lambda _: None),
+) -> tuple[Pushed, ...]:
+    """Push images that the engine has, with the user's Docker credentials; those of a spec with tests are tested first.
+
+    Args:
+        references: of the images; those of the spec where none is given.
+        spec_file: the spec; None where there is none, and nothing is tested then.
+        target: one of the spec's targets, where no reference is given.
+        platform: fills `{platform}` in the spec's tags.
+        test: False pushes without the spec's tests.
+        reporter: is told what is done.
+        progress: shows the progress of one push.
+
+    Raises:
+        ServiceError: an image failed a test; nothing was pushed.
+        EngineError: no engine, or no such image.
+        RegistryError: the registry refused.
+        TemporaryError: it failed in a way that may pass.
+    """
+    asked: Sequence[str] = (references,) if isinstance(references, str) else references
+    if not asked:
+        assert spec_file is not None, "without references there is a spec"
+        asked = spec_references(spec_file, target, platform)
+    # All are checked before the first is sent.
+    wanted = [tagged(reference) for reference in asked]
+    gate_references(spec_file, wanted, test=test, reporter=reporter)
+    results = []
+    for reference in dict.fromkeys(wanted):
+        reporter.step(f"pushing {reference}")
+        with progress() as on_progress:
+            pushed = push_image(reference, on_progress=on_progress)
+        reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
+        results.append(pushed)
+    return tuple(results)

@@ -1,0 +1,91 @@
+"""The steps of `packager service`: named services, on the engine or without Docker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from packager.interruption import terminated_as_interrupted
+from packager.serving import deploy as services
+from packager.serving.deploy import delete, list_services, logs, look, show_keys
+from packager.serving.hosts.choose import PROCESSES
+from packager.serving.hosts.process.package import LocalPackage
+from packager.serving.service import LOG_LINES
+from packager.serving.status import Change, Status, service_name
+from packager.spec.load import SpecFile, load_spec
+from packager.steps.package import package_on_machine
+from packager.steps.reporting import SILENT, Reporter, say_waiting
+from packager.steps.run import RunWish, check_memory, find_package, refuse_without_docker, request_for
+
+__all__ = [
+    "LOG_LINES",
+    "Change",
+    "Status",
+    "delete",
+    "deploy",
+    "list_services",
+    "logs",
+    "look",
+    "service_name",
+    "show_keys",
+    "update",
+]
+
+
+def deploy(
+    name: str,
+    wish: RunWish,
+    spec_file: SpecFile | None = None,
+    *,
+    reporter: Reporter = SILENT,
+) -> Status:
+    """Start what is wished for as a named service, and return it when it is healthy.
+
+    Args:
+        name: of the service.
+        wish: what, and how.
+        spec_file: the spec; needed where no image is named, and without Docker.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError: no name, or there is a service of it that is well; something cannot be meant so.
+        EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.deploy`.
+        LockError, ContextError: without Docker, its environment or files cannot be had.
+    """
+    service_name(name)
+    if wish.docker:
+        check_memory(wish.memory)
+    else:
+        refuse_without_docker(wish, ("memory", "cpus"))
+        services.require_free(PROCESSES, name)
+    package = find_package(wish, spec_file, reporter=reporter)
+    host, request = request_for(wish, package, name, cpus=wish.cpus, reporter=reporter)
+    if package.note:
+        reporter.step(package.note)
+    with terminated_as_interrupted():
+        return services.deploy(host, request, timeout=wish.timeout, say=reporter.step, waiting=say_waiting(reporter))
+
+
+def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Reporter = SILENT) -> Status:
+    """Replace what a named service runs without losing a request, and return it when the old one is gone.
+
+    Args:
+        name: of the service.
+        change: what is new; what a package without Docker is made of is read again from its spec.
+        timeout: seconds until the new backend must be healthy.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError, PackagerError: see `packager.serving.deploy.update`.
+    """
+    check_memory(change.memory)
+
+    def remake(spec: Path, target: str) -> LocalPackage:
+        return package_on_machine(load_spec(spec), target, say=reporter.step)
+
+    change = msgspec.structs.replace(change, remake=remake)
+    with terminated_as_interrupted():
+        return services.update(
+            service_name(name), change, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
+        )
