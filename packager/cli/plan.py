@@ -59,11 +59,22 @@ def plan_data(plan: Plan) -> dict[str, Any]:
 
     data: dict[str, Any] = msgspec.to_builtins(plan)
     shown = zip((*data["models"], data["app"]), plan.layers, strict=True)
-    environment = data["environment"]
-    environment |= environment.pop("locked")
+    data["environment"] = _environment(data["environment"], plan)
     for layer, value in shown:
         layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)
     return data
+
+
+def _environment(environment: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return the environment with what is locked in it, in the words that it has always had."""
+    locked = environment.pop("locked")
+    names = {"python": "python", "digest": "requirements_digest", "wheels": "tags"}
+    names |= {name: name for name in ("packages", "from_source", "variables")}
+    values = {name: locked[source] for name, source in names.items()}
+    if locked["conda"] is not None:
+        half = {name: locked["conda"][name] for name in ("digest", "packages", "channels")}
+        environment["conda"] |= {**half, "subdir": plan.environment.locked.subdir}
+    return {**environment, **values}
 
 
 def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
