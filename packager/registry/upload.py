@@ -14,11 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
-from packager.errors import RegistryError, TemporaryError
-from packager.http import LONGEST_WAIT, Answer, DroppedError, wait_before
+from packager.errors import RegistryError
+from packager.http import Answer, DroppedError
 from packager.oci.values import Descriptor
 from packager.registry.session import RegistrySession
-from packager.registry.upload_parts import Part, Progress, State, error_text, has_blob, received_bytes
+from packager.registry.upload_parts import Part, Progress, State, has_blob, received_bytes
 from packager.storage.memory import Memory
 
 #: Bytes up to which a blob goes in one request.
@@ -94,13 +94,7 @@ class Uploader:
                 return
             except DroppedError as error:
                 failed, reached = (failed + 1, reached) if state.best <= reached else (1, state.best)
-                wait = wait_before(failed, error.retry_after)
-                if failed >= self._session.tries or wait > LONGEST_WAIT:
-                    raise TemporaryError(
-                        f"the registry {self._session.at.registry} {error.problem}: {doing}",
-                        remedy="run the command again: it continues where it was",
-                    ) from None
-            self._session.pause(wait)
+                self._session.wait(failed, error, doing, "run the command again: it continues where it was")
 
     # --- one request ---
 
@@ -160,7 +154,7 @@ class Uploader:
             answer = Answer(status=0, reason="", headers={})
         received = received_bytes(answer)
         if answer.status in (401, 403) and not state.recalled:
-            raise self._session.login(answer.status)
+            raise self._session.refusal(answer)
         if answer.status not in (200, 202, 204) or received is None or received > state.descriptor.size:
             state.location = None
             self._memory.forget(self._session.at.name, state.descriptor.digest)
@@ -212,8 +206,8 @@ class Uploader:
 
     def _refusal(self, state: State, answer: Answer) -> RegistryError:
         if answer.status in (401, 403):
-            return self._session.login(answer.status)
-        said = error_text(answer)
+            return self._session.refusal(answer)
+        said = self._session.words(answer)
         digest, host = state.descriptor.digest, self._session.at.registry
         if answer.status == 413:
             return RegistryError(
