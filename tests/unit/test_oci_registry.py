@@ -280,6 +280,40 @@ def test_a_registry_that_refuses(
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [400, 405, 411, 415, 501, 404, 416])
+def test_a_registry_that_knows_no_patch(registry: FakeRegistry, content: ContentStore, status: int) -> None:
+    registry.fail("PATCH", "", *[Fault(status=status)] * 99)
+    upload(registry, content)
+    patches = registry.count("PATCH")
+    assert patches <= 2
+    other = blob_of(content, BIG + BIG)
+    with client(registry) as at:
+        at.upload(blob_of(content, BIG), content.path(digest_of(BIG)))
+        patches = registry.count("PATCH")
+        at.upload(other, content.path(other.digest))
+    assert registry.blobs["ml/x", other.digest] == BIG + BIG
+    assert registry.count("PATCH") == patches, "it is not asked for each blob"
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 415, 501])
+@pytest.mark.parametrize("size", [10, len(BIG)])
+def test_a_registry_that_takes_nothing_by_put(
+    registry: FakeRegistry, content: ContentStore, status: int, size: int
+) -> None:
+    registry.fail("PUT", "blobs", Fault(status=status))
+    assert upload(registry, content, BIG[:size]) <= size + CHUNK
+    assert (registry.count("PUT"), registry.count("PATCH")) == (2, -(-size // CHUNK))
+
+
+@pytest.mark.parametrize("size", [10, len(BIG)])
+def test_a_registry_that_takes_nothing_at_all(registry: FakeRegistry, content: ContentStore, size: int) -> None:
+    for method in ("PUT", "PATCH"):
+        registry.fail(method, "blobs", *[Fault(status=405)] * 99)
+    with pytest.raises(RegistryError, match="405"):
+        upload(registry, content, BIG[:size])
+    assert registry.count("PUT") + registry.count("PATCH") <= 4
+
+
 def test_a_registry_says_why(registry: FakeRegistry, content: ContentStore) -> None:
     body = b'{"errors": [{"code": "DENIED", "message": "quota \\u001b[31m reached"}]}'
     registry.fail("PUT", "manifests", Fault(status=400, body=body))
