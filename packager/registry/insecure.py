@@ -10,11 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from packager.errors import UsageError
 from packager.http import is_local
-from packager.reference import Reference
-
-VARIABLE = "PACKAGER_INSECURE_REGISTRY"
+from packager.reference import INSECURE_VARIABLE, parse_insecure
 
 
 def may_be_plain(host: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -29,42 +26,18 @@ def may_be_plain(host: str, environ: Mapping[str, str] = os.environ) -> bool:
     """
     if is_local(host):
         return True
-    return any(_fits(entry, host) for entry in (*named_insecure(environ.get(VARIABLE, "")), *_engine_entries(environ)))
-
-
-def named_insecure(text: str) -> tuple[str, ...]:
-    """Return the registries that `PACKAGER_INSECURE_REGISTRY` holds, or one `--insecure-registry`.
-
-    Raises:
-        UsageError: one is not HOST or HOST:PORT, nor addresses in CIDR notation.
-    """
-    entries = tuple(each for each in re.split(r"[,\s]+", text) if each)
-    for entry in entries:
-        if _network(entry) is None:
-            try:
-                fits = Reference.parse(f"{entry}/x").registry == entry
-            except UsageError:
-                fits = False
-            if not fits:
-                raise UsageError(f"{entry!r} is no registry", remedy="HOST, HOST:PORT, or addresses such as 10.0.0.0/8")
-    return entries
+    named = parse_insecure(environ.get(INSECURE_VARIABLE, ""))
+    return any(_fits(entry, host) for entry in (*named, *_engine_entries(environ)))
 
 
 def _fits(entry: str, host: str) -> bool:
     """Whether an entry means a registry, as `insecure-registries` of Docker do: ports count."""
-    if (network := _network(entry)) is None:
+    if "/" not in entry:
         return entry.lower() == host.lower()
     try:
-        return ip_address(re.sub(r":[0-9]+$", "", host).strip("[]")) in ip_network(network, strict=False)
+        return ip_address(re.sub(r":[0-9]+$", "", host).strip("[]")) in ip_network(entry, strict=False)
     except ValueError:
         return False
-
-
-def _network(entry: str) -> str | None:
-    try:
-        return str(ip_network(entry, strict=False)) if "/" in entry else None
-    except ValueError:
-        return None
 
 
 def _engine_entries(environ: Mapping[str, str]) -> Iterable[str]:
