@@ -54,10 +54,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class DroppedError(Exception):
     """A try failed in a way that may pass; a reason for the next, never seen outside the client."""
 
-    def __init__(self, problem: str, retry_after: str | None = None) -> None:
+    def __init__(self, problem: str, retry_after: str | None = None, remedy: str | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.retry_after = retry_after
+        self.remedy = remedy
 
 
 @contextmanager

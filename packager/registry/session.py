@@ -168,7 +168,8 @@ class RegistrySession:
         """
         seconds = wait_before(failed, error.retry_after)
         if failed >= self.tries or seconds > LONGEST_WAIT:
-            raise TemporaryError(f"the registry {self.at.registry} {error.problem}: {doing}", remedy=remedy) from None
+            problem = f"the registry {self.at.registry} {error.problem}: {doing}"
+            raise TemporaryError(problem, remedy=error.remedy or remedy) from None
         self.pause(seconds)
 
     def once(self, method: str, url: str, **options: Any) -> Answer:
@@ -262,7 +263,11 @@ class RegistrySession:
             if own:
                 raise
             problem = f"sends us on to {readable(host, 100)}, which {error.problem}"
-            raise DroppedError(problem, error.retry_after) from None
+            remedy = (
+                f"try again; where that host is not to be reached from here at all, {self.at.registry} must be told its "
+                "own address (REGISTRY_HTTP_HOST; the headers Host and X-Forwarded-Proto of a proxy before it)"
+            )
+            raise DroppedError(problem, error.retry_after, remedy) from None
 
     def _check(self, answer: requests.Response) -> None:
         """Say that an answer is trouble which may pass.

@@ -23,6 +23,7 @@ from packager.registry.client import RegistryClient
 from packager.registry.pull import pull_image, write_layout
 from packager.registry.push import BlobProgress, PushResult, push_images
 from packager.registry.upload import StoppedError
+from packager.registry.upload_parts import Part
 from packager.storage.content import ContentStore, Memory
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, log_in, running
@@ -188,6 +189,14 @@ def test_a_small_blob_that_is_cut_is_sent_again(registry: FakeRegistry, content:
     upload(registry, content, b"x" * 5000, connect=connect)
     assert registry.count("POST") == 2
     assert len(connect.waited) == 1
+
+
+def test_parts_are_small_enough_for_slow_lines(content: ContentStore) -> None:
+    """Each must be on its way within the ten seconds to connect."""
+    path = content.path(blob_of(content, BIG).digest)
+    parts = list(Part(path, 7, len(BIG), lambda count: None))
+    assert b"".join(parts) == BIG[7:]
+    assert max(map(len, parts)) <= 64 << 10
 
 
 def test_an_upload_that_the_registry_gave_up_starts_again(registry: FakeRegistry, content: ContentStore) -> None:

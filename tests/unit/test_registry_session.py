@@ -159,6 +159,7 @@ def test_a_location_that_cannot_be_reached_is_named(registry: FakeRegistry, cont
     error = refused(registry, content)
     assert isinstance(error, TemporaryError)
     assert "sends us on to 127.0.0.1:1, which does not answer" in error.message
+    assert f"{registry.address} must be told its own address" in str(error.remedy)
 
 
 # --- token services ---
