@@ -264,7 +264,7 @@ class RegistrySession:
                 raise
             problem = f"sends us on to {readable(host, 100)}, which {error.problem}"
             remedy = (
-                f"try again; where that host is not to be reached from here at all, {self.at.registry} must be told its "
+                f"try again; where that host cannot be reached from here at all, {self.at.registry} must be told its "
                 "own address (REGISTRY_HTTP_HOST; the headers Host and X-Forwarded-Proto of a proxy before it)"
             )
             raise DroppedError(problem, error.retry_after, remedy) from None
