@@ -26,6 +26,14 @@ class Proxy(msgspec.Struct, frozen=True, kw_only=True):
         return f"Proxy({self.variable})"
 
 
+def host_of(url: str) -> str:
+    """Return the host name that a URL has, without brackets; empty where it has none, or is no URL."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 def is_loopback(name: str) -> bool:
     """Whether a host name, or an address without brackets, is this machine's own."""
     try:

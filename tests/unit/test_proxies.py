@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from packager.proxies import is_loopback, proxy_for
+from packager.proxies import host_of, is_loopback, proxy_for
 
 PROXY = "http://bob:pw@proxy.example.com:3128"
 
@@ -88,6 +88,20 @@ def test_the_password_of_a_proxy_is_not_shown() -> None:
 @pytest.mark.parametrize("url", ["http://[::1/x", "http://registry.lan:x/"])
 def test_what_is_no_url_has_no_proxy(url: str) -> None:
     assert proxy_for(url, {"http_proxy": PROXY}) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("http://bob:pw@Reg.example.com:5000/x", "reg.example.com"),
+        ("http://[::1]:5000", "::1"),
+        ("http://[::1/x", ""),
+        ("http://[zz]/", ""),
+        ("", ""),
+    ],
+)
+def test_hosts(url: str, host: str) -> None:
+    assert host_of(url) == host
 
 
 @pytest.mark.parametrize(("name", "own"), [("localhost.example.com", False), ("128.0.0.1", False), ("::2", False)])
