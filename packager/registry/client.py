@@ -6,7 +6,7 @@ Source: OCI distribution spec 1.1. Every request is tried again when a failure m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlencode
@@ -15,6 +15,7 @@ import msgspec
 
 from packager.errors import RegistryError
 from packager.http import TRIES, Answer
+from packager.oci.parse import ImageManifest, parse
 from packager.oci.values import Content, Descriptor, digest_of
 from packager.reference import Reference
 from packager.registry.download import download
@@ -213,3 +214,21 @@ class RegistryClient:
         if answer.headers.get("Docker-Content-Digest", digest) != digest:
             raise RegistryError(f"{self.at.registry} took another manifest of {self.at.name} than was sent")
         return digest
+
+
+def digest_under_tag(reference: Reference, known: Collection[str]) -> str | None:
+    """Return the digest that a tag has, where its image is a known one; None where it is another.
+
+    Args:
+        reference: with a tag.
+        known: digests by which the image is known: of manifests, or of its configuration (an engine's id).
+
+    Raises:
+        RegistryError: there is no such image, or we may not read it.
+        TemporaryError: the registry does not answer, or not now.
+    """
+    with RegistryClient(reference) as client:
+        manifest = client.get_manifest()
+    found = parse(manifest.data, str(reference))
+    digests = {manifest.digest, *((found.config.digest,) if isinstance(found, ImageManifest) else ())}
+    return manifest.digest if digests & set(known) else None

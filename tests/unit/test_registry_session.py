@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from packager.engine.api import LocalImage
+from packager.engine.push import Pushed
 from packager.errors import PackagerError, RegistryError, TemporaryError
 from packager.oci.values import LAYER, MANIFEST, Descriptor
 from packager.reference import Reference
@@ -19,6 +21,7 @@ from packager.registry.client import RegistryClient
 from packager.registry.push import PushResult, push_images
 from packager.registry.resolve import resolve_digest
 from packager.registry.session import RegistrySession
+from packager.steps.push import push as push_step
 from packager.storage.content import ContentStore
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, digest_of, log_in, running
@@ -362,3 +365,38 @@ def test_a_registry_of_the_list_that_has_tls_gets_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PACKAGER_INSECURE_REGISTRY", "reg.lan:5000")
     monkeypatch.setattr("packager.registry.session.speaks_tls", lambda session, host: True)
     assert RegistrySession(Reference.parse("reg.lan:5000/x")).origin == "https://reg.lan:5000"
+
+
+def engine_with(monkeypatch: pytest.MonkeyPatch, identity: str, *repo_digests: str) -> None:
+    """An engine whose push is refused."""
+
+    def refuse(reference: str, *, on_progress: object) -> Pushed:
+        raise RegistryError("tag is immutable")
+
+    local = LocalImage(id=identity, platform="linux/amd64", size=1, repo_digests=repo_digests, labels={})
+    monkeypatch.setattr("packager.steps.push.push_image", refuse)
+    monkeypatch.setattr("packager.steps.push.require_local", lambda reference: local)
+
+
+@pytest.mark.parametrize("known", ["configuration", "manifest"])
+def test_the_engine_pushes_the_same_again_under_a_tag_that_cannot_be_moved(
+    registry: FakeRegistry, content: ContentStore, monkeypatch: pytest.MonkeyPatch, known: str
+) -> None:
+    image = image_of(content, b"one")
+    digest, reference = push(registry, content).digest, f"{registry.address}/ml/x:1"
+    if known == "manifest":
+        engine_with(monkeypatch, "sha256:" + "0" * 64, f"{registry.address}/ml/x@{digest}")
+    else:
+        engine_with(monkeypatch, image.id)
+    (pushed,) = push_step(reference, test=False)
+    assert pushed.pinned == f"{reference}@{digest}"
+
+
+@pytest.mark.parametrize("tag", ["1", "unknown"])
+def test_the_engine_pushes_another_image_under_a_tag_that_cannot_be_moved(
+    registry: FakeRegistry, content: ContentStore, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    push(registry, content)
+    engine_with(monkeypatch, "sha256:" + "0" * 64, f"{registry.address}/ml/x@sha256:{'1' * 64}")
+    with pytest.raises(RegistryError, match="tag is immutable"):
+        push_step(f"{registry.address}/ml/x:{tag}", test=False)
