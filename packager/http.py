@@ -110,8 +110,10 @@ def speaks_tls(session: requests.Session, host: str) -> bool:
     """Whether a registry answers over TLS; one whose certificate is not trusted does."""
     from requests import exceptions as errors
 
+    options: dict[str, Any] = {"timeout": (TIMEOUT[0], TIMEOUT[0]), "stream": True, "allow_redirects": False}
     try:
-        session.get(f"https://{host}/v2/", timeout=(TIMEOUT[0], TIMEOUT[0]), stream=True, allow_redirects=False).close()
+        # With an `auth` that does nothing: without one, requests sends what ~/.netrc has.
+        session.get(f"https://{host}/v2/", auth=lambda request: request, **options).close()
     except errors.SSLError as error:
         return _is_certificate(error)
     except errors.RequestException:

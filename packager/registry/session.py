@@ -235,7 +235,7 @@ class RegistrySession:
         for _ in range(MOST):
             # Only the host that was meant gets a header.
             auth = BareHeader(header if place(url)[1:] == first[1:] else "")
-            with self._failures(url):
+            with self._failures(method, url):
                 answer = self._session.request(
                     method, url, auth=auth, timeout=TIMEOUT, stream=True, allow_redirects=False, **options
                 )
@@ -252,7 +252,7 @@ class RegistrySession:
         raise RegistryError(f"{self.at.registry} sends us on without end")
 
     @contextmanager
-    def _failures(self, url: str) -> Iterator[None]:
+    def _failures(self, method: str, url: str) -> Iterator[None]:
         """As `failures`, and says which host it is where the registry named another."""
         host = urlsplit(url).netloc.rpartition("@")[2]
         own = host in (self._host, self.at.registry)
@@ -263,11 +263,12 @@ class RegistrySession:
             if own:
                 raise
             problem = f"sends us on to {readable(host, 100)}, which {error.problem}"
-            remedy = (
+            # The place of an upload, not a token service: registries that do not know their own address name another.
+            remedy = method in ("PATCH", "PUT") and (
                 f"try again; where that host cannot be reached from here at all, {self.at.registry} must be told its "
                 "own address (REGISTRY_HTTP_HOST; the headers Host and X-Forwarded-Proto of a proxy before it)"
             )
-            raise DroppedError(problem, error.retry_after, remedy) from None
+            raise DroppedError(problem, error.retry_after, remedy or None) from None
 
     def _check(self, answer: requests.Response) -> None:
         """Say that an answer is trouble which may pass.
@@ -297,7 +298,7 @@ class RegistrySession:
         bearer = next((fields for kind, fields in challenges if kind == "bearer"), None)
         credentials = docker_credentials(self.at.registry)
         if credentials is not None:
-            self._secrets |= {credentials.password, credentials.identity_token}
+            self._secrets |= {credentials.password, credentials.identity_token, basic(credentials).partition(" ")[2]}
         if bearer is None:
             if credentials is not None and credentials.username and any(kind == "basic" for kind, _ in challenges):
                 return basic(credentials)

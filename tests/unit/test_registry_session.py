@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import requests
 
 from packager.engine.api import LocalImage
 from packager.engine.push import Pushed
 from packager.errors import PackagerError, RegistryError, TemporaryError
+from packager.http import speaks_tls
 from packager.oci.values import LAYER, MANIFEST, Descriptor
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
@@ -278,6 +280,14 @@ def test_a_refusal_to_read_has_them_too(registry: FakeRegistry) -> None:
         resolve(registry)
 
 
+def test_a_token_service_that_cannot_be_reached_is_named(registry: FakeRegistry) -> None:
+    asks = (("WWW-Authenticate", 'Bearer realm="http://127.0.0.1:1/token"'),)
+    registry.fail("HEAD", "", Fault(status=401, headers=asks))
+    with pytest.raises(TemporaryError, match=r"sends us on to 127\.0\.0\.1:1, which does not answer") as caught:
+        resolve(registry)
+    assert "its own address" not in str(caught.value.remedy)
+
+
 def test_so_has_that_of_a_token_service(registry: FakeRegistry) -> None:
     registry.token = "t0ken"
     registry.fail("GET", "^/token", Fault(status=401, body=b'{"details": "your trial has ended"}'))
@@ -359,6 +369,44 @@ def test_a_registry_without_tls_is_pushed_to_with_a_login(
     monkeypatch.setenv("PACKAGER_INSECURE_REGISTRY", elsewhere.address)
     monkeypatch.setattr("packager.registry.session.is_loopback", lambda name: False)
     assert push(elsewhere, content).digest
+
+
+class TlsSession:
+    """Says what a registry would, over TLS; what requests would send of itself is sent where there is no `auth`."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+        self.netrc_sent = False
+
+    def get(self, url: str, *, auth: object = None, **options: object) -> TlsSession:
+        assert url == "https://reg.lan:5000/v2/"
+        assert options["allow_redirects"] is False
+        self.netrc_sent = auth is None
+        if self.error is not None:
+            raise self.error
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("error", "has_tls"),
+    [
+        (None, True),
+        (requests.exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"), True),
+        (requests.exceptions.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), False),
+        (requests.exceptions.ConnectionError("refused"), False),
+        (requests.exceptions.ReadTimeout(), False),
+        (requests.exceptions.ProxyError(), False),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_no_reason_to_speak_in_clear(
+    error: Exception | None, has_tls: bool
+) -> None:
+    session = TlsSession(error)
+    assert speaks_tls(cast(requests.Session, session), "reg.lan:5000") is has_tls
+    assert not session.netrc_sent
 
 
 def test_a_registry_of_the_list_that_has_tls_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
