@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.errors import RegistryError
+from packager.proxies import is_loopback
 
 if TYPE_CHECKING:
     import requests
@@ -28,7 +29,7 @@ MAX_DOCUMENT = 4 << 20
 def is_local(host: str) -> bool:
     """Whether a registry is on this machine, which Docker too speaks to without TLS."""
     name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    return name in ("localhost", "::1") or re.fullmatch(r"127(?:\.[0-9]+){3}", name) is not None
+    return is_loopback(name)
 
 
 def wait_before(attempt: int, retry_after: str | None = None, jitter: Callable[[], float] = random.random) -> float:
@@ -53,10 +54,11 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class DroppedError(Exception):
     """A try failed in a way that may pass; a reason for the next, never seen outside the client."""
 
-    def __init__(self, problem: str, retry_after: str | None = None) -> None:
+    def __init__(self, problem: str, retry_after: str | None = None, remedy: str | None = None) -> None:
         super().__init__(problem)
         self.problem = problem
         self.retry_after = retry_after
+        self.remedy = remedy
 
 
 @contextmanager
@@ -67,14 +69,26 @@ def failures(host: str) -> Iterator[None]:
 
     try:
         yield
-    except errors.SSLError:
-        raise _certificate(host) from None
+    except errors.SSLError as error:
+        raise _certificate(host) if _is_certificate(error) else _no_tls(host, error) from None
+    except errors.ProxyError:
+        raise DroppedError("cannot be reached through the proxy that HTTP_PROXY or HTTPS_PROXY names") from None
+    except errors.ReadTimeout:
+        raise DroppedError("does not answer, or too slowly") from None
     except (errors.ConnectionError, errors.Timeout, errors.ChunkedEncodingError) as error:
+        if isinstance(error.args[0] if error.args else None, urllib3.exceptions.ReadTimeoutError):
+            raise DroppedError("does not answer, or too slowly") from None
         raise DroppedError(f"does not answer ({type(error).__name__})") from None
+    except urllib3.exceptions.ReadTimeoutError:
+        raise DroppedError("does not answer, or too slowly") from None
     except urllib3.exceptions.HTTPError as error:
         raise DroppedError(f"broke off ({type(error).__name__})") from None
     except errors.RequestException as error:
         raise RegistryError(f"{host} cannot be asked ({type(error).__name__})") from None
+
+
+def _is_certificate(error: Exception) -> bool:
+    return "CERTIFICATE_VERIFY_FAILED" in str(error) or "doesn't match" in str(error)
 
 
 def _certificate(host: str) -> RegistryError:
@@ -84,20 +98,52 @@ def _certificate(host: str) -> RegistryError:
     )
 
 
+def _no_tls(host: str, error: Exception) -> RegistryError:
+    found = re.search(r"\[SSL: ([A-Z0-9_]+)\]", str(error))
+    return RegistryError(
+        f"there is no TLS with {host}" + (f" ({found[1]})" if found else ""),
+        remedy=f"where it speaks plain HTTP, and your network is safe enough for that: --insecure-registry {host}",
+    )
+
+
+def speaks_tls(session: requests.Session, host: str) -> bool:
+    """Whether a registry answers over TLS; one whose certificate is not trusted does."""
+    from requests import exceptions as errors
+
+    options: dict[str, Any] = {"timeout": (TIMEOUT[0], TIMEOUT[0]), "stream": True, "allow_redirects": False}
+    try:
+        # With an `auth` that does nothing: without one, requests sends what ~/.netrc has.
+        session.get(f"https://{host}/v2/", auth=lambda request: request, **options).close()
+    except errors.SSLError as error:
+        return _is_certificate(error)
+    except errors.RequestException:
+        return False
+    return True
+
+
+def readable(text: str, limit: int = 300) -> str:
+    """Return what others wrote as one line for a message: no control characters, at most `limit` characters."""
+    # A margin, so that a text of many megabytes is not looked at whole.
+    line = " ".join("".join(each for each in part if each.isprintable()) for part in text[: 8 * limit].split())
+    return line if len(line) <= limit else f"{line[:limit]}…"
+
+
 def new_session() -> requests.Session:
-    """Return a session that several threads may use."""
+    """Return a session that several threads may use.
+
+    Its requests raise UsageError where a variable names no proxy that can be used, or a file without certificates.
+    """
     import requests
-    from requests.adapters import HTTPAdapter
+
+    from packager.connections import Adapter, ca_bundle
 
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=8))
+        session.mount(scheme, Adapter())
     # Cookies are the one part of a session that several threads would write; no registry needs any.
     session.cookies.set_policy(_no_cookies())
-    bundle = os.environ.get("SSL_CERT_FILE")
-    # requests knows two variables of its own; the one that OpenSSL, uv and Go know should do as well.
-    if bundle and not any(os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")):
-        session.verify = bundle
+    if (bundle := ca_bundle(os.environ)) is not None:
+        session.verify = bundle[1]
     return session
 
 

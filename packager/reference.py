@@ -14,6 +14,8 @@ import msgspec
 from packager.errors import UsageError
 
 DEFAULT_REGISTRY = "docker.io"
+#: The variable with registries that may be spoken to without TLS.
+INSECURE_VARIABLE = "PACKAGER_INSECURE_REGISTRY"
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -124,3 +126,34 @@ def parse_mirrors(text: str) -> dict[str, str]:
                 raise UsageError(f"PACKAGER_REGISTRY_MIRROR: {host!r} is not a registry")
         mirrors[registry] = mirror
     return mirrors
+
+
+def parse_insecure(text: str) -> tuple[str, ...]:
+    """Return the registries that `PACKAGER_INSECURE_REGISTRY` holds, or one `--insecure-registry`.
+
+    Raises:
+        UsageError: one is not HOST or HOST:PORT, nor addresses in CIDR notation.
+    """
+    entries = tuple(each for each in re.split(r"[,\s]+", text) if each)
+    for entry in entries:
+        if not _is_network(entry) and not _is_registry(entry):
+            raise UsageError(
+                f"{entry!r} is no registry", remedy="HOST, HOST:PORT, or addresses such as 10.0.0.0/8; without http://"
+            )
+    return entries
+
+
+def _is_registry(text: str) -> bool:
+    try:
+        return Reference.parse(f"{text}/x").registry == text
+    except UsageError:
+        return False
+
+
+def _is_network(text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        return "/" in text and bool(ip_network(text, strict=False))
+    except ValueError:
+        return False

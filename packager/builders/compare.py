@@ -8,7 +8,8 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from packager.oci.archives import unpacked
+from packager.errors import ContextError
+from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
 from packager.oci.values import BaseImage, Content, Image, Layer
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
@@ -75,11 +76,17 @@ def _files(here: Layer, there: Layer, content: Content) -> Iterator[str]:
 
 
 def _listing(layer: Layer, content: Content) -> dict[str, tuple[object, ...]]:
-    with content.path(layer.blob.digest).open("rb") as stream:
-        magic = stream.read(4)
-        stream.seek(0)
-        with unpacked(stream, magic) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
-            return dict(_entry(archive, member) for member in archive)
+    try:
+        with content.path(layer.blob.digest).open("rb") as stream:
+            magic = stream.read(4)
+            stream.seek(0)
+            with (
+                unpacked(stream, magic) as plain,
+                tarfile.open(fileobj=plain, mode="r|", tarinfo=BoundedInfo) as archive,
+            ):
+                return dict(_entry(archive, member) for member in archive)
+    except (OSError, *DAMAGE) as error:
+        raise ContextError(f"the layer {layer.blob.digest} cannot be read: {error}") from None
 
 
 def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, tuple[object, ...]]:

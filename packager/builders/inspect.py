@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from packager.oci.archives import Archive, open_files, unpacked
+from packager.oci.archives import Archive, open_files
 from packager.oci.docker_archive import choose_saved, convert
 from packager.oci.parse import (
     ImageIndex,
@@ -24,6 +24,7 @@ from packager.oci.parse import (
     wrong_platform,
 )
 from packager.oci.parse import normal as normal_platform
+from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
 from packager.oci.values import BaseImage, Content, Descriptor, Layer
 from packager.reference import Reference
 from packager.registry.origins import LayoutOrigin, Origin, RegistryOrigin, Say, document_of
@@ -234,15 +235,13 @@ def files_in(blob: Path) -> Iterable[FileView]:
     Raises:
         ContextError: it cannot be read.
     """
-    import zlib
-
     from packager.errors import ContextError
 
     try:
         with blob.open("rb") as stream:
             magic = stream.read(4)
             stream.seek(0)
-            with unpacked(stream, magic) as plain, tarfile.open(fileobj=plain, mode="r|") as tar:
+            with unpacked(stream, magic) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=BoundedInfo) as tar:
                 for member in tar:
                     yield FileView(
                         path=member.name,
@@ -252,5 +251,5 @@ def files_in(blob: Path) -> Iterable[FileView]:
                         size=member.size,
                         link=member.linkname,
                     )
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+    except (OSError, *DAMAGE) as error:
         raise ContextError(f"the layer {blob.name} cannot be read: {error}") from None

@@ -13,6 +13,7 @@ from packager.cli.common import (
     emit,
     emit_json,
     format_option,
+    insecure_option,
     pairs,
     standard_options,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--target", metavar="NAME", help="This target of every spec that has it (default: all).")
 @click.option("--platform", metavar="OS/ARCH,…", help="These platforms of every target (default: all that it has).")
 @base_option
+@insecure_option
 @click.option("--push", is_flag=True, help="The file pushes every image to the registry of its references.")
 @click.option("--no-cache", is_flag=True, help="The file builds every step anew.")
 @click.option("--pull", is_flag=True, help="The file asks the registry for the bases, even where the builder has them.")

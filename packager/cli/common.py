@@ -101,6 +101,38 @@ base_option = click.option(
 )
 
 
+def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: tuple[str, ...]) -> None:
+    """Put registries into the variable that every connection looks at, for this command alone."""
+    if not hosts:
+        return
+    from packager.errors import UsageError
+    from packager.reference import INSECURE_VARIABLE, parse_insecure
+
+    try:
+        named = [entry for host in hosts for entry in parse_insecure(host)]
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message}; {error.remedy}", context, parameter) from None
+    before = os.environ.get(INSECURE_VARIABLE)
+    os.environ[INSECURE_VARIABLE] = ",".join([*([before] if before else []), *named])
+
+    def restore() -> None:
+        if before is None:
+            os.environ.pop(INSECURE_VARIABLE, None)
+        else:
+            os.environ[INSECURE_VARIABLE] = before
+
+    context.call_on_close(restore)
+
+
+insecure_option = click.option(
+    "--insecure-registry",
+    metavar="HOST",
+    multiple=True,
+    expose_value=False,
+    callback=_allow_insecure,
+    help="A registry that may be spoken to without TLS, with its port (repeatable; or PACKAGER_INSECURE_REGISTRY).",
+)
+
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(["plain", "buildkit"]),
@@ -109,8 +141,8 @@ dialect_option = click.option(
 
 
 def image_options(command: Command) -> Command:
-    """Add the options that say which image of which spec: `--file`, `--target`, `--platform`, `--base`."""
-    for option in (base_option, platform_option, target_option, file_option):
+    """Add the options that say which image of which spec, with which base: `--file`, `--target`, `--platform` …."""
+    for option in (insecure_option, base_option, platform_option, target_option, file_option):
         command = option(command)
     return command
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, format_option, human_size, standard_options
+from packager.cli.common import (
+    Reporter,
+    emit,
+    emit_json,
+    format_option,
+    human_size,
+    insecure_option,
+    standard_options,
+)
 
 if TYPE_CHECKING:
     from packager.builders.inspect import FileView, ImageView, Inspected, LayerView
@@ -17,6 +25,7 @@ if TYPE_CHECKING:
 @click.argument("image", metavar="REF|oci:DIR|FILE")
 @click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the image (default: all there are).")
 @click.option("--files", "files", is_flag=True, help="Say what is in each layer, too (pulls the layers).")
+@insecure_option
 @format_option
 @standard_options
 def command(image: str, platform: str | None, files: bool, output_format: str, reporter: Reporter) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--conda", "executable", metavar="EXE", help="The conda, mamba or micromamba that --solver conda-lock uses."
 )
+@common.insecure_option
 @common.format_option
 @common.standard_options
 def command(

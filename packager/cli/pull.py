@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from packager.cli.common import Reporter, emit, emit_json, format_option, standard_options
+from packager.cli.common import Reporter, emit, emit_json, format_option, insecure_option, standard_options
 
 
 @click.command("pull")
@@ -22,6 +22,7 @@ from packager.cli.common import Reporter, emit, emit_json, format_option, standa
 )
 @click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the image (default: all there are).")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
+@insecure_option
 @format_option
 @standard_options
 def command(

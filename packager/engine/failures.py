@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from packager.environments.install_failure import find_install_failure
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError
+from packager.http import readable
 from packager.reference import DEFAULT_REGISTRY, Reference
 
 TAIL = 15
@@ -123,35 +124,35 @@ def registry_failure(message: str, reference: str, *, base: bool = False) -> Pac
         reference: the image that it is about.
         base: the image is the base of a build, so that another one can be chosen.
     """
-    host = _host(reference)
+    host, said = _host(reference), readable(message)
     login = f"docker login {host}" if host != DEFAULT_REGISTRY else "docker login"
     what = f"the base image {reference}" if base else reference
     suffix = "; or choose another base (--base REF), or a mirror (PACKAGER_REGISTRY_MIRROR=HOST=MIRROR)" if base else ""
     if _CREDENTIALS.search(message):
         return RegistryError(
-            f"{what}: the credentials for {host} cannot be read: {message}",
+            f"{what}: the credentials for {host} cannot be read: {said}",
             remedy="install that credential helper, or take it out of Docker's config.json and log in again",
         )
     if _TLS.search(message):
         return RegistryError(
-            f"{what}: no secure connection to {host}: {message}",
+            f"{what}: no secure connection to {host}: {said}",
             remedy="give the engine the registry's CA (/etc/docker/certs.d/HOST/ca.crt), or name one without TLS "
             "under insecure-registries in its daemon.json",
         )
     if _UNAVAILABLE.search(message):
-        return TemporaryError(f"{what}: {host} is in trouble: {message}", remedy=f"try again later{suffix}")
+        return TemporaryError(f"{what}: {host} is in trouble: {said}", remedy=f"try again later{suffix}")
     if _NETWORK.search(message) and not _DENIED.search(message):
-        return TemporaryError(f"{what}: {host} cannot be reached: {message}", remedy=f"try again later{suffix}")
+        return TemporaryError(f"{what}: {host} cannot be reached: {said}", remedy=f"try again later{suffix}")
     if _NO_SPACE.search(message):
         return _no_space(message)
     if _DENIED.search(message):
         return RegistryError(
-            f"{what}: {host} does not let us in: {message}",
+            f"{what}: {host} does not let us in: {said}",
             remedy=f"`{login}` with an account that may {'read' if base else 'write to'} this repository{suffix}",
         )
     if _NOT_FOUND.search(message):
-        return RegistryError(f"{what} is not at {host}: {message}", remedy=f"check its name and tag{suffix}")
-    return RegistryError(f"{what}: {host} refused: {message}", remedy=f"check reference and registry{suffix}")
+        return RegistryError(f"{what} is not at {host}: {said}", remedy=f"check its name and tag{suffix}")
+    return RegistryError(f"{what}: {host} refused: {said}", remedy=f"check reference and registry{suffix}")
 
 
 def build_failure(lines: Sequence[str], code: int) -> PackagerError:

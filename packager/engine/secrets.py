@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from packager.errors import UsageError
+from packager.proxies import host_of, is_loopback
 
 #: Ids that the Dockerfile's environment step asks for.
 PIP_CONF = "pip.conf"
@@ -194,12 +195,11 @@ def _named(word: str, environ: Mapping[str, str]) -> str:
         return word
     prefix = "UV_INDEX_" + "".join(char if char.isalnum() else "_" for char in name.upper())
     user, password = environ.get(f"{prefix}_USERNAME", ""), environ.get(f"{prefix}_PASSWORD", "")
-    parts = urlsplit(url)
-    if not (user or password) or "@" in parts.netloc:
+    # What is no URL is left to pip, which says so.
+    if not (user or password) or not host_of(url) or "@" in (parts := urlsplit(url)).netloc:
         return url
     return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}").geturl()
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url if "//" in url else f"//{url}").hostname or ""
-    return host == "localhost" or host.startswith("127.") or host == "::1"
+    return is_loopback(host_of(url if "//" in url else f"//{url}"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import posixpath
 import re
 import tarfile
-import zlib
 from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ import msgspec
 from packager.errors import ContextError
 from packager.laying.elf import NotElf, parse_elf
 from packager.laying.recipe import BasePython
-from packager.oci.archives import unpacked
+from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
 from packager.storage.memory import Memory
 
 #: Of what is remembered about a layer: a higher number reads all anew.
@@ -146,12 +145,10 @@ def _remembered(layer: LayerBlob, memory: Memory) -> LayerFiles:
     key = (str(FORMAT), layer.digest)
     with suppress(msgspec.DecodeError):
         return msgspec.json.decode(memory.recall(*key) or b"", type=LayerFiles)
-    import zstandard
-
     with layer.open() as stream:
         try:
             read = read_layer(stream)
-        except (tarfile.TarError, zlib.error, zstandard.ZstdError, OSError, EOFError, ValueError) as error:
+        except (OSError, *DAMAGE) as error:
             raise ContextError(
                 f"layer {layer.digest} of the base image cannot be read: {error}", remedy="pull the base image again"
             ) from None
@@ -172,7 +169,7 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
     stream.seek(0)
     with (
         unpacked(stream, magic) as plain,
-        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2) as archive,
+        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2, tarinfo=BoundedInfo) as archive,
     ):
         for member in archive:
             path = posixpath.normpath(posixpath.join("/", member.name)).strip("/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tarfile
 import tempfile
 import zlib
@@ -22,6 +23,7 @@ from packager.contract import REF_NAME
 from packager.errors import ContextError, UsageError
 from packager.http import MAX_DOCUMENT
 from packager.oci.parse import ImageIndex, parse, platform_text
+from packager.oci.unpacking import BoundedInfo, most_of, unpacked
 from packager.oci.values import Content, Descriptor, digest_of
 from packager.plan.plan import ARCHIVES
 from packager.storage.content import content_root
@@ -30,6 +32,10 @@ from packager.storage.reading import BLOCK, failure
 #: The annotation by which an entry of a layout's index is called (image spec, `annotations.md`).
 #: containerd and `docker save` write the whole reference here.
 _IMAGE_NAME = "io.containerd.image.name"
+
+
+#: Images have a few for each layer; each is held in memory.
+_MEMBERS = 100_000
 
 
 class Archive(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +108,11 @@ def open_files(path: Path) -> Iterator[Files]:
         yield _Folder(path)
         return
     try:
-        with path.open("rb") as stream, _plain(stream) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
+        with (
+            _open_regular(path) as stream,
+            _plain(stream) as plain,
+            tarfile.open(fileobj=plain, mode="r:", tarinfo=BoundedInfo) as tar,
+        ):
             yield _Tar(tar, path)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise ContextError(f"{path} is not a whole tar: {error}", remedy="write it again") from None
@@ -115,7 +125,8 @@ def _plain(stream: BinaryIO) -> Iterator[BinaryIO]:
     """Give the stream as it is, or unpacked into a file without a name: layers are read in their own order."""
     magic = stream.read(4)
     stream.seek(0)
-    with unpacked(stream, magic) as plain:
+    most = most_of(stream)
+    with unpacked(stream, magic, most=most) as plain:
         if plain is stream:
             yield stream
             return
@@ -126,21 +137,18 @@ def _plain(stream: BinaryIO) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, file)
 
 
-@contextmanager
-def unpacked(stream: BinaryIO, magic: bytes) -> Iterator[BinaryIO]:
-    """Give what a stream holds, by its first bytes (RFC 1952, RFC 8878): gzip, zstd, or neither."""
-    if magic[:2] == b"\x1f\x8b":
-        from isal import igzip
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file that is neither a pipe nor a device: those have no end, or hang.
 
-        with igzip.open(stream, "rb") as file:  # type: ignore[no-untyped-call]
-            yield cast(BinaryIO, file)
-    elif magic == b"\x28\xb5\x2f\xfd":
-        import zstandard
-
-        with zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True, closefd=False) as reader:
-            yield cast(BinaryIO, reader)
-    else:
-        yield stream
+    Raises:
+        OSError: it cannot be opened.
+        ContextError: it is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ContextError(f"{path} is not a regular file", remedy="name a file or a folder with an image")
+    return open(descriptor, "rb")
 
 
 class _Folder:
@@ -151,17 +159,34 @@ class _Folder:
         return (self._path / name).is_file()
 
     def open(self, name: str) -> BinaryIO:
+        """Open a regular file below the folder: what an archive names is its writer's choice, not the user's."""
+        path = self._path / name
         try:
-            return (self._path / name).open("rb")
+            within = Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._path))
+        except ValueError:
+            within = False
+        if not within:
+            raise ContextError(
+                f"{self._path} names {name!r}, which is not in it", remedy="copy what belongs to the image into it"
+            )
+        try:
+            return _open_regular(path)
         except OSError as error:
-            raise failure("read", self._path / name, error) from None
+            raise failure("read", path, error) from None
 
 
 class _Tar:
     def __init__(self, tar: tarfile.TarFile, path: Path) -> None:
         self._tar = tar
         self._path = path
-        self._members = {os.path.normpath(member.name): member for member in tar}
+        self._members: dict[str, tarfile.TarInfo] = {}
+        try:
+            for member in tar:
+                self._members[os.path.normpath(member.name)] = member
+                if len(self._members) > _MEMBERS:
+                    raise ContextError(f"{path} is no image: it has more than {_MEMBERS} files")
+        except ValueError as error:
+            raise tarfile.ReadError(str(error)) from None
 
     def has(self, name: str) -> bool:
         member = self._members.get(name)

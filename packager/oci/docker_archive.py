@@ -12,10 +12,11 @@ from typing import BinaryIO, cast
 import msgspec
 
 from packager.errors import ContextError
-from packager.oci.archives import Files, read_document, unpacked
+from packager.oci.archives import Files, read_document
 from packager.oci.compression import MEDIA_TYPES, Compression, codec_for, codec_name
 from packager.oci.packing import PackedStream
 from packager.oci.parse import base_image, parse_config
+from packager.oci.unpacking import DAMAGE, most_of, unpacked
 from packager.oci.values import LAYER_GZIP, LAYER_ZSTD, BaseImage, Content, Descriptor, digest_of
 from packager.storage.memory import Memory
 from packager.storage.reading import BLOCK
@@ -107,8 +108,7 @@ def _take(files: Files, path: str, diff_id: str, content: Content, named: str, c
             return found
     with files.open(path) as stream:
         magic = stream.read(4)
-        stream.seek(0)
-        with unpacked(stream, magic) as plain:
+        with unpacked(stream, magic, most=most_of(stream)) as plain:
             codec, size = codec_for(compression)
             with closing(PackedStream(_blocks(plain, size), codec)) as packed:
                 digest, written = content.put(cast(BinaryIO, packed))
@@ -142,7 +142,6 @@ def check_diff_id(content: Content, blob: Descriptor, diff_id: str, named: str) 
         ContextError: it is another, or damaged.
     """
     import hashlib
-    import zlib
 
     magic = {LAYER_GZIP: b"\x1f\x8b\x08\x00", LAYER_ZSTD: b"\x28\xb5\x2f\xfd"}.get(blob.media_type, b"")
     state = hashlib.sha256()
@@ -150,7 +149,7 @@ def check_diff_id(content: Content, blob: Descriptor, diff_id: str, named: str) 
         with content.path(blob.digest).open("rb") as stream, unpacked(stream, magic) as plain:
             while data := plain.read(BLOCK):
                 state.update(data)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except (OSError, *DAMAGE) as error:
         raise ContextError(f"{named} is damaged: {blob.digest} cannot be unpacked: {error}") from None
     if f"sha256:{state.hexdigest()}" != diff_id:
         raise ContextError(f"{named} is damaged: {blob.digest} is not {diff_id}, as its configuration says")

@@ -16,7 +16,13 @@ from packager.errors import RegistryError
 if TYPE_CHECKING:
     import requests
 
-_FIELD = re.compile(r'([a-z_]+)="([^"]*)"', re.IGNORECASE)
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+#: A field of a challenge, or the name of the next scheme (with what RFC 9110 calls token68, which says nothing to us).
+_PART = re.compile(
+    rf'({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))|({_TOKEN})(?: +[A-Za-z0-9._~+/-]+=*(?=\s*(?:,|$)))?'
+)
+#: Characters of a header that are looked at.
+_LONGEST = 8192
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +96,20 @@ def _from_file(registry: str) -> Credentials | None:
     return Credentials(username=username, password=password) if username and colon else _UNKNOWN
 
 
-def parse_challenge(header: str) -> tuple[str, dict[str, str]]:
-    """Return scheme (lower-case) and fields of a WWW-Authenticate header (RFC 9110, section 11.6.1)."""
-    kind, _, rest = header.partition(" ")
-    return kind.lower(), {name.lower(): value for name, value in _FIELD.findall(rest)}
+def parse_challenges(header: str) -> list[tuple[str, dict[str, str]]]:
+    """Return scheme (lower-case) and fields of each challenge in a WWW-Authenticate header (RFC 9110, section 11.6.1).
+
+    Several headers are one, joined by commas, and so are several challenges; commas part fields, too.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    for match in _PART.finditer(header[:_LONGEST]):
+        name, quoted, bare, scheme = match.groups()
+        if scheme is not None:
+            found.append((scheme.lower(), {}))
+        elif found:
+            value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+            found[-1][1].setdefault(name.lower(), value)
+    return found
 
 
 class BareHeader:

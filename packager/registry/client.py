@@ -6,7 +6,7 @@ Source: OCI distribution spec 1.1. Every request is tried again when a failure m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlencode
@@ -14,14 +14,15 @@ from urllib.parse import urlencode
 import msgspec
 
 from packager.errors import RegistryError
-from packager.http import TRIES, is_local
+from packager.http import TRIES, Answer
+from packager.oci.parse import ImageManifest, parse
 from packager.oci.values import Content, Descriptor, digest_of
 from packager.reference import Reference
 from packager.registry.download import download
 from packager.registry.resolve import MEDIA_TYPES, check_manifest
 from packager.registry.session import RegistrySession
 from packager.registry.upload import CHUNK, MONOLITHIC, Uploader
-from packager.registry.upload_parts import error_text, has_blob
+from packager.registry.upload_parts import has_blob
 from packager.storage.memory import Memory
 
 Progress = Callable[[int], None]
@@ -73,7 +74,6 @@ class RegistryClient:
         self.session = RegistrySession(
             self.at,
             scope=scope if push else (),
-            plain=is_local(self.at.registry),
             action="write to" if push else "read",
             tries=tries,
             pause=pause,
@@ -124,15 +124,25 @@ class RegistryClient:
 
     def has_manifest(self, digest: str) -> bool:
         """Whether the repository has a manifest or index of this digest."""
-        answer = self.session.ask(
-            "HEAD",
-            self.session.url(f"manifests/{digest}"),
-            headers={"Accept": ", ".join(MEDIA_TYPES)},
-            doing=f"whether it has {digest} is not known",
-        )
+        answer = self._look_at(digest)
         if answer.status in (401, 403):
-            raise self.session.login(answer.status)
+            raise self.session.refusal(answer)
         return answer.status == 200
+
+    def _look_at(self, wanted: str, method: str = "HEAD") -> Answer:
+        return self.session.ask(
+            method,
+            self.session.url(f"manifests/{wanted}"),
+            headers={"Accept": ", ".join(MEDIA_TYPES)},
+            doing=f"whether it has {wanted} is not known",
+        )
+
+    def _has_under(self, tag: str, digest: str) -> bool:
+        """Whether a tag has a digest now; not where the registry does not say."""
+        answer = self._look_at(tag)
+        if answer.status == 200 and "Docker-Content-Digest" not in answer.headers:
+            answer = self._look_at(tag, "GET")
+        return answer.status == 200 and answer.headers.get("Docker-Content-Digest", digest_of(answer.body)) == digest
 
     def download(self, descriptor: Descriptor, content: Content, on_bytes: Progress = lambda count: None) -> None:
         """Take a blob into the content store, unless it is there; see `download.download`."""
@@ -171,6 +181,8 @@ class RegistryClient:
     def put_manifest(self, wanted: str, media_type: str, data: bytes) -> str:
         """Write a manifest or index; what it names must be there. Return its digest.
 
+        Registries with tags that cannot be moved refuse the same again, too: where the tag has the digest, all is done.
+
         Args:
             wanted: tag or `sha256:…`.
             media_type: as in the document.
@@ -188,13 +200,35 @@ class RegistryClient:
             headers={"Content-Type": media_type},
             doing=f"the manifest of {self.at.name} is not written",
         )
-        if answer.status in (401, 403):
-            raise self.session.login(answer.status)
         if answer.status not in (200, 201, 202):
+            if self._has_under(wanted, digest):
+                return digest
+            if answer.status in (401, 403):
+                raise self.session.refusal(answer)
+            named = self.at.with_digest(wanted) if wanted.startswith("sha256:") else self.at.with_tag(wanted)
             raise RegistryError(
-                f"{self.at.registry} does not take the manifest of {self.at.name}: it answers "
-                f"{answer.status}{error_text(answer)}"
+                f"{self.at.registry} does not take the manifest of {named}: it answers "
+                f"{answer.status}{self.session.words(answer)}",
+                remedy="where its tags cannot be moved, push under another tag",
             )
         if answer.headers.get("Docker-Content-Digest", digest) != digest:
             raise RegistryError(f"{self.at.registry} took another manifest of {self.at.name} than was sent")
         return digest
+
+
+def digest_under_tag(reference: Reference, known: Collection[str]) -> str | None:
+    """Return the digest that a tag has, where its image is a known one; None where it is another.
+
+    Args:
+        reference: with a tag.
+        known: digests by which the image is known: of manifests, or of its configuration (an engine's id).
+
+    Raises:
+        RegistryError: there is no such image, or we may not read it.
+        TemporaryError: the registry does not answer, or not now.
+    """
+    with RegistryClient(reference) as client:
+        manifest = client.get_manifest()
+    found = parse(manifest.data, str(reference))
+    digests = {manifest.digest, *((found.config.digest,) if isinstance(found, ImageManifest) else ())}
+    return manifest.digest if digests & set(known) else None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from packager.errors import ContextError, RegistryError
-from packager.http import DroppedError, failures
+from packager.http import Answer, DroppedError, failures
 from packager.oci.values import Content, Descriptor
 from packager.registry.session import RegistrySession
 from packager.storage.reading import BLOCK
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 Progress = Callable[[int], None]
+
+#: Bytes that a connection must have brought, so that its breaking off is no failed try.
+_PROGRESS = 64 << 10
 
 
 def download(
@@ -68,6 +71,8 @@ class BlobStream(io.RawIOBase):
         self._blob = descriptor
         self._on_bytes = on_bytes
         self._offset = 0
+        self._failed = 0
+        self._reached = 0
         self._open: AbstractContextManager[requests.Response] | None = None
         self._body: IO[bytes] | None = None
         self.complete = False
@@ -83,9 +88,7 @@ class BlobStream(io.RawIOBase):
         if left <= 0:
             self.complete = True
             return 0
-        data = self._session.again(
-            lambda: self._read(min(len(view), left)), f"{self._blob.digest} of {self._session.at} is not whole"
-        )
+        data = self._insist(min(len(view), left))
         view[: len(data)] = data
         self._offset += len(data)
         self._on_bytes(len(data))
@@ -95,6 +98,18 @@ class BlobStream(io.RawIOBase):
         """Close the connection."""
         self._drop()
         super().close()
+
+    def _insist(self, count: int) -> bytes:
+        """Read some bytes, with at most `tries` tries that fail without getting much further."""
+        while True:
+            try:
+                return self._read(count)
+            except DroppedError as error:
+                # A few bytes for each connection are no progress: the next try would give as many, for ever.
+                if self._offset - self._reached >= _PROGRESS:
+                    self._failed, self._reached = 0, self._offset
+                self._failed += 1
+                self._session.wait(self._failed, error, f"{self._blob.digest} of {self._session.at} is not whole")
 
     def _read(self, count: int) -> bytes:
         try:
@@ -116,15 +131,19 @@ class BlobStream(io.RawIOBase):
         opening = self._session.streamed("GET", url, headers=headers)
         answer = opening.__enter__()
         self._open = opening
-        if answer.status_code in (401, 403):
-            raise self._session.login(answer.status_code)
         if answer.status_code not in (200, 206):
-            what = "does not have" if answer.status_code == 404 else f"answers {answer.status_code} to the question for"
-            raise RegistryError(f"{self._session.at.registry} {what} {self._blob.digest} of {self._session.at}")
+            raise self._refusal(self._session.whole(answer))
         body = cast("IO[bytes]", answer.raw)
         self._skip(body, answer)
         self._body = body
         return body
+
+    def _refusal(self, answer: Answer) -> RegistryError:
+        if answer.status in (401, 403):
+            return self._session.refusal(answer)
+        what = "does not have" if answer.status == 404 else f"answers {answer.status} to the question for"
+        said = f"{what} {self._blob.digest} of {self._session.at}{self._session.words(answer)}"
+        return RegistryError(f"{self._session.at.registry} {said}")
 
     def _skip(self, body: IO[bytes], answer: requests.Response) -> None:
         """Leave out what we have already, where the registry does not know ranges and starts again."""

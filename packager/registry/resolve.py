@@ -8,12 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from packager.errors import PackagerError, RegistryError
-from packager.http import MAX_DOCUMENT, Answer, is_local
+from packager.http import MAX_DOCUMENT, Answer
 from packager.oci.values import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, digest_of
 from packager.reference import Reference
 from packager.registry.session import RegistrySession
-
-__all__ = ["MEDIA_TYPES", "TRIES", "check_manifest", "is_local", "resolve_digest"]
 
 MEDIA_TYPES = (INDEX, DOCKER_INDEX, MANIFEST, DOCKER_MANIFEST)
 #: Fewer than for an upload: somebody waits for one small answer.
@@ -42,7 +40,7 @@ def resolve_digest(
     if reference.digest is not None:
         return reference.digest
     at = reference.mirrored(mirrors or {})
-    with closing(RegistrySession(at, plain=is_local(at.registry), tries=TRIES, pause=pause)) as session:
+    with closing(RegistrySession(at, tries=TRIES, pause=pause)) as session:
         return _digest(session, reference)
 
 
@@ -54,9 +52,9 @@ def _digest(session: RegistrySession, asked: Reference) -> str:
     if answer.status == 200 and _DIGEST.fullmatch(digest):
         _check_type(answer, asked)
         return digest
-    if answer.status in (401, 403):
-        raise session.login(answer.status)
-    # Some registries and proxies know no HEAD, or leave the digest out of its answer.
+    if answer.status == 401:
+        raise session.refusal(answer)
+    # Some registries and proxies know no HEAD, or leave the digest out of its answer; and it never says why it refuses.
     return check_manifest(session, asked, session.ask("GET", url, doing=doing, headers=headers))
 
 
@@ -67,7 +65,7 @@ def check_manifest(session: RegistrySession, asked: Reference, answer: Answer) -
         RegistryError: it is none, or cannot be trusted.
     """
     if answer.status != 200:
-        raise _refusal(session, asked, answer.status)
+        raise _refusal(session, asked, answer)
     _check_type(answer, asked)
     if len(answer.body) > MAX_DOCUMENT:
         raise RegistryError(f"the manifest of {asked} is larger than {MAX_DOCUMENT} bytes")
@@ -89,10 +87,11 @@ def _check_type(answer: Answer, asked: Reference) -> None:
         )
 
 
-def _refusal(session: RegistrySession, asked: Reference, status: int) -> PackagerError:
-    if status in (401, 403):
-        return session.login(status)
+def _refusal(session: RegistrySession, asked: Reference, answer: Answer) -> PackagerError:
+    if answer.status in (401, 403):
+        return session.refusal(answer)
     via = "" if session.at.name == asked.name else f" (asked as {session.at})"
-    if status == 404:
+    if answer.status == 404:
         return RegistryError(f"there is no image {asked}{via}", remedy="check its name and tag")
-    return RegistryError(f"{session.at.registry} answers {status} to the question for {asked}{via}")
+    said = f"answers {answer.status} to the question for {asked}{via}{session.words(answer)}"
+    return RegistryError(f"{session.at.registry} {said}")

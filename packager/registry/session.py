@@ -26,10 +26,16 @@ from packager.http import (
     failures,
     is_local,
     new_session,
+    readable,
+    speaks_tls,
     wait_before,
 )
+from packager.proxies import is_loopback
 from packager.reference import DEFAULT_REGISTRY, Reference
-from packager.registry.auth import BareHeader, Credentials, basic, docker_credentials, parse_challenge
+from packager.registry.auth import BareHeader, Credentials, basic, docker_credentials, parse_challenges
+from packager.registry.insecure import may_be_plain
+from packager.registry.redirects import MOST, next_place, place
+from packager.registry.words import words_of
 
 if TYPE_CHECKING:
     import requests
@@ -40,6 +46,10 @@ T = TypeVar("T")
 #: name, moby's `registry/config.go` the host).
 DOCKER_IO_HOST = "registry-1.docker.io"
 
+_TRY_AGAIN = "try again; a mirror can be named in PACKAGER_REGISTRY_MIRROR (docker.io=HOST)"
+#: Answers that another try does not change, though they are above 500.
+_FOR_GOOD = (501, 505)
+
 
 class RegistrySession:
     """Connections to the registry of one repository; several threads may use them.
@@ -47,7 +57,6 @@ class RegistrySession:
     Args:
         at: the repository, at its mirror where one is mapped.
         scope: what a token is asked for (`repository:NAME:pull,push`); what the registry's challenge says where empty.
-        plain: speak HTTP without TLS.
         action: what a refusal says that we may not do (`read`, `write to`).
         tries: of each request.
         pause: waits for so many seconds between two tries.
@@ -58,7 +67,6 @@ class RegistrySession:
         at: Reference,
         *,
         scope: tuple[str, ...] = (),
-        plain: bool,
         action: str = "read",
         tries: int = TRIES,
         pause: Callable[[float], None] = time.sleep,
@@ -67,9 +75,11 @@ class RegistrySession:
         self.action = action
         self.tries = tries
         self.pause = pause
-        host = DOCKER_IO_HOST if at.registry == DEFAULT_REGISTRY else at.registry
-        self.origin = f"{'http' if plain else 'https'}://{host}"
+        self._host = DOCKER_IO_HOST if at.registry == DEFAULT_REGISTRY else at.registry
+        self._origin = f"http://{self._host}" if is_local(self._host) else ""
         self._scope = scope
+        #: What no message may show, should the registry repeat it.
+        self._secrets: set[str] = set()
         self._opened: requests.Session | None = None
         self._authorization = ""
         self._lock = threading.Lock()
@@ -88,6 +98,14 @@ class RegistrySession:
                 self._opened = new_session()
             return self._opened
 
+    @property
+    def origin(self) -> str:
+        """Scheme and host of the registry; without TLS where that is allowed, and the registry has none."""
+        if not self._origin:
+            plain = may_be_plain(self._host) and not speaks_tls(self._session, self._host)
+            self._origin = f"{'http' if plain else 'https'}://{self._host}"
+        return self._origin
+
     def url(self, path: str) -> str:
         """Return the URL of something in the repository (`blobs/uploads/`)."""
         return f"{self.origin}/v2/{self.at.repository}/{path}"
@@ -97,10 +115,14 @@ class RegistrySession:
 
         Behind a proxy that ends TLS, registries name themselves by `http://`: what goes to this host goes as the rest.
         """
-        url = urljoin(self.origin, location)
+        try:
+            url = urljoin(self.origin, location)
+        except ValueError:
+            url = location
+        scheme = place(url)[0]
         if urlsplit(url).netloc == urlsplit(self.origin).netloc:
             return self.origin + url.partition("://")[2].removeprefix(urlsplit(url).netloc)
-        if not url.startswith("https://") and not self.origin.startswith("http://"):
+        if scheme != "https" and not self.origin.startswith("http://"):
             raise RegistryError(f"{self.at.registry} names a place without TLS to upload to")
         return url
 
@@ -129,15 +151,26 @@ class RegistrySession:
             try:
                 return action()
             except DroppedError as error:
-                problem = error.problem
-                wait = wait_before(attempt, error.retry_after)
-            if attempt == self.tries or wait > LONGEST_WAIT:
-                break
-            self.pause(wait)
-        raise TemporaryError(
-            f"the registry {self.at.registry} {problem}: {doing}",
-            remedy="try again; a mirror can be named in PACKAGER_REGISTRY_MIRROR (docker.io=HOST)",
-        )
+                self.wait(attempt, error, doing)
+        raise AssertionError("the last try returns or raises")
+
+    def wait(self, failed: int, error: DroppedError, doing: str, remedy: str = _TRY_AGAIN) -> None:
+        """Wait for the next try.
+
+        Args:
+            failed: tries that failed.
+            error: of the last.
+            doing: completes "the registry HOST does not answer: …".
+            remedy: what to do.
+
+        Raises:
+            TemporaryError: that was the last try, or the registry wants to be left alone for long.
+        """
+        seconds = wait_before(failed, error.retry_after)
+        if failed >= self.tries or seconds > LONGEST_WAIT:
+            problem = f"the registry {self.at.registry} {error.problem}: {doing}"
+            raise TemporaryError(problem, remedy=error.remedy or remedy) from None
+        self.pause(seconds)
 
     def once(self, method: str, url: str, **options: Any) -> Answer:
         """Send a request once, with the authorization that it needs.
@@ -146,19 +179,8 @@ class RegistrySession:
             DroppedError: no answer, or 429 or 5xx.
             RegistryError: as for `ask`.
         """
-        with self.streamed(method, url, **options) as answer, failures(self.at.registry):
-            body = b""
-            # Whoever asks for the head alone gets no body, whatever the headers promise.
-            for part in answer.iter_content(1 << 16):
-                body += part
-                if len(body) > MAX_DOCUMENT:
-                    break
-            return Answer(
-                status=answer.status_code,
-                reason=answer.reason,
-                headers=answer.headers,
-                body=body[: MAX_DOCUMENT + 1],
-            )
+        with self.streamed(method, url, **options) as answer:
+            return self.whole(answer)
 
     @contextmanager
     def streamed(self, method: str, url: str, **options: Any) -> Iterator[requests.Response]:
@@ -166,68 +188,148 @@ class RegistrySession:
         used = self._authorization
         answer = self._send(method, url, self._header_for(url, used), options)
         try:
-            if answer.status_code == 401 and self._authorize(used, answer.headers.get("WWW-Authenticate", "")):
+            # Another host that a redirect or a Location led to is not the one that we log in to.
+            own = self._is_own(answer.url)
+            if answer.status_code == 401 and own and self._authorize(used, answer):
                 answer.close()
                 answer = self._send(method, url, self._header_for(url, self._authorization), options)
-            if answer.status_code >= 500 or answer.status_code == 429:
-                problem = f"answers {answer.status_code} {answer.reason}"
-                raise DroppedError(problem, answer.headers.get("Retry-After"))
+            self._check(answer)
             yield answer
         finally:
             answer.close()
 
-    def login(self, status: int) -> RegistryError:
-        """Return the error for an answer that says we may not."""
+    def refusal(self, answer: Answer) -> RegistryError:
+        """Return the error for an answer that says we may not, with the registry's own words."""
         host = self.at.registry
         login = "docker login" if host == DEFAULT_REGISTRY else f"docker login {host}"
         return RegistryError(
-            f"{host} does not let us {self.action} {self.at.name} ({status})",
+            f"{host} does not let us {self.action} {self.at.name}: it answers {answer.status}{self.words(answer)}",
             remedy=f"`{login}` with an account that may; a name that does not exist gives the same answer",
         )
 
+    def whole(self, answer: requests.Response) -> Answer:
+        """Read the body of an answer, and return it all.
+
+        Raises:
+            DroppedError: it breaks off.
+        """
+        with failures(self.at.registry):
+            return _whole(answer)
+
+    def words(self, answer: Answer) -> str:
+        """Return what the registry says in an answer (` (DENIED quota reached)`); nothing of what we are known by."""
+        return words_of(answer, self._secrets)
+
     # --- authorization ---
+
+    def _is_own(self, url: str) -> bool:
+        return place(url) == place(self.origin)
 
     def _header_for(self, url: str, authorization: str) -> str:
         # An upload may go to another host (a store of blobs, which has its own signature in the URL).
-        return authorization if urlsplit(url).netloc == urlsplit(self.origin).netloc else ""
+        return authorization if self._is_own(url) else ""
 
     def _send(self, method: str, url: str, header: str, options: Mapping[str, Any]) -> requests.Response:
-        with failures(self.at.registry):
-            return self._session.request(
-                method,
-                url,
-                auth=BareHeader(header),
-                timeout=TIMEOUT,
-                stream=True,
-                **{"allow_redirects": True, **options},
-            )
+        """Send a request once, and after it where it is redirected to, as far as that is safe."""
+        first = place(url)
+        for _ in range(MOST):
+            # Only the host that was meant gets a header.
+            auth = BareHeader(header if place(url)[1:] == first[1:] else "")
+            with self._failures(method, url):
+                answer = self._session.request(
+                    method, url, auth=auth, timeout=TIMEOUT, stream=True, allow_redirects=False, **options
+                )
+            try:
+                target = next_place(method, url, answer.status_code, self._session.get_redirect_target(answer))
+            except BaseException:
+                answer.close()
+                raise
+            if target is None:
+                return answer
+            answer.close()
+            # They are in the Location, if anywhere.
+            url, options = target, {name: value for name, value in options.items() if name != "params"}
+        raise RegistryError(f"{self.at.registry} sends us on without end")
 
-    def _authorize(self, used: str, challenge: str) -> bool:
+    @contextmanager
+    def _failures(self, method: str, url: str) -> Iterator[None]:
+        """As `failures`, and says which host it is where the registry named another."""
+        host = urlsplit(url).netloc.rpartition("@")[2]
+        own = host in (self._host, self.at.registry)
+        try:
+            with failures(self.at.registry if own else readable(host, 100)):
+                yield
+        except DroppedError as error:
+            if own:
+                raise
+            problem = f"sends us on to {readable(host, 100)}, which {error.problem}"
+            # The place of an upload, not a token service: registries that do not know their own address name another.
+            remedy = method in ("PATCH", "PUT") and (
+                f"try again; where that host cannot be reached from here at all, {self.at.registry} must be told its "
+                "own address (REGISTRY_HTTP_HOST; the headers Host and X-Forwarded-Proto of a proxy before it)"
+            )
+            raise DroppedError(problem, error.retry_after, remedy or None) from None
+
+    def _check(self, answer: requests.Response) -> None:
+        """Say that an answer is trouble which may pass.
+
+        Raises:
+            DroppedError: it is.
+        """
+        status = answer.status_code
+        if status == 429 or (status >= 500 and status not in _FOR_GOOD):
+            whole = self.whole(answer)
+            problem = f"answers {status} {whole.reason}".rstrip() + self.words(whole)
+            raise DroppedError(problem, answer.headers.get("Retry-After"))
+
+    def _authorize(self, used: str, answer: requests.Response) -> bool:
         """Get an authorization in the place of `used`; return whether there is a new one."""
         with self._lock:
             if self._authorization != used:
                 return True
-            found = self._answer_to(challenge, known=bool(used))
+            found = self._answer_to(answer, known=bool(used))
             changed = found != used
             self._authorization = found
             return changed
 
-    def _answer_to(self, challenge: str, *, known: bool) -> str:
-        """Return the header that answers a challenge: `Basic` with the credentials, `Bearer` with a token for them."""
-        kind, fields = parse_challenge(challenge)
+    def _answer_to(self, answer: requests.Response, *, known: bool) -> str:
+        """Return the header that answers challenges: `Bearer` with a token, else `Basic` with the credentials."""
+        challenges = parse_challenges(answer.headers.get("WWW-Authenticate", ""))
+        bearer = next((fields for kind, fields in challenges if kind == "bearer"), None)
         credentials = docker_credentials(self.at.registry)
-        if kind == "basic" and credentials is not None and credentials.username:
-            return basic(credentials)
-        if kind != "bearer":
-            raise self.login(401)
-        realm = fields.pop("realm", "")
-        # The realm gets the credentials, so it must be as safe as the registry itself.
-        if not realm.startswith("https://") and not (realm.startswith("http://") and is_local(self.at.registry)):
-            raise RegistryError(f"{self.at.registry} names no safe place to get a token from")
+        if credentials is not None:
+            self._secrets |= {credentials.password, credentials.identity_token, basic(credentials).partition(" ")[2]}
+        if bearer is None:
+            if credentials is not None and credentials.username and any(kind == "basic" for kind, _ in challenges):
+                return basic(credentials)
+            raise self.refusal(self.whole(answer))
+        realm = bearer.pop("realm", "")
+        if not self._is_safe(realm):
+            raise RegistryError(
+                f"{self.at.registry} names no safe place to get a token from: {readable(realm, 100)!r}",
+                remedy="its token service needs TLS; where your network is safe enough without: "
+                "--insecure-registry HOST:PORT of that service",
+            )
         # A token that was right may have run out: then there is another one.
-        if known and fields.get("error") not in (None, "invalid_token"):
+        if known and bearer.get("error") not in (None, "invalid_token"):
             return self._authorization
-        return f"Bearer {self._token(realm, fields, credentials)}"
+        token = self._token(realm, bearer, credentials)
+        self._secrets.add(token)
+        return f"Bearer {token}"
+
+    def _is_safe(self, realm: str) -> bool:
+        """Whether credentials may go to a token service: it must be as safe as the registry itself."""
+        try:
+            parts = urlsplit(realm)
+            scheme, name, host = place(realm)[0], parts.hostname or "", parts.netloc.rpartition("@")[2]
+        except (ValueError, RegistryError):
+            return False
+        if scheme == "https":
+            return True
+        if is_loopback(name):
+            return is_local(self.at.registry)
+        # Never from TLS to a place without; and a registry of this machine does not speak for the network.
+        return self.origin.startswith("http://") and (name == place(self.origin)[1] or may_be_plain(host))
 
     def _token(self, realm: str, fields: Mapping[str, str], credentials: Credentials | None) -> str:
         scope = self._scope or (fields.get("scope") or f"repository:{self.at.repository}:pull",)
@@ -243,7 +345,7 @@ class RegistrySession:
 
         answer = self.again(asked, "it gives no token now")
         if answer.status != 200:
-            raise self.login(answer.status)
+            raise self.refusal(answer)
         try:
             body = msgspec.json.decode(answer.body)
             token = body.get("token") or body.get("access_token")
@@ -255,9 +357,21 @@ class RegistrySession:
         return token
 
     def _token_answer(self, method: str, realm: str, header: str, **options: Any) -> Answer:
-        with self._send(method, realm, header, options) as answer, failures(self.at.registry):
-            if answer.status_code >= 500 or answer.status_code == 429:
-                problem = f"answers {answer.status_code} {answer.reason}"
-                raise DroppedError(problem, answer.headers.get("Retry-After"))
-            body = answer.raw.read(MAX_DOCUMENT, decode_content=True)
-            return Answer(status=answer.status_code, reason=answer.reason, headers=answer.headers, body=body)
+        with self._send(method, realm, header, options) as answer:
+            self._check(answer)
+            return self.whole(answer)
+
+
+def _whole(answer: requests.Response) -> Answer:
+    body = b""
+    # Whoever asks for the head alone gets no body, whatever the headers promise.
+    for part in answer.iter_content(1 << 16):
+        body += part
+        if len(body) > MAX_DOCUMENT:
+            break
+    return Answer(
+        status=answer.status_code,
+        reason=readable(answer.reason or "", 60),
+        headers=answer.headers,
+        body=body[: MAX_DOCUMENT + 1],
+    )

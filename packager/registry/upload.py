@@ -5,6 +5,9 @@ Source: OCI distribution spec 1.1, "Pushing blobs" ("POST then PUT", "Pushing a 
 What a cut inside a chunk costs depends on the registry. The reference implementation (distribution 2.8 and 3) gives an
 upload up when it holds other bytes than the last answer said; then the blob starts again. Behind a proxy that takes a
 request in before it passes it on, and at registries that follow the spec, only the chunk is sent again.
+
+Some registries know but one of the two ways: they refuse PATCH, or take nothing by PUT, as Docker itself sends nothing
+by it. Then the blob goes the other way, and so do those after it.
 """
 
 from __future__ import annotations
@@ -14,17 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
-from packager.errors import RegistryError, TemporaryError
-from packager.http import LONGEST_WAIT, Answer, DroppedError, wait_before
+from packager.errors import RegistryError
+from packager.http import Answer, DroppedError
 from packager.oci.values import Descriptor
 from packager.registry.session import RegistrySession
-from packager.registry.upload_parts import Part, Progress, State, error_text, has_blob, received_bytes
+from packager.registry.upload_parts import Part, Progress, State, has_blob, received_bytes
 from packager.storage.memory import Memory
 
 #: Bytes up to which a blob goes in one request.
 MONOLITHIC = 8 << 20
 #: Bytes of a chunk. Registries that keep blobs in S3 want 5 MiB at least; the largest is what an interruption costs.
 CHUNK = 32 << 20
+
+
+#: Answers that refuse a way of sending, not a blob.
+_OTHER_WAY = (400, 405, 411, 415, 501)
 
 
 class StoppedError(Exception):
@@ -56,6 +63,8 @@ class Uploader:
         self._stopped = stopped
         self._chunk = chunk
         self._monolithic = monolithic
+        #: Methods by which the registry takes no bytes.
+        self._refused: set[str] = set()
 
     def upload(
         self, descriptor: Descriptor, path: Path, location: str | None = None, on_bytes: Progress = lambda count: None
@@ -94,30 +103,30 @@ class Uploader:
                 return
             except DroppedError as error:
                 failed, reached = (failed + 1, reached) if state.best <= reached else (1, state.best)
-                wait = wait_before(failed, error.retry_after)
-                if failed >= self._session.tries or wait > LONGEST_WAIT:
-                    raise TemporaryError(
-                        f"the registry {self._session.at.registry} {error.problem}: {doing}",
-                        remedy="run the command again: it continues where it was",
-                    ) from None
-            self._session.pause(wait)
+                self._session.wait(failed, error, doing, "run the command again: it continues where it was")
 
     # --- one request ---
 
     def _send_whole(self, state: State) -> None:
+        if "PUT" in self._refused:
+            return self._send_chunks(state)
         location, state.location = state.location or self._begin(state), None
-        self._finish(state, location, 0)
+        if not self._finish(state, location, 0):
+            return self._send_chunks(state)
+        return None
 
     # --- chunks ---
 
     def _send_chunks(self, state: State) -> None:
+        if "PATCH" in self._refused:
+            return self._send_whole(state)
         if state.location is not None and not state.sure:
             self._find_out(state)
         if state.location is None:
             state.location, state.offset = self._begin(state), 0
         state.sure = False
         # The last chunk needs no request of its own: it goes with the one that closes the upload.
-        while state.descriptor.size - state.offset > self._chunk:
+        while state.descriptor.size - state.offset > (0 if "PUT" in self._refused else self._chunk):
             if self._stopped():
                 raise StoppedError
             if not self._send_chunk(state):
@@ -129,7 +138,7 @@ class Uploader:
     def _send_chunk(self, state: State) -> bool:
         """Send the next chunk; return False where the registry wants the upload to start again."""
         assert state.location is not None
-        end = state.offset + self._chunk
+        end = min(state.offset + self._chunk, state.descriptor.size)
         answer = self._session.once(
             "PATCH",
             state.location,
@@ -141,6 +150,11 @@ class Uploader:
             },
         )
         if answer.status not in (201, 202, 204):
+            # A registry that does not know the method may say that it does not know the upload.
+            other = answer.status in _OTHER_WAY or (answer.status in (404, 416) and state.restarts > 0)
+            if other and not state.best and self._refuses("PATCH"):
+                state.location = None
+                return False
             return self._start_again(state, answer)
         state.location = self._location(answer) or state.location
         state.offset = received_bytes(answer) or end
@@ -160,7 +174,7 @@ class Uploader:
             answer = Answer(status=0, reason="", headers={})
         received = received_bytes(answer)
         if answer.status in (401, 403) and not state.recalled:
-            raise self._session.login(answer.status)
+            raise self._session.refusal(answer)
         if answer.status not in (200, 202, 204) or received is None or received > state.descriptor.size:
             state.location = None
             self._memory.forget(self._session.at.name, state.descriptor.digest)
@@ -184,7 +198,7 @@ class Uploader:
         """Send what is left and close the upload; return False where it has to start again."""
         size = state.descriptor.size
         headers = {"Content-Type": "application/octet-stream"}
-        if offset:
+        if 0 < offset < size:
             headers["Content-Range"] = f"{offset}-{size - 1}"
         joint = "&" if "?" in location else "?"
         answer = self._session.once(
@@ -195,7 +209,16 @@ class Uploader:
         )
         if answer.status in (201, 204):
             return True
+        # One that takes no notice of the bytes finds that nothing does not have the digest.
+        if answer.status in _OTHER_WAY and size > offset and self._refuses("PUT"):
+            state.sure = False
+            return False
         return self._start_again(state, answer)
+
+    def _refuses(self, method: str) -> bool:
+        """Remember that a registry takes no bytes by a method; return whether the other is left."""
+        self._refused.add(method)
+        return len(self._refused) == 1
 
     def _start_again(self, state: State, answer: Answer) -> bool:
         """Prepare for a new upload, once, after one that was continued or that the registry knows no more."""
@@ -212,8 +235,8 @@ class Uploader:
 
     def _refusal(self, state: State, answer: Answer) -> RegistryError:
         if answer.status in (401, 403):
-            return self._session.login(answer.status)
-        said = error_text(answer)
+            return self._session.refusal(answer)
+        said = self._session.words(answer)
         digest, host = state.descriptor.digest, self._session.at.registry
         if answer.status == 413:
             return RegistryError(

@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from packager.errors import ContextError
 from packager.http import Answer
 from packager.oci.values import Descriptor
 from packager.registry.session import RegistrySession
-from packager.storage.reading import BLOCK, failure
+from packager.storage.reading import failure
+
+#: Bytes that are given to the connection at once. Each such part must be on its way within the time to connect: a
+#: mebibyte is not, on a slow line.
+BLOCK = 64 << 10
 
 Progress = Callable[[int], None]
 
@@ -78,19 +80,9 @@ def has_blob(session: RegistrySession, descriptor: Descriptor) -> bool:
     """
     answer = session.once("HEAD", session.url(f"blobs/{descriptor.digest}"))
     if answer.status in (401, 403):
-        raise session.login(answer.status)
+        raise session.refusal(answer)
     # A registry may have kept a blob that its disk cut short.
     return answer.status == 200 and answer.headers.get("Content-Length", str(descriptor.size)) == str(descriptor.size)
-
-
-def error_text(answer: Answer) -> str:
-    """Return what a registry says of an error (distribution spec 1.1, "Error codes"), for the end of a sentence."""
-    try:
-        errors = msgspec.json.decode(answer.body)["errors"]
-        said = "; ".join(f"{each.get('code', '')} {each.get('message', '')}".strip() for each in errors)
-    except (msgspec.DecodeError, LookupError, TypeError, AttributeError, RecursionError):
-        return ""
-    return f" ({''.join(each for each in said if each.isprintable())[:300]})" if said else ""
 
 
 def received_bytes(answer: Answer) -> int | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import socket
 import urllib.error
@@ -16,6 +15,7 @@ import msgspec
 
 from packager.contract import DEFAULT_PORT, SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, TemporaryError, UsageError
+from packager.proxies import host_of, is_loopback
 
 #: Header by which azureml-inference-server-http says that `run()` raised.
 RUN_FAILED = "x-ms-run-function-failed"
@@ -53,13 +53,14 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
         ServiceError: nobody answers there, or the answer is an error.
         TemporaryError: no answer in time.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    host = host_of(url)
+    if not host or urlsplit(url).scheme not in ("http", "https"):
         raise UsageError(f"{url!r} is not a URL", remedy=f"such as http://127.0.0.1:{DEFAULT_PORT}{SCORE_PATH}")
     request = urllib.request.Request(
         url, data=body, headers={"Content-Type": "application/json", **_capitalised(headers or {})}, method="POST"
     )
-    direct = [urllib.request.ProxyHandler({})] if _is_loopback(parts.hostname) else []
+    # A proxy for the outside cannot reach our own machine, whatever NO_PROXY says.
+    direct = [urllib.request.ProxyHandler({})] if is_loopback(host) else []
     opener = urllib.request.build_opener(_NoRedirect(), *direct)
     try:
         with opener.open(request, timeout=timeout) as response:
@@ -152,11 +153,3 @@ def _message(body: bytes) -> str:
 def _capitalised(headers: Mapping[str, str]) -> dict[str, str]:
     # urllib keeps one spelling of each name; without this, `content-type` would stand beside our own.
     return {"-".join(word.capitalize() for word in name.split("-")): value for name, value in headers.items()}
-
-
-def _is_loopback(host: str) -> bool:
-    """A proxy for the outside cannot reach our own machine, whatever NO_PROXY says."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

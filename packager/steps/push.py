@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 
+from packager.engine.api import require_local
 from packager.engine.push import Progress, Pushed, push_image, tagged
+from packager.errors import PackagerError, RegistryError
+from packager.reference import Reference
+from packager.registry.client import digest_under_tag
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
@@ -52,7 +56,22 @@ def push(
     for reference in dict.fromkeys(wanted):
         reporter.step(f"pushing {reference}")
         with progress() as on_progress:
-            pushed = push_image(reference, on_progress=on_progress)
+            pushed = _push(reference, on_progress)
         reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
         results.append(pushed)
     return tuple(results)
+
+
+def _push(reference: str, on_progress: OnProgress) -> Pushed:
+    try:
+        return push_image(reference, on_progress=on_progress)
+    except RegistryError:
+        # A tag that cannot be moved refuses the same image again, too.
+        digest = None
+        with suppress(PackagerError):
+            local = require_local(reference)
+            known = {local.id, *(each.rpartition("@")[2] for each in local.repo_digests)}
+            digest = digest_under_tag(Reference.parse(reference), known)
+        if digest is None:
+            raise
+        return Pushed(reference=reference, digest=digest, uploaded=0, present=0)

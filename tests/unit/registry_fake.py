@@ -30,6 +30,7 @@ class Fault(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
     drop_after: int | None = None
     body: bytes | None = None
+    reason: str | None = None
 
 
 class FakeRegistry(http.server.ThreadingHTTPServer):
@@ -48,6 +49,7 @@ class FakeRegistry(http.server.ThreadingHTTPServer):
         self.token: str | None = None
         self.ranges = True
         self.scopes: list[str] = []
+        self.says_digests = True
 
     def fail(self, method: str, pattern: str, *faults: Fault) -> None:
         """The next requests of this kind fail, one after the other."""
@@ -90,7 +92,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.fault = self.server.take_fault(asked)
         url = urlsplit(self.path)
         self.question = {name: values[0] for name, values in parse_qs(url.query).items()}
-        if url.path == "/token":
+        if url.path == "/token" and self.fault is None:
+            self._body()
             self.server.scopes += parse_qs(url.query).get("scope", [])
             return self._say(200, json.dumps({"token": self.server.token}).encode())
         if self.fault is not None and self.fault.status:
@@ -118,7 +121,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if (repository, name) not in self.server.manifests:
             return self._say(404)
         kind, data = self.server.manifests[repository, name]
-        return self._say(200, data, ("Content-Type", kind), ("Docker-Content-Digest", digest_of(data)))
+        digest = [("Docker-Content-Digest", digest_of(data))] if self.server.says_digests else []
+        return self._say(200, data, ("Content-Type", kind), *digest)
 
     def _blob(self, repository: str, digest: str) -> None:
         data = self.server.blobs.get((repository, digest))
@@ -188,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         raise _CutError
 
     def _say(self, status: int, body: bytes = b"", *headers: tuple[str, str]) -> None:
-        self.send_response(status)
+        self.send_response(status, self.fault.reason if self.fault is not None else None)
         for name, value in headers:
             self.send_header(name, value)
         if status != 204:

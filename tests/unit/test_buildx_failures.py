@@ -246,3 +246,11 @@ def test_the_sdks_words_are_shortened(message: str, words: str) -> None:
 def test_the_hub_needs_no_name_to_log_in() -> None:
     assert "`docker login` with" in str(registry_failure("unauthorized", "me/image:1"))
     assert "registry" in str(registry_failure("unauthorized", "NOT A REFERENCE"))
+
+
+@pytest.mark.parametrize("kind", ["unauthorized", "x509: no", "manifest unknown", "no such host", "503", ""])
+def test_what_a_registry_said_to_the_engine_is_shortened(kind: str) -> None:
+    shown = str(registry_failure(f"{kind} \x1b[2J" + "X" * 100_000, "registry.lan/x:1"))
+    assert "XXX" in shown
+    assert len(shown) < 1000
+    assert "\x1b" not in shown

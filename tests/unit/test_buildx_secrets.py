@@ -92,12 +92,20 @@ def test_the_users_own_secrets_win() -> None:
     [
         ({"HTTPS_PROXY": "http://proxy:1", "no_proxy": "127.0.0.1"}, ("HTTPS_PROXY", "no_proxy")),
         ({"http_proxy": "http://127.0.0.1:3128", "HTTPS_PROXY": "localhost:3128"}, ()),
+        ({"http_proxy": "http://[::1]:3128", "HTTPS_PROXY": "[::1]:3128"}, ()),
+        ({"HTTPS_PROXY": "http://127.example.com:1"}, ("HTTPS_PROXY",)),
+        ({"HTTPS_PROXY": "http://[::1/x"}, ("HTTPS_PROXY",)),
         ({"HTTP_PROXY": ""}, ()),
         ({"PATH": "/bin"}, ()),
     ],
 )
 def test_proxies_go_by_name(environ: dict[str, str], names: tuple[str, ...]) -> None:
     assert proxy_args(environ) == names
+
+
+def test_an_index_that_is_no_url_is_left_to_pip() -> None:
+    environ = {"UV_INDEX": "x=http://[::1/x", "UV_INDEX_X_USERNAME": "bob", "UV_INDEX_X_PASSWORD": "pw"}
+    assert "http://[::1/x" in pip_conf(environ)
 
 
 def test_a_proxy_that_the_user_gives_wins() -> None:

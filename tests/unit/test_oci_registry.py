@@ -23,6 +23,7 @@ from packager.registry.client import RegistryClient
 from packager.registry.pull import pull_image, write_layout
 from packager.registry.push import BlobProgress, PushResult, push_images
 from packager.registry.upload import StoppedError
+from packager.registry.upload_parts import Part
 from packager.storage.content import ContentStore, Memory
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, log_in, running
@@ -190,6 +191,14 @@ def test_a_small_blob_that_is_cut_is_sent_again(registry: FakeRegistry, content:
     assert len(connect.waited) == 1
 
 
+def test_parts_are_small_enough_for_slow_lines(content: ContentStore) -> None:
+    """Each must be on its way within the ten seconds to connect."""
+    path = content.path(blob_of(content, BIG).digest)
+    parts = list(Part(path, 7, len(BIG), lambda count: None))
+    assert b"".join(parts) == BIG[7:]
+    assert max(map(len, parts)) <= 64 << 10
+
+
 def test_an_upload_that_the_registry_gave_up_starts_again(registry: FakeRegistry, content: ContentStore) -> None:
     registry.fail("PATCH", "", Fault(), Fault(drop_after=10))
     registry.fail("GET", "uploads", Fault(status=404))
@@ -278,6 +287,40 @@ def test_a_registry_that_refuses(
     with pytest.raises(RegistryError) as caught:
         push(registry, content, b"one")
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 415, 501, 404, 416])
+def test_a_registry_that_knows_no_patch(registry: FakeRegistry, content: ContentStore, status: int) -> None:
+    registry.fail("PATCH", "", *[Fault(status=status)] * 99)
+    upload(registry, content)
+    patches = registry.count("PATCH")
+    assert patches <= 2
+    other = blob_of(content, BIG + BIG)
+    with client(registry) as at:
+        at.upload(blob_of(content, BIG), content.path(digest_of(BIG)))
+        patches = registry.count("PATCH")
+        at.upload(other, content.path(other.digest))
+    assert registry.blobs["ml/x", other.digest] == BIG + BIG
+    assert registry.count("PATCH") == patches, "it is not asked for each blob"
+
+
+@pytest.mark.parametrize("status", [400, 405, 411, 415, 501])
+@pytest.mark.parametrize("size", [10, len(BIG)])
+def test_a_registry_that_takes_nothing_by_put(
+    registry: FakeRegistry, content: ContentStore, status: int, size: int
+) -> None:
+    registry.fail("PUT", "blobs", Fault(status=status))
+    assert upload(registry, content, BIG[:size]) <= size + CHUNK
+    assert (registry.count("PUT"), registry.count("PATCH")) == (2, -(-size // CHUNK))
+
+
+@pytest.mark.parametrize("size", [10, len(BIG)])
+def test_a_registry_that_takes_nothing_at_all(registry: FakeRegistry, content: ContentStore, size: int) -> None:
+    for method in ("PUT", "PATCH"):
+        registry.fail(method, "blobs", *[Fault(status=405)] * 99)
+    with pytest.raises(RegistryError, match="405"):
+        upload(registry, content, BIG[:size])
+    assert registry.count("PUT") + registry.count("PATCH") <= 4
 
 
 def test_a_registry_says_why(registry: FakeRegistry, content: ContentStore) -> None:

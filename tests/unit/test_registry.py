@@ -17,9 +17,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from packager.errors import RegistryError, TemporaryError
+from packager.http import is_local
 from packager.reference import Reference
-from packager.registry.auth import Credentials, docker_credentials, parse_challenge
-from packager.registry.resolve import MEDIA_TYPES, TRIES, is_local, resolve_digest
+from packager.registry.auth import Credentials, docker_credentials, parse_challenges
+from packager.registry.resolve import MEDIA_TYPES, TRIES, resolve_digest
 
 MANIFEST = b'{"schemaVersion":2,"manifests":[]}'
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
@@ -224,10 +225,11 @@ def test_nobody_answers() -> None:
 
 def test_a_registry_that_does_not_speak_tls(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     port = registry.address.partition(":")[2]
-    monkeypatch.setattr("packager.registry.resolve.is_local", lambda host: False)
-    with pytest.raises(RegistryError, match="certificate") as caught:
+    monkeypatch.setattr("packager.registry.session.is_local", lambda host: False)
+    monkeypatch.setattr("packager.registry.insecure.is_local", lambda host: False)
+    with pytest.raises(RegistryError, match="there is no TLS with") as caught:
         resolve_digest(Reference.parse(f"127.0.0.1:{port}/x:1"), pause=lambda seconds: None)
-    assert "REQUESTS_CA_BUNDLE" in str(caught.value.remedy)
+    assert f"--insecure-registry 127.0.0.1:{port}" in str(caught.value.remedy)
 
 
 # --- authorization ---
@@ -423,9 +425,30 @@ def test_only_this_machine_is_spoken_to_without_tls(host: str, local: bool) -> N
     assert is_local(host) is local
 
 
-def test_challenges() -> None:
-    assert parse_challenge('Bearer realm="https://a/t?x=1,2",Service="s"') == (
-        "bearer",
-        {"realm": "https://a/t?x=1,2", "service": "s"},
-    )
-    assert parse_challenge("") == ("", {})
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (
+            'Bearer realm="https://a/t?x=1,2",Service="s"',
+            [("bearer", {"realm": "https://a/t?x=1,2", "service": "s"})],
+        ),
+        ("", []),
+        ("Negotiate", [("negotiate", {})]),
+        (
+            'Negotiate, Basic realm="a, Bearer realm=b", Bearer realm="https://a/t", service=s , NTLM',
+            [
+                ("negotiate", {}),
+                ("basic", {"realm": "a, Bearer realm=b"}),
+                ("bearer", {"realm": "https://a/t", "service": "s"}),
+                ("ntlm", {}),
+            ],
+        ),
+        ('Negotiate YII=,Bearer realm = "x"', [("negotiate", {}), ("bearer", {"realm": "x"})]),
+        ('Basic realm="a\\"b\\\\"', [("basic", {"realm": 'a"b\\'})]),
+        ('Bearer realm="a", realm="b"', [("bearer", {"realm": "a"})]),
+        ('realm="a"', []),
+        ('Basic realm="unclosed', [("basic", {}), ("realm", {}), ("unclosed", {})]),
+    ],
+)
+def test_challenges(header: str, expected: list[tuple[str, dict[str, str]]]) -> None:
+    assert parse_challenges(header) == expected

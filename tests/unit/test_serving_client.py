@@ -105,7 +105,9 @@ def test_an_unknown_host() -> None:
         score("http://nosuch.invalid/score", b"x")
 
 
-@pytest.mark.parametrize("text", ["", "127.0.0.1:5001/score", "file:///etc/passwd", "ftp://h/score", "http:///score"])
+@pytest.mark.parametrize(
+    "text", ["", "127.0.0.1:5001/score", "file:///x", "ftp://h/score", "http:///score", "http://[::1/x", "http://[zz]/"]
+)
 def test_no_url(text: str) -> None:
     with pytest.raises(UsageError):
         score(text, b"x")

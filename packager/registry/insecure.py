@@ -1,0 +1,52 @@
+"""Registries that may be spoken to without TLS: of this machine, named by the user, or known to the engine as such."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import msgspec
+
+from packager.http import is_local
+from packager.reference import INSECURE_VARIABLE, parse_insecure
+
+
+def may_be_plain(host: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a registry may be spoken to without TLS, where it speaks none.
+
+    Args:
+        host: with its port, as references name it.
+        environ: the variables of this machine.
+
+    Raises:
+        UsageError: the variable holds what is no registry.
+    """
+    if is_local(host):
+        return True
+    named = parse_insecure(environ.get(INSECURE_VARIABLE, ""))
+    return any(_fits(entry, host) for entry in (*named, *_engine_entries(environ)))
+
+
+def _fits(entry: str, host: str) -> bool:
+    """Whether an entry means a registry, as `insecure-registries` of Docker do: ports count."""
+    if "/" not in entry:
+        return entry.lower() == host.lower()
+    try:
+        return ip_address(re.sub(r":[0-9]+$", "", host).strip("[]")) in ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _engine_entries(environ: Mapping[str, str]) -> Iterable[str]:
+    """Yield what an engine of this machine, the system's or the user's own, has in its daemon.json."""
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
+    for path in (Path("/etc/docker/daemon.json"), Path(config) / "docker/daemon.json"):
+        try:
+            found = msgspec.json.decode(path.read_bytes(), type=dict[str, object]).get("insecure-registries")
+        except (OSError, ValueError):
+            continue
+        # An engine with a broken file would not start; that is its own to say.
+        yield from (each for each in found if isinstance(each, str)) if isinstance(found, list) else ()
