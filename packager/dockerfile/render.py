@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from jinja2.loaders import split_template_path
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from packager.errors import Location, RenderError
+from packager.given import read_given
 from packager.plan.plan import Plan
 from packager.resources import data_folder
 from packager.targets import target_names
@@ -65,12 +67,13 @@ class _Templates(jinja2.BaseLoader):
         steps = split_template_path(name)
         for folder in (data_folder("templates"),) if name != template else self._folders():
             path = folder.joinpath(*steps)
-            if path.is_file():
+            if os.path.lexists(path):
                 shown = f"templates/{name}" if folder is self._own else name
                 try:
-                    return path.read_text("utf-8"), shown, None
+                    return read_given(path, below=folder.parent if folder is self._own else None).decode(), shown, None
                 except (OSError, UnicodeDecodeError) as error:
-                    raise RenderError(f"{shown} cannot be read: {error}") from None
+                    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                    raise RenderError(f"{shown} cannot be read: {reason}", remedy="put the file itself there") from None
         if name.removesuffix(_SUFFIX) in target_names(self._own) and name.endswith(_SUFFIX):
             return '{% extends "base.Dockerfile.j2" %}\n', name, None
         raise jinja2.TemplateNotFound(name)
