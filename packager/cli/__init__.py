@@ -78,6 +78,7 @@ def main() -> None:
     import gc
 
     from packager.errors import PackagerError
+    from packager.units import visible
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
@@ -87,6 +88,8 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _end(_say("interrupted", 130))
     except click.ClickException as error:
+        # Its message holds words of the command line, and of names that were found.
+        error.message = visible(error.message)
         error.show()
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
@@ -112,5 +115,7 @@ def _end(code: int) -> NoReturn:
 
 
 def _say(text: str, code: int) -> int:
-    click.echo(text, err=True)
+    from packager.units import visible
+
+    click.echo(visible(text), err=True)
     return code
