@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -89,8 +90,8 @@ def main() -> None:
         _end(_say("interrupted", 130))
     except click.ClickException as error:
         # Its message holds words of the command line, and of names that were found.
-        error.message = visible(error.message)
-        error.show()
+        error.show(file=(shown := io.StringIO()))
+        click.echo(visible(shown.getvalue()), err=True, nl=False)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
         sys.exit(_say(f"error: {error}", error.exit_code))
