@@ -27,8 +27,9 @@ from packager.contract import (
 )
 from packager.environments.channel_credentials import redact, variables
 from packager.environments.declare.request import check_options
+from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.environments.locked import LockedPlatform
-from packager.errors import ContextError, SpecError, UsageError
+from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.plan.plan import (
     CONDA_LOCK,
     REQUIREMENTS,
@@ -176,6 +177,19 @@ def _check_mirrors(spec: Spec, mirrors: Mapping[str, str]) -> None:
         raise UsageError(
             "the installer micromamba takes packages from where the lock names them, not from mirrors of channels",
             remedy="`conda: {installer: rattler}`, or no mirror",
+        )
+
+
+def require_server(locked: LockedPlatform) -> None:
+    """Refuse a lock without the inference server, which the image starts.
+
+    Raises:
+        LockError: there is none on this platform.
+    """
+    if INFERENCE_SERVER not in locked.versions:
+        raise LockError(
+            f"the lock of target {locked.target!r} has no {INFERENCE_SERVER} for {locked.platform}: it cannot serve",
+            remedy="name it without a marker that leaves it out (or not at all: it is added), and run `packager lock`",
         )
 
 
