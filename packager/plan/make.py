@@ -20,6 +20,7 @@ from packager.contract import (
     HEALTH_PATH,
     LOCK_LABEL,
     MODELS_FOLDER,
+    SERVER_START,
     TARGET_LABEL,
     TITLE_LABEL,
     USER,
@@ -245,7 +246,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         env=image_variables(spec, target, variables),
         labels=labels,
         entrypoint=(
-            f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
+            *_server_command(spec),
             f"--entry_script={APP_ROOT}/{spec.script}",
             f"--port={port}",
         ),
@@ -254,6 +255,13 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         port=port,
         health=Health(command=(f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)),
     )
+
+
+def _server_command(spec: Spec) -> tuple[str, ...]:
+    # Keys hang on no variable, which whoever starts the container could change.
+    if spec.server.auth != "none":
+        return (f"{ENVIRONMENT_PREFIX}/bin/python", SERVER_START)
+    return (f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",)
 
 
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:

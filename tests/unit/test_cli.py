@@ -267,7 +267,7 @@ def test_nothing_that_is_printed_holds_a_control_character(capsys: pytest.Captur
         ('"a\\e[31mb": 1\n', ()),
         ('name: x\nversion: \'1\'\ntest: [{name: "a\\x9b2J", request: 1}, {name: "a\\x9b2J", request: 1}]\n', ()),
         ('name: "a\\e[31m"\n', ()),
-        ("name: x\n", ("\x1b[2J",)),
+        ("name: x\n", ("a\x07b",)),
     ],
 )
 def test_errors_about_files_and_words_hold_no_control_character(

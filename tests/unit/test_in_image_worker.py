@@ -40,14 +40,15 @@ def application(environ, start_response):
 
 
 class Server:
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, start: str = "", **variables: str) -> None:
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         (folder / "application.py").write_text(APP)
         lay_down(folder / "opt")
-        words = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{self.port}", *options, "application"]
-        env = {**os.environ, "GUNICORN_CMD_ARGS": f"--config={folder}/opt/packager/server.py"}
+        words = [sys.executable, *([start] if start else ["-m", "gunicorn"]), f"--bind=127.0.0.1:{self.port}", *options]
+        words.append("application")
+        env = {**os.environ, "GUNICORN_CMD_ARGS": f"--config={folder}/opt/packager/server.py", **variables}
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(words, cwd=folder, env=env, stderr=log)
@@ -65,9 +66,9 @@ class Server:
         except OSError:
             return False
 
-    def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}") -> tuple[int, bytes]:
+    def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}", **headers: str) -> tuple[int, bytes]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
-            connection.request(method, path, body)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -83,8 +84,8 @@ def lay_down(folder: Path) -> None:
 def serve(tmp_path: Path) -> Iterator[Any]:
     started = list[Server]()
 
-    def start(*options: str) -> Server:
-        started.append(Server(tmp_path, *options))
+    def start(*options: str, **variables: str) -> Server:
+        started.append(Server(tmp_path, *options, **variables))
         started[-1].wait()
         return started[-1]
 
@@ -204,3 +205,43 @@ def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(mo
     connection.waiting()
     connection.sending(10 * 1024)
     assert connection.deadline == now[0] + 70
+
+
+KEY = "k" * 32
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"GUNICORN_CMD_ARGS": "--threads=2"},
+        {"GUNICORN_CMD_ARGS": ""},
+        {"GUNICORN_CMD_ARGS": "--preload"},
+        {"PACKAGER_AUTH": "none"},
+        {"PACKAGER_AUTH": "", "GUNICORN_CMD_ARGS": "--config=/dev/null"},
+    ],
+)
+def test_no_variable_turns_keys_off(serve: Any, tmp_path: Path, variables: dict[str, str]) -> None:
+    # In the place of the server's own start, which does the same with gunicorn.
+    library = tmp_path / "lib/azureml_inference_server_http"
+    library.mkdir(parents=True)
+    (library / "__init__.py").touch()
+    (library / "amlserver.py").write_text("from gunicorn.app.wsgiapp import run\n")
+    variables = {"PACKAGER_PRIMARY_KEY": KEY, "PACKAGER_AUTH": "key", "PYTHONPATH": str(library.parent), **variables}
+    server = serve(start=f"{tmp_path}/opt/packager/start.py", **variables)
+    answers = [server.ask(path="/swagger.json", Authorization=f"Bearer {key}")[0] for key in (KEY, KEY[1:] + "x", "")]
+    assert answers == [200, 401, 401]
+
+
+def test_without_keys_it_does_not_start(tmp_path: Path) -> None:
+    library = tmp_path / "azureml_inference_server_http"
+    library.mkdir(parents=True)
+    (library / "__init__.py").touch()
+    (library / "amlserver.py").write_text("def run(): raise AssertionError\n")
+    lay_down(tmp_path / "opt")
+    env = {"PYTHONPATH": str(tmp_path), "PACKAGER_AUTH": "none"}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "opt/packager/start.py"], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert "has none" in done.stderr
