@@ -1,6 +1,7 @@
 """gunicorn's worker of the image under the oldest gunicorn that the server takes, with a small application."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from packager.context.generated import serving_files
 from packager.programs.image import settings as in_image
-from packager.programs.image.worker import Connection
+from packager.programs.image.worker import CONNECTIONS, Connection
 
 APP = """\
 import json, os, signal, threading, time
@@ -168,6 +169,33 @@ def test_clients_that_send_nothing_keep_nobody_waiting(serve: Any) -> None:
     for each in slow:
         each.close()
     assert server.process.wait(10) == 0
+
+
+def test_a_large_body_that_stands_still_does_not_keep_others_waiting(serve: Any) -> None:
+    # It may stand still for a minute where nobody waits.
+    server = serve("--timeout=300")
+    # All the room there is, and more: the next body waits for it.
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
+        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 80000000\r\n\r\n" + bytes(70_000_000))
+        assert server.ask(body=b'{"pad": "' + b"x" * 100_000 + b'"}')[0] == 200
+
+
+def test_half_open_connections_do_not_keep_health_from_answering(serve: Any) -> None:
+    server = serve()
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CONNECTIONS + 60)]
+    for each in slow:
+        each.sendall(b"POST /score HTT")
+    assert server.ask("GET", "/")[0] == 200
+    for each in slow:
+        each.close()
+
+
+def test_a_body_above_the_limit_is_refused_and_the_worker_lives(serve: Any) -> None:
+    server = serve(PACKAGER_MAX_BODY="1000000")
+    status, body = server.ask(body=bytes(30_000_000))
+    assert (status, json.loads(body)) == (413, {"message": "The body of the request is larger than 1000000 bytes."})
+    before = server.ask("GET", "/")[1]
+    assert server.ask(body=b'{"pad": "' + b"x" * 900_000 + b'"}')[1] == before
 
 
 def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
