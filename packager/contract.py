@@ -16,6 +16,8 @@ OWN_FOLDER = "/opt/packager"
 SERVER_CONFIG = f"{OWN_FOLDER}/server.json"
 #: gunicorn's configuration file; `programs/image` is behind it.
 SERVER_SETTINGS = f"{OWN_FOLDER}/server.py"
+#: What starts the inference server where requests need keys.
+SERVER_START = f"{OWN_FOLDER}/start.py"
 
 #: User and group that the server runs as.
 USER = 1000

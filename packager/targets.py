@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.errors import Location, SpecError
+from packager.given import read_given
 from packager.reference import Reference
 from packager.resources import data_folder
 
@@ -185,9 +186,17 @@ def read_target(path: Path) -> Target:
     """Read a target's file.
 
     Raises:
-        SpecError: not valid TOML, or fields missing, unknown or of a wrong type.
+        SpecError: it cannot be read, is no regular file or leads out of its folder; it is not valid TOML, or has fields
+            missing, unknown or of a wrong type.
     """
-    return _parsed(path, path.read_text("utf-8"))
+    try:
+        # Ours may be links themselves, into the cache of what installed them.
+        ours = path.parent == data_folder("templates")
+        text = read_given(path, below=None if ours else path.parent.parent).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SpecError(f"the target {path} cannot be read: {reason}", remedy="put the file itself there") from None
+    return _parsed(path, text)
 
 
 @functools.cache

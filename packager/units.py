@@ -1,15 +1,35 @@
-"""Sizes and times, as people write and read them."""
+"""Sizes, times and foreign text, as people write and read them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from packager.errors import UsageError
 
+# C0 but tab and line feed, DEL, C1, line separators, what overrides the direction of text, and surrogates (which stand
+# for bytes that are no UTF-8, and which no stream takes). A carriage return is harmless before a line feed alone.
+_CONTROL = re.compile("\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) *([A-Za-z]*)\Z")
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
+
+
+def visible(text: str, escape: Callable[[str], str] = _escape) -> str:
+    r"""Return a text with its control characters written out (`\x1b`): a terminal would obey them, and they hide text.
+
+    Names, keys and messages come from files, registries and packages that somebody else made.
+
+    Args:
+        text: to be shown; tabs and line ends stay.
+        escape: says how a character is written.
+    """
+    return _CONTROL.sub(lambda found: escape(found[0]), text)
 
 
 def human_size(size: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from packager.errors import EngineError
 from packager.handoff.bake import bake_platform
 from packager.plan.planned import Planned
 from packager.revision import build_labels, source_date_epoch
+from packager.scratch import scratch
 
 Say = Callable[[str], None]
 
@@ -72,7 +72,7 @@ def bake_images(
             images[number] = BakeImage(
                 package=plan.name, target=plan.target, tags=job.tags, platforms=(platform,), apart=True
             )
-        temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="packager-bake-")))
+        temporary = Path(stack.enter_context(scratch("packager-bake-")))
         file, metadata = temporary / "docker-bake.json", temporary / "metadata.json"
         file.write_text(bake_text([images[number] for number in range(len(jobs))], _settings(options, epoch)), "utf-8")
         variables = {

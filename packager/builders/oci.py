@@ -246,7 +246,7 @@ def _environment(
         return known
     say(f"laying down the {title} for {plan.platform}")
     laid = _laid(recipe, plan, root)
-    warnings = _require_start(laid, _base_files(base, content), plan)
+    warnings = (*laid.warnings, *_require_start(laid, _base_files(base, content), plan))
     for warning in warnings:
         say(f"warning: {warning}")
     if not warnings:  # they are said at every build

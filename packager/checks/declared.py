@@ -11,7 +11,16 @@ from packager.finding import Finding
 from packager.spec.load import SpecFile
 
 _SECRET_NAME = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|APIKEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIALS?)(?:_|$)"
+    r"(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|APIKEY|API_KEY|PRIVATE_KEY|ACCESS_KEY|ACCOUNT_KEY|STORAGE_KEY|CREDENTIALS?"
+    r"|CONNECTION_?STRING|[A-Z]*CONNSTR|CONN_STR|SAS)(?:_|$)"
+)
+# Whatever the variable is called: keys of connection strings, signatures of Azure's URLs, a password in a URL, a
+# private key, and the first letters by which providers mark theirs.
+_SECRET_VALUE = re.compile(
+    r"(?:^|;)\s*(?:AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)\s*=|[?&]sig=[A-Za-z0-9%]{20}"
+    r"|://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|^(?:AKIA[0-9A-Z]{16}|ghp_|github_pat_|glpat-|xox[abp]-|hf_[A-Za-z]{30}|sk-[A-Za-z0-9_-]{20})",
+    re.IGNORECASE,
 )
 # As `environments.conda.declaration.note` writes it.
 _PLACED = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<text>.*)")
@@ -51,7 +60,7 @@ def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator
 
 
 def _secret(name: str, value: str, where: Location) -> Iterator[Finding]:
-    if value and _SECRET_NAME.search(name.upper()):
+    if value and (_SECRET_NAME.search(name.upper()) or _SECRET_VALUE.search(value)):
         yield Finding(
             rule="env-secret",
             severity="warning",

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from packager.contract import APP_ROOT
 from packager.environments.declare.environment import Environment
 from packager.finding import Finding
+from packager.given import read_given
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.spec.rules import GUNICORN_VARIABLE
@@ -48,9 +49,7 @@ def check_config(spec_file: SpecFile) -> Iterator[Finding]:
 
 def _keys(path: Path) -> frozenset[str]:
     try:
-        if path.stat().st_size > _MAX_CONFIG:
-            return frozenset()
-        values = json.loads(path.read_bytes())
+        values = json.loads(read_given(path, _MAX_CONFIG))
     except (OSError, ValueError, RecursionError):
         return frozenset()
     return frozenset(values) if isinstance(values, dict) else frozenset()

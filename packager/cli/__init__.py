@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -78,6 +79,7 @@ def main() -> None:
     import gc
 
     from packager.errors import PackagerError
+    from packager.units import visible
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
@@ -87,7 +89,9 @@ def main() -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         _end(_say("interrupted", 130))
     except click.ClickException as error:
-        error.show()
+        # Its message holds words of the command line, and of names that were found.
+        error.show(file=(shown := io.StringIO()))
+        click.echo(visible(shown.getvalue()), err=True, nl=False)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
         sys.exit(_say(f"error: {error}", error.exit_code))
@@ -112,5 +116,7 @@ def _end(code: int) -> NoReturn:
 
 
 def _say(text: str, code: int) -> int:
-    click.echo(text, err=True)
+    from packager.units import visible
+
+    click.echo(visible(text), err=True)
     return code

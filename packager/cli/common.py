@@ -12,6 +12,7 @@ import click
 
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
+from packager.units import visible
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -28,6 +29,7 @@ class Reporter:
         self.color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
     def _write(self, text: str, color: str | None = None) -> None:
+        text = visible(text)
         click.echo(click.style(text, fg=color) if color and self.color else text, err=True, color=self.color)
 
     def step(self, text: str) -> None:
@@ -148,15 +150,16 @@ def image_options(command: Command) -> Command:
 
 
 def emit(text: str) -> None:
-    """Write a result to standard output."""
-    click.echo(text)
+    """Write a result to standard output; of control characters it shows the names."""
+    click.echo(visible(text))
 
 
 def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
     """Write a result to standard output as indented JSON."""
     import json
 
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    # In JSON's own form, so that the value stays the same.
+    click.echo(visible(json.dumps(value, indent=2, ensure_ascii=False), lambda each: json.dumps(each)[1:-1]))
 
 
 def count(number: int, noun: str) -> str:

@@ -46,11 +46,12 @@ def command(
     from packager.spec.load import load_spec
     from packager.steps.export import export, write_text
     from packager.steps.selection import one_target
+    from packager.units import visible
 
     spec_file = load_spec(file)
     text = export(spec_file, form, one_target(spec_file, target), platform, offline=offline)
     if output is None:
-        click.echo(text, nl=False)
+        click.echo(visible(text), nl=False)
         return
     write_text(output, text)
     reporter.detail(f"{len(text.splitlines())} lines")

@@ -123,9 +123,9 @@ def _manifest(plan: Plan, folders: tuple[str, ...], files: tuple[ContextFile, ..
     listed = tuple(
         m.ManifestFile(path=file.path, size=file.size, mode=f"{file.mode:04o}", sha256=file.digest) for file in files
     )
-    return m.Manifest(
+    manifest = m.Manifest(
         packager=__version__,
-        digest=m.context_digest(folders, listed),
+        digest="",
         name=plan.name,
         version=plan.version,
         target=plan.target,
@@ -147,6 +147,7 @@ def _manifest(plan: Plan, folders: tuple[str, ...], files: tuple[ContextFile, ..
         folders=folders,
         files=listed,
     )
+    return msgspec.structs.replace(manifest, digest=m.context_digest(manifest))
 
 
 def _parents(path: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packager.contract import OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
+from packager.contract import ENVIRONMENT_PREFIX, OWN_FOLDER, SERVER_CONFIG, SERVER_SETTINGS, SERVER_START
 from packager.plan.trees import Sources, TreeFile, generated_file
 from packager.resources import program
 
@@ -27,9 +27,25 @@ globals().update(settings())
 """
 
 
+_START = f"""\
+# What starts an image whose requests need keys: the inference server, with the keys in front of it.
+import sys
+
+# As for the server's own command: the folder of this file hides no module of the user's.
+sys.path[0] = "{ENVIRONMENT_PREFIX}/bin"
+sys.path.append("{_LIBRARY}")
+
+from azureml_inference_server_http.amlserver import run
+from {_PACKAGE}.keys import start
+
+if __name__ == "__main__":
+    start(run)
+"""
+
+
 def serving_files() -> tuple[TreeFile, ...]:
     """Return the files of the app's layer that packager makes, for the server of every image."""
-    files = {SERVER_CONFIG: "{}\n", SERVER_SETTINGS: _SETTINGS}
+    files = {SERVER_CONFIG: "{}\n", SERVER_SETTINGS: _SETTINGS, SERVER_START: _START}
     for each in sorted(program("image").glob("*.py")):
         files[f"{_LIBRARY}/{_PACKAGE}/{each.name}"] = each.read_text().replace("packager.programs.image", _PACKAGE)
     return tuple(generated_file(path.removeprefix("/"), text) for path, text in files.items())

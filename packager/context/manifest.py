@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,7 +14,7 @@ from packager.errors import ContextError
 from packager.plan.trees import TreeFile, make_tree
 
 NAME = "packager.json"
-FORMAT = "packager.context/1"
+FORMAT = "packager.context/2"
 
 #: Bytes: room for `walk.MAX_FILES` files, and no more memory than that for a hostile one.
 MAX_BYTES = 1 << 27
@@ -61,7 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         format: of this file.
         packager: version that wrote it; other versions write the same otherwise, or change `format`.
-        digest: of the context: over `folders` and `files`, so over all but this file.
+        digest: of the context: over all that follows here, and so over all files but this one.
         name: of the package.
         version: of the package.
         target: deployment flavour.
@@ -95,12 +94,19 @@ class _Format(msgspec.Struct):
     format: str
 
 
-def context_digest(folders: Iterable[str], files: Iterable[ManifestFile]) -> str:
-    """Return the digest of a context (`sha256:…`): kind, mode, size, content digest and path of every entry, sorted."""
-    entries = [f"d {FOLDER_MODE:04o} - - {folder}\0" for folder in sorted(folders)]
-    ordered = sorted(files, key=lambda file: file.path)
+def context_digest(manifest: Manifest) -> str:
+    """Return the digest of a context (`sha256:…`): of all that its manifest says but itself and packager's version.
+
+    That is a line of JSON with what decides the image (name, version, platform, base, layers …), then kind, mode, size,
+    content digest and path of every entry, sorted.
+    """
+    head = msgspec.structs.replace(manifest, packager="", digest="", folders=(), files=())
+    entries = [f"d {FOLDER_MODE:04o} - - {folder}\0" for folder in sorted(manifest.folders)]
+    ordered = sorted(manifest.files, key=lambda file: file.path)
     entries += [f"f {file.mode} {file.size} {file.sha256} {file.path}\0" for file in ordered]
-    return f"sha256:{hashlib.sha256(''.join(entries).encode()).hexdigest()}"
+    state = hashlib.sha256(msgspec.json.encode(head) + b"\n")
+    state.update("".join(entries).encode())
+    return f"sha256:{state.hexdigest()}"
 
 
 def layer_digests(manifest: Manifest) -> dict[str, str]:

@@ -193,8 +193,8 @@ def _detail(listed: Entry, entry: Entry) -> str:
 def _contradictions(manifest: m.Manifest) -> list[Difference]:
     """Return where packager.json does not fit itself: somebody edited it."""
     found = []
-    if m.context_digest(manifest.folders, manifest.files) != manifest.digest:
-        found.append(Difference(kind="manifest", path=m.NAME, detail="its digest is not that of the files it lists"))
+    if m.context_digest(manifest) != manifest.digest:
+        found.append(Difference(kind="manifest", path=m.NAME, detail="its digest is not that of what it says"))
     digests = m.layer_digests(manifest)
     for layer in manifest.layers:
         if digests.get(layer.folder) != layer.digest:

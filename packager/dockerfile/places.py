@@ -16,7 +16,7 @@ from jinja2.ext import Extension
 from jinja2.lexer import Token, TokenStream
 
 from packager.dockerfile.dialect import buildkit_only
-from packager.dockerfile.render import make_environment, render_template
+from packager.dockerfile.render import make_environment, render_template, rendered
 from packager.errors import Location, RenderError
 from packager.plan.plan import Plan
 
@@ -68,7 +68,7 @@ def line_places(plan: Plan, templates: Path | None, text: str) -> tuple[Location
     extension = environment.extensions[_Marking.identifier]
     assert isinstance(extension, _Marking), "added above"
     try:
-        marked = environment.get_template(plan.template).render(plan=plan)
+        marked = rendered(environment, plan.template, True, plan=plan)
         ours = frozenset(render_template(_OURS, plan).splitlines())
     except (jinja2.TemplateError, RenderError, ArithmeticError, LookupError, TypeError, ValueError):
         marked, ours = "", frozenset()

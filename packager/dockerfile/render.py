@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import resource
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from jinja2.loaders import split_template_path
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from packager.errors import Location, RenderError
+from packager.given import read_given
 from packager.plan.plan import Plan
 from packager.resources import data_folder
 from packager.targets import target_names
+
+#: Characters of a text that a template may make, and of a value in it: a Dockerfile has some thousands.
+MAX_TEXT = 4 << 20
+#: Bytes of memory that a user's template may take.
+_ROOM = 1 << 29
 
 _SUFFIX = ".Dockerfile.j2"
 _REMEDY = "correct the template; it can use what `plan` has: `packager plan --format json`"
@@ -65,12 +75,13 @@ class _Templates(jinja2.BaseLoader):
         steps = split_template_path(name)
         for folder in (data_folder("templates"),) if name != template else self._folders():
             path = folder.joinpath(*steps)
-            if path.is_file():
+            if os.path.lexists(path):
                 shown = f"templates/{name}" if folder is self._own else name
                 try:
-                    return path.read_text("utf-8"), shown, None
+                    return read_given(path, below=folder.parent if folder is self._own else None).decode(), shown, None
                 except (OSError, UnicodeDecodeError) as error:
-                    raise RenderError(f"{shown} cannot be read: {error}") from None
+                    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+                    raise RenderError(f"{shown} cannot be read: {reason}", remedy="put the file itself there") from None
         if name.removesuffix(_SUFFIX) in target_names(self._own) and name.endswith(_SUFFIX):
             return '{% extends "base.Dockerfile.j2" %}\n', name, None
         raise jinja2.TemplateNotFound(name)
@@ -80,7 +91,24 @@ class _Templates(jinja2.BaseLoader):
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Templates of users are text: they reach the plan, and nothing of Python."""
+    """Templates of users are text: they reach the plan, and nothing of Python; nor do they fill memory."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Evaluate `*` and `**`, but for what a few characters make endless."""
+        if operator == "**" and isinstance(left, int) and isinstance(right, int):
+            # Of whole numbers alone: those with a fraction overflow by themselves.
+            too_large = left.bit_length() * right > MAX_TEXT
+        else:
+            pairs = ((left, right), (right, left))
+            too_large = operator == "*" and any(
+                isinstance(each, str | bytes | list | tuple) and isinstance(times, int) and len(each) * times > MAX_TEXT
+                for each, times in pairs
+            )
+        if too_large:
+            raise ValueError(f"an expression makes more than {MAX_TEXT} characters")
+        return super().call_binop(context, operator, left, right)
 
     def join_path(self, template: str, parent: str) -> str:
         return _OURS + template if template == parent else template
@@ -124,7 +152,7 @@ def render_template(name: str, plan: Plan, templates: Path | None = None, **more
     """
     own = templates if templates is not None and templates.is_dir() else None
     try:
-        return _environment(own).get_template(name).render(plan=plan, **more)
+        return rendered(_environment(own), name, own is not None, plan=plan, **more)
     except jinja2.TemplateSyntaxError as error:
         where = Location(file=error.filename or error.name or name, line=error.lineno)
         raise RenderError(f"the template is not valid: {error.message}", where=where, remedy=_REMEDY) from None
@@ -137,6 +165,55 @@ def render_template(name: str, plan: Plan, templates: Path | None = None, **more
     except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         # Anything that an expression of a template can do wrong, besides what Jinja itself refuses.
         raise RenderError(str(error), where=_place(error) or Location(file=name), remedy=_REMEDY) from None
+
+
+def rendered(environment: jinja2.Environment, name: str, foreign: bool, **values: Any) -> str:
+    """Return what a template makes of values, up to `MAX_TEXT` characters.
+
+    Args:
+        environment: has the template.
+        name: of the template.
+        foreign: it may be a user's: then it gets no more memory than `_ROOM`, where the system can hold it to that.
+        values: the names in its scope.
+
+    Raises:
+        RenderError: it makes more.
+        Jinja's and Python's errors: see `render_template`.
+    """
+    parts, size = [], 0
+    try:
+        with _bounded() if foreign else nullcontext():
+            # Jinja evaluates what is constant when it reads a template.
+            for part in environment.get_template(name).generate(**values):
+                parts.append(part)
+                size += len(part)
+                if size > MAX_TEXT:
+                    break
+            else:
+                return "".join(parts)
+    except MemoryError:
+        pass
+    finally:
+        del parts
+    raise RenderError(f"the template makes more than {MAX_TEXT} characters", where=Location(file=name), remedy=_REMEDY)
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    """Let this process have no more memory than it has and some: an expression can ask for any amount of it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            has = int(file.read().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):  # no Linux: what `call_binop` refuses, and the length of the text, have to do
+        yield
+        return
+    limits = [each for each in (soft, hard, has + _ROOM) if each != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _place(error: BaseException) -> Location | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from packager.engine.secrets import (
 )
 from packager.environments.channel_credentials import channel_access
 from packager.errors import EngineError, UsageError
+from packager.scratch import scratch
 
 #: moby/buildkit session/secrets: MaxSecretSize, in bytes.
 MAX_SECRET = 500 * 1024
@@ -167,7 +167,7 @@ def build(request: BuildRequest, environ: Mapping[str, str] | None = None) -> Bu
     """
     environ = os.environ if environ is None else environ
     machine = checked_settings(request, environ, request.channels)
-    with tempfile.TemporaryDirectory(prefix="packager-build-") as folder:
+    with scratch("packager-build-") as folder:
         metadata = request.metadata_file or Path(folder) / "metadata.json"
         command = buildx_command(request, metadata, request.iidfile, machine)
         variables = {**environ, **machine.environ, "SOURCE_DATE_EPOCH": str(request.source_date_epoch)}

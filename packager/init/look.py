@@ -14,6 +14,7 @@ import msgspec
 
 from packager.checks.entry_script import defines_contract
 from packager.errors import SpecError
+from packager.given import read_given
 from packager.spec import texts
 from packager.spec.framework import Kind
 from packager.targets import load_target
@@ -173,7 +174,7 @@ def _entry_rank(path: str) -> tuple[int, int, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8") if path.stat().st_size <= 1 << 20 else ""
+        return read_given(path).decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -19,6 +19,7 @@ from packager.laying.compile import compile_environment
 from packager.laying.conda_packages import lay_packages
 from packager.laying.environment import LaidDown, checked_records
 from packager.laying.recipe import Interpreter, NeedsEngineError, Recipe
+from packager.laying.records import collisions
 from packager.laying.venv import STAGING, arrange
 from packager.laying.wheels import Source, unpack
 from packager.programs.stage.settle import scripts_that_matter
@@ -67,8 +68,10 @@ def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mi
             raise NeedsEngineError(
                 f"the post-link script of {', '.join(scripts)} has to run in a container", remedy="--builder engine"
             )
+        warnings: tuple[str, ...] = ()
         if recipe.locked.packages:
-            merge(_wheels(recipe, outer / f"{STAGING}0", source), prefix)
+            wheels, warnings = _wheels(recipe, outer / f"{STAGING}0", source)
+            merge(wheels, prefix)
         if recipe.compiler:
             compile_environment(prefix, recipe.locked.python, recipe.compiler)
             _compile_library(prefix, recipe.locked.python, recipe.compiler)
@@ -79,17 +82,18 @@ def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mi
     finally:
         shutil.rmtree(outer, ignore_errors=True)
     files, size = totals(listing)
-    return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
+    return LaidDown(folder=str(folder), files=files, size=size, listing=listing, warnings=warnings)
 
 
-def _wheels(recipe: Recipe, staging: Path, source: Source) -> Path:
-    """Lay pip's half down beside conda's, as an environment of its own without an interpreter."""
+def _wheels(recipe: Recipe, staging: Path, source: Source) -> tuple[Path, tuple[str, ...]]:
+    """Lay pip's half down beside conda's, as an environment without an interpreter; return it, and warnings."""
     locked = recipe.locked
     site = unpack(locked.packages, locked.python, locked.platform, locked.tags, source, staging)
-    arrange(staging, checked_records(recipe, staging, site, source), recipe.base)
+    records = checked_records(recipe, staging, site, source)
+    arrange(staging, records, recipe.base)
     for name in ("pyvenv.cfg", "lib64", "bin/python", "bin/python3", f"bin/python{locked.python}"):
         (staging / name).unlink(missing_ok=True)
-    return staging
+    return staging, collisions(records)
 
 
 def merge(source: Path, prefix: Path) -> None:

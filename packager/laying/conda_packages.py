@@ -9,7 +9,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from packager.laying.kinds import used
 from packager.programs.stage.install import ACCESS
 from packager.programs.stage.settle import Record, SettleError, settle
 from packager.resources import program
+from packager.scratch import scratch
 from packager.storage.locks import in_use
 
 
@@ -62,7 +62,7 @@ def lay_packages(
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
     packages = tuple(packages)
     urls = urls_to_fetch({each.channel for each in packages}, mirrors)
-    with tempfile.TemporaryDirectory(prefix="packager-conda-") as name:
+    with scratch("packager-conda-") as name:
         lock = Path(name) / "conda-lock.yml"
         lock.write_text(format_conda_lock(packages, channels=(), content_hashes={subdir: ""}), "utf-8")
         # -P: what stands beside the program are modules of packager, not of the program.

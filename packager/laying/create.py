@@ -23,6 +23,7 @@ from packager.environments.locks.files import format_requirements
 from packager.environments.uv import Uv
 from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
+from packager.scratch import scratch
 from packager.storage.reading import failure
 
 #: In an environment that was made here; without it, a folder is never touched.
@@ -205,7 +206,7 @@ def _pip(locked: LockedPlatform, made: Path, machine: Machine) -> None:
         return
     from packager.laying.wheels import explain_unpack
 
-    with tempfile.TemporaryDirectory(prefix="packager-create-") as name:
+    with scratch("packager-create-") as name:
         requirements = Path(name) / "requirements.txt"
         requirements.write_text(format_requirements(locked.packages), "utf-8")
         words = ["pip", "install", "--quiet", "--no-progress", "--python", str(made / "bin/python")]

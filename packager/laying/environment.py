@@ -20,7 +20,7 @@ from packager.environments.lock import LockedPackage
 from packager.errors import LockError
 from packager.laying.compile import compile_environment
 from packager.laying.recipe import Recipe
-from packager.laying.records import Record, Row, differing, owners
+from packager.laying.records import Record, Row, collisions, differing, owners
 from packager.laying.venv import STAGING, arrange, is_rewritten, read_records
 from packager.laying.wheel_archives import require_safe
 from packager.laying.wheels import Source, unpack
@@ -39,6 +39,7 @@ class LaidDown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         size: their bytes.
         reused: it was there already.
         listing: all that is in it.
+        warnings: what is doubtful in it, in words.
     """
 
     folder: str
@@ -46,6 +47,7 @@ class LaidDown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     reused: bool = False
     listing: tuple[Listed, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
@@ -75,7 +77,7 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
         except OSError as error:
             raise failure("written", folder, error) from None
     files, size = totals(listing)
-    return LaidDown(folder=str(folder), files=files, size=size, listing=listing)
+    return LaidDown(folder=str(folder), files=files, size=size, listing=listing, warnings=collisions(records))
 
 
 @contextmanager

@@ -125,6 +125,24 @@ def owners(records: Iterable[Record]) -> dict[str, tuple[Record, Row]]:
     return found
 
 
+def collisions(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return, in words, which packages bring one file with different content, and whose stands; see `owners`."""
+    found: dict[tuple[str, str], list[str]] = {}
+    before: dict[str, tuple[Record, Row]] = {}
+    for record in sorted(records, key=lambda each: each.info):
+        for row in record.rows:
+            other = before.get(row.path)
+            if other is not None and row.digest and other[1].digest not in ("", row.digest):
+                found.setdefault((other[0].title, record.title), []).append(row.path)
+            before[row.path] = (record, row)
+    return tuple(
+        f"{first} and {last} both bring {paths[0]}"
+        + (f" and {len(paths) - 1} more of the same names" if len(paths) > 1 else "")
+        + f", with different content: that of {last} is taken"
+        for (first, last), paths in found.items()
+    )
+
+
 def differing(folder: Path, owned: Mapping[str, tuple[Record, Row]]) -> tuple[str, ...]:
     """Return the paths that are missing or not what their owner's RECORD says, sorted; those without digest pass.
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import io
 import re
 import sys
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -30,6 +29,7 @@ from packager.environments.uv import index_logins
 from packager.errors import LockError
 from packager.laying.wheel_members import Member, Unfit, judge, record_name
 from packager.laying.wheels import Source
+from packager.scratch import scratch
 from packager.storage.content import Memory
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def look_at(archive: BinaryIO) -> Unfit | None:
 
 def _places(packages: Iterable[LockedPackage], python: str, tags: str, source: Source) -> dict[str, str]:
     """Return where wheels are: sha256 → URL, as far as uv's cache knows."""
-    with tempfile.TemporaryDirectory(prefix="packager-wheels-") as name:
+    with scratch("packager-wheels-") as name:
         requirements = Path(name) / "requirements.txt"
         requirements.write_text(format_requirements(list(packages)), "utf-8")
         words = ["pip", "compile", str(requirements), "--format", "pylock.toml", "--quiet", "--no-header"]

@@ -158,7 +158,7 @@ def _mlflow(spec_file: SpecFile, model: Model, path: Path) -> Inspected:
     remedy = "name the folder that mlflow wrote, which has the file MLmodel"
     if not (path / "MLmodel").is_file():
         raise _mismatch(spec_file, model, "is no MLflow model: it has no file MLmodel", remedy)
-    found = read_mlmodel(spec_file.document.path.parent / model.path / "MLmodel")
+    found = read_mlmodel(spec_file.document.path.parent / model.path / "MLmodel", spec_file.root)
     if "python_function" not in found.flavors:
         flavors = ", ".join(found.flavors) or "none"
         raise _mismatch(

@@ -37,13 +37,13 @@ class MlflowModel(msgspec.Struct, frozen=True, kw_only=True):
     interface: Interface = Interface()
 
 
-def read_mlmodel(path: Path) -> MlflowModel:
-    """Read an MLmodel file.
+def read_mlmodel(path: Path, root: Path | None = None) -> MlflowModel:
+    """Read an MLmodel file; one that links out of `root` is refused.
 
     Raises:
         SpecError: it is no YAML mapping.
     """
-    data = parse_yaml(read_text(path), path).data
+    data = parse_yaml(read_text(path, root), path).data
     flavors, version = data.get("flavors"), data.get("mlflow_version")
     signature = data.get("signature")
     signature = signature if isinstance(signature, dict) else {}

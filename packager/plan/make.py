@@ -20,6 +20,7 @@ from packager.contract import (
     HEALTH_PATH,
     LOCK_LABEL,
     MODELS_FOLDER,
+    SERVER_START,
     TARGET_LABEL,
     TITLE_LABEL,
     USER,
@@ -27,8 +28,9 @@ from packager.contract import (
 )
 from packager.environments.channel_credentials import redact, variables
 from packager.environments.declare.request import check_options
+from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.environments.locked import LockedPlatform
-from packager.errors import ContextError, SpecError, UsageError
+from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.plan.plan import (
     CONDA_LOCK,
     REQUIREMENTS,
@@ -179,6 +181,19 @@ def _check_mirrors(spec: Spec, mirrors: Mapping[str, str]) -> None:
         )
 
 
+def require_server(locked: LockedPlatform) -> None:
+    """Refuse a lock without the inference server, which the image starts.
+
+    Raises:
+        LockError: there is none on this platform.
+    """
+    if INFERENCE_SERVER not in locked.versions:
+        raise LockError(
+            f"the lock of target {locked.target!r} has no {INFERENCE_SERVER} for {locked.platform}: it cannot serve",
+            remedy="name it without a marker that leaves it out (or not at all: it is added), and run `packager lock`",
+        )
+
+
 def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     """Return the base image of a pinned reference, to be pulled from its mirror where one is mapped."""
     pinned = Reference.parse(reference)
@@ -231,7 +246,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         env=image_variables(spec, target, variables),
         labels=labels,
         entrypoint=(
-            f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",
+            *_server_command(spec),
             f"--entry_script={APP_ROOT}/{spec.script}",
             f"--port={port}",
         ),
@@ -240,6 +255,13 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         port=port,
         health=Health(command=(f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)),
     )
+
+
+def _server_command(spec: Spec) -> tuple[str, ...]:
+    # Keys hang on no variable, which whoever starts the container could change.
+    if spec.server.auth != "none":
+        return (f"{ENVIRONMENT_PREFIX}/bin/python", SERVER_START)
+    return (f"{ENVIRONMENT_PREFIX}/bin/azmlinfsrv",)
 
 
 def _labels(spec: Spec, target: Target, base: Base, lock_digest: str) -> dict[str, str]:

@@ -10,12 +10,17 @@ from typing import Any
 import msgspec
 
 from packager.errors import ContextError, SpecError
+from packager.given import read_given
 from packager.serving.matching import Expected, schema_errors
 from packager.spec.load import SpecFile
 from packager.spec.model import Case, Tolerance
 
 # The machine's own table would make the same spec send different types on different machines.
 _TYPES = mimetypes.MimeTypes()
+
+
+#: Bytes of a file of a test; it is held in memory, as the request that it becomes is in the server.
+MAX_FILE = 256 << 20
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,10 +138,10 @@ def _json(text: bytes, field: str, spec_file: SpecFile) -> Any:
 def _read(path: str, field: str, spec_file: SpecFile) -> bytes:
     file: Path = spec_file.root / path
     try:
-        return file.read_bytes()
+        return read_given(file, MAX_FILE, spec_file.root)
     except OSError as error:
         raise ContextError(
             f"{path!r} cannot be read: {error.strerror}",
             where=spec_file.at(field),
-            remedy="files of tests are relative to the folder of the spec",
+            remedy="files of tests are regular files in the folder of the spec, named relative to it",
         ) from None

@@ -14,9 +14,10 @@ import msgspec
 import yaml
 
 from packager.errors import Location, SpecError
+from packager.given import TEXT_LIMIT, read_given
 
 #: Bytes and values that a declaration may have: far above any real one, far below what could hurt.
-MAX_BYTES = 1 << 20
+MAX_BYTES = TEXT_LIMIT
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
 
@@ -51,22 +52,25 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         return Location(file=str(self.path), line=self.lines.get(known, 1), field=field or None)
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, below: Path | None = None) -> str:
     """Return the UTF-8 text of a declaration file.
 
+    Args:
+        path: of the file.
+        below: folder that it may not be out of, through links either; any where None.
+
     Raises:
-        SpecError: the file is missing, unreadable, not a file, larger than `MAX_BYTES`, or not UTF-8.
+        SpecError: the file is missing, unreadable, not a regular file, not `below`, larger than `MAX_BYTES`, or not
+            UTF-8.
     """
     where = Location(file=str(path))
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        raw = read_given(path, MAX_BYTES, below)
     except FileNotFoundError:
         raise SpecError("there is no such file", where=where, remedy=_missing_remedy(path)) from None
     except OSError as error:
-        raise SpecError(f"cannot be read: {error.strerror}", where=where) from None
-    if len(raw) > MAX_BYTES:
-        raise SpecError(f"is larger than {MAX_BYTES} bytes", where=where, remedy="a declaration is a short text file")
+        remedy = "a declaration is a short text file, at its place and not behind a link to elsewhere"
+        raise SpecError(f"cannot be read: {error.strerror}", where=where, remedy=remedy) from None
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,7 +12,7 @@ from packager.context.generated import app_files
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.locks.status import TargetInputs, read_inputs
-from packager.plan.make import make_plan
+from packager.plan.make import make_plan, require_server
 from packager.plan.plan import Base
 from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
@@ -69,6 +69,8 @@ def plan_platforms(
     """
     own, target = inputs.spec_file, inputs.target
     locks = [inputs.locked(platform) for platform in platforms]
+    for locked in locks:
+        require_server(locked)
     sources = scan_sources(own, digest_model)
     mirrors = registry_mirrors(own.spec.registry_mirrors)
     channels = channel_mirrors(own.spec.conda.channel_mirrors, os.environ)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from packager.errors import UsageError
+from packager.given import read_given
 from packager.targets import load_target, read_target, target_files
 
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -34,7 +35,7 @@ def new_target(name: str, folder: Path, *, start: str = "cpu") -> tuple[Path, ..
         )
     target = load_target(start, folder)
     template = f"{name}.Dockerfile.j2"
-    text = target_files(folder)[start].read_text("utf-8")
+    text = read_given(target_files(folder)[start]).decode()
     texts = {
         folder / f"{name}.toml": re.sub(r'(?m)^template = ".*"$', f'template = "{template}"', text),
         folder / template: _DOCKERFILE.format(name=name, start=start, template=target.template),

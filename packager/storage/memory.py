@@ -8,6 +8,7 @@ import os
 import time
 from pathlib import Path
 
+from packager.given import read_given
 from packager.storage.collect import DAY, Kind
 
 
@@ -23,8 +24,14 @@ def note_kind(cache: Path) -> Kind:
     return Kind(name="note", root=cache, patterns=("*/memory/*/*",), things="file", cost=3)
 
 
+#: Bytes: far above what is remembered of anything; whatever else lies at such a place is not read.
+_LIMIT = 256 << 20
+
+
 class Memory:
     """Small values by a key of words, for what may be forgotten at any time; each in a file that only its owner reads.
+
+    A file starts with the sha256 of its name and its value: one that is damaged, cut short or another's is as none.
 
     Args:
         kind: what they are (`uploads`), a folder.
@@ -38,12 +45,13 @@ class Memory:
         """Return what was remembered."""
         path = self._path(key)
         try:
-            with path.open("rb") as stream:
-                if os.fstat(stream.fileno()).st_mtime < time.time() - DAY:
-                    os.utime(path)  # it is of use: see `note_kind`
-                return stream.read()
+            data = read_given(path, _LIMIT)
+            if path.stat().st_mtime < time.time() - DAY:
+                os.utime(path)  # it is of use: see `note_kind`
         except OSError:
             return None
+        value = data[_SEAL:]
+        return value if data[:_SEAL] == _seal(path, value) else None
 
     def remember(self, value: bytes, *key: str) -> None:
         """Remember a value; that it cannot be written costs time later, and is no error now."""
@@ -55,7 +63,7 @@ class Memory:
             descriptor, name = tempfile.mkstemp(dir=self._folder)  # of mode 0600
             try:
                 with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(value)
+                    stream.write(_seal(self._path(key), value) + value)
                 os.replace(name, self._path(key))
             except BaseException:
                 os.unlink(name)
@@ -68,3 +76,10 @@ class Memory:
 
     def _path(self, key: tuple[str, ...]) -> Path:
         return self._folder / hashlib.sha256("\0".join(key).encode(errors="surrogateescape")).hexdigest()
+
+
+_SEAL = hashlib.sha256().digest_size
+
+
+def _seal(path: Path, value: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + value).digest()

@@ -16,8 +16,8 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules beside the rooms, which every room may use. They use each other in this order alone.
 GROUND = (
-    "packager", "errors", "contract", "reference", "resources", "units", "interruption", "finding", "proxies",
-    "connections", "http", "revision", "targets",
+    "packager", "errors", "given", "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
+    "proxies", "connections", "http", "revision", "targets",
 )  # fmt: skip
 
 #: Room → the rooms that it may import, in the order of the way of the data. Read it from the top: each is built on

@@ -11,7 +11,7 @@ import pytest
 
 import packager
 from packager import errors
-from packager.cli import VERBS
+from packager.cli import VERBS, common
 from packager.cli.common import count, human_size
 
 
@@ -244,3 +244,37 @@ def test_check_finds_the_missing_file_of_a_test(folder: Path) -> None:
     done = run("check", "--offline", "--fail-on", "error", cwd=folder)
     assert done.returncode == 5
     assert "error test-invalid: 'expected-answer.json' cannot be read" in done.stdout
+
+
+HOSTILE = "\x1b]0;title\x07\x9b31m\u202e"
+
+
+def test_nothing_that_is_printed_holds_a_control_character(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = common.Reporter(1)
+    for say in (reporter.step, reporter.detail, reporter.warn, common.emit):
+        say(f"one{HOSTILE}\ntwo")
+    common.emit_json({f"key{HOSTILE}": HOSTILE})
+    captured = capsys.readouterr()
+    printed = captured.out + captured.err
+    assert not set(HOSTILE) & set("\x1b\x07\x9b\u202e") & set(printed)
+    assert printed.count("one\\x1b]0;title\\x07\\x9b31m\\u202e\ntwo\n") == 4
+    assert json.loads(captured.out.partition("two\n")[2]) == {f"key{HOSTILE}": HOSTILE}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('"a\\e[31mb": 1\n', ()),
+        ('name: x\nversion: \'1\'\ntest: [{name: "a\\x9b2J", request: 1}, {name: "a\\x9b2J", request: 1}]\n', ()),
+        ('name: "a\\e[31m"\n', ()),
+        ("name: x\n", ("a\x07b",)),
+    ],
+)
+def test_errors_about_files_and_words_hold_no_control_character(
+    tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "packager.yaml").write_text(text)
+    done = run("check", *words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert not [each for each in done.stdout + done.stderr if each != "\n" and not each.isprintable()]
+    assert "\\x" in done.stderr or not words

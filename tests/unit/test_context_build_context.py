@@ -44,14 +44,14 @@ def test_the_manifest_lists_everything(tmp_path: Path) -> None:
         *("format", "packager", "digest", "name", "version", "target", "platform", "base", "spec", "lock"),
         *("dialect", "layers", "folders", "files"),
     ]
-    assert data["format"] == "packager.context/1"
+    assert data["format"] == "packager.context/2"
     assert data["base"] == {"reference": plan.base.reference, "digest": plan.base.digest}
     assert (data["spec"], data["lock"]) == (plan.spec_digest, plan.lock_digest)
     assert [file["path"] for file in data["files"]] == [file.path for file in context.files]
     assert {file["mode"] for file in data["files"]} == {"0444", "0644", "0755"}
     assert [layer["folder"] for layer in data["layers"]] == [layer.folder for layer in plan.layers]
     manifest = m.decode_manifest(context.manifest_text.encode(), "x")
-    assert m.context_digest(manifest.folders, manifest.files) == data["digest"] == context.digest
+    assert m.context_digest(manifest) == data["digest"] == context.digest
     digests = m.layer_digests(manifest)
     assert {layer.folder: digests[layer.folder] for layer in plan.layers} == {
         layer.folder: f"sha256:{layer.tree.digest}" for layer in plan.layers
@@ -97,7 +97,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("format", "packager.context/2"),
+        ("format", "packager.context/1"),
         ("format", 1),
         ("digest", "md5:00"),
         ("digest", None),

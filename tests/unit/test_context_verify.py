@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -151,8 +152,41 @@ def test_a_manifest_that_was_edited_together_with_a_file(saved: Path, context: B
     folder = path.removesuffix(f"/{APP}")
     assert told(saved) == [
         f"manifest: {folder} (the layer's digest is not that of its files)",
-        "manifest: packager.json (its digest is not that of the files it lists)",
+        "manifest: packager.json (its digest is not that of what it says)",
     ]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda manifest: manifest.update(name="other"),
+        lambda manifest: manifest.update(version="2"),
+        lambda manifest: manifest.update(target="gpu"),
+        lambda manifest: manifest.update(platform="linux/arm64"),
+        lambda manifest: manifest.update(spec="sha256:" + "0" * 64),
+        lambda manifest: manifest.update(lock="sha256:" + "0" * 64),
+        lambda manifest: manifest.update(dialect="plain"),
+        lambda manifest: manifest["base"].update(reference="docker.io/library/other:1"),
+        lambda manifest: manifest["base"].update(digest="sha256:" + "0" * 64),
+        lambda manifest: manifest["layers"].pop(),
+        lambda manifest: manifest["layers"].reverse(),
+        lambda manifest: manifest["layers"][0].update(name="other"),
+        lambda manifest: manifest["layers"][0].update(title="other"),
+        lambda manifest: manifest["layers"][0].update(size=1),
+    ],
+)
+def test_everything_that_decides_the_image_is_covered(saved: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((saved / "packager.json").read_text())
+    edit(manifest)
+    (saved / "packager.json").write_text(json.dumps(manifest))
+    assert "manifest: packager.json (its digest is not that of what it says)" in told(saved)
+
+
+def test_the_version_that_wrote_it_is_not(saved: Path) -> None:
+    text = (saved / "packager.json").read_text()
+    before = json.loads(text)
+    (saved / "packager.json").write_text(text.replace(f'"packager": "{before["packager"]}"', '"packager": "99"'))
+    assert not [each for each in told(saved) if each.startswith("manifest")]
 
 
 def test_what_is_no_context(tmp_path: Path) -> None:
@@ -175,7 +209,7 @@ def test_what_is_no_context(tmp_path: Path) -> None:
 
 
 def test_a_huge_manifest_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    (tmp_path / "packager.json").write_text('{"format": "packager.context/1"')
+    (tmp_path / "packager.json").write_text('{"format": "packager.context/2"')
     os.truncate(tmp_path / "packager.json", (1 << 27) + 1)
     with pytest.raises(ContextError, match="larger than"):
         verify(tmp_path)
@@ -446,6 +480,7 @@ def test_memory_of_large_archives_is_bounded(tmp_path: Path) -> None:
     code = """\
 import sys
 from pathlib import Path
+from typing import Any
 from packager.context.archive import archive
 from packager.context.verify import verify
 from packager.spec.load import load_spec

@@ -1,6 +1,9 @@
 """Keys of the server in the image."""
 
 import io
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +79,87 @@ def test_a_mounted_folder_goes_before_the_environment_and_is_read_again(tmp_path
     (tmp_path / "primary").unlink()
     (tmp_path / "primary").write_text(THREE)
     assert [ask(there, f"Bearer {each}")[0][:3] for each in (ONE, TWO, THREE)] == ["401", "200", "200"]
-    (tmp_path / "primary").write_text("")
-    (tmp_path / "secondary").write_text("short")
-    assert ask(there, f"Bearer {THREE}")[0] == "200 OK", "what is half written changes nothing"
+
+
+def emptied(folder: Path) -> None:
+    (folder / "primary").write_text("")
+
+
+def invalid(folder: Path) -> None:
+    (folder / "primary").write_text("short")
+
+
+def removed(folder: Path) -> None:
+    (folder / "primary").unlink()
+
+
+def removed_with_its_folder(folder: Path) -> None:
+    (folder / "primary").unlink()
+    folder.rmdir()
+
+
+def a_pipe(folder: Path) -> None:
+    (folder / "primary").unlink()
+    os.mkfifo(folder / "primary")
+
+
+def a_folder(folder: Path) -> None:
+    (folder / "primary").unlink()
+    (folder / "primary").mkdir()
+
+
+@pytest.mark.parametrize("change", [emptied, invalid, removed, removed_with_its_folder, a_pipe, a_folder])
+def test_keys_that_are_taken_away_let_in_no_longer_and_it_is_said(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    folder, now, said = tmp_path / "keys", [100.0], list[str]()
+    folder.mkdir()
+    (folder / "primary").write_text(ONE)
+    there = k.Guard(App(), k.Keys({"PACKAGER_KEYS_FILE": str(folder)}, said.append, lambda: now[0]))
+    change(folder)
+    assert ask(there, f"Bearer {ONE}")[0] == "200 OK", "it may be half written"
+    now[0] += k.HALF_WRITTEN
+    for _ in range(3):
+        assert ask(there, f"Bearer {ONE}")[0].startswith("401")
+    assert [each.partition(",")[0] for each in said] == ["packager: the keys before are revoked"]
+    assert ONE not in said[0]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    (folder / "primary").write_text(TWO)
+    assert [ask(there, f"Bearer {each}")[0][:3] for each in (ONE, TWO)] == ["401", "200"]
+    assert len(said) == 2
+
+
+def test_a_guard_around_a_guard_asks_once() -> None:
+    app = App()
+    keys = k.Keys({"PACKAGER_PRIMARY_KEY": ONE})
+    there = k.Guard(k.Guard(app, keys), keys)
+    assert [ask(there, header)[0][:3] for header in (f"Bearer {ONE}", f"Bearer {TWO}", None)] == ["200", "401", "401"]
+    assert len(app.asked) == 1
+    # Another store's word counts for nothing.
+    assert ask(k.Guard(there, k.Keys({"PACKAGER_PRIMARY_KEY": TWO})), f"Bearer {TWO}")[0].startswith("401")
+
+
+class Application:
+    """As gunicorn's: `wsgi` loads once."""
+
+    def __init__(self) -> None:
+        self.callable: Any = None
+
+    def wsgi(self) -> Any:
+        if self.callable is None:
+            self.callable = App()
+        return self.callable
+
+
+def test_the_application_itself_is_guarded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PACKAGER_PRIMARY_KEY", ONE)
+    wsgi = k.guarded(Application.wsgi, k.Keys(os.environ))
+    application = Application()
+    there = wsgi(application)
+    assert wsgi(application) is there
+    assert [ask(there, header)[0][:3] for header in (f"Bearer {ONE}", None)] == ["200", "401"]
+    assert "PACKAGER_PRIMARY_KEY" not in os.environ, "scripts do not see it"
 
 
 def test_a_mounted_file_has_a_key_a_line(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from packager.programs.image.answer import Answer, EndedError, LeftError, Room
-from packager.programs.image.scoring import Scoring
+from packager.programs.image.scoring import LARGEST, Scoring, body_limit
 
 
 class Asked:
@@ -227,3 +228,37 @@ def test_one_body_may_be_larger_than_the_room_and_others_wait_for_it() -> None:
     room.give_back(first, 16)
     waits.join(10)
     assert not waits.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("body", "environ", "status"),
+    [
+        (b"12345", {}, "200 OK"),
+        (b"123456", {}, "413 Request Entity Too Large"),
+        (b"", {"CONTENT_LENGTH": "999999999999999"}, "413 Request Entity Too Large"),
+        (b"12345", {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, "200 OK"),
+        (b"123456", {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}, "413 Request Entity Too Large"),
+    ],
+)
+def test_a_body_has_a_limit(app: App, body: bytes, environ: dict[str, Any], status: str) -> None:
+    scoring = Scoring(app, largest=5)
+    work = threading.Thread(target=scoring.work)
+    work.start()
+    asked = Asked(scoring, body=body, **environ).done()
+    scoring.stop()
+    work.join(10)
+    assert asked.status == status
+    assert len(app.threads) == (status == "200 OK")
+    assert asked.environ["wsgi.input"].read() == b"", "read on, so that the client sees the answer"
+
+
+def test_the_limit_of_a_body_follows_the_containers_memory(tmp_path: Path) -> None:
+    def limit(text: str, **environ: str) -> int:
+        (tmp_path / "memory.max").write_text(text)
+        return body_limit(environ, [str(tmp_path / "missing"), str(tmp_path / "memory.max")])
+
+    assert limit("419430400\n") == 52428800
+    assert limit("max\n") == LARGEST
+    assert limit("9223372036854771712\n") == LARGEST
+    assert limit("419430400\n", PACKAGER_MAX_BODY="7") == 7
+    assert limit("419430400\n", PACKAGER_MAX_BODY="lots") == 52428800

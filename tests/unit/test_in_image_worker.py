@@ -1,6 +1,7 @@
 """gunicorn's worker of the image under the oldest gunicorn that the server takes, with a small application."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import pytest
 
 from packager.context.generated import serving_files
 from packager.programs.image import settings as in_image
-from packager.programs.image.worker import Connection
+from packager.programs.image.worker import CONNECTIONS, Connection
 
 APP = """\
 import json, os, signal, threading, time
@@ -40,14 +41,15 @@ def application(environ, start_response):
 
 
 class Server:
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, start: str = "", **variables: str) -> None:
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         (folder / "application.py").write_text(APP)
         lay_down(folder / "opt")
-        words = [sys.executable, "-m", "gunicorn", f"--bind=127.0.0.1:{self.port}", *options, "application"]
-        env = {**os.environ, "GUNICORN_CMD_ARGS": f"--config={folder}/opt/packager/server.py"}
+        words = [sys.executable, *([start] if start else ["-m", "gunicorn"]), f"--bind=127.0.0.1:{self.port}", *options]
+        words.append("application")
+        env = {**os.environ, "GUNICORN_CMD_ARGS": f"--config={folder}/opt/packager/server.py", **variables}
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(words, cwd=folder, env=env, stderr=log)
@@ -65,9 +67,9 @@ class Server:
         except OSError:
             return False
 
-    def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}") -> tuple[int, bytes]:
+    def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}", **headers: str) -> tuple[int, bytes]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
-            connection.request(method, path, body)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             return answer.status, answer.read()
 
@@ -83,8 +85,8 @@ def lay_down(folder: Path) -> None:
 def serve(tmp_path: Path) -> Iterator[Any]:
     started = list[Server]()
 
-    def start(*options: str) -> Server:
-        started.append(Server(tmp_path, *options))
+    def start(*options: str, **variables: str) -> Server:
+        started.append(Server(tmp_path, *options, **variables))
         started[-1].wait()
         return started[-1]
 
@@ -169,6 +171,33 @@ def test_clients_that_send_nothing_keep_nobody_waiting(serve: Any) -> None:
     assert server.process.wait(10) == 0
 
 
+def test_a_large_body_that_stands_still_does_not_keep_others_waiting(serve: Any) -> None:
+    # It may stand still for a minute where nobody waits.
+    server = serve("--timeout=300")
+    # All the room there is, and more: the next body waits for it.
+    with closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
+        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 80000000\r\n\r\n" + bytes(70_000_000))
+        assert server.ask(body=b'{"pad": "' + b"x" * 100_000 + b'"}')[0] == 200
+
+
+def test_half_open_connections_do_not_keep_health_from_answering(serve: Any) -> None:
+    server = serve()
+    slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(CONNECTIONS + 60)]
+    for each in slow:
+        each.sendall(b"POST /score HTT")
+    assert server.ask("GET", "/")[0] == 200
+    for each in slow:
+        each.close()
+
+
+def test_a_body_above_the_limit_is_refused_and_the_worker_lives(serve: Any) -> None:
+    server = serve(PACKAGER_MAX_BODY="1000000")
+    status, body = server.ask(body=bytes(30_000_000))
+    assert (status, json.loads(body)) == (413, {"message": "The body of the request is larger than 1000000 bytes."})
+    before = server.ask("GET", "/")[1]
+    assert server.ask(body=b'{"pad": "' + b"x" * 900_000 + b'"}')[1] == before
+
+
 def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     (tmp_path / "gunicorn.conf.py").write_text("threads = 3\nmax_requests = 5\n")
     found = in_image.settings(str(tmp_path))
@@ -204,3 +233,43 @@ def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(mo
     connection.waiting()
     connection.sending(10 * 1024)
     assert connection.deadline == now[0] + 70
+
+
+KEY = "k" * 32
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {},
+        {"GUNICORN_CMD_ARGS": "--threads=2"},
+        {"GUNICORN_CMD_ARGS": ""},
+        {"GUNICORN_CMD_ARGS": "--preload"},
+        {"PACKAGER_AUTH": "none"},
+        {"PACKAGER_AUTH": "", "GUNICORN_CMD_ARGS": "--config=/dev/null"},
+    ],
+)
+def test_no_variable_turns_keys_off(serve: Any, tmp_path: Path, variables: dict[str, str]) -> None:
+    # In the place of the server's own start, which does the same with gunicorn.
+    library = tmp_path / "lib/azureml_inference_server_http"
+    library.mkdir(parents=True)
+    (library / "__init__.py").touch()
+    (library / "amlserver.py").write_text("from gunicorn.app.wsgiapp import run\n")
+    variables = {"PACKAGER_PRIMARY_KEY": KEY, "PACKAGER_AUTH": "key", "PYTHONPATH": str(library.parent), **variables}
+    server = serve(start=f"{tmp_path}/opt/packager/start.py", **variables)
+    answers = [server.ask(path="/swagger.json", Authorization=f"Bearer {key}")[0] for key in (KEY, KEY[1:] + "x", "")]
+    assert answers == [200, 401, 401]
+
+
+def test_without_keys_it_does_not_start(tmp_path: Path) -> None:
+    library = tmp_path / "azureml_inference_server_http"
+    library.mkdir(parents=True)
+    (library / "__init__.py").touch()
+    (library / "amlserver.py").write_text("def run(): raise AssertionError\n")
+    lay_down(tmp_path / "opt")
+    env = {"PYTHONPATH": str(tmp_path), "PACKAGER_AUTH": "none"}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "opt/packager/start.py"], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert "has none" in done.stderr

@@ -344,8 +344,26 @@ def test_a_wheel_with_a_wrong_record_is_taken_as_it_is(tmp_path: Path, links: Pa
 def test_of_two_packages_with_one_file_the_last_by_name_wins(tmp_path: Path, links: Path, source: Source) -> None:
     packages = [make_wheel(links, name, {"shared/__init__.py": f"# {name}\n"}) for name in ("aaa", "mmm", "zzz")]
     for number in range(4):
-        lay_down(recipe(*packages), tmp_path / f"env{number}", source)
+        laid = lay_down(recipe(*packages), tmp_path / f"env{number}", source)
         assert (tmp_path / f"env{number}" / SITE / "shared/__init__.py").read_text() == "# zzz\n"
+        path = f"{SITE}/shared/__init__.py"
+        assert laid.warnings == tuple(
+            f"{first} 1 and {last} 1 both bring {path}, with different content: that of {last} 1 is taken"
+            for first, last in (("aaa", "mmm"), ("mmm", "zzz"))
+        )
+
+
+def test_packages_with_the_same_file_are_nothing_to_say(tmp_path: Path, links: Path, source: Source) -> None:
+    packages = [make_wheel(links, name, {"shared/__init__.py": "\n", f"shared/{name}.py": ""}) for name in ("a", "b")]
+    assert lay_down(recipe(*packages), tmp_path / "env", source).warnings == ()
+
+
+def test_the_warnings_of_a_kept_environment_are_said_again(tmp_path: Path, links: Path, source: Source) -> None:
+    both = recipe(*(make_wheel(links, name, {"x.py": name, "y.py": name}) for name in ("a", "b")))
+    first, second = (cached(both, tmp_path / "cache", source) for _ in range(2))
+    assert second.reused
+    assert second.warnings == first.warnings
+    assert "x.py and 1 more of the same names" in first.warnings[0]
 
 
 # --- errors of uv -----------------------------------------------------------------------------------------------------

@@ -6,14 +6,22 @@ import msgspec
 import pytest
 
 from packager.environments.channel_mirrors import channel_mirrors
-from packager.errors import ContextError, SpecError, UsageError
-from packager.plan.make import locked_base
+from packager.errors import ContextError, LockError, SpecError, UsageError
+from packager.plan.make import locked_base, require_server
 from packager.plan.plan import Base
 from packager.plan.trees import Sources
 from packager.plan.variables import model_folder
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.model import Server, Spec, packaged
-from tests.unit.plans import example_conda_plan, example_locked, example_plan, example_sources, example_spec
+from tests.unit.plans import (
+    PACKAGES,
+    example_conda_plan,
+    example_locked,
+    example_plan,
+    example_platform,
+    example_sources,
+    example_spec,
+)
 
 TWO = "models: [{path: a/m.pkl, name: one}, {path: b/m.pkl, name: two, version: 3}]\n"
 
@@ -216,3 +224,10 @@ def test_micromamba_knows_no_mirrors_of_urls() -> None:
         example_conda_plan(
             "models: []\nconda: {installer: micromamba}\n", models=0, channel_mirrors={"a": "https://m.example/a"}
         )
+
+
+def test_a_lock_without_the_inference_server_is_refused() -> None:
+    locked = example_platform(example_locked())
+    require_server(msgspec.structs.replace(locked, packages=PACKAGES))
+    with pytest.raises(LockError, match="has no azureml-inference-server-http for linux/amd64"):
+        require_server(msgspec.structs.replace(locked, packages=PACKAGES[1:]))

@@ -42,6 +42,10 @@ def test_the_server_of_the_spec_becomes_its_variables() -> None:
     assert not {"SCORING_TIMEOUT_MS", "AML_CORS_ORIGINS", "PACKAGER_AUTH"} & set(plain.env)
     assert "packager.auth" not in plain.labels
     assert plain.env["GUNICORN_CMD_ARGS"] == "--config=/opt/packager/server.py"
+    # Keys hang on no variable: what starts the server has them.
+    assert config.entrypoint[:2] == ("/opt/env/bin/python", "/opt/packager/start.py")
+    assert plain.entrypoint[0] == "/opt/env/bin/azmlinfsrv"
+    assert config.entrypoint[2:] == plain.entrypoint[1:]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def test_it_runs_as_in_production() -> None:
         "tmpfs": {"/tmp": ""},
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
+        "pids_limit": 4096,
     }
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from packager.programs.service import forwarder
 from packager.programs.service.forwarder import HEAD_LIMIT, READ_FIRST, Forwarder
 from packager.programs.service.messages import REQUEST_LINE, STATUS_LINE, parse_head
 from packager.serving.hosts.forwarder import forwarder_text
@@ -345,3 +347,107 @@ def test_a_backend_that_is_away_for_a_moment_loses_nothing(comes_back: bool) -> 
     else:
         assert came.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After" in came
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+def crowd(requests: list[bytes], last: bytes) -> tuple[bytes, Forwarder]:
+    """Let clients send what they send and no more; then let another one ask, and return its answer."""
+
+    async def run() -> tuple[bytes, Forwarder]:
+        backend = await backend_of(echo)
+        tested = Forwarder(0, "127.0.0.1", port_of(backend))
+        front = await asyncio.start_server(tested.serve_client, "127.0.0.1", 0, limit=HEAD_LIMIT)
+        waiting = []
+        for each in requests:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
+            writer.write(each)
+            await writer.drain()
+            waiting.append((reader, writer))
+        while len(tested.awaited) + sum(tested.in_flight.values()) < min(len(requests), forwarder.CONNECTIONS):
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
+        writer.write(last)
+        came = b""
+        with suppress(ConnectionError):
+            came = await asyncio.wait_for(reader.read(-1), 30)
+        for _, each in waiting:
+            each.transport.abort()
+        writer.close()
+        front.close()
+        while tested.connections:
+            await asyncio.sleep(0.01)
+        backend.close()
+        return came, tested
+
+    return asyncio.run(run())
+
+
+HEALTH = head(b"GET / HTTP/1.1", LAST)
+
+
+@pytest.mark.parametrize("half", [b"", b"POST /sc", head(b"POST /score HTTP/1.1", b"Content-Length: 9") + b"1234"])
+def test_clients_that_keep_us_waiting_make_place_for_others(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarder, "CONNECTIONS", 3)
+    monkeypatch.setattr(forwarder, "HURRY", 0.0)
+    came, tested = crowd([half] * 3, HEALTH)
+    assert came.startswith(b"HTTP/1.1 200")
+    assert (tested.held, tested.awaited, tested.in_flight) == (0, {}, {})
+
+
+def test_clients_that_have_just_come_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarder, "CONNECTIONS", 3)
+    came, _ = crowd([b"POST /sc"] * 3, HEALTH)
+    assert came.startswith(b"HTTP/1.1 503")
+    monkeypatch.setattr(forwarder, "TURNED_AWAY", 0)
+    assert crowd([b"POST /sc"] * 3, HEALTH)[0] == b""
+
+
+def test_bodies_are_held_up_to_a_limit_for_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarder, "ROOM", 100)
+    half = head(b"POST /score HTTP/1.1", b"Content-Length: 99999") + bytes(60)
+    came, tested = crowd([half] * 3, HEALTH)
+    assert came.startswith(b"HTTP/1.1 200")
+    assert tested.held == 0
+
+
+def test_hundreds_of_half_bodies_leave_memory() -> None:
+    code = """
+import asyncio, resource, sys
+from packager.programs.service.forwarder import HEAD_LIMIT, Forwarder
+
+async def main():
+    tested = Forwarder(0, "127.0.0.1", int(sys.argv[1]))
+    front = await asyncio.start_server(tested.serve_client, "127.0.0.1", 0, limit=HEAD_LIMIT, backlog=1024)
+    print(front.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    before, used = 0, 1
+    while used > before:  # until all is read that will be
+        await asyncio.sleep(0.5)
+        before, used = used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(used, flush=True)
+
+asyncio.run(main())
+"""
+    # The kernel takes connections and bytes for it, and nobody else does.
+    backend = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    words = [sys.executable, "-c", code, str(backend.getsockname()[1])]
+    with backend, subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        port = int(process.stdout.readline())
+        half = head(b"POST /score HTTP/1.1", b"Content-Length: 9999999") + bytes(600_000)
+        clients = []
+        for _ in range(780):
+            clients.append(socket.create_connection(("127.0.0.1", port)))
+            clients[-1].settimeout(0.01)
+            with suppress(OSError):
+                clients[-1].sendall(half)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        used = int(process.stdout.readline())
+        process.kill()
+    assert used < 235_000  # KiB; the container of a forwarder has 262,144
+    for each in clients:
+        each.close()

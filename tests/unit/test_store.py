@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.storage import blobs
+from packager.storage.memory import Memory
 from packager.storage.models import Store, default_root
 from packager.storage.reading import digest_file
 
@@ -306,10 +307,10 @@ def test_a_broken_note_is_made_anew(
 def test_a_remembered_value_that_is_no_digest_is_not_used(tmp_path: Path, model: Path, digest: object) -> None:
     root = tmp_path / "store"
     Store(root, clock=later).digest(model)
-    note = note_of(root)
-    content = json.loads(note.read_bytes())
+    memory, key = Memory("digests", root), os.path.abspath(model)
+    content = json.loads(memory.recall(key) or b"")
     content["digest"] = digest
-    note.write_text(json.dumps(content))
+    memory.remember(json.dumps(content).encode(), key)
     assert Store(root, clock=later).digest(model)[0] == sha(model.read_bytes())
 
 

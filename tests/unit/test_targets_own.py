@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,40 @@ def test_templates_that_include_each_other_end(tmp_path: Path) -> None:
     )
     with pytest.raises(RenderError):
         render(example_plan(), own)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ 'a' * 10**11 }}",
+        "{{ 10**11 * 'a' }}",
+        "{{ [plan] * 10**11 }}",
+        "{{ plan.name * 10**11 }}",
+        "{{ 10**(10**10) }}",
+        "{{ 2**(2**60) }}",
+        "{{ 'a'.ljust(10**11) }}",
+        "{{ '%100000000000d' | format(1) }}",
+        "{{ '%100000000000d' % 1 }}",
+        "{{ '{:>100000000000}'.format(1) }}",
+        "{{ plan.name | center(10**11) }}",
+        "{{ 'a' | indent(10**11, first=true) }}",
+        "{{ plan.name ~ plan.name.zfill(10**11) }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}",
+        "{% set x = namespace(a='aaaaaaaa') %}{% for i in range(60) %}{% set x.a = x.a ~ x.a %}{% endfor %}",
+    ],
+)
+def test_templates_fill_no_memory(tmp_path: Path, body: str) -> None:
+    own = write(tmp_path / "templates", cpu=f"FROM x\n{body}\n")
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(RenderError) as caught:
+        render(example_plan(), own)
+    assert "templates/cpu.Dockerfile.j2" in str(caught.value) or "cpu.Dockerfile.j2" in str(caught.value)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+
+
+def test_templates_may_count_and_repeat(tmp_path: Path) -> None:
+    own = write(tmp_path / "templates", cpu="FROM x\n# {{ '-' * 40 }} {{ 2**10 }} {{ 1.5 * 2 }} {{ 3 * 4 }}\n")
+    assert render(example_plan(), own).splitlines()[1] == f"# {'-' * 40} 1024 3.0 12"
 
 
 def test_a_dockerfile_of_the_users_is_for_buildkit() -> None:

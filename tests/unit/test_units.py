@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from packager.errors import UsageError
-from packager.units import human_size, parse_age, parse_size
+from packager.units import human_size, parse_age, parse_size, visible
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_no_times(text: str) -> None:
 @pytest.mark.parametrize("size", [0, 999, 1000, 1_300_000, 2 * 10**9])
 def test_what_is_shown_can_be_written(size: int) -> None:
     assert parse_size(human_size(size), "x") == size
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("\x9b2J\x7f\x00", "\\x9b2J\\x7f\\x00"),
+        ("good\rbad", "good\\rbad"),
+        ("\u202egnp.exe\u2028", "\\u202egnp.exe\\u2028"),
+        ("caf\udce9", "caf\\udce9"),
+        ("two\tcolumns\r\nand ünïcode\n", "two\tcolumns\r\nand ünïcode\n"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_written_out(text: str, shown: str) -> None:
+    assert visible(text) == shown

@@ -79,7 +79,7 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
     Raises:
         SpecError: with file, line and what to do.
     """
-    text = read_text(shown / path)
+    text = read_text(shown / path, root)
     document = parse_yaml(text, shown / path)
     for key in document.data:
         if key not in KEYS:

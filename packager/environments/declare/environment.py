@@ -28,6 +28,7 @@ from packager.environments.declare.requirement import INFERENCE_SERVER, normalis
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.declare.target_changes import changed_parts
 from packager.errors import Location, SpecError
+from packager.given import read_given
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, canonical
@@ -104,7 +105,9 @@ def read_environment(spec_file: SpecFile) -> Environment:
     if path.suffix in CONDA_SUFFIXES:
         return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
     if path.name == "pyproject.toml":
-        lines = _pyproject(read_text(shown / path), spec_file.spec.python or DEFAULT_PYTHON, shown / path)
+        lines = _pyproject(
+            read_text(shown / path, spec_file.root), spec_file.spec.python or DEFAULT_PYTHON, shown / path
+        )
         return _of_either((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
@@ -236,7 +239,8 @@ def _variables(parts: Iterable[Parts]) -> dict[str, str]:
 
 def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
     return {
-        path.as_posix(): f"sha256:{hashlib.sha256((root / path).read_bytes()).hexdigest()}" for path in sorted(files)
+        path.as_posix(): f"sha256:{hashlib.sha256(read_given(root / path, below=root)).hexdigest()}"
+        for path in sorted(files)
     }
 
 

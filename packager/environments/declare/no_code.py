@@ -130,7 +130,7 @@ def _of_folder(spec_file: SpecFile, model: Model, inspected: Inspected) -> Defau
         parts = Parts(
             requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
         )
-        python = python or _python_of(shown / folder / "python_env.yaml")
+        python = python or _python_of(shown / folder / "python_env.yaml", spec_file.root)
     else:
         raise ContextError(
             f"the MLflow model {model.path!r} names no environment: it has neither conda.yaml nor requirements.txt",
@@ -140,10 +140,10 @@ def _of_folder(spec_file: SpecFile, model: Model, inspected: Inspected) -> Defau
     return Default(parts=_with_mlflow(parts, inspected, spec_file.at_model(model).file), python=python)
 
 
-def _python_of(path: Path) -> str | None:
+def _python_of(path: Path, root: Path) -> str | None:
     if not path.is_file():
         return None
-    found = str(parse_yaml(read_text(path), path).data.get("python", "")).split(".")
+    found = str(parse_yaml(read_text(path, root), path).data.get("python", "")).split(".")
     return ".".join(found[:2]) if len(found) > 1 else None
 
 

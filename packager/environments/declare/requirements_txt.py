@@ -104,7 +104,7 @@ class RequirementsReader:
         if path not in self.files:
             self.files.append(path)
         shown = self._shown / path
-        for number, line in logical_lines(read_text(shown)):
+        for number, line in logical_lines(read_text(shown, self._root)):
             self._line(line, Location(file=str(shown), line=number), kind, (*chain, path))
 
     def read_text(self, text: str, where: Location, including: Path) -> None:

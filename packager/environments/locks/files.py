@@ -22,10 +22,14 @@ from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
 from packager.environments.locked import LockedCondaHalf, LockedPlatform
 from packager.environments.locks.conda_file import conda_lock_path, find_conflict, parse_conda_lock
 from packager.errors import Location, LockError, PackagerError, SpecError
+from packager.given import read_given
 from packager.reference import Reference
 from packager.spec.load import SpecFile
 from packager.spec.model import canonical
 from packager.targets import machine
+
+#: Bytes: those of some ten thousand packages.
+MAX_LOCK_BYTES = 64 << 20
 
 # No version, no date and no host: the same packages give the same bytes, on any day and machine.
 HEADER = """\
@@ -227,10 +231,10 @@ def read_file(path: Path) -> str | None:
     """Return the UTF-8 text of a file of the lock, its line ends untouched; `None` where there is none.
 
     Raises:
-        LockError: it cannot be read.
+        LockError: it cannot be read, is no regular file, or larger than `MAX_LOCK_BYTES`.
     """
     try:
-        return path.read_bytes().decode()
+        return read_given(path, MAX_LOCK_BYTES).decode()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

@@ -22,6 +22,7 @@ from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda
 from packager.environments.solve.conda import Record, to_solved
 from packager.errors import LockError, PackagerError, TemporaryError, UsageError
+from packager.scratch import scratch
 
 if TYPE_CHECKING:
     from packager.environments.solve.pip import Upgrade
@@ -78,15 +79,13 @@ class CondaLockSolver:
         before: CondaRequest | None = None,
     ) -> SolvedConda:
         """See `CondaSolver.solve`; `held` and `upgrade` have no meaning to conda-lock without a lock of its own."""
-        import tempfile
-
         import yaml
 
         check_mirrors(request, self._mirrors)
         urls = urls_to_fetch(request.channels, self._mirrors)
         if not offline:
             require_access(urls, self._environ)
-        with tempfile.TemporaryDirectory(prefix="packager-conda-lock-") as name:
+        with scratch("packager-conda-lock-") as name:
             folder = Path(name)
             for file, document in inputs(request, self._mirrors).items():
                 (folder / file).write_text(yaml.safe_dump(document, sort_keys=False), "utf-8")

@@ -16,6 +16,7 @@ from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
+from packager.scratch import scratch
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
@@ -93,13 +94,12 @@ class UvSolver:
             PackagerError: uv is missing.
         """
         # Imported here, because most runs of `packager lock` find nothing to solve.
-        import tempfile
 
         from packager.environments.solve.pylock import format_preferences, parse_pylock
 
         if provided:
             request = msgspec.structs.replace(request, python=provided.python)
-        with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
+        with scratch("packager-lock-") as name:
             folder = Path(name)
             preferred = _preferred(preferences, platform, request)
             if preferred:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from packager.environments.locked import LockedPlatform
 from packager.environments.solve.pip import Upgrade, solve_text
 from packager.environments.uv import Uv
 from packager.errors import LockError
+from packager.scratch import scratch
 
 
 def make_pylock(
@@ -50,7 +50,7 @@ def make_pylock(
     )
     entries: list[dict[str, Any]] = []
     if wanted:
-        with tempfile.TemporaryDirectory(prefix="packager-export-") as name:
+        with scratch("packager-export-") as name:
             text = solve_text(
                 Uv(root, environ),
                 request,

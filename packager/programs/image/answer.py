@@ -130,12 +130,16 @@ class Room:
         self._free = size
         self._changed = threading.Condition()
         self._first: Optional[object] = None
+        #: How many wait for room.
+        self.waiting = 0
 
     def take(self, owner: object, size: int) -> None:
         """Take room, when there is some."""
         with self._changed:
+            self.waiting += 1
             while self._free < size and self._first not in (None, owner):
                 self._changed.wait()
+            self.waiting -= 1
             if self._free < size:
                 self._first = owner
             self._free -= size

@@ -2,7 +2,11 @@
 
 There are two, so that one can be replaced while clients use the other. They come from a folder with the files `primary`
 and `secondary` (as Kubernetes and Docker mount secrets), or a file with one key a line; where there is none, from the
-environment. What is mounted is read again when it changes.
+environment. What is mounted is read again when it changes; keys that are removed, or that are none any more, let in no
+longer.
+
+An image that asks for keys starts by `start`, so that they hang on no variable: what GUNICORN_CMD_ARGS, PACKAGER_AUTH
+or a user's own settings take away, the application itself still has around it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import hashlib
 import hmac
 import os
 import re
+import stat
 import sys
+import time
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 AUTH = "PACKAGER_AUTH"
@@ -22,6 +28,9 @@ NAMES = ("primary", "secondary")
 
 #: Exit code of a server that needs keys and has none (EX_CONFIG of sysexits.h).
 NO_KEYS = 78
+
+#: Seconds for which the keys before hold while what is mounted holds none.
+HALF_WRITTEN = 2.0
 
 #: Visible ASCII, as it goes into a header.
 FORM = re.compile(r"[!-~]{16,512}\Z")
@@ -59,8 +68,14 @@ def _files(path: str) -> List[str]:
 def _read(path: str) -> Tuple[str, ...]:
     texts = []
     for each in _files(path):
-        with open(each, encoding="ascii", errors="replace") as file:
-            texts.append(file.read(1 << 16))
+        # A named pipe would keep a request waiting for ever.
+        descriptor = os.open(each, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise KeysError(f"{each} is not a regular file")
+            texts.append(os.read(descriptor, 1 << 16).decode("ascii", "replace"))
+        finally:
+            os.close(descriptor)
     return parse(texts, path)
 
 
@@ -79,10 +94,17 @@ class Keys:
         KeysError: there are none.
     """
 
-    def __init__(self, environ: Mapping[str, str], say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = environ.get(KEYS_FILE) or DEFAULT_PATH
-        self._say = say
+        self._say, self._clock = say, clock
         self._seen: Any = None
+        #: Since when what is mounted holds no key.
+        self._without: Optional[float] = None
         self._mounted = bool(_files(self._path))
         if self._mounted:
             self._seen = _signature(self._path)
@@ -108,7 +130,10 @@ class Keys:
         return any(matches) and scheme.lower() == "bearer"
 
     def _look(self) -> None:
-        """Read again what is mounted when it has changed; while it is being replaced, the keys before hold."""
+        """Read again what is mounted when it has changed.
+
+        What is no key any more lets in no longer: not at once, as it may be half written, but after `HALF_WRITTEN`.
+        """
         if not self._mounted:
             return
         try:
@@ -116,10 +141,17 @@ class Keys:
             if now == self._seen:
                 return
             self._digests = tuple(map(_digest, _read(self._path)))
-            self._seen = now
-            self._say(f"packager: the keys in {self._path} have changed, and are read")
-        except (OSError, KeysError):
-            pass
+        except (OSError, KeysError) as error:
+            if self._without is None:
+                self._without = self._clock()
+            if self._digests and self._clock() - self._without >= HALF_WRITTEN:
+                self._digests = ()
+                self._say(
+                    f"packager: the keys before are revoked, and no request is let in until there are others: {error}"
+                )
+            return
+        self._seen, self._without = now, None
+        self._say(f"packager: the keys in {self._path} have changed, and are read")
 
 
 def _read_or_raise(path: str) -> Tuple[str, ...]:
@@ -134,6 +166,10 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("latin-1", "replace")).digest()
 
 
+#: In a request's environment (what clients send starts with HTTP_): a guard further out has let it in.
+_LET_IN = "packager.let_in"
+
+
 class Guard:
     """A WSGI application that lets in what has a key, and everybody's `GET /`, which probes ask."""
 
@@ -142,6 +178,9 @@ class Guard:
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
+        if environ.get(_LET_IN) is self._keys:
+            return self._app(environ, start_response)
+        environ[_LET_IN] = self._keys
         # Scripts do not see it, and so cannot write it into a log.
         header = environ.pop("HTTP_AUTHORIZATION", None)
         if self._keys.allow(header) or environ.get("PATH_INFO") == "/":
@@ -178,8 +217,42 @@ def wanted(environ: Mapping[str, str]) -> bool:
     return value == "key"
 
 
+#: The keys that `start` has loaded.
+_started: List[Keys] = []
+
+
+def start(run: Callable[[], Any]) -> None:
+    """Start the inference server with keys in front of its application, whatever variables and settings say.
+
+    Args:
+        run: the server's own start.
+    """
+    from gunicorn.app.base import BaseApplication
+
+    # gunicorn's settings, which put a guard further out, are to ask for the same.
+    os.environ[AUTH] = "key"
+    _started.append(load(os.environ))
+    BaseApplication.wsgi = guarded(BaseApplication.wsgi, _started[0])
+    sys.exit(run())
+
+
+def guarded(wsgi: Callable[[Any], Any], store: Keys) -> Callable[[Any], Any]:
+    """Return what gives a worker its application, so that it has a guard around it."""
+
+    def guard(application: Any) -> Any:
+        if not isinstance(application.callable, Guard):
+            for name in VARIABLES:
+                os.environ.pop(name, None)
+            application.callable = Guard(wsgi(application), store)
+        return application.callable
+
+    return guard
+
+
 def load(environ: Mapping[str, str]) -> Keys:
     """Return the keys, or end the program and say why."""
+    if _started:
+        return _started[0]
     try:
         return Keys(environ, _say)
     except KeysError as error:

@@ -11,8 +11,9 @@ import io
 import json
 import queue
 import threading
+import time
 from contextlib import suppress
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Mapping, Optional, Tuple, Type, Union
 
 from packager.programs.image.answer import AHEAD, Answer, LeftError, Room
 
@@ -27,12 +28,37 @@ BLOCK = 64 * 1024
 WAITING = 480
 
 
+#: Variable: bytes that a body may have.
+LIMIT = "PACKAGER_MAX_BODY"
+LARGEST = 1 << 30
+MEMORY_FILES = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+#: Seconds for which a body that is too large is read on: closed before, the client would not see the answer.
+READ_ON = 2.0
+
+
 class Refused(Exception):  # noqa: N818
     """The request is answered without scoring it: status line, message, seconds after which it may come again."""
 
     def __init__(self, status: str, message: str, retry_after: Optional[int] = None) -> None:
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
+
+
+def body_limit(environ: Mapping[str, str], files: Iterable[str] = MEMORY_FILES) -> int:
+    """Return how many bytes a request's body may have.
+
+    Args:
+        environ: LIMIT may say it. Else it is an eighth of the container's memory, for server and script hold a body
+            several times while they read it, and at most `LARGEST`.
+        files: where the kernel says how much memory there is (cgroup 2, cgroup 1).
+    """
+    asked = environ.get(LIMIT, "")
+    if asked.isdecimal():
+        return int(asked)
+    for each in files:
+        with suppress(OSError, ValueError), open(each, encoding="ascii") as file:
+            return min(int(file.read()) // 8, LARGEST)
+    return LARGEST
 
 
 def refuse(start_response: StartResponse, refused: Refused) -> List[bytes]:
@@ -66,6 +92,8 @@ class Scoring:
         client: gives the connection of this thread.
         started: is told in the main thread when a request's turn has come.
         broken: exceptions by which reading a body says that the client sent nonsense.
+        limit: requests that may wait.
+        largest: bytes that a body may have.
     """
 
     def __init__(
@@ -76,12 +104,14 @@ class Scoring:
         started: Callable[[], None] = lambda: None,
         broken: Tuple[Type[Exception], ...] = (),
         limit: int = WAITING,
+        largest: int = LARGEST,
     ) -> None:
         self._app, self._client, self._started, self._broken = app, client, started, broken
         #: None ends the work, False only wakes it.
         self._jobs: queue.SimpleQueue[Union[Tuple[Environ, Answer], Literal[False], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._limit, self._load, self._ended = limit, 0, False
+        self._largest = largest
         self._idle = threading.Event()
         self._idle.set()
         self._room = Room()
@@ -111,6 +141,8 @@ class Scoring:
             start_response(*answer.head())
             return answer
         except Refused as refused:
+            if refused.status.startswith("413"):
+                self._read_on(environ, client)
             return refuse(start_response, refused)
         except BaseException:
             if answer is not None:
@@ -125,8 +157,12 @@ class Scoring:
         left = int(length) if length is not None else None
         if left is None and not environ.get("wsgi.input_terminated"):
             return
-        source = environ["wsgi.input"]
+        source, size = environ["wsgi.input"], 0
         while left is None or left:
+            if max(size, size + (left or 0)) > self._largest:
+                raise Refused(
+                    "413 Request Entity Too Large", f"The body of the request is larger than {self._largest} bytes."
+                )
             client.reading()
             try:
                 block = source.read(BLOCK if left is None else min(left, BLOCK))
@@ -137,9 +173,18 @@ class Scoring:
             if not block:
                 break
             left = None if left is None else left - len(block)
+            size += len(block)
             yield block
         if left:
             raise Refused("400 Bad Request", "The body of the request is shorter than its headers say.")
+
+    def _read_on(self, environ: Environ, client: Client) -> None:
+        """Read what still comes, for a while, and forget it."""
+        end = time.monotonic() + READ_ON
+        client.reading()
+        with suppress(OSError, *self._broken):
+            while time.monotonic() < end and environ["wsgi.input"].read(BLOCK):
+                pass
 
     def _submit(self, environ: Environ, client: Client) -> Answer:
         answer = Answer(sending=client.sending)
@@ -154,6 +199,11 @@ class Scoring:
         return answer
 
     # --- the worker's own thread ---
+
+    @property
+    def crowded(self) -> bool:
+        """Bodies wait for room that others have taken."""
+        return self._room.waiting > 0
 
     @property
     def load(self) -> int:

@@ -24,7 +24,7 @@ from gunicorn import util
 from gunicorn.http.errors import ParseException
 from gunicorn.workers.sync import SyncWorker
 
-from packager.programs.image.scoring import WAITING, App, Client, Scoring
+from packager.programs.image.scoring import WAITING, App, Client, Scoring, body_limit
 
 #: Connections at a time; more wait in the listener's backlog. Those beyond `WAITING` are for all but /score.
 CONNECTIONS = WAITING + 32
@@ -36,6 +36,9 @@ HEAD_TIME, SILENCE, LINGER = 30.0, 60.0, 2.0
 COURTESY, MOST_COURTESY = 0.05, 0.5
 #: Bytes a second below which a client is taken for stuck.
 SLOWEST = 1024
+#: Seconds for which a block of a body may stand still while others wait for the room that it takes; and for which a
+#: connection may send no whole head while there is none free for others.
+STALL, HURRY = 5.0, 1.0
 
 _FAULTS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL}
 
@@ -65,6 +68,10 @@ class Connection(Client):
     def sending(self, size: int) -> None:
         """A chunk of the answer is sent."""
         self.deadline = time.monotonic() + self._silence + size / SLOWEST
+
+    def stalls(self, now: float) -> bool:
+        """Whether a block of its body has been awaited for long."""
+        return self._since is not None and now - self._since > STALL
 
     def close(self) -> None:
         """Wake the thread that reads from it or writes to it."""
@@ -122,6 +129,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
             client=lambda: self._local.connection,
             started=self.notify,
             broken=(ParseException,),
+            largest=body_limit(os.environ),
         )
         self.wsgi = self.scoring
 
@@ -167,6 +175,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
         self._heartbeat()
         full = len(self._connections) >= CONNECTIONS
         if full:
+            self._evict()
             time.sleep(0.02)
         ready = [key.fileobj for key, _ in selector.select(0 if full else 1.0)]
         if self.PIPE[0] in ready:
@@ -189,8 +198,15 @@ class Worker(SyncWorker):  # type: ignore[misc]
             self.notify()
         now = time.monotonic()
         for connection in list(self._connections.values()):
-            if connection.deadline < now:
+            if connection.deadline < now or (self.scoring.crowded and connection.stalls(now)):
                 connection.close()
+
+    def _evict(self) -> None:
+        """Close the connection that has been sending its head for the longest: a probe may be knocking."""
+        waiting = [each for each in list(self._connections.values()) if not each.began]
+        oldest = min(waiting, key=lambda each: each.deadline, default=None)
+        if oldest is not None and oldest.deadline < time.monotonic() + HEAD_TIME - HURRY:
+            oldest.close()
 
     def _accept(self, listener: Any) -> bool:
         try:

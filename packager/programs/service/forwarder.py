@@ -40,9 +40,17 @@ from packager.programs.service.messages import (
 #: The abstract Unix socket for `packager/programs/service/control.py`; only processes of this container can reach it.
 CONTROL = "\0packager-forwarder"
 
-HEAD_LIMIT = 64 * 1024
+# What a connection can hold: twice HEAD_LIMIT and a piece unread, a piece in hand, and a piece and as much again on its
+# way to the backend, 192 KiB. With all of them and ROOM, it stays below the 256 MiB of the forwarder's container.
+HEAD_LIMIT = 32 * 1024
 READ_FIRST = 256 * 1024
-CONNECTIONS = 1000
+CONNECTIONS = 800
+#: Connections beyond these that are told so; more are ended without a word.
+TURNED_AWAY = 100
+#: Bytes of bodies that are read before the backend is asked, all together; beyond, the backend gets them as they come.
+ROOM = 32 << 20
+#: Seconds for which a client may keep us waiting while there is no free connection for others.
+HURRY = 2.0
 #: Seconds: between two requests of a connection, for a whole head, between two pieces of a body, until a backend must
 #: let us in, and to end.
 IDLE_TIME, HEAD_TIME, PIECE_TIME, CONNECT_TIME, GRACE = 75.0, 30.0, 60.0, 5.0, 30.0
@@ -77,6 +85,9 @@ class Forwarder:
         self.in_flight: Counter[str] = Counter()
         self.idle: set[asyncio.StreamWriter] = set()
         self.connections = 0
+        self.held = 0
+        #: Connections whose client has to send something, and since when (seconds of the loop's clock).
+        self.awaited: dict[asyncio.StreamWriter, float] = {}
         self.stopping = asyncio.Event()
 
     async def find(self) -> None:
@@ -122,8 +133,12 @@ class Forwarder:
     async def serve_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, one after the other."""
         self.connections += 1
+        bound(writer)
         try:
-            if self.connections > CONNECTIONS:
+            if self.connections > CONNECTIONS + TURNED_AWAY:
+                writer.transport.abort()
+                return
+            if self.connections > CONNECTIONS and not self.evict():
                 raise RefusedError(503, "too many connections")
             while await self.serve_one(reader, writer):
                 pass
@@ -134,7 +149,30 @@ class Forwarder:
             writer.transport.abort()  # the client is gone, or must see that its answer is not whole
         finally:
             self.connections -= 1
+            self.awaited.pop(writer, None)
             writer.close()
+
+    def evict(self) -> bool:
+        """End the connection whose client has kept us waiting for the longest; return whether there is one to end."""
+        now = asyncio.get_running_loop().time()
+        oldest = min(self.awaited, key=self.awaited.__getitem__, default=None)
+        if oldest is None or now - self.awaited[oldest] < HURRY:
+            return False
+        del self.awaited[oldest]
+        oldest.transport.abort()
+        return True
+
+    async def watched(self, body: AsyncIterator[bytes], writer: asyncio.StreamWriter) -> AsyncIterator[bytes]:
+        """Give the pieces of a body, and note since when the next one is awaited."""
+        loop = asyncio.get_running_loop()
+        try:
+            self.awaited[writer] = loop.time()
+            async for piece in body:
+                self.awaited.pop(writer, None)
+                yield piece
+                self.awaited[writer] = loop.time()
+        finally:
+            self.awaited.pop(writer, None)
 
     async def serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection can take another."""
@@ -143,10 +181,20 @@ class Forwarder:
             return False
         if head.expects_continue():
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = pieces(reader, head, False, PIECE_TIME)
+        body = self.watched(pieces(reader, head, False, PIECE_TIME), writer)
         first: list[bytes] = []
-        whole = await self.read_first(body, first)
+        try:
+            whole = await self.read_first(body, first)
+            return await self.ask(head, first, body, whole, writer)
+        finally:
+            self.held -= sum(map(len, first))
+
+    async def ask(
+        self, head: Head, first: list[bytes], body: AsyncIterator[bytes], whole: bool, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Let the backend answer a request whose body starts with `first`, and is that where it is `whole`."""
         address, backend_reader, backend_writer = await self.connect()
+        bound(backend_writer)
         sending = asyncio.ensure_future(send(backend_writer, head, first, body))
         try:
             # One that is answered before it was read to its end leaves a rest that is no request.
@@ -169,6 +217,7 @@ class Forwarder:
             return None
         try:
             self.idle.add(writer)
+            self.awaited[writer] = asyncio.get_running_loop().time()
             start = await asyncio.wait_for(reader.read(1), IDLE_TIME)
         except TimedOut:
             return None
@@ -185,6 +234,8 @@ class Forwarder:
             return None
         except ValueError as error:
             raise RefusedError(400, str(error)) from None
+        finally:
+            self.awaited.pop(writer, None)
 
     async def read_first(self, body: AsyncIterator[bytes], first: list[bytes]) -> bool:
         """Read the start of a body; return whether that was all of it."""
@@ -193,7 +244,8 @@ class Forwarder:
             async for piece in body:
                 first.append(piece)
                 size += len(piece)
-                if size >= READ_FIRST:
+                self.held += len(piece)
+                if size >= READ_FIRST or self.held >= ROOM:
                     return False
         except TimedOut:
             raise RefusedError(408, "the body did not come in time") from None
@@ -249,6 +301,13 @@ class Forwarder:
         """Wait until no connection is left."""
         while self.connections:
             await asyncio.sleep(0.05)
+
+
+def bound(writer: asyncio.StreamWriter) -> None:
+    """Let a connection hold little, for there may be hundreds."""
+    writer.transport.set_write_buffer_limits(high=PIECE)
+    # Of asyncio's own transports: bytes that are taken from the socket at once, 256 KiB where nobody says otherwise.
+    writer.transport.max_size = PIECE  # type: ignore[attr-defined]
 
 
 async def send(writer: asyncio.StreamWriter, head: Head, first: list[bytes], body: AsyncIterator[bytes]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 #: Bytes that are passed on at a time.
-PIECE = 64 * 1024
+PIECE = 32 * 1024
 
 #: Before Python 3.11 it is another class than the built-in one.
 TimedOut = asyncio.TimeoutError

@@ -28,6 +28,8 @@ HARDENED: dict[str, Any] = {
     "tmpfs": {"/tmp": ""},
     "cap_drop": ["ALL"],
     "security_opt": ["no-new-privileges"],
+    # Threads count, too: far above what workers with their pools have, far below what a machine bears.
+    "pids_limit": 4096,
 }
 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|failed to bind (?:host )?port", re.I)

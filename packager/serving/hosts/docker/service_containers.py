@@ -266,7 +266,7 @@ class ServiceContainers:
         request = msgspec.structs.replace(request, name=container_of(self.name, role))
         try:
             container = self.client.containers.create(
-                request.reference, name=request.name, labels=labels, network=network, **HARDENED, **options
+                request.reference, name=request.name, labels=labels, network=network, **{**HARDENED, **options}
             )
             if request.keys is not None:
                 put_keys(container, request.keys)

@@ -1,0 +1,48 @@
+"""Folders for the moment, in the temporary directory; what killed processes left there goes a day later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+#: How the names of our folders there start; those of the programs that run in child processes, too.
+PREFIXES = tuple(
+    f"packager-{name}-" for name in ("lock", "conda", "conda-lock", "create", "export", "wheels", "build", "bake")
+)
+
+#: Seconds after which a folder is nobody's: nothing that needs one takes as long.
+_ABANDONED = 86400.0
+
+
+@contextmanager
+def scratch(prefix: str, clock: Callable[[], float] = time.time) -> Iterator[str]:
+    """Give a new folder that only this user can enter, and remove it at the end.
+
+    Args:
+        prefix: of its name; one of `PREFIXES`.
+        clock: the time now, in seconds since the epoch.
+    """
+    # Imported late: most runs need no such folder.
+    import tempfile
+
+    assert prefix in PREFIXES
+    _sweep(Path(tempfile.gettempdir()), clock() - _ABANDONED)
+    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+        yield name
+
+
+def _sweep(parent: Path, before: float) -> None:
+    """Remove this user's folders of ours that were last changed before a time: SIGKILL leaves them."""
+    with suppress(OSError), os.scandir(parent) as listing:
+        for each in listing:
+            if not each.name.startswith(PREFIXES):
+                continue
+            with suppress(OSError):
+                status = each.stat(follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mtime < before:
+                    shutil.rmtree(each.path, ignore_errors=True)
