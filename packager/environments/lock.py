@@ -30,6 +30,7 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
         base: the base image that is asked for: the target's pin, or the spec's own reference.
         conda: what conda is asked; unset for an environment of pip alone.
         installer: the image of the stage that installs conda packages, as it is asked for.
+        hashes: requirement or constraint → the sha256 of the files that alone may be taken for it; unset for none.
     """
 
     python: str
@@ -40,6 +41,7 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     conda: CondaRequest | UnsetType = UNSET
     installer: str | UnsetType = UNSET
+    hashes: dict[str, tuple[str, ...]] | UnsetType = UNSET
 
     @property
     def digest(self) -> str:
@@ -110,6 +112,7 @@ def changes(locked: LockRequest, wanted: LockRequest) -> tuple[str, ...]:
     for name in ("requirements", "constraints", "build_from_source"):
         label = {"requirements": "requirement", "constraints": "constraint"}.get(name, name)
         lines += _moved(label, getattr(locked, name), getattr(wanted, name))
+    lines += _moved("hash", _hashes(locked), _hashes(wanted))
     if locked.base != wanted.base:
         lines.append(f"base: {locked.base} -> {wanted.base}")
     return (*lines, *_conda_changes(locked, wanted))
@@ -143,6 +146,11 @@ def _conda_changes(locked: LockRequest, wanted: LockRequest) -> list[str]:
 
 def _pairs(names: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{conda}: {pypi}" for conda, pypi in sorted(names.items()))
+
+
+def _hashes(request: LockRequest) -> tuple[str, ...]:
+    named = {} if isinstance(request.hashes, UnsetType) else request.hashes
+    return tuple(f"{line} sha256:{digest}" for line, digests in named.items() for digest in digests)
 
 
 def _flat(platforms: Mapping[str, str]) -> tuple[str, ...]:

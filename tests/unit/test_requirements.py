@@ -23,6 +23,7 @@ from packager.errors import Location, SpecError
 from packager.spec import load_spec
 
 LEAST = 'name: a\nversion: "1"\nentry_script: score.py\n'
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 WHERE = Location(file="requirements.txt", line=1)
 
 
@@ -171,11 +172,11 @@ def test_the_short_way_leaves_the_rest_to_the_library(text: str) -> None:
 
 
 def test_comments_continuations_and_hashes(tmp_path: Path) -> None:
-    text = """\
+    text = f"""\
 # first
 numpy==2.1.0 \\
-    --hash=sha256:aa --hash=sha256:bb \\
-    --hash sha256:cc   # why
+    --hash=sha256:{A} --hash=sha256:{B.upper()} \\
+    --hash "sha256:{C}"   # why
 scikit-learn \\
   >=1,<2
    # indented
@@ -185,6 +186,46 @@ a#b
     assert str(error.where).endswith("requirements.txt:8"), "a `#` without a space before it is no comment"
     environment = read(tmp_path, text.replace("a#b\n", ""))
     assert environment.requirements == (INFERENCE_SERVER, "numpy==2.1.0", "scikit-learn<2,>=1")
+    assert environment.hashes == {"numpy==2.1.0": (A, B, C)}
+
+
+def test_hashes_of_one_package_hold_together(tmp_path: Path) -> None:
+    text = f"-c c.txt\nsix==1.17.0 --hash=sha256:{A} --hash=sha256:{B}\n"
+    environment = read(tmp_path, text, c=f"six==1.17.0 --hash=sha256:{B} --hash=sha256:{C}\n")
+    assert environment.hashes == {"six==1.17.0": (B,)}
+    on_arm = f"six==1.17.0 ; platform_machine == 'aarch64' --hash=sha256:{C}\n"
+    assert len(read(tmp_path, text + on_arm, c="").hashes) == 2, "what a marker parts is told apart by it"
+    more = "targets: {cpu: {environment: {remove: [six]}}}\n"
+    (tmp_path / "requirements.txt").write_text(f"six==1.17.0 --hash=sha256:{A}\nidna\n")
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: requirements.txt\n{more}")
+    assert read_environment(load_spec(tmp_path).for_target("cpu")).hashes == {}
+
+
+def test_hashes_in_a_pip_section_of_conda_and_in_the_spec(tmp_path: Path) -> None:
+    line = f"six==1.17.0 --hash=sha256:{A}"
+    conda = f"dependencies: [python=3.13, {{pip: ['{line}']}}]\n"
+    assert read(tmp_path, conda, file="environment.yml").hashes == {"six==1.17.0": (A,)}
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: {{pip: ['{line}']}}\n")
+    assert read_environment(load_spec(tmp_path)).hashes == {"six==1.17.0": (A,)}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"six --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six>=1.17 --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six==1.* --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six==1.17,!=1.17.1 --hash=sha256:{'a' * 64}", "admits several"),
+        ("six==1.17.0 --hash=sha256:aa", "none that a lock can hold to"),
+        (f"six==1.17.0 --hash=sha512:{'a' * 128}", "none that a lock can hold to"),
+        (f"six==1.17.0 --hash=md5:{'a' * 32}", "none that a lock can hold to"),
+        ("six==1.17.0 --hash=", "is not a requirement"),
+    ],
+)
+def test_a_hash_that_cannot_be_held_to_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    error = refused(tmp_path, f"{line}\n")
+    assert message in error.message
+    assert str(error.where).endswith("requirements.txt:1")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

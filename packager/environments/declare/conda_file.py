@@ -41,6 +41,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         channels: normal forms, in the order of their priority; empty where none is named.
         requirements: pip's, normal forms, in the order met.
         constraints: pip's, normal forms, in the order met.
+        hashes: requirement or constraint → the sha256 that its `--hash=` admit.
         files: each file that was read, relative to the folder of the spec.
         variables: environment variables.
         notes: what was passed over, each with its place.
@@ -50,9 +51,20 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    hashes: dict[str, frozenset[str]] = {}
     files: tuple[Path, ...] = ()
     variables: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+
+
+def requirements_parts(reader: RequirementsReader) -> Parts:
+    """Return what requirements files ask that a reader has read."""
+    return Parts(
+        requirements=tuple(reader.requirements),
+        constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
+        files=tuple(reader.files),
+    )
 
 
 def note(where: Location, text: str) -> str:
@@ -101,6 +113,7 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
         channels=channels,
         requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
         files=tuple(reader.files),
         variables=_variables(document),
         notes=tuple(sorted((*_ignored(document), *_selectors(text, document), *notes), key=_line_of)),
@@ -132,6 +145,7 @@ def inline_parts(inline: InlineEnvironment, at: Callable[[str], Location], root:
         channels=channels,
         requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
         files=tuple(reader.files),
         variables=inline.variables,
         notes=notes,

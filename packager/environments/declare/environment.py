@@ -21,6 +21,7 @@ from packager.environments.declare.conda_file import (
     note,
     read_conda_file,
     read_name_map,
+    requirements_parts,
 )
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
@@ -45,6 +46,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         requirements: sorted, without repetition, the inference server among them.
         constraints: sorted, without repetition.
+        hashes: requirement or constraint → the sha256 that its `--hash=` admit, sorted.
         inputs: digest (`sha256:…`) of each file that was read, by path relative to the spec, with `/`.
         conda: what conda is asked; None for an environment of pip alone.
         python: minor version that the environment asks for; None where it says nothing, or leaves it to the solve.
@@ -56,6 +58,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
+    hashes: dict[str, tuple[str, ...]] = {}
     inputs: dict[str, str] = {}
     conda: CondaDeclaration | None = None
     python: str | None = None
@@ -108,10 +111,7 @@ def read_environment(spec_file: SpecFile) -> Environment:
         return _of_either((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
-    parts = Parts(
-        requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
-    )
-    return _of_either((parts,), spec_file)
+    return _of_either((requirements_parts(reader),), spec_file)
 
 
 def _inline(source: InlineEnvironment, spec_file: SpecFile) -> Environment:
@@ -184,6 +184,7 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
     return Environment(
         requirements=_requirements(parts, served=False),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        hashes=_hashes(parts),
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=tuple(text for each in parts for text in each.notes),
@@ -207,6 +208,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
     return Environment(
         requirements=_requirements(parts, served=served),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        hashes=_hashes(parts),
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -225,6 +227,15 @@ def _requirements(parts: Iterable[Parts], *, served: bool) -> tuple[str, ...]:
     if not served and INFERENCE_SERVER not in {requirement_name(each) for each in wanted}:
         wanted.add(INFERENCE_SERVER)
     return tuple(sorted(wanted))
+
+
+def _hashes(parts: Iterable[Parts]) -> dict[str, tuple[str, ...]]:
+    """Return the hashes of what is still asked: a target may have removed some, or a pin taken the place of one."""
+    found: dict[str, frozenset[str]] = {}
+    for each in parts:
+        for line in {*each.requirements, *each.constraints} & each.hashes.keys():
+            found[line] = found.get(line, each.hashes[line]) & each.hashes[line]
+    return {line: tuple(sorted(digests)) for line, digests in sorted(found.items())}
 
 
 def _variables(parts: Iterable[Parts]) -> dict[str, str]:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import UnsetType
 
 from packager.environments.conda import Provided, minor
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
+from packager.targets import machine
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
@@ -101,6 +103,7 @@ class UvSolver:
             request = msgspec.structs.replace(request, python=provided.python)
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
             folder = Path(name)
+            allowed = _allowed(request, platform, provided)
             preferred = _preferred(preferences, platform, request)
             if preferred:
                 # uv takes the file that it is to write for what was locked before, as pip-compile does.
@@ -111,6 +114,7 @@ class UvSolver:
             python=minor(request.python),
             tags=request.platforms[platform],
             without=provided.versions if provided else (),
+            allowed=allowed,
         )
 
     def stop(self) -> None:
@@ -188,6 +192,45 @@ def arguments(request: LockRequest, platform: str, upgrade: Upgrade, offline: bo
     for name in upgrade.names:
         words += ["--upgrade-package", name]
     return [*words, "--offline"] if offline else words
+
+
+def _allowed(request: LockRequest, platform: str, provided: Provided | None) -> dict[str, frozenset[str]]:
+    """Return package → the sha256 that the hashes of the environment admit on a platform.
+
+    Raises:
+        LockError: conda brings one of these packages, and so another file.
+    """
+    if isinstance(request.hashes, UnsetType):
+        return {}
+    from packaging.requirements import Requirement
+
+    python = minor(request.python)
+    # What markers ask (PEP 508), as it is in every image; the machine that locks may be another.
+    words = {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": machine(platform),
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    found: dict[str, frozenset[str]] = {}
+    for line, digests in request.hashes.items():
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate(words):
+            continue
+        if provided and requirement.name in provided.versions:
+            raise LockError(
+                f"conda brings {requirement.name}, and the hashes of `{line}` name other files",
+                remedy="remove these hashes, or the package of conda",
+            )
+        found[requirement.name] = found.get(requirement.name, frozenset(digests)) & frozenset(digests)
+    return found
 
 
 def _preferred(text: str | None, platform: str, request: LockRequest) -> list[LockedPackage]:
