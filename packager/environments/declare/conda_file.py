@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.declare.match_spec import Placed, parse_match_spec
 from packager.environments.declare.requirements_txt import RequirementsReader
+from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.spec.channel import check_channel
 from packager.spec.document import Document, parse_yaml, read_text
@@ -42,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         requirements: pip's, normal forms, in the order met.
         constraints: pip's, normal forms, in the order met.
         hashes: requirement or constraint → the sha256 that its `--hash=` admit.
+        sources: indexes that are named for them.
         files: each file that was read, relative to the folder of the spec.
         variables: environment variables.
         notes: what was passed over, each with its place.
@@ -52,6 +54,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     hashes: dict[str, frozenset[str]] = {}
+    sources: PackageSources = PackageSources()
     files: tuple[Path, ...] = ()
     variables: dict[str, str] = {}
     notes: tuple[str, ...] = ()

@@ -25,9 +25,11 @@ from packager.environments.declare.conda_file import (
 )
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
+from packager.environments.declare.package_sources import is_member, read_sources
 from packager.environments.declare.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.declare.target_changes import changed_parts
+from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
@@ -47,6 +49,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         requirements: sorted, without repetition, the inference server among them.
         constraints: sorted, without repetition.
         hashes: requirement or constraint → the sha256 that its `--hash=` admit, sorted.
+        sources: indexes that are named for its packages.
         inputs: digest (`sha256:…`) of each file that was read, by path relative to the spec, with `/`.
         conda: what conda is asked; None for an environment of pip alone.
         python: minor version that the environment asks for; None where it says nothing, or leaves it to the solve.
@@ -59,6 +62,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
     hashes: dict[str, tuple[str, ...]] = {}
+    sources: PackageSources = PackageSources()
     inputs: dict[str, str] = {}
     conda: CondaDeclaration | None = None
     python: str | None = None
@@ -107,8 +111,7 @@ def read_environment(spec_file: SpecFile) -> Environment:
     if path.suffix in CONDA_SUFFIXES:
         return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
     if path.name == "pyproject.toml":
-        lines = _pyproject(read_text(shown / path), spec_file.spec.python or DEFAULT_PYTHON, shown / path)
-        return _of_either((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
+        return _of_either((_pyproject(spec_file, path),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
     return _of_either((requirements_parts(reader),), spec_file)
@@ -185,6 +188,7 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
         requirements=_requirements(parts, served=False),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
+        sources=parts[0].sources,
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=tuple(text for each in parts for text in each.notes),
@@ -209,6 +213,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
         requirements=_requirements(parts, served=served),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
+        sources=parts[0].sources,
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -254,8 +259,54 @@ def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
 # --- pyproject.toml: the packaging specification "Declaring project metadata" -----------------------------------------
 
 
-def _pyproject(text: str, python: str, path: Path) -> list[str]:
-    project = _project(text, path)
+def _pyproject(spec_file: SpecFile, file: Path) -> Parts:
+    """Return what a pyproject.toml asks, relative to the folder of the spec."""
+    path = spec_file.document.path.parent / file
+    text = read_text(path)
+    data = _toml(text, path)
+    requirements = _dependencies(data, text, path, spec_file.spec.python or DEFAULT_PYTHON)
+    asked = {requirement_name(each) for each in requirements}
+
+    def at(part: str) -> Location:
+        return Location(file=str(path), line=_line(text, part))
+
+    sources = read_sources(_tools(data, path), asked, at, uv_reads=file.parent == Path())
+    notes = [
+        note(
+            at(name),
+            f"{name} is taken from {' or '.join(places)}; whoever builds needs that index, too: UV_INDEX or "
+            "PIP_EXTRA_INDEX_URL",
+        )
+        for name, places in sources.packages.items()
+    ]
+    return Parts(requirements=tuple(requirements), sources=sources, files=(file,), notes=tuple(notes))
+
+
+def _tools(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the table `tool`, with what the root of uv's workspace says for its members."""
+    tool = data.get("tool")
+    own: dict[str, Any] = tool if isinstance(tool, dict) else {}
+    folder = path.resolve().parent
+    for parent in folder.parents:
+        file = parent / "pyproject.toml"
+        if not file.is_file():
+            continue
+        theirs = (_toml(read_text(file), file).get("tool") or {}).get("uv") or {}
+        if "workspace" not in theirs:
+            continue
+        if not is_member(folder.relative_to(parent), theirs["workspace"]):
+            break
+        mine = own.get("uv") or {}
+        merged = {
+            "sources": {**theirs.get("sources", {}), **mine.get("sources", {})},
+            "index": [*mine.get("index", ()), *theirs.get("index", ())],
+        }
+        return {**own, "uv": {**mine, **merged}}
+    return own
+
+
+def _dependencies(data: dict[str, Any], text: str, path: Path, python: str) -> list[str]:
+    project = _project(data, path)
     where = Location(file=str(path), line=_line(text, "[project]"), field="project")
     if "dependencies" in project.get("dynamic", ()):
         raise SpecError(
@@ -274,9 +325,9 @@ def _pyproject(text: str, python: str, path: Path) -> list[str]:
     ]
 
 
-def _project(text: str, path: Path) -> dict[str, Any]:
+def _toml(text: str, path: Path) -> dict[str, Any]:
     try:
-        project = tomllib.loads(text).get("project")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line, column = (int(found[1]), int(found[2])) if found else (None, None)
@@ -285,6 +336,10 @@ def _project(text: str, path: Path) -> dict[str, Any]:
         raise SpecError(f"is not valid TOML: {message}", where=where) from None
     except RecursionError:
         raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
+
+
+def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    project = data.get("project")
     if not isinstance(project, dict):
         raise SpecError(
             "has no [project] table",

@@ -69,6 +69,7 @@ def make_request(
         conda=conda,
         installer=UNSET if isinstance(conda, UnsetType) else _installer(spec, target, at),
         hashes=environment.hashes or UNSET,
+        sources=environment.sources or UNSET,
     )
 
 
