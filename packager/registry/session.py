@@ -5,6 +5,7 @@ The token flow is Docker's (distribution/distribution, `docs/content/spec/auth/t
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -30,6 +31,7 @@ from packager.http import (
 )
 from packager.reference import DEFAULT_REGISTRY, Reference
 from packager.registry.auth import BareHeader, Credentials, basic, docker_credentials, parse_challenge
+from packager.registry.logins import config_file
 
 if TYPE_CHECKING:
     import requests
@@ -180,8 +182,10 @@ class RegistrySession:
         """Return the error for an answer that says we may not."""
         host = self.at.registry
         login = "docker login" if host == DEFAULT_REGISTRY else f"docker login {host}"
+        config = config_file(os.environ)
+        nobody = "" if config.is_file() else f"; nobody is logged in: there is no {config}"
         return RegistryError(
-            f"{host} does not let us {self.action} {self.at.name} ({status})",
+            f"{host} does not let us {self.action} {self.at.name} ({status}){nobody}",
             remedy=f"`{login}` with an account that may; a name that does not exist gives the same answer",
         )
 

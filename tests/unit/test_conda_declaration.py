@@ -12,7 +12,7 @@ from packager.checks.declared import check_environment
 from packager.environments.declare.conda_file import read_conda_file
 from packager.environments.declare.environment import Environment, read_environment
 from packager.environments.declare.requirement import INFERENCE_SERVER
-from packager.errors import SpecError
+from packager.errors import Location, SpecError
 from packager.spec import load_spec
 
 LEAST = 'name: a\nversion: "1"\nentry_script: score.py\n'
@@ -77,6 +77,21 @@ def test_a_file_as_people_have_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     for note, part in zip(found.notes, ("`main`", "nodefaults", "[linux]", "prefix"), strict=True):
         assert part in note
+
+
+def test_an_environment_file_in_utf_16_as_powershell_writes_it(tmp_path: Path) -> None:
+    read(tmp_path, "dependencies: [python=3.13]\n")
+    (tmp_path / "environment.yml").write_bytes("dependencies:\r\n- python=3.12\r\n".encode("utf-16"))
+    assert read_environment(load_spec(tmp_path)).python == "3.12"
+
+
+def test_the_category_of_conda_lock_is_main(tmp_path: Path) -> None:
+    text = "dependencies: [python=3.13]\n"
+    assert read(tmp_path, f"category: main\n{text}").conda == read(tmp_path, text).conda
+    for category in ("dev", "test", "[main]", "null"):
+        error = refused(tmp_path, f"{text}category: {category}\n")
+        assert "category" in error.message
+        assert error.where == Location(file=str(tmp_path / "environment.yml"), line=2, field="category")
 
 
 def test_notes_are_findings_with_their_place(tmp_path: Path) -> None:

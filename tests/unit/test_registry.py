@@ -255,6 +255,8 @@ def test_wrong_or_no_password(registry: FakeRegistry, config: Path, password: st
     registry.answer = basic("Basic never")
     error = refused(registry)
     assert error.exit_code == 7
+    said = f"nobody is logged in: there is no {config / 'config.json'}"
+    assert (said in error.message) is (password is None)
     assert f"`docker login {registry.address}`" in str(error.remedy)
     assert len(registry.asked) <= 2
 
@@ -290,6 +292,20 @@ def test_a_token_without_credentials(registry: FakeRegistry, body: bytes) -> Non
     question = registry.asked[1]
     assert parse_qs(urlsplit(question.path).query) == {"service": ["reg"], "scope": ["repository:ml/python:pull"]}
     assert question.authorization == ""
+
+
+def test_a_docker_config_without_a_file_is_not_the_home_folder(
+    registry: FakeRegistry, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = config / "home" / ".docker"
+    home.mkdir(parents=True)
+    log_in(home, registry.address)
+    monkeypatch.setenv("HOME", str(config / "home"))
+    for folder in (config, config / "missing"):
+        monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+        assert docker_credentials(registry.address) is None
+    monkeypatch.delenv("DOCKER_CONFIG")
+    assert docker_credentials(registry.address) == Credentials(username="alice", password="s3cret")
 
 
 def test_a_token_for_the_credentials_of_docker_login(registry: FakeRegistry, config: Path) -> None:

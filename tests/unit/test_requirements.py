@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import codecs
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -233,6 +235,48 @@ def test_line_ends_of_every_system_and_a_byte_order_mark(tmp_path: Path, end: st
     (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
     (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbf" + end.join(["numpy", "six \\", "==1.17", ""]).encode())
     assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "numpy", "six==1.17")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    # The mark goes before the comment, as in pip.
+    (tmp_path / "r.txt").write_bytes("# coding: latin-1\nnumpy  # größer\n-r more.txt\n".encode(encoding))
+    (tmp_path / "more.txt").write_bytes(codecs.BOM_UTF16_BE + "idna\n".encode("utf-16-be"))
+    assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "idna", "numpy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# -*- coding: latin-1 -*-\nnumpy  # größer\n", "# größer\n# vim: set fileencoding=cp1252 :\nnumpy\n"],
+)
+def test_a_comment_says_the_encoding(tmp_path: Path, text: str) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(text.encode("latin-1"))
+    assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "numpy")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message", "line"),
+    [
+        (b"a\n# gr\xf6\xdfer\n", "not UTF-8", 2),
+        (b"a\nb\n# coding: latin-1\n# \xf6\n", "not UTF-8", 4),
+        (b" # coding: latin-1\n# \xf6\n", "not UTF-8", 2),
+        (b"# coding: latin-none\na\n", "'latin-none' is no encoding", 1),
+        (b"# coding: rot13\na\n", "'rot13' is no encoding", 1),
+        (b"# coding: undefined\na\n", "not UNDEFINED", 1),
+        (b"# coding: ascii\n# \xf6\n", "not ASCII", 2),
+        (codecs.BOM_UTF16_LE + b"a", "not UTF-16", 1),
+        (b"a\x00\n\x00", "control character U+0000", 1),
+    ],
+)
+def test_what_no_encoding_reads_is_refused(tmp_path: Path, raw: bytes, message: str, line: int) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(raw)
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
+        read_environment(load_spec(tmp_path))
+    assert caught.value.where == Location(file=str(tmp_path / "r.txt"), line=line)
+    assert caught.value.remedy
 
 
 def test_line_numbers_are_those_of_the_first_physical_line() -> None:

@@ -26,7 +26,9 @@ from packager.spec.rules import check_variable
 #: Where packages come from when nothing is said.
 DEFAULT_CHANNEL = "conda-forge"
 #: What an environment file may have on its top level.
-KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms")
+KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
+#: What conda-lock calls packages that are needed where the program runs.
+MAIN = "main"
 
 # What conda-lock and conda-build read in a comment; to conda itself, and to YAML, it is one.
 _SELECTOR = re.compile(r"^\s*-\s.*#\s*(\[[^\]]+\])\s*$")
@@ -101,6 +103,12 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
             raise SpecError(
                 f"unknown key {key!r}", where=document.at(key), remedy=f"an environment file has {', '.join(KEYS)}"
             )
+    if document.data.get("category", MAIN) != MAIN:
+        raise SpecError(
+            f"its category (as conda-lock has them) is {document.data['category']!r}; images are made of {MAIN!r}",
+            where=document.at("category"),
+            remedy=f"name the file of the category {MAIN}, or remove `category:` where the image needs these packages",
+        )
     reader = RequirementsReader(root, shown)
     reader.files.append(path)
     specs = _dependencies(document, reader, path)

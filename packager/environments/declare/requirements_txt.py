@@ -14,12 +14,13 @@ from pathlib import Path
 
 from packager.environments.declare.requirement import has_extras, normalise
 from packager.errors import Location, SpecError
-from packager.spec.document import read_text
+from packager.spec.document import decode, read_bytes
 
 #: Files and requirements of one environment: far above any real one, far below what could hurt.
 MAX_FILES = 100
 MAX_REQUIREMENTS = 10_000
 
+_CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
@@ -67,6 +68,15 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield start, joined
 
 
+def _encoding(raw: bytes) -> str:
+    """Return the encoding that a comment in the first two lines names (PEP 263), as pip looks for it; else UTF-8."""
+    for line in raw.split(b"\n")[:2]:
+        found = _CODING.search(line) if line.startswith(b"#") else None
+        if found:
+            return found[1].decode("ascii")
+    return "utf-8"
+
+
 class RequirementsReader:
     """Reads requirements files and what they include.
 
@@ -108,7 +118,8 @@ class RequirementsReader:
         if path not in self.files:
             self.files.append(path)
         shown = self._shown / path
-        for number, line in logical_lines(read_text(shown)):
+        raw = read_bytes(shown)
+        for number, line in logical_lines(decode(raw, shown, _encoding(raw))):
             self._line(line, Location(file=str(shown), line=number), kind, (*chain, path))
 
     def read_text(self, text: str, where: Location, including: Path) -> None:
