@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +21,7 @@ from packager.errors import RegistryError, TemporaryError
 from packager.reference import Reference
 from packager.registry.auth import Credentials, docker_credentials, parse_challenge
 from packager.registry.resolve import MEDIA_TYPES, TRIES, is_local, resolve_digest
+from packager.registry.session import RegistrySession
 
 MANIFEST = b'{"schemaVersion":2,"manifests":[]}'
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
@@ -341,6 +343,67 @@ def test_a_token_that_does_not_help(registry: FakeRegistry) -> None:
     token_flow(registry, b'{"token": "other"}')
     assert "docker login" in str(refused(registry).remedy)
     assert len(registry.asked) == 3, "no endless round"
+
+
+def session(registry: FakeRegistry, name: str) -> RegistrySession:
+    """Connections to a registry that people know by another name than the test's server has."""
+    found = RegistrySession(Reference.parse(f"{name}/ml/python"), plain=False)
+    found.origin = f"http://{registry.address}"
+    return found
+
+
+@pytest.mark.parametrize("kind", ["Basic realm=x", "Bearer"])
+def test_another_host_gets_no_authorization(registry: FakeRegistry, config: Path, kind: str) -> None:
+    """As an upload's Location may name one; what it asks for changes nothing."""
+    header = log_in(config, "reg.example.com")
+    other = FakeRegistry()
+    thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        realm = f'{kind} realm="http://{registry.address}/token"' if kind == "Bearer" else kind
+        registry.answer = basic(header)
+        other.answer = lambda asked: Answer(401, (("WWW-Authenticate", realm),))
+        connections = session(registry, "reg.example.com")
+        assert connections.once("GET", connections.url("x")).status == 200
+        with suppress(RegistryError):
+            connections.once("POST", f"http://{other.address}/upload", data=b"x")
+        connections.close()
+        assert registry.asked[1].authorization == header
+        assert other.asked
+        assert {asked.authorization for asked in other.asked} == {""}
+    finally:
+        other.shutdown()
+        thread.join()
+        other.server_close()
+
+
+@pytest.mark.parametrize("name", ["reg.example.com", "10.0.0.1:5000", "localhost.example.com"])
+def test_a_realm_without_tls_is_for_registries_of_this_machine(registry: FakeRegistry, config: Path, name: str) -> None:
+    log_in(config, name)
+    realm = f'Bearer realm="http://{registry.address}/token"'
+    registry.answer = lambda asked: Answer(401, (("WWW-Authenticate", realm),))
+    with pytest.raises(RegistryError, match="no safe place"):
+        session(registry, name).once("GET", f"http://{registry.address}/v2/")
+    assert len(registry.asked) == 1, "nobody was sent the password"
+
+
+def test_no_more_of_an_answer_is_read_than_a_document_may_have(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.registry.session.MAX_DOCUMENT", 100_000)
+    registry.answer = lambda asked: Answer(200, (), b"x" * 5_000_000)
+    connections = session(registry, "reg.example.com")
+    # One more than it may have tells the caller that there was more.
+    assert len(connections.once("GET", connections.url("x")).body) == 100_001
+    connections.close()
+
+
+def test_no_more_of_a_token_is_read_than_a_document_may_have(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.registry.session.MAX_DOCUMENT", 100_000)
+    token_flow(registry, b'{"token": "t0ken", "more": "' + b"x" * 5_000_000 + b'"}')
+    assert "gives no token" in refused(registry).message
 
 
 @pytest.mark.parametrize("realm", ["ftp://x/token", "/token", ""])

@@ -138,3 +138,9 @@ def test_many_differences_are_cut() -> None:
     found = differences(Expected(json=[0] * 30), reply(b"[" + b",".join([b"1"] * 30) + b"]"))
     assert len(found) == SHOWN + 1
     assert found[-1] == "… and 20 more"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 401), (401, 200), (200, 201), (503, 500), (302, 200)])
+def test_another_status_is_a_difference_whichever_is_larger(status: int, expected: int) -> None:
+    (line,) = differences(Expected(status=expected), reply(b"", status))
+    assert line.startswith(f"status: {status} != {expected}")
