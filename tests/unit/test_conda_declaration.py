@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.checks.declared import check_environment
-from packager.environments.declare.conda_file import read_conda_file
+from packager.environments.declare.conda_file import Parts, read_conda_file
 from packager.environments.declare.environment import Environment, read_environment
 from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.errors import Location, SpecError
@@ -302,6 +301,18 @@ def test_a_curated_environment_that_is_none_says_which_is_near(tmp_path: Path) -
 @given(st.text(max_size=200) | st.text(alphabet="-:[]{}&*!|>'\"%@` \nab=1", max_size=80))
 def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.getbasetemp()
-    (folder / "any.yml").write_text(f"dependencies:\n{text}", "utf-8", newline="")
-    with contextlib.suppress(SpecError):
-        assert read_conda_file(folder, folder, Path("any.yml")).files
+
+    def read_text(content: str) -> Parts:
+        (folder / "any.yml").write_text(content, "utf-8", newline="")
+        return read_conda_file(folder, folder, Path("any.yml"))
+
+    for start in ("dependencies:\n", "dependencies:\n- python=3.13\n"):
+        try:
+            found = read_text(f"{start}{text}")
+        except SpecError:
+            continue
+        assert found.files == (Path("any.yml"),)
+        assert found.specs or found.requirements
+    comment = "".join(each for each in text if each.isprintable())
+    found = read_text(f"dependencies:\n- python=3.13 # {comment}\n")
+    assert [str(each.spec) for each in found.specs] == ["python 3.13.*"]

@@ -139,6 +139,9 @@ def test_nothing_is_pushed_that_fails_its_tests(spec_file: SpecFile, monkeypatch
     ]
 
 
+BUILT: list[Any] = ["built"]
+
+
 class FakeBuilder:
     """Has candidates, and remembers what was done with it."""
 
@@ -184,12 +187,12 @@ def test_a_build_that_is_pushed_is_tested_before(
             packager.build(spec_file, push=True)
         assert builder.did == ["candidates"], "nothing was sent anywhere"
     else:
-        assert packager.build(spec_file, push=True) == ("built",)
+        assert list(packager.build(spec_file, push=True)) == BUILT
         assert builder.did == ["candidates", "build"]
     assert tested == ["a:1"]
     tested.clear()
-    assert packager.build(spec_file, push=True, test=False) == ("built",)
-    assert packager.build(spec_file) == ("built",)
+    assert list(packager.build(spec_file, push=True, test=False)) == BUILT
+    assert list(packager.build(spec_file)) == BUILT
     assert tested == [], "--no-test, and what is not pushed"
 
 

@@ -404,6 +404,7 @@ def test_the_base_must_have_the_locked_python() -> None:
 
 @given(st.text(max_size=300))
 def test_any_entry_points_are_scripts_or_an_error(text: str) -> None:
+    assert set(console_scripts("[console_scripts]\na = b:c\n", "x 1")) == {"a"}
     try:
         scripts = console_scripts(f"[console_scripts]\n{text}", "x 1")
     except LockError:
@@ -422,6 +423,13 @@ def test_any_record_is_inside_or_an_error(text: str) -> None:
         return
     for row in record.rows:
         assert not row.path.startswith(("/", "../"))
+
+
+@given(st.text("abc/_.-", min_size=1, max_size=20).filter(lambda text: ".." not in text and text[0] != "/"))
+def test_a_record_of_plain_names_is_read(text: str) -> None:
+    (row,) = parse_record(f"{text},sha256=,3\n", "x-1.dist-info", SITE).rows
+    assert row.path.startswith(f"{SITE}/") or row.path == SITE
+    assert row.size == "3"
 
 
 # --- compiling --------------------------------------------------------------------------------------------------------

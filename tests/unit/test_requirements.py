@@ -110,6 +110,7 @@ def test_a_single_equals_sign_is_explained() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_normalised_or_refused(text: str) -> None:
+    assert normalise("A_b ==1.0", WHERE) == "a-b==1.0"
     try:
         normal = normalise(text, WHERE)
     except SpecError:

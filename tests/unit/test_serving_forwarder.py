@@ -63,6 +63,15 @@ def test_a_head_is_passed_on_without_what_is_about_the_connection() -> None:
     assert parse_head(head(b"HTTP/1.1 200 OK"), STATUS_LINE).length is None
 
 
+@given(st.dictionaries(st.text("abcXYZ-", min_size=1), st.text("abc 1;=", min_size=1).map(str.strip)))
+def test_headers_of_plain_text_are_a_head(headers: dict[str, str]) -> None:
+    kept = {name.lower(): value for name, value in headers.items()}
+    found = parse_head(
+        head(b"GET /x HTTP/1.1", *(f"{name}: {value}".encode() for name, value in kept.items())), REQUEST_LINE
+    )
+    assert {name.decode().lower(): value.decode().strip() for name, value in found.headers} == kept
+
+
 @given(st.binary(max_size=200))
 def test_anything_is_a_head_or_refused(raw: bytes) -> None:
     try:
