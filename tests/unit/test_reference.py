@@ -10,6 +10,7 @@ import packager
 from packager.errors import UsageError
 from packager.reference import Reference, parse_mirrors
 
+LONGEST = "a" * 255
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -86,3 +87,10 @@ def test_a_build_refuses_a_name_that_no_image_can_have(tag: str, message: str, t
     with pytest.raises(UsageError, match=message) as caught:
         packager.build(packager.load_spec(tmp_path), outputs=(f"type=oci,dest={tmp_path}/o",), tags=("a/b:1", tag))
     assert caught.value.remedy
+
+
+def test_a_repository_has_255_characters_at_most() -> None:
+    assert Reference.parse(f"r.example.com/{LONGEST}:1").repository == LONGEST
+    for longer in (1, 2, 100):
+        with pytest.raises(UsageError, match="not a repository name"):
+            Reference.parse(f"r.example.com/{LONGEST}{'a' * longer}:1")

@@ -354,7 +354,7 @@ def test_a_backend_that_is_away_for_a_moment_loses_nothing(comes_back: bool) -> 
         reader, writer = await asyncio.open_connection("127.0.0.1", port_of(front))
         writer.write(GET)
         if comes_back:
-            await tried.wait()
+            await asyncio.wait_for(tried.wait(), 20)
             backend = await backend_of(echo, port)
         came = await reader.read(-1)
         while tested.connections:
