@@ -5,18 +5,21 @@ The Docker SDK takes 0.25 s to import, so it waits until it is used.
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from packager.engine.failures import engine_failure, no_buildx, no_docker
-from packager.errors import EngineError, PackagerError, RegistryError
+from packager.errors import EngineError, PackagerError, RegistryError, UsageError
 
 if TYPE_CHECKING:
     import docker
@@ -82,6 +85,7 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
 
     Raises:
         EngineError: it does not answer, or refuses what is asked of it inside the `with`.
+        UsageError: the context that is named is not there.
         RegistryError: Docker's credentials cannot be read.
     """
     import docker
@@ -93,7 +97,10 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
         with warnings.catch_warnings():
             # A credential helper that is missing warns, and then raises as well.
             warnings.simplefilter("ignore", UserWarning)
-            client = docker.from_env(version="auto", timeout=timeout)
+            client = docker.from_env(version="auto", timeout=timeout, use_context=names_context(os.environ))
+            if os.environ.get("DOCKER_CONFIG") and not _docker_config(os.environ).is_file():
+                # The library would go on to the home folder, whatever DOCKER_CONFIG says.
+                client.api.reload_config(os.devnull)
             yield client
     except docker.errors.APIError as error:
         raise EngineError(f"the engine refused: {error.explanation or error}") from None
@@ -104,6 +111,46 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
     finally:
         if client is not None:
             client.close()
+
+
+def names_context(environ: Mapping[str, str]) -> bool:
+    """Whether a context says where the engine is, in the order in which Docker looks.
+
+    The library takes the machine's own engine where the context is missing, as if nothing had been said.
+
+    Raises:
+        UsageError: the context that is named is not there.
+    """
+    if environ.get("DOCKER_HOST"):
+        return False
+    config = _docker_config(environ)
+    name, by = environ.get("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
+    if not name:
+        name, by = _current_context(config), f"currentContext in {config}"
+    if name in ("", "default"):
+        return False
+    # docker/cli, `cli/context/store/metadatastore.go`; the library finds the folder by config.json alone.
+    meta = config.parent / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+    if not (meta.is_file() and config.is_file()):
+        raise UsageError(
+            f"{by} names the Docker context {name!r}, which is not in {config.parent}",
+            remedy="`docker context ls` lists those that are there, and `docker context use NAME` takes one; "
+            "or name the engine in DOCKER_HOST",
+        )
+    return True
+
+
+def _docker_config(environ: Mapping[str, str]) -> Path:
+    folder = environ.get("DOCKER_CONFIG")
+    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
+
+
+def _current_context(config: Path) -> str:
+    try:
+        found = msgspec.json.decode(config.read_bytes()).get("currentContext")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def inspect_local(reference: str, *, required: bool = False) -> LocalImage | None:

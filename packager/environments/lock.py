@@ -18,6 +18,23 @@ from packager.spec.model import canonical
 FORMAT = 1
 
 
+class PackageSources(msgspec.Struct, frozen=True, kw_only=True):
+    """The indexes that a project names for its packages, each as `NAME=URL` without credentials.
+
+    Attributes:
+        packages: package → the index that alone has it; with ` ; MARKER` after it where it is for some platforms.
+        indexes: asked for every package before the default one, in this order.
+        default: takes the place of the machine's default index; empty for that.
+    """
+
+    packages: dict[str, tuple[str, ...]] = {}
+    indexes: tuple[str, ...] = ()
+    default: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.packages or self.indexes or self.default)
+
+
 class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     """All that a solve depends on.
 
@@ -30,6 +47,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
         base: the base image that is asked for: the target's pin, or the spec's own reference.
         conda: what conda is asked; unset for an environment of pip alone.
         installer: the image of the stage that installs conda packages, as it is asked for.
+        hashes: requirement or constraint → the sha256 of the files that alone may be taken for it; unset for none.
+        sources: indexes that the project names; unset for none.
     """
 
     python: str
@@ -40,6 +59,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     conda: CondaRequest | UnsetType = UNSET
     installer: str | UnsetType = UNSET
+    hashes: dict[str, tuple[str, ...]] | UnsetType = UNSET
+    sources: PackageSources | UnsetType = UNSET
 
     @property
     def digest(self) -> str:
@@ -110,6 +131,8 @@ def changes(locked: LockRequest, wanted: LockRequest) -> tuple[str, ...]:
     for name in ("requirements", "constraints", "build_from_source"):
         label = {"requirements": "requirement", "constraints": "constraint"}.get(name, name)
         lines += _moved(label, getattr(locked, name), getattr(wanted, name))
+    lines += _moved("hash", _hashes(locked), _hashes(wanted))
+    lines += _moved("source", _sources(locked), _sources(wanted))
     if locked.base != wanted.base:
         lines.append(f"base: {locked.base} -> {wanted.base}")
     return (*lines, *_conda_changes(locked, wanted))
@@ -143,6 +166,23 @@ def _conda_changes(locked: LockRequest, wanted: LockRequest) -> list[str]:
 
 def _pairs(names: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(f"{conda}: {pypi}" for conda, pypi in sorted(names.items()))
+
+
+def _hashes(request: LockRequest) -> tuple[str, ...]:
+    named = {} if isinstance(request.hashes, UnsetType) else request.hashes
+    return tuple(f"{line} sha256:{digest}" for line, digests in named.items() for digest in digests)
+
+
+def _sources(request: LockRequest) -> tuple[str, ...]:
+    if isinstance(request.sources, UnsetType):
+        return ()
+    named = [f"{name} from {place}" for name, places in request.sources.packages.items() for place in places]
+    default = request.sources.default
+    return (
+        *named,
+        *(f"index {each}" for each in request.sources.indexes),
+        *([f"default index {default}"] * bool(default)),
+    )
 
 
 def _flat(platforms: Mapping[str, str]) -> tuple[str, ...]:

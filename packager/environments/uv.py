@@ -53,12 +53,15 @@ class Uv:
         self._environ = environ
         self._children = Children()
 
-    def run(self, words: Sequence[str], *, find_links: Path | None = None, locked: bool = False) -> Ended:
+    def run(
+        self, words: Sequence[str], *, find_links: Path | None = None, indexes: Sequence[str] = (), locked: bool = False
+    ) -> Ended:
         """Run uv to its end, whatever its exit code; an exception meanwhile, such as Ctrl-C, ends it.
 
         Args:
             words: its arguments; `pip …` gets the switches of the index settings besides.
             find_links: a folder of wheels to look into, beside the indexes.
+            indexes: `NAME=URL` of indexes that go before those of the machine.
             locked: what a lock says is laid down: settings that would make something else of it are left out.
 
         Raises:
@@ -70,6 +73,8 @@ class Uv:
             environ = {name: value for name, value in environ.items() if name not in _NOT_THE_LOCK}
         if find_links is not None:
             environ["UV_FIND_LINKS"] = ",".join(filter(None, (environ.get("UV_FIND_LINKS"), str(find_links))))
+        if indexes:
+            environ["UV_INDEX"] = " ".join((*indexes, *environ.get("UV_INDEX", "").split()))
         switches = index_switches(self._environ) if words[0] == "pip" else []
         ended = self._children.run([find_uv(), *words, *switches], cwd=self._root, environ=environ)
         if ended.code < 0:

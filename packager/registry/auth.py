@@ -6,12 +6,12 @@ import base64
 import os
 import re
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from packager.errors import RegistryError
+from packager.registry.logins import config_file
 
 if TYPE_CHECKING:
     import requests
@@ -45,9 +45,14 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 def docker_credentials(registry: str) -> Credentials | None:
     """Return what `docker login` left for a registry: DOCKER_CONFIG, credsStore and credHelpers are honoured.
 
+    Where DOCKER_CONFIG names a folder without a config.json there are none, as to Docker.
+
     Raises:
         RegistryError: a credential helper fails.
     """
+    if not config_file(os.environ).is_file() and os.environ.get("DOCKER_CONFIG"):
+        # The library would go on to the home folder, whose credentials are not those that were named.
+        return None
     plain = _from_file(registry)
     if plain is not _UNKNOWN:
         return plain
@@ -81,10 +86,8 @@ def _from_file(registry: str) -> Credentials | None:
 
     The library asks helpers and knows older forms, but takes longer to import than a push of a small layer takes.
     """
-    folder = os.environ.get("DOCKER_CONFIG")
-    path = Path(folder) / "config.json" if folder else Path.home() / ".docker" / "config.json"
     try:
-        config = msgspec.json.decode(path.read_bytes())
+        config = msgspec.json.decode(config_file(os.environ).read_bytes())
         if config.get("credsStore") or config.get("credHelpers"):
             return _UNKNOWN
         entry = config["auths"][registry]

@@ -5,6 +5,7 @@ The token flow is Docker's (distribution/distribution, `docs/content/spec/auth/t
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -34,6 +35,7 @@ from packager.proxies import is_loopback
 from packager.reference import DEFAULT_REGISTRY, Reference
 from packager.registry.auth import BareHeader, Credentials, basic, docker_credentials, parse_challenges
 from packager.registry.insecure import may_be_plain
+from packager.registry.logins import config_file
 from packager.registry.redirects import MOST, next_place, place
 from packager.registry.words import words_of
 
@@ -202,8 +204,11 @@ class RegistrySession:
         """Return the error for an answer that says we may not, with the registry's own words."""
         host = self.at.registry
         login = "docker login" if host == DEFAULT_REGISTRY else f"docker login {host}"
+        config = config_file(os.environ)
+        nobody = "" if config.is_file() else f"; nobody is logged in: there is no {config}"
         return RegistryError(
-            f"{host} does not let us {self.action} {self.at.name}: it answers {answer.status}{self.words(answer)}",
+            f"{host} does not let us {self.action} {self.at.name}: "
+            f"it answers {answer.status}{self.words(answer)}{nobody}",
             remedy=f"`{login}` with an account that may; a name that does not exist gives the same answer",
         )
 

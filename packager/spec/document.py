@@ -6,6 +6,7 @@ two equal keys, and forgets where things stood. The node graph has it all.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,15 @@ from packager.given import TEXT_LIMIT, read_given
 MAX_BYTES = TEXT_LIMIT
 MAX_VALUES = 20_000
 MAX_DEPTH = 40
+
+#: UTF-32 goes first: its mark begins as that of UTF-16 does.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS: dict[str, Callable[[str], Any]] = {
@@ -53,7 +63,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_text(path: Path, below: Path | None = None) -> str:
-    """Return the UTF-8 text of a declaration file.
+    """Return the text of a declaration file: UTF-8, or what its byte order mark says.
 
     Args:
         path: of the file.
@@ -63,6 +73,19 @@ def read_text(path: Path, below: Path | None = None) -> str:
         SpecError: the file is missing, unreadable, not a regular file, not `below`, larger than `MAX_BYTES`, or not
             UTF-8.
     """
+    return decode(read_bytes(path, below), path)
+
+
+def read_bytes(path: Path, below: Path | None = None) -> bytes:
+    """Return the content of a declaration file.
+
+    Args:
+        path: of the file.
+        below: folder that it may not be out of, through links either; any where None.
+
+    Raises:
+        SpecError: the file is missing, unreadable, not a regular file, not `below`, or larger than `MAX_BYTES`.
+    """
     where = Location(file=str(path))
     try:
         raw = read_given(path, MAX_BYTES, below)
@@ -71,12 +94,30 @@ def read_text(path: Path, below: Path | None = None) -> str:
     except OSError as error:
         remedy = "a declaration is a short text file, at its place and not behind a link to elsewhere"
         raise SpecError(f"cannot be read: {error.strerror}", where=where, remedy=remedy) from None
+    return raw
+
+
+def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
+    """Return the text of a declaration file. A byte order mark goes before the encoding.
+
+    Args:
+        raw: content of the file.
+        path: the file, as the user named it.
+        encoding: Python's name of it.
+
+    Raises:
+        SpecError: it is no text in that encoding, or Python knows no such encoding.
+    """
+    encoding = next((each for mark, each in _MARKS if raw.startswith(mark)), encoding)
     try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        where = Location(file=str(path), line=line)
-        raise SpecError("is not UTF-8 text", where=where, remedy="save the file in UTF-8") from None
+        return raw.decode(encoding)
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        where = Location(file=str(path), line=raw.count(b"\n", 0, start) + 1)
+        raise SpecError(f"is not {encoding.upper()} text", where=where, remedy="save the file in UTF-8") from None
+    except LookupError:
+        where = Location(file=str(path), line=1)
+        raise SpecError(f"{encoding!r} is no encoding", where=where, remedy="save the file in UTF-8") from None
 
 
 def _missing_remedy(path: Path) -> str:

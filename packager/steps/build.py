@@ -18,6 +18,7 @@ from packager.errors import UsageError
 from packager.laying.recipe import NeedsEngineError
 from packager.plan.plan import Base, Plan
 from packager.plan.planned import by_references
+from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, own_template, plan_platforms
@@ -78,6 +79,7 @@ def build(
     names = select_targets(spec_file, wish.target)
     if len(names) > 1 and wish.tags:
         raise _one_image("--tag", names)
+    _check_tags(wish.tags)
     tested = False
     if wish.push:
         # What serves is imported where something is pushed: a build for a folder does without.
@@ -269,6 +271,16 @@ def _key(image: BuiltImage, built: Sequence[BuiltImage]) -> str:
     """Return the name of an image among all that were built: its target, with the platforms where that is needed."""
     same = [other for other in built if other.target == image.target]
     return "-".join([image.target, *(image.platforms if len(same) > 1 else ())]).replace("/", "-")
+
+
+def _check_tags(tags: Sequence[str]) -> None:
+    """Refuse what no image can be called, before anything is built: not every output looks at the name."""
+    for text in tags:
+        if Reference.parse(text).digest is not None:
+            raise UsageError(
+                f"--tag {text} has a digest, which is known only when the image is there",
+                remedy=f"leave it out: {text.partition('@')[0]}",
+            )
 
 
 def _one_image(option: str, names: Sequence[str]) -> UsageError:

@@ -173,6 +173,13 @@ def test_a_stage_that_the_environment_copies_from_counts_too() -> None:
     assert key(plan, "FROM a AS base\nFROM base\n") == "", "a template of the user's may have no such stage"
 
 
+def test_what_stands_before_the_first_stage_counts_too() -> None:
+    """It is in scope of every FROM line, and a comment there may choose the reader of the whole text."""
+    plan, text = example_plan(), "FROM a:$VERSION AS environment\nRUN true\n"
+    keys = {key(plan, f"{start}{text}") for start in ("", "ARG VERSION=1\n", "ARG VERSION=2\n")}
+    assert len(keys) == 3
+
+
 def test_secrets_come_from_variables() -> None:
     assert secret_ids(render(example_plan())) == ("ca", "pip.conf")
     assert secret_ids(render(example_conda_plan())) == ("ca", "pip.conf", "rattler-auth")

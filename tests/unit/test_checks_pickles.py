@@ -209,14 +209,25 @@ _STRINGS = st.binary(max_size=300)
 
 @given(_STRINGS, st.sampled_from(PROTOCOLS))
 def test_no_bytes_break_the_reader(data: bytes, protocol: int) -> None:
-    read(data)
-    read(b"\x80" + bytes([protocol]) + data)
+    for each in (data, b"\x80" + bytes([protocol]) + data):
+        found = read(each)
+        assert found is None or all(":" in name for name in found.names)
+    # What is whole is read, whatever it holds.
+    whole = read(pickle.dumps([data, print], protocol))
+    assert whole is not None
+    assert whole.complete
+    assert not whole.broken
+    assert any(name.endswith(":print") for name in whole.names)
 
 
 @given(st.data())
 def test_no_damage_breaks_the_reader(data: st.DataObject) -> None:
     value = {"a": [1, 2.5, "x" * 50], "b": (print, {"_sklearn_version": "1.0"}), "c": {1, 2}}
     whole = bytearray(pickle.dumps(value, data.draw(st.sampled_from(PROTOCOLS))))
+    sound = read(bytes(whole))
+    assert sound is not None
+    assert sound.complete
+    assert sound.names
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(2, len(whole) - 1))] = data.draw(st.integers(0, 255))
     read(bytes(whole))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from pathlib import Path
 
@@ -9,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.checks.declared import check_environment
-from packager.environments.declare.conda_file import read_conda_file
+from packager.environments.declare.conda_file import Parts, read_conda_file
 from packager.environments.declare.environment import Environment, read_environment
 from packager.environments.declare.requirement import INFERENCE_SERVER
-from packager.errors import SpecError
+from packager.errors import Location, SpecError
 from packager.spec import load_spec
 
 LEAST = 'name: a\nversion: "1"\nentry_script: score.py\n'
@@ -77,6 +76,21 @@ def test_a_file_as_people_have_it(tmp_path: Path) -> None:
     ]  # fmt: skip
     for note, part in zip(found.notes, ("`main`", "nodefaults", "[linux]", "prefix"), strict=True):
         assert part in note
+
+
+def test_an_environment_file_in_utf_16_as_powershell_writes_it(tmp_path: Path) -> None:
+    read(tmp_path, "dependencies: [python=3.13]\n")
+    (tmp_path / "environment.yml").write_bytes("dependencies:\r\n- python=3.12\r\n".encode("utf-16"))
+    assert read_environment(load_spec(tmp_path)).python == "3.12"
+
+
+def test_the_category_of_conda_lock_is_main(tmp_path: Path) -> None:
+    text = "dependencies: [python=3.13]\n"
+    assert read(tmp_path, f"category: main\n{text}").conda == read(tmp_path, text).conda
+    for category in ("dev", "test", "[main]", "null"):
+        error = refused(tmp_path, f"{text}category: {category}\n")
+        assert "category" in error.message
+        assert error.where == Location(file=str(tmp_path / "environment.yml"), line=2, field="category")
 
 
 def test_notes_are_findings_with_their_place(tmp_path: Path) -> None:
@@ -287,6 +301,18 @@ def test_a_curated_environment_that_is_none_says_which_is_near(tmp_path: Path) -
 @given(st.text(max_size=200) | st.text(alphabet="-:[]{}&*!|>'\"%@` \nab=1", max_size=80))
 def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     folder = tmp_path_factory.getbasetemp()
-    (folder / "any.yml").write_text(f"dependencies:\n{text}", "utf-8", newline="")
-    with contextlib.suppress(SpecError):
-        assert read_conda_file(folder, folder, Path("any.yml")).files
+
+    def read_text(content: str) -> Parts:
+        (folder / "any.yml").write_text(content, "utf-8", newline="")
+        return read_conda_file(folder, folder, Path("any.yml"))
+
+    for start in ("dependencies:\n", "dependencies:\n- python=3.13\n"):
+        try:
+            found = read_text(f"{start}{text}")
+        except SpecError:
+            continue
+        assert found.files == (Path("any.yml"),)
+        assert found.specs or found.requirements
+    comment = "".join(each for each in text if each.isprintable())
+    found = read_text(f"dependencies:\n- python=3.13 # {comment}\n")
+    assert [str(each.spec) for each in found.specs] == ["python 3.13.*"]

@@ -352,6 +352,7 @@ def test_damaged_archives_are_told_and_never_crash(tmp_path: Path, tar: bytes, d
     edits = st.tuples(st.integers(0, len(packed_bytes) - 1), st.integers(1, 255))
     for offset, flip in data.draw(st.lists(edits, min_size=1, max_size=4)):
         packed_bytes[offset] ^= flip
+    assert verify(write(tmp_path, compress(tar))).ok
     path = write(tmp_path, bytes(packed_bytes))
     try:
         found = verify(path)

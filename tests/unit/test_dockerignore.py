@@ -190,8 +190,10 @@ def test_any_text_is_a_matcher_or_a_clear_error(text: str, path: str) -> None:
         matcher = parse_dockerignore(text)
     except ContextError:
         return
-    assert matcher.leaves_out(path) in (True, False)
-    assert matcher.may_keep_below(path) in (True, False)
+    assert not matcher.leaves_out(path) or text.strip(), "what says nothing leaves nothing out"
+    # What is named by itself, after all else, is out whatever stands before.
+    named = parse_dockerignore(f"{text}\n{path}")
+    assert named.leaves_out(path)
 
 
 def test_nothing_is_left_out_without_patterns() -> None:

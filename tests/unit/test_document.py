@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -84,7 +83,15 @@ def test_scalars_are_those_of_yaml() -> None:
     }  # fmt: skip
 
 
-@given(st.text(max_size=200))
-def test_any_text_gives_a_mapping_or_one_clear_error(text: str) -> None:
-    with contextlib.suppress(SpecError):
-        assert isinstance(parse_yaml(text, PATH).data, dict)
+@given(st.text(max_size=200), st.text(st.characters(exclude_categories=("C", "Z")), max_size=40))
+def test_any_text_gives_a_mapping_or_one_clear_error(text: str, comment: str) -> None:
+    for each in (text, f"a: 1\n{text}"):
+        try:
+            found = parse_yaml(each, PATH)
+        except SpecError:
+            continue
+        assert isinstance(found.data, dict)
+        assert {name for name in found.lines if "." not in name and "[" not in name} >= {
+            name for name in found.data if not set(".[") & set(name)
+        }
+    assert parse_yaml(f"a: 1 # {comment}\nb: [x]\n", PATH).data == {"a": 1, "b": ["x"]}

@@ -1,14 +1,20 @@
+import base64
 import gc
+import hashlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import docker.api
+import docker.auth
 import docker.errors
 import pytest
 import requests
 
 from packager.engine import api as engine
 from packager.engine.api import EngineInfo, LocalImage, engine_info, local_image
-from packager.errors import EngineError, PackagerError, RegistryError
+from packager.errors import EngineError, PackagerError, RegistryError, UsageError
 
 # Answers of Docker Engine 26.1.5 and buildx 0.13.1, shortened.
 VERSION = {
@@ -124,6 +130,78 @@ def test_errors_of_the_sdk_become_ours(
         raise raised
     assert client.closed
     assert not isinstance(caught.value, PackagerError) or caught.value.exit_code == 7
+
+
+def context(folder: Path, name: str, config: str = "{}") -> None:
+    """Write a Docker context as `docker context create` leaves it."""
+    place = folder / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest()
+    place.mkdir(parents=True)
+    endpoint = {"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": f"unix://{folder}/{name}.sock"}}}
+    (place / "meta.json").write_text(json.dumps(endpoint))
+    (folder / "config.json").write_text(config)
+
+
+@pytest.mark.parametrize(
+    ("environ", "config", "named"),
+    [
+        ({"DOCKER_CONTEXT": "ours"}, "{}", True),
+        ({}, '{"currentContext": "ours"}', True),
+        ({"DOCKER_CONTEXT": "default"}, '{"currentContext": "nope"}', False),
+        ({"DOCKER_HOST": "unix:///x", "DOCKER_CONTEXT": "nope"}, '{"currentContext": "nope"}', False),
+        ({}, "{}", False),
+        ({}, "no json", False),
+        ({}, '{"currentContext": 5}', False),
+    ],
+)
+def test_whether_a_context_says_where_the_engine_is(
+    environ: dict[str, str], config: str, named: bool, tmp_path: Path
+) -> None:
+    context(tmp_path, "ours", config)
+    assert engine.names_context({"DOCKER_CONFIG": str(tmp_path), **environ}) is named
+
+
+@pytest.mark.parametrize(
+    ("environ", "config"),
+    [({"DOCKER_CONTEXT": "nope"}, "{}"), ({}, '{"currentContext": "nope"}'), ({"DOCKER_CONTEXT": "../ours"}, "{}")],
+)
+def test_a_context_that_is_not_there_is_no_other_engine(
+    environ: dict[str, str], config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context(tmp_path, "ours", config)
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    for name, value in {"DOCKER_CONFIG": str(tmp_path), **environ}.items():
+        monkeypatch.setenv(name, value)
+    # Not an absence of the image either, which others would take as a reason to go on.
+    with pytest.raises(UsageError, match="names the Docker context") as caught:
+        engine.inspect_local("a:1")
+    assert "docker context ls" in str(caught.value.remedy)
+
+
+def test_a_context_without_a_config_file_is_not_looked_for_at_home(tmp_path: Path) -> None:
+    context(tmp_path, "ours")
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(UsageError, match="'ours'"):
+        engine.names_context({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "ours"})
+
+
+@pytest.mark.parametrize(("config", "known"), [(None, False), ("{}", False), ("theirs", True)])
+def test_the_engine_gets_only_the_credentials_of_docker_config(
+    config: str | None, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = json.dumps({"auths": {"r.example.com": {"auth": base64.b64encode(b"bob:pw").decode()}}})
+    (tmp_path / "home" / ".docker").mkdir(parents=True)
+    (tmp_path / "home" / ".docker" / "config.json").write_text(login)
+    (tmp_path / "ours").mkdir()
+    if config is not None:
+        (tmp_path / "ours" / "config.json").write_text(login if config == "theirs" else config)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "ours"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setattr(docker.api.APIClient, "_retrieve_server_version", lambda _self: "1.45")
+    with engine.connect() as client:
+        found = docker.auth.resolve_authconfig(vars(client.api)["_auth_configs"], "r.example.com")
+    assert (found is not None) is known
 
 
 @pytest.fixture

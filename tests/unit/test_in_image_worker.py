@@ -31,6 +31,8 @@ def application(environ, start_response):
     if path == "/score":
         asked = json.loads(environ["wsgi.input"].read())
         assert threading.current_thread() is threading.main_thread()
+        with open("begun", "a") as begun:
+            begun.write(f"{os.getpid()}\\n")
         time.sleep(asked.get("sleep", 0))
         if asked.get("die"):
             os._exit(1)
@@ -66,6 +68,15 @@ class Server:
             return self.ask("GET", "/")[0] == 200
         except OSError:
             return False
+
+    def begun(self, count: int) -> None:
+        """Wait until so many requests have begun to be scored."""
+        end = time.monotonic() + 20
+        path = self.log.with_name("begun")
+        while not path.exists() or len(path.read_text().splitlines()) < count:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
     def ask(self, method: str = "POST", path: str = "/score", body: bytes = b"{}", **headers: str) -> tuple[int, bytes]:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
@@ -113,7 +124,7 @@ class Asking(threading.Thread):
 def test_health_answers_while_a_request_is_scored_and_sigterm_lets_it_finish(serve: Any) -> None:
     server = serve()
     asking = Asking(server, b'{"sleep": 1}')
-    time.sleep(0.3)
+    server.begun(1)
     assert server.ask("GET", "/")[0] == 200
     assert asking.is_alive()
     server.process.send_signal(signal.SIGTERM)
@@ -132,7 +143,7 @@ def test_a_request_that_hangs_ends_the_worker_and_another_one_starts(serve: Any)
     server = serve("--timeout=1")
     first = server.ask()[1]
     hangs = Asking(server, b'{"sleep": 60}')
-    time.sleep(0.2)
+    server.begun(2)
     waits = Asking(server, b"{}")
     hangs.join()
     waits.join()
@@ -152,7 +163,8 @@ def test_a_worker_that_dies_is_replaced(serve: Any) -> None:
 
 def test_two_workers_score_two_requests_at_once(serve: Any) -> None:
     server = serve("--workers=2")
-    time.sleep(0.5)  # both are up
+    while server.log.read_text().count("Booting worker") < 2:
+        time.sleep(0.02)
     asking = [Asking(server, b'{"sleep": 0.6}') for _ in range(4)]
     for each in asking:
         each.join()

@@ -144,6 +144,7 @@ def test_what_is_none_says_why(text: str, message: str) -> None:
 
 @given(st.text(max_size=80) | st.text(alphabet="ab1.=<>!~,|*[]()\"' :/-#", max_size=40))
 def test_any_text_is_refused_or_has_a_stable_form(text: str) -> None:
+    assert str(parse_match_spec("numpy>=1,<2", WHERE)) == "numpy >=1,<2"
     try:
         found = parse_match_spec(text, WHERE)
     except SpecError:
@@ -228,6 +229,7 @@ def test_what_is_no_channel_says_why(text: str, message: str) -> None:
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + ":/@?#.$-_ ~\\[]", max_size=60))
 def test_no_channel_keeps_what_could_be_a_credential(text: str) -> None:
+    assert check_channel("conda-forge", WHERE) == "conda-forge"
     try:
         found = check_channel(text, WHERE)
     except SpecError:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +99,21 @@ def test_signatures_of_a_saved_model() -> None:
 
 @given(st.binary(max_size=300), st.integers(0, 600), st.binary(max_size=4))
 def test_what_is_no_graph_is_refused_and_nothing_else_happens(data: bytes, cut: int, put: bytes) -> None:
-    whole = IRIS.read_bytes()
-    for hostile in (data, whole[:cut], whole[:cut] + put + whole[cut + len(put) :]):
-        for read in (read_onnx, read_saved_model):
-            with contextlib.suppress(NotProtobuf):
-                read(memoryview(hostile))
+    saved = saved_model(serving_default=(tensor(1, "a", 1, -1, 2), tensor(2, "y", 9)))
+    readers: tuple[tuple[bytes, Callable[[memoryview], object]], ...] = (
+        (IRIS.read_bytes(), read_onnx),
+        (saved, read_saved_model),
+    )
+    for whole, read in readers:
+        assert read(memoryview(whole)), "what is whole is read"
+        at = cut % len(whole)
+        for hostile in (data, whole[:at], whole[:at] + put + whole[at + len(put) :]):
+            try:
+                found = read(memoryview(hostile))
+            except NotProtobuf:
+                assert hostile != whole
+                continue
+            assert isinstance(found, Interface | dict)
 
 
 def test_numbers_of_the_wire_format() -> None:

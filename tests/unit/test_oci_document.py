@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -187,3 +188,36 @@ def test_env_keeps_its_order() -> None:
 
 def test_times() -> None:
     assert rfc3339(0) == "1970-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/St_Johns"])
+def test_times_do_not_depend_on_the_machines_time_zone(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert rfc3339(EPOCH) == "2023-11-14T22:13:20Z"
+        assert config_of(base())["created"] == "2023-11-14T22:13:20Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_every_document_has_its_keys_in_one_order(tmp_path: Path) -> None:
+    """Whatever the order of the base's configuration, and of the labels, was."""
+    config = {"Labels": {"z": "1", "a": "2"}, "Volumes": {"/z": {}, "/a": {}}}
+    one = make_image(example_plan(), base(config), OURS, {"z": "1", "b": "2"}, EPOCH, FolderContent(tmp_path))
+    turned = {"Volumes": {"/a": {}, "/z": {}}, "Labels": {"a": "2", "z": "1"}}
+    other = make_image(example_plan(), base(turned), OURS, {"b": "2", "z": "1"}, EPOCH, FolderContent(tmp_path))
+    assert one.config == other.config
+    for document in (one.config, one.manifest, make_index([one])):
+        text = json.dumps(json.loads(document), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert document.decode() == text
+
+
+def test_labels_of_the_build_go_before_those_of_the_plan_and_these_before_the_bases() -> None:
+    name = next(iter(example_plan().config.labels))
+    mine = {name: "mine", "theirs": "mine"}
+    found = json.loads(image_config(example_plan(), base({"Labels": {"theirs": "x", "kept": "x"}}), OURS, mine, EPOCH))
+    assert found["config"]["Labels"] == {**example_plan().config.labels, **mine, "kept": "x"}
+    planned = config_of(base({"Labels": {name: "of the base"}}))["config"]["Labels"]
+    assert planned[name] == example_plan().config.labels[name]

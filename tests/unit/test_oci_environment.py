@@ -13,6 +13,7 @@ import threading
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from packager.laying.cache import cached, environment_folder
 from packager.laying.compile import find_interpreter, require_interpreter
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
-from packager.laying.records import Record, differing, parse_record, row_of
+from packager.laying.records import Record, differing, owners, parse_record, row_of
 from packager.laying.venv import console_scripts, script_text
 from packager.laying.wheels import Source, explain_unpack
 
@@ -421,6 +422,7 @@ def test_the_base_must_have_the_locked_python() -> None:
 
 @given(st.text(max_size=300))
 def test_any_entry_points_are_scripts_or_an_error(text: str) -> None:
+    assert set(console_scripts("[console_scripts]\na = b:c\n", "x 1")) == {"a"}
     try:
         scripts = console_scripts(f"[console_scripts]\n{text}", "x 1")
     except LockError:
@@ -439,6 +441,13 @@ def test_any_record_is_inside_or_an_error(text: str) -> None:
         return
     for row in record.rows:
         assert not row.path.startswith(("/", "../"))
+
+
+@given(st.text("abc/_.-", min_size=1, max_size=20).filter(lambda text: ".." not in text and text[0] != "/"))
+def test_a_record_of_plain_names_is_read(text: str) -> None:
+    (row,) = parse_record(f"{text},sha256=,3\n", "x-1.dist-info", SITE).rows
+    assert row.path.startswith(f"{SITE}/") or row.path == SITE
+    assert row.size == "3"
 
 
 # --- compiling --------------------------------------------------------------------------------------------------------
@@ -550,3 +559,22 @@ def test_an_interrupted_run_leaves_nothing_that_counts(
             cached(wanted, tmp_path / "cache", source)
     assert [path.suffix for path in (tmp_path / "cache/environments").iterdir()] == [".lock"]
     assert not cached(wanted, tmp_path / "cache", source).reused
+
+
+def test_of_packages_that_hold_one_path_the_last_by_name_owns_it() -> None:
+    records = [parse_record("shared.py,sha256=,1\n", f"{name}-1.dist-info", SITE) for name in "abc"]
+    for order in permutations(records):
+        assert owners(order)[f"{SITE}/shared.py"][0].info == "c-1.dist-info"
+
+
+@pytest.mark.parametrize(
+    "path", ["../../../../etc/passwd", "../../../..", "../../../../../x", "/etc/passwd", "a\\..\\b", "a\x07"]
+)
+def test_a_record_that_leaves_the_environment_is_refused(path: str) -> None:
+    with pytest.raises(LockError, match="not inside the environment"):
+        parse_record(f"{path},,\n", "x-1.dist-info", SITE)
+
+
+def test_a_record_may_name_what_is_beside_site_packages() -> None:
+    record = parse_record("../../../bin/tool,,\n", "x-1.dist-info", SITE)
+    assert [row.path for row in record.rows] == ["bin/tool"]

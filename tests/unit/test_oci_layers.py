@@ -182,6 +182,13 @@ def test_what_is_no_file_is_refused(tmp_path: Path, content: FolderContent, opti
 # --- ahead ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def rested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files need not rest before `DigestMemory` trusts their times."""
+    monkeypatch.setattr("packager.storage.digests.RESTED_NS", 0)
+
+
+@pytest.mark.usefixtures("rested")
 def test_digest_and_layer_from_one_pass(tmp_path: Path, content: FolderContent, options: dict[str, Any]) -> None:
     root, store = tmp_path / "src", Store(tmp_path / "store")
     tree = make_tree([source(root, "m.bin", CODE, 0o444), source(root, "empty", b"", 0o444)])
@@ -190,20 +197,12 @@ def test_digest_and_layer_from_one_pass(tmp_path: Path, content: FolderContent, 
     unread = make_tree(
         TreeFile(path=each.path, size=0, mode=each.mode, digest="", origin=each.origin) for each in tree.files
     )
-    threading_rest()
     assert not is_known(unread, root, store)
     known, layer = layer_ahead(unread, "model", root, store, content, **options)
     assert known == tree
     assert is_known(unread, root, store)
     assert tree_layer(tree, "model", root, store, content, **options) == layer
     assert content.puts == 1
-
-
-def threading_rest() -> None:
-    """Let files rest as long as `DigestMemory` wants before it trusts their times."""
-    import time
-
-    time.sleep(0.1)
 
 
 # --- everywhere the same ----------------------------------------------------------------------------------------------
@@ -258,6 +257,7 @@ def test_two_at_once_are_safe(tmp_path: Path) -> None:
     assert len(answers) == 1
 
 
+@pytest.mark.usefixtures("rested")
 def test_a_model_that_changes_while_it_is_read_ahead(
     tmp_path: Path, content: FolderContent, options: dict[str, Any]
 ) -> None:
@@ -270,7 +270,6 @@ def test_a_model_that_changes_while_it_is_read_ahead(
             (root / "m.bin").write_bytes(CODE.swapcase())
             return result
 
-    threading_rest()
     with pytest.raises(ContextError, match="changed while it was read"):
         layer_ahead(tree, "model", root, store, Writes(tmp_path / "content"), **options)
     assert not is_known(tree, root, store)

@@ -7,7 +7,6 @@ import io
 import struct
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -121,8 +120,15 @@ GOOD = make_elf(X86, ["libc.so.6"], {"libc.so.6": ["GLIBC_2.17"]}, ["A"], soname
 
 
 def parse_or_refuse(data: bytes) -> None:
-    with suppress(NotElf):
-        parse_elf(data)
+    found = parse_elf(GOOD)
+    assert (found.needed, found.wants, found.soname) == (("libc.so.6",), (("libc.so.6", "GLIBC_2.17"),), "s")
+    try:
+        read = parse_elf(data)
+    except NotElf:
+        assert data != GOOD
+        return
+    assert all(isinstance(name, str) for name in (*read.needed, *read.search, *read.offers))
+    assert data != GOOD or read == found
 
 
 @given(st.integers(0, len(GOOD) - 1))

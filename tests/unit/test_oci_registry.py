@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from packager.errors import ContextError, PackagerError, RegistryError, TemporaryError, UsageError
-from packager.http import wait_before
+from packager.http import TRIES, wait_before
 from packager.oci.compose import make_index
 from packager.oci.outputs import write_layout as write_images
 from packager.oci.values import INDEX, LAYER, MANIFEST, Descriptor, digest_of
@@ -204,6 +204,17 @@ def test_an_upload_that_the_registry_gave_up_starts_again(registry: FakeRegistry
     registry.fail("GET", "uploads", Fault(status=404))
     assert upload(registry, content) == len(BIG) + CHUNK + 10
     assert registry.count("POST") == 2
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("status", [404, 416])
+def test_an_upload_that_is_always_given_up_ends(
+    registry: FakeRegistry, content: ContentStore, method: str, status: int
+) -> None:
+    registry.fail(method, "uploads", *[Fault(status=status)] * 50)
+    with pytest.raises(RegistryError, match=f"it answers {status}"):
+        upload(registry, content)
+    assert registry.count("POST") <= TRIES + 1, "each start is another upload at the registry"
 
 
 def test_the_answer_to_the_last_request_gets_lost(registry: FakeRegistry, content: ContentStore) -> None:

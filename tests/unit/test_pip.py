@@ -8,16 +8,18 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from packager.environments.child_processes import Stoppable
-from packager.environments.lock import LockedPackage, LockRequest
+from packager.environments.conda import Provided
+from packager.environments.lock import LockedPackage, LockRequest, changes
 from packager.environments.solve.pip import Upgrade, UvSolver, arguments
 from packager.errors import LockError, PackagerError
 from tests.unit.test_child_processes import gone
 from tests.unit.test_pylock import pylock, wheels
 
-A, B = "a" * 64, "b" * 64
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 AMD = "x86_64-manylinux_2_28"
 REQUEST = LockRequest(
     python="3.13",
@@ -93,6 +95,51 @@ def test_files_arguments_and_preferences_reach_uv(fake_uv: Path) -> None:
     assert "arm" not in (fake_uv / "preferences").read_text(), "versions of another platform say nothing"
     assert (fake_uv / "args").read_text().endswith("--upgrade --offline --no-index\n")
     assert list((fake_uv / "tmp").iterdir()) == []
+
+
+HASHED = pylock(
+    wheels("six", "1", ("six-1-py3-none-any.whl", A), ("six-1-cp313-cp313-manylinux_2_17_x86_64.whl", B)),
+    wheels("idna", "3", ("idna-3-py3-none-any.whl", B)),
+)
+
+
+def solve_hashed(fake_uv: Path, hashes: dict[str, tuple[str, ...]], provided: Provided | None = None) -> set[str]:
+    program(fake_uv, f"cat > \"$7\" <<'E'\n{HASHED}\nE\n")
+    request = msgspec.structs.replace(REQUEST, hashes=hashes)
+    found = UvSolver(fake_uv).solve(request, "linux/amd64", None, Upgrade(), False, provided)
+    return {digest for package in found for digest in package.digests if package.name == "six"}
+
+
+def test_only_files_with_the_hashes_of_the_environment_are_taken(fake_uv: Path) -> None:
+    assert solve_hashed(fake_uv, {"six==1": (A, C)}) == {A}, "the other fits better, and is not named"
+    assert solve_hashed(fake_uv, {"six==1": (A, B)}) == {B}
+    with pytest.raises(LockError, match=r"no file of six 1 that fits has a hash"):
+        solve_hashed(fake_uv, {"six==1": (C,)})
+    with pytest.raises(LockError, match="no file of six"):
+        solve_hashed(fake_uv, {"six==1": ()})
+
+
+def test_hashes_hold_where_their_marker_does_and_all_together(fake_uv: Path) -> None:
+    arm, amd = 'six==1; platform_machine == "aarch64"', 'six==1; platform_machine == "x86_64"'
+    assert solve_hashed(fake_uv, {arm: (C,), amd: (A,)}) == {A}
+    assert solve_hashed(fake_uv, {'six==1; python_version < "3.9"': (C,)}) == {B}
+    assert solve_hashed(fake_uv, {'six==1; sys_platform == "win32"': (C,), "six[x]==1": (A, B), amd: (A,)}) == {A}
+    with pytest.raises(LockError, match="no file of six"):
+        solve_hashed(fake_uv, {"six==1": (A,), amd: (B,)})
+
+
+def test_hashes_of_what_conda_brings_are_refused(fake_uv: Path) -> None:
+    provided = Provided(python="3.13", versions={"six": "1"})
+    with pytest.raises(LockError, match="conda brings six"):
+        solve_hashed(fake_uv, {"six==1": (A,)}, provided)
+
+
+def test_a_lock_says_which_hashes_changed() -> None:
+    before = msgspec.structs.replace(REQUEST, hashes={"six==1": (A,)})
+    after = msgspec.structs.replace(REQUEST, hashes={"six==1": (B,)})
+    assert changes(before, after) == (f"hash removed: six==1 sha256:{A}", f"hash added: six==1 sha256:{B}")
+    assert not before.same_solve(after)
+    assert changes(REQUEST, before) == (f"hash added: six==1 sha256:{A}",)
 
 
 @pytest.mark.parametrize("preferences", [None, "", "<<<<<<< ours\n"])

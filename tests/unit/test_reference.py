@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import packager
 from packager.errors import UsageError
 from packager.reference import Reference, parse_mirrors
 
+LONGEST = "a" * 255
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
 
@@ -65,3 +69,28 @@ def test_a_mirror_takes_the_place_of_its_registry_alone() -> None:
 def test_mirrors_of_another_form_are_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_mirrors(text)
+
+
+@pytest.mark.parametrize(
+    ("tag", "message"),
+    [
+        ("a/b:1:2", "not a valid image tag"),
+        ("a/B", "not a repository name"),
+        ("", "not a repository name"),
+        ("a b", "not a repository name"),
+        (f"a/b@sha256:{'a' * 64}", "has a digest"),
+    ],
+)
+def test_a_build_refuses_a_name_that_no_image_can_have(tag: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "packager.yaml").write_text('name: a\nversion: "1"\nentry_script: s.py\nenvironment: r.txt\n')
+    # Whatever the output is, and before anything of the package is looked at: nothing else is there.
+    with pytest.raises(UsageError, match=message) as caught:
+        packager.build(packager.load_spec(tmp_path), outputs=(f"type=oci,dest={tmp_path}/o",), tags=("a/b:1", tag))
+    assert caught.value.remedy
+
+
+def test_a_repository_has_255_characters_at_most() -> None:
+    assert Reference.parse(f"r.example.com/{LONGEST}:1").repository == LONGEST
+    for longer in (1, 2, 100):
+        with pytest.raises(UsageError, match="not a repository name"):
+            Reference.parse(f"r.example.com/{LONGEST}{'a' * longer}:1")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from packager.http import is_local
 from packager.reference import Reference
 from packager.registry.auth import Credentials, docker_credentials, parse_challenges
 from packager.registry.resolve import MEDIA_TYPES, TRIES, resolve_digest
+from packager.registry.session import RegistrySession
 
 MANIFEST = b'{"schemaVersion":2,"manifests":[]}'
 DIGEST = f"sha256:{hashlib.sha256(MANIFEST).hexdigest()}"
@@ -257,6 +259,8 @@ def test_wrong_or_no_password(registry: FakeRegistry, config: Path, password: st
     registry.answer = basic("Basic never")
     error = refused(registry)
     assert error.exit_code == 7
+    said = f"nobody is logged in: there is no {config / 'config.json'}"
+    assert (said in error.message) is (password is None)
     assert f"`docker login {registry.address}`" in str(error.remedy)
     assert len(registry.asked) <= 2
 
@@ -294,6 +298,20 @@ def test_a_token_without_credentials(registry: FakeRegistry, body: bytes) -> Non
     assert question.authorization == ""
 
 
+def test_a_docker_config_without_a_file_is_not_the_home_folder(
+    registry: FakeRegistry, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = config / "home" / ".docker"
+    home.mkdir(parents=True)
+    log_in(home, registry.address)
+    monkeypatch.setenv("HOME", str(config / "home"))
+    for folder in (config, config / "missing"):
+        monkeypatch.setenv("DOCKER_CONFIG", str(folder))
+        assert docker_credentials(registry.address) is None
+    monkeypatch.delenv("DOCKER_CONFIG")
+    assert docker_credentials(registry.address) == Credentials(username="alice", password="s3cret")
+
+
 def test_a_token_for_the_credentials_of_docker_login(registry: FakeRegistry, config: Path) -> None:
     header = log_in(config, registry.address)
     token_flow(registry, b'{"token": "t0ken"}')
@@ -327,6 +345,71 @@ def test_a_token_that_does_not_help(registry: FakeRegistry) -> None:
     token_flow(registry, b'{"token": "other"}')
     assert "docker login" in str(refused(registry).remedy)
     assert len(registry.asked) == 3, "no endless round"
+
+
+def session(registry: FakeRegistry, name: str) -> RegistrySession:
+    """Connections to a registry that people know by another name than the test's server has."""
+
+    class Elsewhere(RegistrySession):
+        @property
+        def origin(self) -> str:
+            return f"http://{registry.address}"
+
+    return Elsewhere(Reference.parse(f"{name}/ml/python"))
+
+
+@pytest.mark.parametrize("kind", ["Basic realm=x", "Bearer"])
+def test_another_host_gets_no_authorization(registry: FakeRegistry, config: Path, kind: str) -> None:
+    """As an upload's Location may name one; what it asks for changes nothing."""
+    header = log_in(config, "reg.example.com")
+    other = FakeRegistry()
+    thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        realm = f'{kind} realm="http://{registry.address}/token"' if kind == "Bearer" else kind
+        registry.answer = basic(header)
+        other.answer = lambda asked: Answer(401, (("WWW-Authenticate", realm),))
+        connections = session(registry, "reg.example.com")
+        assert connections.once("GET", connections.url("x")).status == 200
+        with suppress(RegistryError):
+            connections.once("POST", f"http://{other.address}/upload", data=b"x")
+        connections.close()
+        assert registry.asked[1].authorization == header
+        assert other.asked
+        assert {asked.authorization for asked in other.asked} == {""}
+    finally:
+        other.shutdown()
+        thread.join()
+        other.server_close()
+
+
+@pytest.mark.parametrize("name", ["reg.example.com", "10.0.0.1:5000", "localhost.example.com"])
+def test_a_realm_without_tls_is_for_registries_of_this_machine(registry: FakeRegistry, config: Path, name: str) -> None:
+    log_in(config, name)
+    realm = f'Bearer realm="http://{registry.address}/token"'
+    registry.answer = lambda asked: Answer(401, (("WWW-Authenticate", realm),))
+    with pytest.raises(RegistryError, match="no safe place"):
+        session(registry, name).once("GET", f"http://{registry.address}/v2/")
+    assert len(registry.asked) == 1, "nobody was sent the password"
+
+
+def test_no_more_of_an_answer_is_read_than_a_document_may_have(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.registry.session.MAX_DOCUMENT", 100_000)
+    registry.answer = lambda asked: Answer(200, (), b"x" * 5_000_000)
+    connections = session(registry, "reg.example.com")
+    # One more than it may have tells the caller that there was more.
+    assert len(connections.once("GET", connections.url("x")).body) == 100_001
+    connections.close()
+
+
+def test_no_more_of_a_token_is_read_than_a_document_may_have(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.registry.session.MAX_DOCUMENT", 100_000)
+    token_flow(registry, b'{"token": "t0ken", "more": "' + b"x" * 5_000_000 + b'"}')
+    assert "gives no token" in refused(registry).message
 
 
 @pytest.mark.parametrize("realm", ["ftp://x/token", "/token", ""])

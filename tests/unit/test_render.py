@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from packager.dockerfile.lint import lint
@@ -22,11 +22,14 @@ def unquote(word: str) -> str:
     r"""What BuildKit makes of a double-quoted word: `\` takes `"`, `$` and itself; a bare `$` would be a variable."""
     assert word[0] == word[-1] == '"'
     inner = word[1:-1]
-    assert not re.search(r'(?<!\\)(?:\\\\)*["$]', inner), "an unescaped quote or variable"
+    assert re.fullmatch(r'(?:[^"$\\]|\\["$\\])*', inner), "an unescaped quote, variable or backslash"
     return re.sub(r'\\(["$\\])', r"\1", inner)
 
 
-@given(PRINTABLE)
+@given(PRINTABLE | st.text(alphabet='\\"$a ', max_size=6))
+@example("\\")
+@example("C:\\new $x")
+@example('\\"')
 def test_a_quoted_value_is_read_back_as_it_was(value: str) -> None:
     assert unquote(quoted(value)) == value
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import codecs
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from packager.errors import Location, SpecError
 from packager.spec import load_spec
 
 LEAST = 'name: a\nversion: "1"\nentry_script: score.py\n'
+A, B, C = "a" * 64, "b" * 64, "c" * 64
 WHERE = Location(file="requirements.txt", line=1)
 
 
@@ -107,6 +110,7 @@ def test_a_single_equals_sign_is_explained() -> None:
 
 @given(st.text(max_size=60))
 def test_any_text_is_normalised_or_refused(text: str) -> None:
+    assert normalise("A_b ==1.0", WHERE) == "a-b==1.0"
     try:
         normal = normalise(text, WHERE)
     except SpecError:
@@ -171,11 +175,11 @@ def test_the_short_way_leaves_the_rest_to_the_library(text: str) -> None:
 
 
 def test_comments_continuations_and_hashes(tmp_path: Path) -> None:
-    text = """\
+    text = f"""\
 # first
 numpy==2.1.0 \\
-    --hash=sha256:aa --hash=sha256:bb \\
-    --hash sha256:cc   # why
+    --hash=sha256:{A} --hash=sha256:{B.upper()} \\
+    --hash "sha256:{C}"   # why
 scikit-learn \\
   >=1,<2
    # indented
@@ -185,6 +189,46 @@ a#b
     assert str(error.where).endswith("requirements.txt:8"), "a `#` without a space before it is no comment"
     environment = read(tmp_path, text.replace("a#b\n", ""))
     assert environment.requirements == (INFERENCE_SERVER, "numpy==2.1.0", "scikit-learn<2,>=1")
+    assert environment.hashes == {"numpy==2.1.0": (A, B, C)}
+
+
+def test_hashes_of_one_package_hold_together(tmp_path: Path) -> None:
+    text = f"-c c.txt\nsix==1.17.0 --hash=sha256:{A} --hash=sha256:{B}\n"
+    environment = read(tmp_path, text, c=f"six==1.17.0 --hash=sha256:{B} --hash=sha256:{C}\n")
+    assert environment.hashes == {"six==1.17.0": (B,)}
+    on_arm = f"six==1.17.0 ; platform_machine == 'aarch64' --hash=sha256:{C}\n"
+    assert len(read(tmp_path, text + on_arm, c="").hashes) == 2, "what a marker parts is told apart by it"
+    more = "targets: {cpu: {environment: {remove: [six]}}}\n"
+    (tmp_path / "requirements.txt").write_text(f"six==1.17.0 --hash=sha256:{A}\nidna\n")
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: requirements.txt\n{more}")
+    assert read_environment(load_spec(tmp_path).for_target("cpu")).hashes == {}
+
+
+def test_hashes_in_a_pip_section_of_conda_and_in_the_spec(tmp_path: Path) -> None:
+    line = f"six==1.17.0 --hash=sha256:{A}"
+    conda = f"dependencies: [python=3.13, {{pip: ['{line}']}}]\n"
+    assert read(tmp_path, conda, file="environment.yml").hashes == {"six==1.17.0": (A,)}
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: {{pip: ['{line}']}}\n")
+    assert read_environment(load_spec(tmp_path)).hashes == {"six==1.17.0": (A,)}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"six --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six>=1.17 --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six==1.* --hash=sha256:{'a' * 64}", "admits several"),
+        (f"six==1.17,!=1.17.1 --hash=sha256:{'a' * 64}", "admits several"),
+        ("six==1.17.0 --hash=sha256:aa", "none that a lock can hold to"),
+        (f"six==1.17.0 --hash=sha512:{'a' * 128}", "none that a lock can hold to"),
+        (f"six==1.17.0 --hash=md5:{'a' * 32}", "none that a lock can hold to"),
+        ("six==1.17.0 --hash=", "is not a requirement"),
+    ],
+)
+def test_a_hash_that_cannot_be_held_to_is_refused(tmp_path: Path, line: str, message: str) -> None:
+    error = refused(tmp_path, f"{line}\n")
+    assert message in error.message
+    assert str(error.where).endswith("requirements.txt:1")
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
@@ -192,6 +236,48 @@ def test_line_ends_of_every_system_and_a_byte_order_mark(tmp_path: Path, end: st
     (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
     (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbf" + end.join(["numpy", "six \\", "==1.17", ""]).encode())
     assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "numpy", "six==1.17")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_byte_order_mark_says_the_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    # The mark goes before the comment, as in pip.
+    (tmp_path / "r.txt").write_bytes("# coding: latin-1\nnumpy  # größer\n-r more.txt\n".encode(encoding))
+    (tmp_path / "more.txt").write_bytes(codecs.BOM_UTF16_BE + "idna\n".encode("utf-16-be"))
+    assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "idna", "numpy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# -*- coding: latin-1 -*-\nnumpy  # größer\n", "# größer\n# vim: set fileencoding=cp1252 :\nnumpy\n"],
+)
+def test_a_comment_says_the_encoding(tmp_path: Path, text: str) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(text.encode("latin-1"))
+    assert read_environment(load_spec(tmp_path)).requirements == (INFERENCE_SERVER, "numpy")
+
+
+@pytest.mark.parametrize(
+    ("raw", "message", "line"),
+    [
+        (b"a\n# gr\xf6\xdfer\n", "not UTF-8", 2),
+        (b"a\nb\n# coding: latin-1\n# \xf6\n", "not UTF-8", 4),
+        (b" # coding: latin-1\n# \xf6\n", "not UTF-8", 2),
+        (b"# coding: latin-none\na\n", "'latin-none' is no encoding", 1),
+        (b"# coding: rot13\na\n", "'rot13' is no encoding", 1),
+        (b"# coding: undefined\na\n", "not UNDEFINED", 1),
+        (b"# coding: ascii\n# \xf6\n", "not ASCII", 2),
+        (codecs.BOM_UTF16_LE + b"a", "not UTF-16", 1),
+        (b"a\x00\n\x00", "control character U+0000", 1),
+    ],
+)
+def test_what_no_encoding_reads_is_refused(tmp_path: Path, raw: bytes, message: str, line: int) -> None:
+    (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
+    (tmp_path / "r.txt").write_bytes(raw)
+    with pytest.raises(SpecError, match=re.escape(message)) as caught:
+        read_environment(load_spec(tmp_path))
+    assert caught.value.where == Location(file=str(tmp_path / "r.txt"), line=line)
+    assert caught.value.remedy
 
 
 def test_line_numbers_are_those_of_the_first_physical_line() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -33,7 +34,16 @@ def test_it_is_the_same_question_either_way(one: Any, other: Any) -> None:
 @given(JSON, st.binary())
 def test_any_answer_is_compared(expected: Any, body: bytes) -> None:
     """Whatever a service answers is a difference, and never an error of ours."""
-    differences(Expected(json=expected, absolute=0.1, relative=0.1), reply(body))
+    within = Expected(json=expected, absolute=0.1, relative=0.1)
+    try:
+        equal = json.loads(body) == expected
+    except (ValueError, RecursionError):
+        equal = False
+    found = differences(within, reply(body))
+    assert all(isinstance(line, str) and line for line in found)
+    assert not (equal and found)
+    assert differences(within, reply(json.dumps(expected).encode())) == ()
+    assert differences(within, reply(json.dumps([expected]).encode())) or expected == [expected]
 
 
 @pytest.mark.parametrize(
@@ -138,3 +148,9 @@ def test_many_differences_are_cut() -> None:
     found = differences(Expected(json=[0] * 30), reply(b"[" + b",".join([b"1"] * 30) + b"]"))
     assert len(found) == SHOWN + 1
     assert found[-1] == "… and 20 more"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(200, 401), (401, 200), (200, 201), (503, 500), (302, 200)])
+def test_another_status_is_a_difference_whichever_is_larger(status: int, expected: int) -> None:
+    (line,) = differences(Expected(status=expected), reply(b"", status))
+    assert line.startswith(f"status: {status} != {expected}")

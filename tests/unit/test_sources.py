@@ -303,6 +303,20 @@ def test_bad_links_name_link_and_target(root: Path, name: str, target: str, prob
     assert f"{link} -> {target}" in error.message
 
 
+@pytest.mark.parametrize("kind", ["source", "model"])
+def test_a_folder_whose_name_begins_as_the_specs_is_outside(root: Path, kind: str) -> None:
+    factory.write_files(root, {"../project-private/key": "secret", "net/w": "w"})
+    folder = root / "net" if kind == "model" else root
+    (folder / "out").symlink_to(root.with_name("project-private") / "key")
+    refused(root, "leaves the folder", models=("net",))
+
+
+def test_a_link_to_a_folder_whose_name_its_own_begins_with_is_no_circle(root: Path) -> None:
+    factory.write_files(root, {"pkg/x": "x", "pkg-more/y": "y"})
+    (root / "pkg-more" / "link").symlink_to("../pkg")
+    assert "pkg-more/link/x" in paths(scan(root))
+
+
 def test_links_to_one_another_end(root: Path) -> None:
     factory.write_files(root, {"a/x": "", "b/y": ""})
     (root / "a/b").symlink_to("../b")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.errors import SpecError
+from packager.programs.image.keys import KEYS_FILE, VARIABLES
 from packager.spec import Spec, SpecFile, load_spec, parse_spec
 from packager.spec.model import InlineEnvironment, expand_tag
 from packager.spec.schema import json_schema
@@ -178,7 +179,14 @@ def test_models_with_one_name_and_version_are_refused() -> None:
     assert len(spec("models: [{path: a/m.pkl}, {path: b/m.pkl, version: 1}]\n").models) == 2
 
 
-@pytest.mark.parametrize("name", ["AML_APP_ROOT", "AZUREML_MODEL_DIR", "WORKER_COUNT", "PATH"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("AML_APP_ROOT", "AZUREML_MODEL_DIR", "AZUREML_ENTRY_SCRIPT", "AZUREML_SOURCE_DIRECTORY"),
+        *("WORKER_COUNT", "WORKER_TIMEOUT", "SCORING_TIMEOUT_MS", "AML_CORS_ORIGINS", "PATH"),
+        *("PACKAGER_AUTH", KEYS_FILE, *VARIABLES),
+    ],
+)
 def test_variables_that_the_image_sets_are_refused(name: str) -> None:
     assert f"{name} is set by packager" in str(refused(f"env: {{{name}: x}}\n"))
 

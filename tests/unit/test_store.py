@@ -17,9 +17,11 @@ from click.testing import CliRunner
 from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.storage import blobs
+from packager.storage.content import ContentStore
+from packager.storage.digests import DigestMemory
 from packager.storage.memory import Memory
 from packager.storage.models import Store, default_root
-from packager.storage.reading import digest_file
+from packager.storage.reading import Stamp, digest_file
 
 MIB = 1 << 20
 
@@ -513,3 +515,76 @@ def test_the_verb(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) 
     failed = run(command, ["verify", "--format", "json"])
     assert isinstance(failed.exception, ContextError)
     assert digest in failed.stdout
+
+
+# --- memories ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["memory", "content", "digests"])
+def test_nobody_else_reads_what_is_remembered(kind: str, tmp_path: Path) -> None:
+    """Whatever the umask is: an unfinished upload's place may have a signature in it."""
+    before = os.umask(0)
+    try:
+        if kind == "content":
+            ContentStore(tmp_path / "kept").put_bytes(b"x")
+        elif kind == "memory":
+            Memory("uploads", tmp_path / "kept").remember(b"x", "key")
+        else:
+            DigestMemory(tmp_path / "kept", later).remember("/m", Stamp(1, 2, 3, 4, 5), "0" * 64, read_at=later())
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        open_to_others = [each for each in (path, *path.parents) if each.is_relative_to(tmp_path / "kept")]
+        assert any(not stat.S_IMODE(each.stat().st_mode) & 0o077 for each in open_to_others if each.is_dir())
+
+
+RESTED = 50_000_000
+
+
+@pytest.mark.parametrize("time_of", ["mtime_ns", "ctime_ns"])
+def test_a_digest_is_remembered_where_both_times_rested(time_of: str, tmp_path: Path) -> None:
+    now = later()
+    old = Stamp(device=1, inode=2, size=3, mtime_ns=1, ctime_ns=1)
+    fresh = old._replace(**{time_of: now - RESTED + 1})
+    memory = DigestMemory(tmp_path, lambda: now)
+    memory.remember("/fresh", fresh, "0" * 64, read_at=now)
+    assert memory.recall("/fresh", fresh) is None
+    rested = old._replace(**{time_of: now - RESTED})
+    memory.remember("/rested", rested, "0" * 64, read_at=now)
+    assert memory.recall("/rested", rested) == "0" * 64
+
+
+@pytest.mark.parametrize("field", Stamp._fields)
+def test_a_digest_is_recalled_where_all_of_the_stamp_is_the_same(field: str, tmp_path: Path) -> None:
+    memory, stamp = DigestMemory(tmp_path), Stamp(1, 2, 3, 4, 5)
+    memory.remember("/m", stamp, "0" * 64, read_at=later())
+    assert memory.recall("/m", stamp) == "0" * 64
+    assert memory.recall("/m", stamp._replace(**{field: 9})) is None
+
+
+def test_the_stamp_has_the_time_that_nobody_can_set(model: Path) -> None:
+    before = Stamp.of(model.stat())
+    assert before == (
+        model.stat().st_dev, model.stat().st_ino, 7000, model.stat().st_mtime_ns, model.stat().st_ctime_ns
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ["digest", "add"])
+def test_the_time_of_a_reading_is_that_of_its_begin(action: str, model: Path, tmp_path: Path) -> None:
+    """A write of the file while it is read may leave its times as they were."""
+    rested = model.stat().st_ctime_ns + RESTED
+
+    def clock() -> int:
+        # By this clock the file rests when the reading ends, and did not when it began.
+        return rested + 1 if reads.of(model) else rested - 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        reads = Reads(patch)
+        getattr(Store(tmp_path / "store", clock=clock), action)(model)
+        assert reads.of(model) == 1
+        getattr(Store(tmp_path / "store", clock=later), action)(model)
+        assert reads.of(model) == 2, "it was not remembered"
+        getattr(Store(tmp_path / "store", clock=later), action)(model)
+        assert reads.of(model) == 2, "and now it was"

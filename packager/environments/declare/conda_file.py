@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.declare.match_spec import Placed, parse_match_spec
 from packager.environments.declare.requirements_txt import RequirementsReader
+from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.spec.channel import check_channel
 from packager.spec.document import Document, parse_yaml, read_text
@@ -25,7 +26,9 @@ from packager.spec.rules import check_variable
 #: Where packages come from when nothing is said.
 DEFAULT_CHANNEL = "conda-forge"
 #: What an environment file may have on its top level.
-KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms")
+KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
+#: What conda-lock calls packages that are needed where the program runs.
+MAIN = "main"
 
 # What conda-lock and conda-build read in a comment; to conda itself, and to YAML, it is one.
 _SELECTOR = re.compile(r"^\s*-\s.*#\s*(\[[^\]]+\])\s*$")
@@ -41,6 +44,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         channels: normal forms, in the order of their priority; empty where none is named.
         requirements: pip's, normal forms, in the order met.
         constraints: pip's, normal forms, in the order met.
+        hashes: requirement or constraint → the sha256 that its `--hash=` admit.
+        sources: indexes that are named for them.
         files: each file that was read, relative to the folder of the spec.
         variables: environment variables.
         notes: what was passed over, each with its place.
@@ -50,9 +55,21 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    hashes: dict[str, frozenset[str]] = {}
+    sources: PackageSources = PackageSources()
     files: tuple[Path, ...] = ()
     variables: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+
+
+def requirements_parts(reader: RequirementsReader) -> Parts:
+    """Return what requirements files ask that a reader has read."""
+    return Parts(
+        requirements=tuple(reader.requirements),
+        constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
+        files=tuple(reader.files),
+    )
 
 
 def note(where: Location, text: str) -> str:
@@ -86,6 +103,12 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
             raise SpecError(
                 f"unknown key {key!r}", where=document.at(key), remedy=f"an environment file has {', '.join(KEYS)}"
             )
+    if document.data.get("category", MAIN) != MAIN:
+        raise SpecError(
+            f"its category (as conda-lock has them) is {document.data['category']!r}; images are made of {MAIN!r}",
+            where=document.at("category"),
+            remedy=f"name the file of the category {MAIN}, or remove `category:` where the image needs these packages",
+        )
     reader = RequirementsReader(root, shown)
     reader.files.append(path)
     specs = _dependencies(document, reader, path)
@@ -101,6 +124,7 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
         channels=channels,
         requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
         files=tuple(reader.files),
         variables=_variables(document),
         notes=tuple(sorted((*_ignored(document), *_selectors(text, document), *notes), key=_line_of)),
@@ -132,6 +156,7 @@ def inline_parts(inline: InlineEnvironment, at: Callable[[str], Location], root:
         channels=channels,
         requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
+        hashes=reader.hashes,
         files=tuple(reader.files),
         variables=inline.variables,
         notes=notes,

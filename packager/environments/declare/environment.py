@@ -21,12 +21,15 @@ from packager.environments.declare.conda_file import (
     note,
     read_conda_file,
     read_name_map,
+    requirements_parts,
 )
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
+from packager.environments.declare.package_sources import is_member, read_sources
 from packager.environments.declare.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.declare.target_changes import changed_parts
+from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.given import read_given
 from packager.spec.document import read_text
@@ -46,6 +49,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         requirements: sorted, without repetition, the inference server among them.
         constraints: sorted, without repetition.
+        hashes: requirement or constraint → the sha256 that its `--hash=` admit, sorted.
+        sources: indexes that are named for its packages.
         inputs: digest (`sha256:…`) of each file that was read, by path relative to the spec, with `/`.
         conda: what conda is asked; None for an environment of pip alone.
         python: minor version that the environment asks for; None where it says nothing, or leaves it to the solve.
@@ -57,6 +62,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
+    hashes: dict[str, tuple[str, ...]] = {}
+    sources: PackageSources = PackageSources()
     inputs: dict[str, str] = {}
     conda: CondaDeclaration | None = None
     python: str | None = None
@@ -105,16 +112,10 @@ def read_environment(spec_file: SpecFile) -> Environment:
     if path.suffix in CONDA_SUFFIXES:
         return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
     if path.name == "pyproject.toml":
-        lines = _pyproject(
-            read_text(shown / path, spec_file.root), spec_file.spec.python or DEFAULT_PYTHON, shown / path
-        )
-        return _of_either((Parts(requirements=tuple(lines), files=(path,)),), spec_file)
+        return _of_either((_pyproject(spec_file, path),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)
     reader.read(path)
-    parts = Parts(
-        requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
-    )
-    return _of_either((parts,), spec_file)
+    return _of_either((requirements_parts(reader),), spec_file)
 
 
 def _inline(source: InlineEnvironment, spec_file: SpecFile) -> Environment:
@@ -187,6 +188,8 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
     return Environment(
         requirements=_requirements(parts, served=False),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        hashes=_hashes(parts),
+        sources=parts[0].sources,
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=tuple(text for each in parts for text in each.notes),
@@ -210,6 +213,8 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
     return Environment(
         requirements=_requirements(parts, served=served),
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
+        hashes=_hashes(parts),
+        sources=parts[0].sources,
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -230,6 +235,15 @@ def _requirements(parts: Iterable[Parts], *, served: bool) -> tuple[str, ...]:
     return tuple(sorted(wanted))
 
 
+def _hashes(parts: Iterable[Parts]) -> dict[str, tuple[str, ...]]:
+    """Return the hashes of what is still asked: a target may have removed some, or a pin taken the place of one."""
+    found: dict[str, frozenset[str]] = {}
+    for each in parts:
+        for line in {*each.requirements, *each.constraints} & each.hashes.keys():
+            found[line] = found.get(line, each.hashes[line]) & each.hashes[line]
+    return {line: tuple(sorted(digests)) for line, digests in sorted(found.items())}
+
+
 def _variables(parts: Iterable[Parts]) -> dict[str, str]:
     found: dict[str, str] = {}
     for each in parts:
@@ -247,8 +261,54 @@ def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
 # --- pyproject.toml: the packaging specification "Declaring project metadata" -----------------------------------------
 
 
-def _pyproject(text: str, python: str, path: Path) -> list[str]:
-    project = _project(text, path)
+def _pyproject(spec_file: SpecFile, file: Path) -> Parts:
+    """Return what a pyproject.toml asks, relative to the folder of the spec."""
+    path = spec_file.document.path.parent / file
+    text = read_text(path, spec_file.root)
+    data = _toml(text, path)
+    requirements = _dependencies(data, text, path, spec_file.spec.python or DEFAULT_PYTHON)
+    asked = {requirement_name(each) for each in requirements}
+
+    def at(part: str) -> Location:
+        return Location(file=str(path), line=_line(text, part))
+
+    sources = read_sources(_tools(data, path), asked, at, uv_reads=file.parent == Path())
+    notes = [
+        note(
+            at(name),
+            f"{name} is taken from {' or '.join(places)}; whoever builds needs that index, too: UV_INDEX or "
+            "PIP_EXTRA_INDEX_URL",
+        )
+        for name, places in sources.packages.items()
+    ]
+    return Parts(requirements=tuple(requirements), sources=sources, files=(file,), notes=tuple(notes))
+
+
+def _tools(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the table `tool`, with what the root of uv's workspace says for its members."""
+    tool = data.get("tool")
+    own: dict[str, Any] = tool if isinstance(tool, dict) else {}
+    folder = path.resolve().parent
+    for parent in folder.parents:
+        file = parent / "pyproject.toml"
+        if not file.is_file():
+            continue
+        theirs = (_toml(read_text(file), file).get("tool") or {}).get("uv") or {}
+        if "workspace" not in theirs:
+            continue
+        if not is_member(folder.relative_to(parent), theirs["workspace"]):
+            break
+        mine = own.get("uv") or {}
+        merged = {
+            "sources": {**theirs.get("sources", {}), **mine.get("sources", {})},
+            "index": [*mine.get("index", ()), *theirs.get("index", ())],
+        }
+        return {**own, "uv": {**mine, **merged}}
+    return own
+
+
+def _dependencies(data: dict[str, Any], text: str, path: Path, python: str) -> list[str]:
+    project = _project(data, path)
     where = Location(file=str(path), line=_line(text, "[project]"), field="project")
     if "dependencies" in project.get("dynamic", ()):
         raise SpecError(
@@ -267,9 +327,9 @@ def _pyproject(text: str, python: str, path: Path) -> list[str]:
     ]
 
 
-def _project(text: str, path: Path) -> dict[str, Any]:
+def _toml(text: str, path: Path) -> dict[str, Any]:
     try:
-        project = tomllib.loads(text).get("project")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line, column = (int(found[1]), int(found[2])) if found else (None, None)
@@ -278,6 +338,10 @@ def _project(text: str, path: Path) -> dict[str, Any]:
         raise SpecError(f"is not valid TOML: {message}", where=where) from None
     except RecursionError:
         raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
+
+
+def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    project = data.get("project")
     if not isinstance(project, dict):
         raise SpecError(
             "has no [project] table",

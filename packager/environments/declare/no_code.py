@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from packager.environments.declare.conda_file import Parts, note, read_conda_file
+from packager.environments.declare.conda_file import Parts, note, read_conda_file, requirements_parts
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
 from packager.environments.declare.requirement import requirement_name
@@ -127,9 +127,7 @@ def _of_folder(spec_file: SpecFile, model: Model, inspected: Inspected) -> Defau
     elif (spec_file.root / folder / "requirements.txt").is_file():
         reader = RequirementsReader(spec_file.root, shown)
         reader.read(folder / "requirements.txt")
-        parts = Parts(
-            requirements=tuple(reader.requirements), constraints=tuple(reader.constraints), files=tuple(reader.files)
-        )
+        parts = requirements_parts(reader)
         python = python or _python_of(shown / folder / "python_env.yaml", spec_file.root)
     else:
         raise ContextError(

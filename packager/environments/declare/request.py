@@ -68,6 +68,8 @@ def make_request(
         base=_base(spec, target, environment, at),
         conda=conda,
         installer=UNSET if isinstance(conda, UnsetType) else _installer(spec, target, at),
+        hashes=environment.hashes or UNSET,
+        sources=environment.sources or UNSET,
     )
 
 

@@ -14,15 +14,18 @@ from pathlib import Path
 
 from packager.environments.declare.requirement import has_extras, normalise
 from packager.errors import Location, SpecError
-from packager.spec.document import read_text
+from packager.spec.document import decode, read_bytes
 
 #: Files and requirements of one environment: far above any real one, far below what could hurt.
 MAX_FILES = 100
 MAX_REQUIREMENTS = 10_000
 
+_CODING = re.compile(rb"coding[:=]\s*([-\w.]+)")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
-_HASH = re.compile(r"\s--hash(?:=|\s+)\S+")
+_HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
+# In normal form: one version, without `*`.
+_PINNED = re.compile(r"[^=<>!~;,]+={2,3}[^,;*]+(?:;.*)?")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z-]*)(?:=|\s+|$)(.*)$")
 _SHORT = re.compile(r"^(-[rcief])(?=[^\s=-])(.*)$")
 _INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
@@ -65,6 +68,15 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield start, joined
 
 
+def _encoding(raw: bytes) -> str:
+    """Return the encoding that a comment in the first two lines names (PEP 263), as pip looks for it; else UTF-8."""
+    for line in raw.split(b"\n")[:2]:
+        found = _CODING.search(line) if line.startswith(b"#") else None
+        if found:
+            return found[1].decode("ascii")
+    return "utf-8"
+
+
 class RequirementsReader:
     """Reads requirements files and what they include.
 
@@ -75,12 +87,14 @@ class RequirementsReader:
     Attributes:
         requirements: normal forms, in the order met.
         constraints: normal forms, in the order met.
+        hashes: normal form of what names its files by `--hash=` → the sha256 that all its lines admit.
         files: each file that was read, relative to `root`.
     """
 
     def __init__(self, root: Path, shown: Path) -> None:
         self.requirements: list[str] = []
         self.constraints: list[str] = []
+        self.hashes: dict[str, frozenset[str]] = {}
         self.files: list[Path] = []
         self._root = root
         self._shown = shown
@@ -104,7 +118,8 @@ class RequirementsReader:
         if path not in self.files:
             self.files.append(path)
         shown = self._shown / path
-        for number, line in logical_lines(read_text(shown, self._root)):
+        raw = read_bytes(shown, self._root)
+        for number, line in logical_lines(decode(raw, shown, _encoding(raw))):
             self._line(line, Location(file=str(shown), line=number), kind, (*chain, path))
 
     def read_text(self, text: str, where: Location, including: Path) -> None:
@@ -128,7 +143,6 @@ class RequirementsReader:
             self._requirement(line, where, kind)
 
     def _requirement(self, line: str, where: Location, kind: str) -> None:
-        # Their hashes are dropped: the lock has its own, of exactly the files that it takes.
         text = normalise(_HASH.sub("", line), where)
         found = self.requirements if kind == "requirements" else self.constraints
         if kind == "constraints" and has_extras(text):
@@ -136,6 +150,16 @@ class RequirementsReader:
         if len(found) >= MAX_REQUIREMENTS:
             raise SpecError(f"there are more than {MAX_REQUIREMENTS} {kind}", where=where)
         found.append(text)
+        hashes = frozenset(_sha256(_unquoted(each), where) for each in _HASH.findall(line))
+        if hashes:
+            if not _PINNED.fullmatch(text):
+                raise SpecError(
+                    f"{text!r} has hashes, which name files of one version, and admits several",
+                    where=where,
+                    remedy="pin it, such as name==1.2.3, or remove the hashes",
+                )
+            # What two lines say of one package holds together, as in pip.
+            self.hashes[text] = self.hashes.get(text, hashes) & hashes
 
     def _option(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
         # pip takes `-rother.txt` too.
@@ -173,6 +197,18 @@ class RequirementsReader:
         if not real.is_file():
             raise SpecError(f"the included file {value!r} is not there", where=where, remedy="correct its name")
         return joined
+
+
+def _sha256(value: str, where: Location) -> str:
+    """Return the digits of a hash that a lock can hold to."""
+    algorithm, _, digits = value.partition(":")
+    if algorithm != "sha256" or not re.fullmatch(r"[0-9a-fA-F]{64}", digits):
+        raise SpecError(
+            f"the hash {value[:100]!r} is none that a lock can hold to",
+            where=where,
+            remedy="write it as --hash=sha256: and 64 hex digits (`pip hash FILE` tells them), or remove it",
+        )
+    return digits.lower()
 
 
 def _unquoted(value: str) -> str:

@@ -51,6 +51,7 @@ def changed_parts(parts: tuple[Parts, ...], spec_file: SpecFile) -> tuple[Parts,
         specs=(*left[0].specs, *added.specs),
         requirements=(*left[0].requirements, *added.requirements),
         constraints=(*left[0].constraints, *added.constraints),
+        hashes=left[0].hashes | added.hashes,
         files=tuple(dict.fromkeys((*left[0].files, *added.files))),
     )
     return (first, *left[1:])

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
+from msgspec import UnsetType
 
 from packager.environments.conda import Provided, minor
-from packager.environments.lock import LockedPackage, LockRequest
+from packager.environments.lock import LockedPackage, LockRequest, PackageSources
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
 from packager.scratch import scratch
+from packager.targets import machine
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
+#: Name of the file in which uv is told of indexes for single packages.
+_PROJECT = "pyproject.toml"
 
 
 class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +105,7 @@ class UvSolver:
             request = msgspec.structs.replace(request, python=provided.python)
         with scratch("packager-lock-") as name:
             folder = Path(name)
+            allowed = _allowed(request, platform, provided)
             preferred = _preferred(preferences, platform, request)
             if preferred:
                 # uv takes the file that it is to write for what was locked before, as pip-compile does.
@@ -111,6 +116,7 @@ class UvSolver:
             python=minor(request.python),
             tags=request.platforms[platform],
             without=provided.versions if provided else (),
+            allowed=allowed,
         )
 
     def stop(self) -> None:
@@ -150,7 +156,9 @@ def solve_text(
     words = arguments(request, platform, upgrade, offline, folder)
     words += ["--overrides", str(folder / "overrides.in")] if provided else []
     words += [] if dependencies else ["--no-deps"]
-    ended = uv.run(words, find_links=folder / "stubs" if provided else None)
+    sources = _sources(request)
+    words += ["--default-index", sources.default] if sources.default else []
+    ended = uv.run(words, find_links=folder / "stubs" if provided else None, indexes=sources.indexes)
     if ended.code != 0:
         from packager.environments.uv_errors import explain
 
@@ -169,11 +177,42 @@ def _write_inputs(folder: Path, request: LockRequest, platform: str, provided: P
         texts["overrides"] = overrides(provided)
     for name, lines in texts.items():
         (folder / f"{name}.in").write_text("\n".join([*lines, ""]), "utf-8")
+    sources = _sources(request)
+    if sources.packages:
+        (folder / _PROJECT).write_text(project_text(request.requirements, sources), "utf-8")
+
+
+def _sources(request: LockRequest) -> PackageSources:
+    return PackageSources() if isinstance(request.sources, UnsetType) else request.sources
+
+
+def project_text(requirements: Iterable[str], sources: PackageSources) -> str:
+    """Return a pyproject.toml that asks for packages from their indexes: uv is told in no other way. Pure."""
+    lines = ["[project]", 'name = "packager-request"', 'version = "0"', "dependencies = ["]
+    lines += [*(f"    {_toml(each)}," for each in requirements), "]", "[tool.uv.sources]"]
+    indexes: dict[str, str] = {}
+    for package, places in sources.packages.items():
+        entries = []
+        for place in places:
+            index, _, marker = place.partition(" ; ")
+            name, _, url = index.partition("=")
+            indexes[name] = url
+            entries.append(f"{{ index = {_toml(name)}" + (f", marker = {_toml(marker)} }}" if marker else " }"))
+        lines.append(f"{_toml(package)} = [{', '.join(entries)}]")
+    for name, url in indexes.items():
+        lines += ["[[tool.uv.index]]", f"name = {_toml(name)}", f"url = {_toml(url)}", "explicit = true"]
+    return "\n".join([*lines, ""])
+
+
+def _toml(text: str) -> str:
+    # A JSON text is a TOML text, but for DEL, which no requirement may hold.
+    return msgspec.json.encode(text).decode()
 
 
 def arguments(request: LockRequest, platform: str, upgrade: Upgrade, offline: bool, folder: Path) -> list[str]:
     """Return uv's arguments for one solve; `folder` holds requirements.in and constraints.in, and gets the answer."""
-    words = ["pip", "compile", str(folder / "requirements.in"), "--constraints", str(folder / "constraints.in")]
+    asked = _PROJECT if _sources(request).packages else "requirements.in"
+    words = ["pip", "compile", str(folder / asked), "--constraints", str(folder / "constraints.in")]
     words += ["--output-file", str(folder / _ANSWER), "--format", "pylock.toml"]
     words += ["--python-version", request.python, "--python-platform", request.platforms[platform]]
     words += ["--no-header", "--quiet", "--only-binary", ":all:"]
@@ -188,6 +227,45 @@ def arguments(request: LockRequest, platform: str, upgrade: Upgrade, offline: bo
     for name in upgrade.names:
         words += ["--upgrade-package", name]
     return [*words, "--offline"] if offline else words
+
+
+def _allowed(request: LockRequest, platform: str, provided: Provided | None) -> dict[str, frozenset[str]]:
+    """Return package → the sha256 that the hashes of the environment admit on a platform.
+
+    Raises:
+        LockError: conda brings one of these packages, and so another file.
+    """
+    if isinstance(request.hashes, UnsetType):
+        return {}
+    from packaging.requirements import Requirement
+
+    python = minor(request.python)
+    # What markers ask (PEP 508), as it is in every image; the machine that locks may be another.
+    words = {
+        "implementation_name": "cpython",
+        "implementation_version": f"{python}.0",
+        "os_name": "posix",
+        "platform_machine": machine(platform),
+        "platform_python_implementation": "CPython",
+        "platform_release": "",
+        "platform_system": "Linux",
+        "platform_version": "",
+        "python_full_version": f"{python}.0",
+        "python_version": python,
+        "sys_platform": "linux",
+    }
+    found: dict[str, frozenset[str]] = {}
+    for line, digests in request.hashes.items():
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate(words):
+            continue
+        if provided and requirement.name in provided.versions:
+            raise LockError(
+                f"conda brings {requirement.name}, and the hashes of `{line}` name other files",
+                remedy="remove these hashes, or the package of conda",
+            )
+        found[requirement.name] = found.get(requirement.name, frozenset(digests)) & frozenset(digests)
+    return found
 
 
 def _preferred(text: str | None, platform: str, request: LockRequest) -> list[LockedPackage]:

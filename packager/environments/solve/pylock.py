@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -28,7 +28,14 @@ _GLIBC = re.compile(r"(?P<arch>[a-z0-9_]+)-manylinux(?:_2_(?P<minor>\d+)|(?P<old
 _OLD_NAMES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 
-def parse_pylock(text: str, *, python: str, tags: str, without: Collection[str] = ()) -> tuple[LockedPackage, ...]:
+def parse_pylock(
+    text: str,
+    *,
+    python: str,
+    tags: str,
+    without: Collection[str] = (),
+    allowed: Mapping[str, Collection[str]] | None = None,
+) -> tuple[LockedPackage, ...]:
     """Return the packages that uv solved for one platform, sorted by name.
 
     Args:
@@ -36,14 +43,17 @@ def parse_pylock(text: str, *, python: str, tags: str, without: Collection[str] 
         python: minor version (`3.13`).
         tags: the platform in uv's words.
         without: names, normalised, that are left out: conda brings them.
+        allowed: name, normalised → sha256 of the files that alone may be taken; all files of other packages may.
 
     Raises:
-        LockError: the text is not what uv writes, or a package has no sha256.
+        LockError: the text is not what uv writes, a package has no sha256, or no file of it is allowed.
     """
     try:
         entries = tomllib.loads(text).get("packages", [])
         packages = [
-            _package(entry, python, tags) for entry in entries if canonicalize_name(entry["name"]) not in without
+            _package(entry, python, tags, allowed or {})
+            for entry in entries
+            if canonicalize_name(entry["name"]) not in without
         ]
     except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         raise LockError(
@@ -60,15 +70,23 @@ def format_preferences(packages: Iterable[LockedPackage]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _package(entry: dict[str, Any], python: str, tags: str) -> LockedPackage:
+def _package(entry: dict[str, Any], python: str, tags: str, allowed: Mapping[str, Collection[str]]) -> LockedPackage:
     name = canonicalize_name(entry["name"])
     if "version" not in entry:
         raise LockError(
             f"{name} has no version of its own: it comes from a folder or a repository",
             remedy="publish it as a wheel to a package index",
         )
-    files = _best(entry["wheels"], python, tags) if entry.get("wheels") else [entry["sdist"]]
-    digests = {_digest(name, file) for file in files}
+    files = entry.get("wheels") or [entry["sdist"]]
+    if name in allowed:
+        files = [file for file in files if _digest(name, file) in allowed[name]]
+        if not files:
+            raise LockError(
+                f"no file of {name} {entry['version']} that fits has a hash which the environment names by --hash",
+                remedy="find out where these hashes are from, as somebody wanted other files than the index has; "
+                "`pip-compile --generate-hashes` or `uv pip compile --generate-hashes` write those of every file",
+            )
+    digests = {_digest(name, file) for file in (_best(files, python, tags) if entry.get("wheels") else files)}
     return LockedPackage(name=name, version=entry["version"], digests=tuple(sorted(digests)))
 
 

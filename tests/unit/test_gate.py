@@ -1,0 +1,204 @@
+"""The gate: nothing is pushed that was not tested, and a test is sent the key only where it says so."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import packager
+from packager.builders.builder import BuildWish, Candidate, Job
+from packager.builders.choose import Choice
+from packager.contract import AUTH_LABEL
+from packager.engine.push import Pushed
+from packager.errors import ServiceError
+from packager.serving import gate
+from packager.serving.cases import Prepared
+from packager.serving.matching import Expected
+from packager.serving.service import Package, Service
+from packager.spec.load import SpecFile, load_spec
+from packager.steps import build as build_step
+from packager.steps import push as push_step
+from packager.steps.reporting import SILENT
+
+SPEC = """\
+name: a
+version: "1"
+entry_script: score.py
+environment: r.txt
+test: [{name: one, request: {data: 1}}]
+"""
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> SpecFile:
+    (tmp_path / "packager.yaml").write_text(SPEC)
+    (tmp_path / "score.py").write_text("def init(): pass\ndef run(d): return d\n")
+    return load_spec(tmp_path)
+
+
+def failing(*_: Any, **__: Any) -> None:
+    raise ServiceError("the image failed 1 test")
+
+
+# --- keys ---
+
+
+class Heard(http.server.BaseHTTPRequestHandler):
+    """Says which Authorization came."""
+
+    def do_GET(self) -> None:
+        said = self.headers.get("Authorization", "none").encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_request(self, code: object = "-", size: object = "-") -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("auth", ["key", "none"])
+def test_a_test_is_sent_the_key_only_where_it_says_so(auth: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the test that a request without key is refused could not be written."""
+    sent: list[bytes] = []
+
+    def case(name: str, **more: Any) -> Prepared:
+        return Prepared(name=name, method="GET", path="/", body=None, expected=Expected(), **{"headers": {}, **more})
+
+    cases = (case("with"), case("without", key=False), case("own", headers={"authorization": "Bearer mine"}))
+    server = http.server.HTTPServer(("127.0.0.1", 0), Heard)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    request_keys: list[Any] = []
+
+    def request_of(*_: Any, keys: Any, **__: Any) -> tuple[None, None]:
+        request_keys.append(keys)
+        return None, None
+
+    @contextmanager
+    def serve(*_: Any, **__: Any) -> Iterator[tuple[Service, None]]:
+        url = f"http://127.0.0.1:{server.server_port}/"
+        yield Service(container_id="1", name="x", url=url, unit="", key_hint="", seconds=0.0), None
+
+    def send(url: str, case: Prepared, headers: Any) -> Any:
+        answer = real(url, case, headers)
+        sent.append(answer.body)
+        return answer
+
+    real = gate.send
+    monkeypatch.setattr(gate, "send", send)
+    monkeypatch.setattr(gate, "request_of", request_of)
+    monkeypatch.setattr(gate, "serve", serve)
+    try:
+        package = Package(title="x", target="cpu", platform="linux/amd64", port=1, labels={AUTH_LABEL: auth})
+        assert gate.check(package, cases).passed
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    (keys,) = request_keys
+    key = f"Bearer {keys.primary}".encode() if keys else b"none"
+    assert (keys is not None) == (auth == "key")
+    assert sent == [key, b"none", b"Bearer mine"]
+
+
+# --- before a push ---
+
+
+def test_nothing_is_pushed_that_fails_its_tests(spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    pushed: list[str] = []
+
+    def push_image(reference: str, **_: Any) -> Pushed:
+        pushed.append(reference)
+        return Pushed(reference=reference, digest="sha256:0", uploaded=0, present=0)
+
+    gated: list[tuple[Any, ...]] = []
+
+    def gate_references(*words: Any, test: bool, reporter: Any) -> None:
+        assert not pushed, "the gate is before the first push"
+        gated.append((*words, test))
+        if test:
+            failing()
+
+    monkeypatch.setattr(push_step, "push_image", push_image)
+    monkeypatch.setattr(push_step, "gate_references", gate_references)
+    with pytest.raises(ServiceError):
+        packager.push(("r.example.com/a:1", "r.example.com/b"), spec_file=spec_file)
+    assert pushed == []
+    packager.push("r.example.com/a:1", spec_file=spec_file, test=False)
+    assert pushed == ["r.example.com/a:1"]
+    assert gated == [
+        (spec_file, ["r.example.com/a:1", "r.example.com/b:latest"], True),
+        (spec_file, ["r.example.com/a:1"], False),
+    ]
+
+
+BUILT: list[Any] = ["built"]
+
+
+class FakeBuilder:
+    """Has candidates, and remembers what was done with it."""
+
+    def __init__(self) -> None:
+        self.did: list[str] = []
+
+    def read_models(self, spec_file: SpecFile) -> Any:
+        raise AssertionError("the images are planned")
+
+    @contextmanager
+    def candidates(self, jobs: Sequence[Job]) -> Iterator[tuple[Candidate, ...]]:
+        self.did.append("candidates")
+        yield (Candidate(reference="a:1", title="a:1", target="cpu"),)
+
+    def build(self, jobs: Sequence[Job]) -> tuple[Any, ...]:
+        self.did.append("build")
+        return tuple("built" for _ in jobs)
+
+
+@pytest.mark.parametrize("kind", ["oci", "engine"])
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_build_that_is_pushed_is_tested_before(
+    kind: Any, fails: bool, spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = FakeBuilder()
+    tested: list[str] = []
+
+    def gate_candidates(_spec_file: SpecFile, candidates: Sequence[Candidate], _reporter: Any) -> None:
+        tested.extend(each.reference for each in candidates)
+        if fails:
+            failing()
+
+    monkeypatch.setattr("packager.steps.gate.gate_candidates", gate_candidates)
+    monkeypatch.setattr("packager.steps.gate.needs_tests", lambda _spec_file, *, test, reporter: test)
+    job = (Job(planned=(), references=("a:1",)), Choice(kind=kind, reason="", buildx=None))
+    monkeypatch.setattr(build_step, "_jobs", lambda *_: [job])
+    monkeypatch.setattr(build_step._Builders, "oci", lambda _: builder)
+    monkeypatch.setattr(build_step._Builders, "engine", lambda _self, _buildx: builder)
+    monkeypatch.setattr(build_step, "_write_files", lambda *_: None)
+    monkeypatch.setattr(build_step, "keep_limit", lambda *_: None)
+    if fails:
+        with pytest.raises(ServiceError):
+            packager.build(spec_file, push=True)
+        assert builder.did == ["candidates"], "nothing was sent anywhere"
+    else:
+        assert list(packager.build(spec_file, push=True)) == BUILT
+        assert builder.did == ["candidates", "build"]
+    assert tested == ["a:1"]
+    tested.clear()
+    assert list(packager.build(spec_file, push=True, test=False)) == BUILT
+    assert list(packager.build(spec_file)) == BUILT
+    assert tested == [], "--no-test, and what is not pushed"
+
+
+def test_labels_of_the_command_line_go_before_our_own(spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("packager.builders.oci.OciBuilder", lambda *_, **options: given.update(options))
+    monkeypatch.setattr("packager.revision.build_labels", lambda *_: {"ours": "1", "both": "ours"})
+    build_step._Builders(spec_file, BuildWish(labels={"both": "theirs", "theirs": "2"}), SILENT).oci()
+    assert given["labels"] == {"ours": "1", "both": "theirs", "theirs": "2"}
