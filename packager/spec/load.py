@@ -224,6 +224,7 @@ _PATTERNS = {
     "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
     "python": 'a minor version in quotes, such as "3.13"',
     "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
+    "allow_missing": "names of libraries, such as [libGL.so.1]",
     "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
     "host": 'a version in quotes, such as {xrt: "2.13.466"}',
     "cuda": 'a version of CUDA in quotes, such as "12.8"',

@@ -17,6 +17,7 @@ from packager.spec.texts import (
     Channel,
     CudaVersion,
     DebianPackage,
+    LibraryName,
     MatchSpec,
     ModelName,
     Name,
@@ -284,6 +285,7 @@ class Spec(_Struct, frozen=True):
         image: where the image goes.
         env: environment variables of the image.
         system_packages: Debian packages.
+        allow_missing: libraries that the image may lack, because nothing that the service does needs them.
         server: the inference server.
         test: what `packager test` asks, and `push` before it pushes.
         dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
@@ -305,6 +307,7 @@ class Spec(_Struct, frozen=True):
     image: Image = Image()
     env: dict[str, PrintableText] = {}
     system_packages: tuple[DebianPackage, ...] = ()
+    allow_missing: tuple[LibraryName, ...] = ()
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
@@ -358,11 +361,13 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image, as JSON's types: all but its tests and dialect, without defaults.
+    """Return what of a spec decides the image, as JSON's types: without tests, dialect, what is accepted, and defaults.
 
     What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
     """
-    values: dict[str, Any] = _without_defaults(msgspec.structs.replace(spec, test=(), dialect="buildkit"))
+    values: dict[str, Any] = _without_defaults(
+        msgspec.structs.replace(spec, test=(), dialect="buildkit", allow_missing=())
+    )
     return values
 
 
