@@ -27,7 +27,7 @@ from packager.context.strays import (
 from packager.context.walk import Everything, Root, walk
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
-from packager.spec.load import SpecFile
+from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import Model
 from packager.storage.reading import digest_file, failure, opened
 
@@ -232,6 +232,8 @@ def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
     paths += [_normal(model.path) for model in spec_file.every_model]
     ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
     paths += [f"templates/{name}" for name in ours]
+    # Those of other specs in the folder: they say nothing of this image.
+    paths += [each.name for each in spec_file.root.glob(f"*{LOCK_NAME}")]
     return frozenset(path for path in (_below(each, source_dir) for each in paths) if path)
 
 
