@@ -182,14 +182,16 @@ def script_of(planned: Planned) -> Script:
     """Return the Python files of an image's app, and its entry script, by the names that imports know them by."""
     from packager.laying.imported import Script
 
-    plan, start = planned.plan, f"{APP_ROOT.removeprefix('/')}/"
+    plan = planned.plan
+    folder = plan.config.env.get("AZUREML_SOURCE_DIRECTORY", APP_ROOT)
+    start = f"{folder.removeprefix('/')}/"
     files = {
         file.path.removeprefix(start).removesuffix(".py").removesuffix("/__init__").replace("/", "."): file.origin
         for file in plan.app.tree.files
         if file.origin and file.path.startswith(start) and file.path.endswith(".py")
     }
     entry = next((each.partition("=")[2] for each in plan.config.entrypoint if each.startswith("--entry_script=")), "")
-    name = posixpath.relpath(entry, APP_ROOT).removesuffix(".py").replace("/", ".")
+    name = posixpath.relpath(entry, folder).removesuffix(".py").replace("/", ".")
     return Script(modules={name: f"{planned.root}/{origin}" for name, origin in files.items()}, entry=name)
 
 
