@@ -29,7 +29,7 @@ from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import Model
-from packager.storage.reading import digest_file, failure, opened
+from packager.storage.reading import changed, digest_file, failure, opened
 
 #: sha256 (64 hex digits) and size in bytes of a model file: `Store.digest`, or `Store.add` to keep it in the same pass.
 DigestModel = Callable[[Path], tuple[str, int]]
@@ -165,7 +165,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
     selected = _select(spec_file, root)
     files = []
     for path, full in selected.files:
-        digest, size, mode = digest_file(full)
+        digest, size, mode = digest_file(full, root.real)
         if is_pointer(full, size):
             raise _pointer(os.fsdecode(full))
         executable = 0o755 if mode & 0o111 else 0o644
@@ -192,7 +192,10 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
     found = walk(root, start, selection)
     files, left_out, secrets = [], found.left_out, []
     for path, full in found.files:
-        size = os.stat(full).st_size
+        try:
+            size = os.stat(full).st_size
+        except OSError as error:
+            raise failure("read", full, error) from None
         if is_private_key(path, full) and not ignored.brings_back(path):
             secrets.append(path)
             left_out.append(path)
@@ -280,10 +283,12 @@ def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestMo
     real = root.resolve(full)
     top = posixpath.basename(origin)
     if not os.path.isdir(real):
-        tree = make_tree([_model_file(top, origin, full, digest_model)])
+        tree = make_tree([_model_file(root, top, origin, full, digest_model)])
     else:
         found = walk(root, full, _WholeModel())
-        files = [_model_file(f"{top}/{path}", f"{origin}/{path}", each, digest_model) for path, each in found.files]
+        files = [
+            _model_file(root, f"{top}/{path}", f"{origin}/{path}", each, digest_model) for path, each in found.files
+        ]
         tree = make_tree(files, (top, *(f"{top}/{folder}" for folder in found.folders)))
     if not tree.size:
         raise ContextError(f"the model {model.path!r} is empty", where=where, remedy=_empty_remedy(model))
@@ -301,9 +306,17 @@ def _empty_remedy(model: Model) -> str:
     return f"save the model {model.called!r} there; a download or a `git lfs pull` may not be complete"
 
 
-def _model_file(path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
+def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
     shown = os.fsdecode(full)
-    digest, size = digest_model(Path(shown))
+    # Held open while it is read by its name, which must not have become another file's.
+    with opened(full, root.real) as descriptor:
+        digest, size = digest_model(Path(shown))
+        try:
+            same = os.path.samestat(os.fstat(descriptor), os.stat(full))
+        except OSError:
+            same = False
+        if not same:
+            raise changed(full)
     if is_pointer(full, size):
         raise _pointer(shown)
     return TreeFile(path=path, size=size, mode=_MODEL_MODE, digest=digest, origin=origin)

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from packager.checks.secrets import secret_findings
-from packager.context.sources import list_models, withheld
+from packager.context.sources import list_models, scan_sources, withheld
+from packager.errors import ContextError
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, Descriptor, Image, Layer
 from packager.storage.content import ContentStore
+from packager.storage.reading import digest_file, opened
 from tests.unit import context_factory as factory
 from tests.unit.test_sources import paths, refused, root, scan
 
@@ -210,3 +212,48 @@ def test_names_that_delete_in_a_layer_are_refused(root: Path, path: str) -> None
     refused(root, r"means in a layer that .* is deleted")
     (root / ".dockerignore").write_text("**/.wh.*\n")
     assert paths(scan(root)) == ["score.py"]
+
+
+# --- a writer that is faster ------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_becomes_a_link_to_the_outside_is_not_read(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "secret"
+    outside.write_text("of another")
+    inside = root / "data.txt"
+    inside.write_text("harmless")
+    assert digest_file(inside, os.fsencode(root)).size == 8
+    # What a writer does between the walk, which saw a file, and its opening.
+    inside.unlink()
+    inside.symlink_to(outside)
+    with pytest.raises(ContextError, match="leads out of"):
+        digest_file(inside, os.fsencode(root))
+    with pytest.raises(ContextError, match="leads out of"), opened(inside, os.fsencode(root)):
+        pytest.fail("it was opened")
+    inside.unlink()
+    (root / "kept").write_text("x")
+    inside.symlink_to("kept")
+    assert digest_file(inside, os.fsencode(root)).size == 1
+
+
+def test_a_folder_that_becomes_a_link_to_the_outside_is_not_read(root: Path, tmp_path: Path) -> None:
+    factory.write_files(tmp_path, {"project-private/key": "of another", "project/sub/key": "x"})
+    (root / "sub/key").unlink()
+    (root / "sub").rmdir()
+    (root / "sub").symlink_to("../project-private")
+    with pytest.raises(ContextError, match="leads out of"):
+        digest_file(root / "sub/key", os.fsencode(root))
+
+
+def test_a_model_that_becomes_another_file_while_it_is_read(root: Path, tmp_path: Path) -> None:
+    outside, model = tmp_path / "outside", root / "m.bin"
+    outside.write_text("of another")
+    model.write_text("weights")
+
+    def replace_and_read(path: Path) -> tuple[str, int]:
+        path.rename(root / "aside")
+        path.symlink_to(outside)
+        return factory.read_digest(path)
+
+    with pytest.raises(ContextError, match="changed"):
+        scan_sources(factory.write_spec(root, source_dir=".", models=("m.bin",)), replace_and_read)
