@@ -32,6 +32,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
         labels: of the images.
         compression: of the layers that the builder without an engine writes.
         compile: byte-compile the environment (the builder without an engine; BuildKit always does).
+        allow_missing: libraries that the image may lack, besides those of the spec.
         no_cache: build every step anew.
         pull: ask the registry for the base, even if the engine has it.
         secrets: for RUN steps: `id=…,src=…` or `id=…,env=…`, never a value.
@@ -56,6 +57,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = {}
     compression: Compression = "gzip"
     compile: bool = False
+    allow_missing: tuple[str, ...] = ()
     no_cache: bool = False
     pull: bool = False
     secrets: tuple[str, ...] = ()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,10 +13,10 @@ from packager.builders.base import fetch_base
 from packager.builders.builder import BuiltImage, Candidate, Job, image_metadata
 from packager.builders.choose import needs_engine
 from packager.builders.outputs import Output, Say, load_into_engine
+from packager.builders.starting import StartCheck, laid_down, recipe_of
 from packager.builders.unread_models import is_known, layer_ahead
 from packager.context.sources import DigestModel, list_models
 from packager.errors import ContextError, UsageError
-from packager.laying.recipe import BasePython, Recipe, make_recipe
 from packager.oci.compose import make_image, make_index
 from packager.oci.compression import Compression
 from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
@@ -27,17 +25,7 @@ from packager.plan.make import model_layer
 from packager.plan.plan import Plan
 from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
-from packager.storage.memory import Memory, cache_root
 from packager.storage.models import Store
-
-if TYPE_CHECKING:
-    from packager.laying.base_files import BaseFiles
-    from packager.laying.environment import LaidDown
-
-# What makes and checks an environment is imported where one is made: most builds find it in the store.
-
-#: Of what is checked of environment and base: a higher number checks all of them anew.
-CHECKS = 2
 
 
 class Recipes(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +34,12 @@ class Recipes(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         compression: of our layers' blobs.
         compile: byte-compile the environment.
+        allow_missing: libraries that the user knows to be missing from the image.
     """
 
     compression: Compression = "gzip"
     compile: bool = False
+    allow_missing: tuple[str, ...] = ()
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -222,7 +212,7 @@ def write_image(
     with clock("base"):
         base = fetch_base(plan.base, plan.platform, content, mirrors, say=say)
     with clock("environment"):
-        environment = _environment(planned.root, plan, base, content, recipes, say)
+        environment = _environment(planned, base, content, recipes, say)
     with clock("models and app"):
         store = Store()
         trees = [
@@ -234,23 +224,20 @@ def write_image(
     return Written(image=image, base_layers=len(base.layers), seconds=clock.seconds)
 
 
-def _environment(
-    root: Path, plan: Plan, base: BaseImage, content: Content, recipes: Recipes, say: Callable[[str], None]
-) -> Layer:
-    recipe = _recipe(plan, base, content, recipes)
+def _environment(planned: Planned, base: BaseImage, content: Content, recipes: Recipes, say: Say) -> Layer:
+    plan = planned.plan
+    recipe = recipe_of(plan, base, content, compiled=recipes.compile)
     title = plan.environment.title
-    # The check belongs to base and environment together, so that both are in the key.
+    # The check belongs to base and environment together, so that both are in its key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
-    checked, key = Memory("checked"), (str(CHECKS), recipe.key, _key_of(base))
-    if known is not None and checked.recall(*key) is not None:
+    check = StartCheck(planned, recipe, base, content, recipes.allow_missing)
+    warnings = check.recall()
+    if known is not None and warnings is not None:
+        _warn(warnings, say)
         return known
     say(f"laying down the {title} for {plan.platform}")
-    laid = _laid(recipe, plan, root)
-    warnings = (*laid.warnings, *_require_start(laid, _base_files(base, content), plan))
-    for warning in warnings:
-        say(f"warning: {warning}")
-    if not warnings:  # they are said at every build
-        checked.remember(b"", *key)
+    laid = laid_down(recipe, plan, planned.root)
+    _warn(check.check(laid) if warnings is None else warnings, say)
     return folder_layer(
         Path(laid.folder),
         plan.environment.prefix,
@@ -262,78 +249,9 @@ def _environment(
     )
 
 
-def _laid(recipe: Recipe, plan: Plan, root: Path) -> LaidDown:
-    # Imported late, as all that lays an environment down: most builds have it in the store.
-    from packager.laying.cache import cached
-    from packager.laying.wheels import Source
-
-    if plan.environment.conda is None:
-        return cached(recipe, cache_root(), Source.of(root))
-    from packager.laying.conda import conda_layer
-
-    make = conda_layer(cache_root() / "conda", plan.environment.conda.mirrors)
-    return cached(recipe, cache_root(), Source.of(root), make)
-
-
-def _base_files(base: BaseImage, content: Content) -> BaseFiles:
-    from packager.laying.base_files import FileBlob, read_base_files
-
-    layers = (layer.blob.digest for layer in base.layers)
-    blobs = (FileBlob(digest=each, path=str(content.path(each))) for each in layers)
-    return read_base_files(blobs, Memory("base-files"))
-
-
-def _base_python(plan: Plan, base: BaseImage, content: Content) -> BasePython:
-    """Return the interpreter of the base; remembered, because thousands of paths are read to find it."""
-    memory, key = Memory("pythons"), _key_of(base)
-    data = memory.recall(key)
-    if data is not None:
-        with contextlib.suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(data, type=BasePython)
-    from packager.laying.base_files import find_python
-
-    python = find_python(_base_files(base, content))
-    if python is None:
-        raise ContextError(
-            f"the base {plan.base.reference} has no python3 in /usr/local/bin or /usr/bin",
-            remedy=f"take a base with Python {plan.environment.python}",
-        )
-    memory.remember(msgspec.json.encode(python), key)
-    return python
-
-
-def _recipe(plan: Plan, base: BaseImage, content: Content, recipes: Recipes) -> Recipe:
-    compiler = None
-    if recipes.compile:
-        from packager.laying.compile import require_interpreter
-
-        compiler = require_interpreter(plan.environment.python)
-    # conda brings its own Python: the base needs none.
-    python = None if plan.environment.conda else _base_python(plan, base, content)
-    return make_recipe(plan.environment.locked, python, compiler=compiler)
-
-
-def _require_start(laid: LaidDown, files: BaseFiles, plan: Plan) -> tuple[str, ...]:
-    """Refuse an environment that cannot work on the base; return what may go wrong."""
-    from packager.laying.libraries import check_starts
-
-    library_path = [each for each in plan.config.env.get("LD_LIBRARY_PATH", "").split(":") if each]
-    found = check_starts(
-        Path(laid.folder), files, plan.platform, plan.environment.locked.tags, library_path, laid.listing
-    )
-    problems = [problem for problem in found if problem.certain]
-    if not problems:
-        return tuple(problem.message for problem in found)
-    packages = sorted({problem.package for problem in problems if problem.package})
-    remedy = f"`system_packages: [{', '.join(packages)}]`, or another base" if packages else "take another base"
-    if all(problem.kind == "damaged" and problem.what in problem.needed_by for problem in problems):
-        remedy = "take another version of the package that brings it"
-    reasons = "".join(f"\n    {problem.message}" for problem in problems)
-    raise ContextError(f"the environment would not work on {plan.base.reference}:{reasons}", remedy=remedy)
-
-
-def _key_of(base: BaseImage) -> str:
-    return hashlib.sha256("\n".join(layer.diff_id for layer in base.layers).encode()).hexdigest()
+def _warn(warnings: Sequence[str], say: Say) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 class _Clock:

@@ -11,6 +11,7 @@ from packager.checks.constants import MODEL_DIR
 from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
+from packager.checks.literal_paths import literal_path_findings
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
 from packager.checks.wheel_contents import WheelContents
@@ -72,6 +73,7 @@ class Looker:
                 yield finding
         yield from gone
         yield from model_findings(image, reached, frozenset(installed.names))
+        yield from literal_path_findings(image, reached, self._spec_file.spec, self._read(image), self._is_there)
         open_questions = undecided(reached)
         if open_questions:
             yield unknown_finding(
@@ -102,6 +104,9 @@ class Looker:
         if spec.environment is None:
             return default_in_words(self._spec_file.every_model)
         return "`environment: pip:`" if isinstance(spec.environment, InlineEnvironment) else spec.environment
+
+    def _is_there(self, path: str) -> bool:
+        return (self._spec_file.root / path).exists()
 
     def _left_out(self, name: str) -> str | None:
         """Return a module of the user's that lies in the source directory."""
@@ -181,7 +186,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
         top = posixpath.basename(posixpath.normpath(model.path))
         models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
     return Image(
-        entry=posixpath.join(APP_ROOT, posixpath.normpath(spec.script)),
+        entry=posixpath.join(spec.app_folder, posixpath.normpath(spec.script)),
         root=APP_ROOT,
         python=plan.environment.python,
         files=files,

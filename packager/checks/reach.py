@@ -110,7 +110,8 @@ def reach(image: Image, installed: Installed, read: Callable[[str], bytes]) -> R
 def _roots(image: Image, changes: tuple[PathChange, ...]) -> tuple[list[str], list[str]]:
     front = [each for each in image.environ.get("PYTHONPATH", "").split(":") if each]
     front = [posixpath.normpath(posixpath.join(image.root, each)) for each in front]
-    back = [image.root]
+    # The server has both on sys.path; they are one where the app's folder is the working directory.
+    back = [image.root, image.environ.get("AZUREML_SOURCE_DIRECTORY", image.root)]
     for change in changes:
         if change.folder is not None:
             folder = posixpath.normpath(posixpath.join(image.root, change.folder))

@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     help="Of the layers that the builder oci writes.",
 )
 @click.option("--compile", "compile", is_flag=True, help="Builder oci: byte-compile the environment.")
+@click.option(
+    "--allow-missing",
+    multiple=True,
+    metavar="LIB",
+    help="Build though this library, such as libGL.so.1, is in neither the base nor the environment (repeatable).",
+)
 @click.option("--verify", metavar="REF", help="Build nothing: say whether REF is exactly what these inputs give.")
 @click.option("--timings", is_flag=True, help="Builder oci: say how long each step took.")
 @click.option(

@@ -52,7 +52,8 @@ def command(
 
     Writes for each target locks/TARGET.conda-lock.yml (conda packages, in conda-lock's format; where there are any)
     and locks/TARGET.requirements.txt (what pip adds to them), with exact versions and the sha256 of every file, and
-    packager.lock, beside the spec; commit them. Versions stay as they are locked unless the requirements ask for
+    packager.lock, beside the spec; commit them. Those of a spec that is called NAME.yaml are locks/NAME/TARGET… and
+    NAME.packager.lock. Versions stay as they are locked unless the requirements ask for
     others, or --upgrade is given. When nothing has changed, nothing is solved, asked or written.
 
     conda packages are solved for each target's platforms and virtual packages (`__cuda`, `__glibc` …), whatever this
@@ -120,7 +121,7 @@ def _check(spec_file: SpecFile, output_format: str) -> None:
 
 def _as_text(result: LockResult) -> list[str]:
     # A comment that changed alone makes packager.lock be written again, for its digests of the inputs: no news.
-    if not result.changed and set(result.written) <= {"packager.lock"}:
+    if not result.changed and all(each.endswith("packager.lock") for each in result.written):
         return ["unchanged"]
     lines = list(result.written)
     for target in result.lock.targets:

@@ -57,9 +57,34 @@ class Matcher:
                 return left_out
         return False
 
+    def brings_back(self, path: str) -> bool:
+        """Whether the last pattern that matches a path is an exception: the user asks for it."""
+        return next((not left_out for left_out, match in self._rules if match(path)), False)
+
+    def below(self, folder: str) -> Matcher:
+        """Return the same patterns for paths that are relative to a folder below."""
+        return _Moved(self.patterns, folder)
+
     def may_keep_below(self, folder: str) -> bool:
         """Whether an exception could match something below a folder that is left out itself."""
         return any(each.possible(folder) for each in self._exceptions)
+
+
+class _Moved(Matcher):
+    """Patterns of a folder above."""
+
+    def __init__(self, patterns: Iterable[Pattern], folder: str) -> None:
+        super().__init__(patterns)
+        self._folder = folder
+
+    def leaves_out(self, path: str) -> bool:
+        return super().leaves_out(f"{self._folder}/{path}")
+
+    def brings_back(self, path: str) -> bool:
+        return super().brings_back(f"{self._folder}/{path}")
+
+    def may_keep_below(self, folder: str) -> bool:
+        return super().may_keep_below(f"{self._folder}/{folder}")
 
 
 class _Below:

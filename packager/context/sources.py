@@ -7,16 +7,29 @@ import posixpath
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from packager.context import dockerignore
 from packager.context.archive_reader import is_saved_archive
 from packager.context.entries import is_bake_file, is_saved_context
-from packager.context.walk import Root, walk
-from packager.errors import ContextError
+from packager.context.strays import (
+    asked_for,
+    cache_folders,
+    is_blobs_of_hub,
+    is_build_metadata,
+    is_cache,
+    is_image_archive,
+    is_image_layout,
+    is_pointer,
+    is_private_key,
+    is_secret,
+)
+from packager.context.walk import Everything, Root, walk
+from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
-from packager.spec.load import SpecFile
+from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import Model
-from packager.storage.reading import digest_file, failure, opened
+from packager.storage.reading import changed, digest_file, failure, opened
 
 #: sha256 (64 hex digits) and size in bytes of a model file: `Store.digest`, or `Store.add` to keep it in the same pass.
 DigestModel = Callable[[Path], tuple[str, int]]
@@ -55,6 +68,17 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     return Sources(app=app, models=models, left_out=left_out)
 
 
+def withheld(spec_file: SpecFile) -> tuple[str, ...]:
+    """Return what of the source directory is not packaged because it is a secret; folders end with `/`.
+
+    Raises:
+        ContextError: see `scan_sources`.
+    """
+    if not spec_file.spec.packages_sources:
+        return ()
+    return _select(spec_file, Root.of(spec_file.root)).secrets
+
+
 def list_models(spec_file: SpecFile) -> tuple[Tree, ...]:
     """Return the files of a spec's models with their sizes; none is read, so their digests are empty.
 
@@ -78,23 +102,30 @@ def _unread(path: Path) -> tuple[str, int]:
 class _AppSelection:
     """What of the source directory is packaged: not what the user's `.dockerignore` or our own list leaves out."""
 
-    def __init__(self, ignored: dockerignore.Matcher, own: frozenset[str]) -> None:
-        self._ignored = ignored
-        self._own = own
+    def __init__(self, ignored: dockerignore.Matcher, own: frozenset[str], caches: frozenset[bytes]) -> None:
+        self._ignored, self._own, self._caches = ignored, own, caches
 
     def keeps(self, path: str) -> bool:
-        return not self._never(path) and not self._ignored.leaves_out(path)
+        return not (self._never(path) or self._ignored.leaves_out(path) or self.withholds(path))
+
+    def withholds(self, path: str) -> bool:
+        """Whether a path is left out because it is a secret, and the user did not ask for it."""
+        return is_secret(path) and not self._ignored.brings_back(path)
 
     def keeps_below(self, folder: str) -> bool:
         return not self._never(folder) and self._ignored.may_keep_below(folder)
 
-    def refuses(self, folder: bytes, names: Sequence[str]) -> bool:
+    def refuses(self, folder: bytes, names: Sequence[str], beside: Sequence[str]) -> bool:
         # `pyvenv.cfg` makes a folder a virtual environment (PEP 405).
         # The build contexts of a bake file are in a folder of its name.
         return (
             "pyvenv.cfg" in names
             or ("packager.json" in names and is_saved_context(folder))
             or is_bake_file(folder + b".json")
+            or is_image_layout(names)
+            or is_cache(folder, names)
+            or is_blobs_of_hub(folder, beside)
+            or os.path.realpath(folder) in self._caches
         )
 
     def _never(self, path: str) -> bool:
@@ -105,6 +136,13 @@ class _AppSelection:
             or name.endswith(LEFT_OUT_SUFFIXES)
             or (name[0] == "." and UNFINISHED.match(name) is not None)
         )
+
+
+class _WholeModel(Everything):
+    """A model's folder is taken whole, but for content that links in it lead to and that is taken there."""
+
+    def refuses(self, folder: bytes, _names: Sequence[str], beside: Sequence[str]) -> bool:
+        return is_blobs_of_hub(folder, beside)
 
 
 def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
@@ -124,17 +162,67 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
             where=spec_file.at("source_dir"),
             remedy="`source_dir` is relative to the folder of the spec",
         )
-    found = walk(root, start, _AppSelection(_dockerignore(root, start), _own(spec_file, source_dir)))
-    files, left_out = [], found.left_out
-    for path, full in found.files:
-        if is_saved_archive(full) or is_bake_file(full):
-            left_out.append(path)
-            continue
-        digest, size, mode = digest_file(full)
+    selected = _select(spec_file, root)
+    files = []
+    for path, full in selected.files:
+        digest, size, mode = digest_file(full, root.real)
+        if is_pointer(full, size):
+            raise _pointer(os.fsdecode(full))
         executable = 0o755 if mode & 0o111 else 0o644
         origin = path if source_dir == "." else f"{source_dir}/{path}"
         files.append(TreeFile(path=path, size=size, mode=executable, digest=digest, origin=origin))
-    return make_tree(files, found.folders), tuple(sorted(left_out))
+    _require_unasked(selected)
+    return make_tree(files, selected.folders), selected.left_out
+
+
+class _Selected(NamedTuple):
+    """What of the source directory is packaged, and what not; paths relative to it."""
+
+    files: list[tuple[str, bytes]]
+    folders: list[str]
+    left_out: tuple[str, ...]
+    secrets: tuple[str, ...]
+
+
+def _select(spec_file: SpecFile, root: Root) -> _Selected:
+    source_dir = _normal(spec_file.spec.source_dir)
+    start = root.join(source_dir)
+    ignored = _ignored(root, source_dir)
+    selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ))
+    found = walk(root, start, selection)
+    files, left_out, secrets = [], found.left_out, []
+    for path, full in found.files:
+        try:
+            size = os.stat(full).st_size
+        except OSError as error:
+            raise failure("read", full, error) from None
+        if is_private_key(path, full) and not ignored.brings_back(path):
+            secrets.append(path)
+            left_out.append(path)
+        elif is_saved_archive(full) or is_bake_file(full) or is_build_metadata(full) or is_image_archive(full, size):
+            left_out.append(path)
+        else:
+            files.append((path, full))
+    secrets += [
+        path
+        for path in found.left_out
+        if selection.withholds(path.rstrip("/")) and not ignored.leaves_out(path.rstrip("/"))
+    ]
+    return _Selected(files, found.folders, tuple(sorted(left_out)), tuple(sorted(secrets)))
+
+
+def _require_unasked(selected: _Selected) -> None:
+    """Refuse to leave out what a script asks for by its name: the service would lack it."""
+    scripts = ((path, Path(os.fsdecode(full)).read_bytes()) for path, full in selected.files if path.endswith(".py"))
+    found = asked_for((path for path in selected.secrets if not path.endswith("/")), scripts)
+    if found is not None:
+        script, line, path = found
+        raise ContextError(
+            f"{script} names {path!r}, which is a secret and not packaged",
+            where=Location(file=script, line=line),
+            remedy="give it to the container when it runs (a variable, or a mounted file); a line "
+            f"`!{path}` in .dockerignore packages it all the same, for everybody who gets the image",
+        )
 
 
 def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
@@ -147,7 +235,17 @@ def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
     paths += [_normal(model.path) for model in spec_file.every_model]
     ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
     paths += [f"templates/{name}" for name in ours]
+    # Those of other specs in the folder: they say nothing of this image.
+    paths += [each.name for each in spec_file.root.glob(f"*{LOCK_NAME}")]
     return frozenset(path for path in (_below(each, source_dir) for each in paths) if path)
+
+
+def _ignored(root: Root, source_dir: str) -> dockerignore.Matcher:
+    """Return the matcher of the source directory: its own `.dockerignore`, else that beside the spec."""
+    own = root.join(source_dir)
+    if source_dir == "." or os.path.lexists(os.path.join(own, dockerignore.NAME.encode())):
+        return _dockerignore(root, own)
+    return _dockerignore(root, root.path).below(source_dir)
 
 
 def _dockerignore(root: Root, folder: bytes) -> dockerignore.Matcher:
@@ -185,22 +283,42 @@ def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestMo
     real = root.resolve(full)
     top = posixpath.basename(origin)
     if not os.path.isdir(real):
-        tree = make_tree([_model_file(top, origin, full, digest_model)])
+        tree = make_tree([_model_file(root, top, origin, full, digest_model)])
     else:
-        found = walk(root, full)
-        files = [_model_file(f"{top}/{path}", f"{origin}/{path}", each, digest_model) for path, each in found.files]
+        found = walk(root, full, _WholeModel())
+        files = [
+            _model_file(root, f"{top}/{path}", f"{origin}/{path}", each, digest_model) for path, each in found.files
+        ]
         tree = make_tree(files, (top, *(f"{top}/{folder}" for folder in found.folders)))
     if not tree.size:
         raise ContextError(f"the model {model.path!r} is empty", where=where, remedy=_empty_remedy(model))
     return tree
 
 
+def _pointer(shown: str) -> ContextError:
+    return ContextError(
+        f"{shown} is a pointer of Git LFS, and not the file that it stands for",
+        remedy="fetch the file: `git lfs install`, then `git lfs pull` (in CI: check out with LFS)",
+    )
+
+
 def _empty_remedy(model: Model) -> str:
     return f"save the model {model.called!r} there; a download or a `git lfs pull` may not be complete"
 
 
-def _model_file(path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
-    digest, size = digest_model(Path(os.fsdecode(full)))
+def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
+    shown = os.fsdecode(full)
+    # Held open while it is read by its name, which must not have become another file's.
+    with opened(full, root.real) as descriptor:
+        digest, size = digest_model(Path(shown))
+        try:
+            same = os.path.samestat(os.fstat(descriptor), os.stat(full))
+        except OSError:
+            same = False
+        if not same:
+            raise changed(full)
+    if is_pointer(full, size):
+        raise _pointer(shown)
     return TreeFile(path=path, size=size, mode=_MODEL_MODE, digest=digest, origin=origin)
 
 

@@ -20,6 +20,9 @@ MAX_FILES = 200_000
 #: C0 and C1 control characters, line separators, and the surrogates by which Python stands for bytes that are no UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+# OCI image spec 1.1, `layer.md`, "Whiteouts": such a file never appears in a container.
+_WHITEOUT = ".wh."
+
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
@@ -86,8 +89,8 @@ class Selection(Protocol):
     def keeps_below(self, folder: str) -> bool:
         """Whether something below a folder could be taken that is not taken itself."""
 
-    def refuses(self, folder: bytes, names: Sequence[str]) -> bool:
-        """Whether a folder (absolute path) is left out for the names in it."""
+    def refuses(self, folder: bytes, names: Sequence[str], beside: Sequence[str]) -> bool:
+        """Whether a folder (absolute path) is left out for the names in it, or for those in the folder that has it."""
 
 
 class Everything:
@@ -101,7 +104,7 @@ class Everything:
         """Yes."""
         return True
 
-    def refuses(self, _folder: bytes, _names: Sequence[str]) -> bool:
+    def refuses(self, _folder: bytes, _names: Sequence[str], _beside: Sequence[str]) -> bool:
         """No."""
         return False
 
@@ -115,6 +118,7 @@ class _Folder(NamedTuple):
         real: the same without links.
         through: the folders (without links) that hold the links that led here.
         kept: it is taken itself, and not only looked into.
+        beside: names in the folder that holds it.
     """
 
     path: str
@@ -122,6 +126,7 @@ class _Folder(NamedTuple):
     real: bytes
     through: tuple[bytes, ...] = ()
     kept: bool = True
+    beside: Sequence[str] = ()
 
 
 def walk(root: Root, start: bytes, selection: Selection | None = None) -> Walked:
@@ -158,7 +163,8 @@ def _visit(root: Root, folder: _Folder, selection: Selection, found: Walked) -> 
     """Put what a folder holds into `found`; return the folders in it that are to be walked."""
     with os.scandir(folder.full) as listing:
         entries = sorted(((_decoded(entry.name), entry) for entry in listing), key=lambda pair: pair[0])
-    if folder.path and selection.refuses(folder.full, [name for name, _ in entries]):
+    names = [name for name, _ in entries]
+    if folder.path and selection.refuses(folder.full, names, folder.beside):
         found.left_out.append(_shown(f"{folder.path}/"))
         return []
     # A folder whose content is all left out is left out too: else the first saved context in `out/` would leave an
@@ -169,7 +175,7 @@ def _visit(root: Root, folder: _Folder, selection: Selection, found: Walked) -> 
         else:
             found.left_out.append(_shown(f"{folder.path}/"))
     folders = (_take(root, folder, name, entry, selection, found) for name, entry in entries)
-    return [below for below in folders if below is not None]
+    return [below._replace(beside=names) for below in folders if below is not None]
 
 
 def _take(
@@ -187,6 +193,11 @@ def _take(
         raise ContextError(
             f"the name {_shown(path)!r} is not plain UTF-8 text without control characters",
             remedy="rename it, or leave it out by .dockerignore: it could not be unpacked on every machine",
+        )
+    if kept and name.startswith(_WHITEOUT):
+        raise ContextError(
+            f"the name {_shown(path)!r} means in a layer that {name.removeprefix(_WHITEOUT)!r} is deleted",
+            remedy="rename it, or leave it out by .dockerignore",
         )
     if is_folder:
         return _Folder(path, entry.path, os.path.join(folder.real, entry.name), folder.through, kept)

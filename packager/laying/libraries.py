@@ -12,13 +12,14 @@ import os
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import msgspec
 
 from packager.laying.base_files import BaseFiles
 from packager.laying.elf import Elf, NotElf, parse_elf
+from packager.laying.imported import Script, loaded_on_import
 from packager.storage.listing import Listed, list_folder
 from packager.targets import machine as machine_of
 
@@ -69,9 +70,11 @@ DEBIAN_PACKAGES: Mapping[str, str] = {
 }
 # The container runtime puts these into the container, from the machine's driver.
 _FROM_DRIVER = re.compile(r"lib(?:cuda|nvidia-[a-z-]+|nvcuvid|nvoptix)\.so(?:\.\d+)?")
-_SHARED = re.compile(r".+\.so(?:\.[0-9][0-9.]*)?")
+# Versions have letters, too: `libcrypto-1a2b.so.1.1.1k`.
+_SHARED = re.compile(r".+\.so(?:\.[0-9][\w.+-]*)?")
 _EXTENSION = re.compile(r"\.(?:cpython-[^/.]+|abi3)\.so$")
 _IMPORTED = re.compile(r"\.(?:cpython-[^/.]+-linux-[^/.]+|abi3)\.so$")
+_PROGRAM = re.compile(r"bin/python[0-9.]*")
 _MANYLINUX = re.compile(r".*-manylinux(?:_(\d+)_(\d+)|(2014))")
 _SHOWN = 3
 # Where the loader looks when nothing says otherwise, and Debian's folders for a machine.
@@ -120,6 +123,7 @@ def check_starts(
     tags: str,
     library_path: Iterable[str] = (),
     listing: Iterable[Listed] | None = None,
+    script: Script | None = None,
 ) -> tuple[Problem, ...]:
     """Return why the environment in a folder will not work on a base; empty when nothing is found.
 
@@ -130,8 +134,84 @@ def check_starts(
         tags: of the lock, in uv's words (`x86_64-manylinux_2_28`).
         library_path: folders of LD_LIBRARY_PATH, where base or spec set it.
         listing: of the folder, where it is known.
+        script: the app that is started there.
     """
-    return find_problems(read_modules(folder, listing), files, platform, tags, library_path)
+    listing = tuple(list_folder(folder) if listing is None else listing)
+    modules = read_modules(folder, listing)
+    problems = find_problems(modules, files, platform, tags, library_path)
+    needed_by = {path for problem in problems if problem.kind in _LOADING for path in problem.needed_by}
+    if not needed_by:
+        return problems
+    # Thousands of files are read to tell: only where something is missing.
+    asked = with_dependents(modules, needed_by)
+    loaded = loaded_on_import(folder, listing, asked, script)
+    return weigh(problems, with_dependencies(modules, loaded | _interpreters(modules)))
+
+
+#: Kinds of problems that matter only where the file that has them is loaded.
+_LOADING = frozenset({"library", "version", "damaged"})
+
+
+def weigh(problems: Iterable[Problem], loaded: Set[str]) -> tuple[Problem, ...]:
+    """Return problems with those uncertain that only files have which nothing has to load.
+
+    Args:
+        problems: as `find_problems` has them.
+        loaded: files of the environment that are loaded when its packages are imported.
+    """
+    weighed = []
+    for problem in problems:
+        certain = tuple(path for path in problem.needed_by if path in loaded)
+        # What is damaged itself was weighed by its name.
+        own = problem.what in problem.needed_by
+        if own or problem.kind not in _LOADING or not problem.needed_by or not problem.certain:
+            weighed.append(problem)
+        elif certain:
+            message = problem.message.replace(_named(problem.needed_by), _named(certain), 1)
+            weighed.append(msgspec.structs.replace(problem, needed_by=certain, message=message))
+        else:
+            message = f"{problem.message} (nothing that is imported at the start needs it: what uses it will not work)"
+            weighed.append(msgspec.structs.replace(problem, message=message, certain=False))
+    return tuple(weighed)
+
+
+def with_dependencies(modules: Modules, paths: Set[str]) -> frozenset[str]:
+    """Return some compiled files with those of the environment that they need, and these in turn."""
+    needed, by_name = {module.path: module.elf.needed for module in modules.found}, _by_name(modules)
+    return _closure(paths, lambda path: (each for name in needed.get(path, ()) for each in by_name.get(name, ())))
+
+
+def with_dependents(modules: Modules, paths: Set[str]) -> frozenset[str]:
+    """Return some compiled files with those of the environment that need them, and so on."""
+    dependents: defaultdict[str, list[str]] = defaultdict(list)
+    by_name = _by_name(modules)
+    for module in modules.found:
+        for name in module.elf.needed:
+            for path in by_name.get(name, ()):
+                dependents[path].append(module.path)
+    return _closure(paths, lambda path: dependents.get(path, ()))
+
+
+def _by_name(modules: Modules) -> Mapping[str, Sequence[str]]:
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for module in modules.found:
+        for name in {posixpath.basename(module.path), module.elf.soname}:
+            found[name].append(module.path)
+    return found
+
+
+def _closure(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> frozenset[str]:
+    seen = set(start)
+    waiting = list(seen)
+    while waiting:
+        new = set(following(waiting.pop())) - seen
+        seen |= new
+        waiting += new
+    return frozenset(seen)
+
+
+def _interpreters(modules: Modules) -> frozenset[str]:
+    return frozenset(module.path for module in modules.found if _PROGRAM.fullmatch(module.path))
 
 
 def read_modules(folder: Path, listing: Iterable[Listed] | None = None) -> Modules:

@@ -224,12 +224,12 @@ def _app_layer(spec: Spec, sources: Sources) -> Layer:
             remedy="`entry_script` is relative to `source_dir`; the file must be in it",
         )
     hidden = [folder for folder in sources.app.folders if folder == MODELS_FOLDER]
-    if hidden or MODELS_FOLDER in paths:
+    if not spec.keep_source_dir and (hidden or MODELS_FOLDER in paths):
         raise ContextError(
             f"the source directory holds {MODELS_FOLDER!r}, where the image keeps the models",
             remedy=f"rename it, or leave it out by a line `{MODELS_FOLDER}` in .dockerignore; the spec names models",
         )
-    app = sources.app.below(APP_ROOT.removeprefix("/"))
+    app = sources.app.below(spec.app_folder.removeprefix("/"))
     tree = make_tree((*app.files, *sources.generated), app.folders)
     return Layer(name="app", title=_app_title(spec), tree=tree)
 
@@ -247,7 +247,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         labels=labels,
         entrypoint=(
             *_server_command(spec),
-            f"--entry_script={APP_ROOT}/{spec.script}",
+            f"--entry_script={spec.app_folder}/{spec.script}",
             f"--port={port}",
         ),
         working_dir=APP_ROOT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 
 from packager.contract import APP_ROOT, ENVIRONMENT_PREFIX, MODELS_FOLDER, SERVER_CONFIG, SERVER_SETTINGS
@@ -33,8 +34,8 @@ def image_variables(spec: Spec, target: Target, variables: Mapping[str, str]) ->
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "AML_APP_ROOT": APP_ROOT,
-        "AZUREML_ENTRY_SCRIPT": spec.script,
-        "AZUREML_SOURCE_DIRECTORY": APP_ROOT,
+        "AZUREML_ENTRY_SCRIPT": posixpath.relpath(f"{spec.app_folder}/{spec.script}", APP_ROOT),
+        "AZUREML_SOURCE_DIRECTORY": spec.app_folder,
         "AZUREML_CONFIG_FILE": SERVER_CONFIG,
         "GUNICORN_CMD_ARGS": f"--config={SERVER_SETTINGS}",
         "WORKER_COUNT": str(spec.server.workers),

@@ -15,6 +15,7 @@ from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.rules import TAG_FORM, check_rules
 
 DEFAULT_FILE = "packager.yaml"
+LOCK_NAME = "packager.lock"
 
 
 class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +40,20 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lock_path(self) -> Path:
-        """`packager.lock`, beside the spec."""
-        return self.root / "packager.lock"
+        """The lock beside the spec: `packager.lock`, and `NAME.packager.lock` of a spec that is called `NAME.yaml`.
+
+        Two specs in one folder have locks of their own so. A `packager.lock` that has no spec of its own name beside it
+        was made for this one, before locks had names.
+        """
+        lock, stem = self.root / LOCK_NAME, self.document.path.stem
+        own = self.root / f"{stem}.{LOCK_NAME}"
+        if stem == Path(DEFAULT_FILE).stem or (lock.exists() and not own.exists() and not self._has_default_beside):
+            return lock
+        return own
+
+    @property
+    def _has_default_beside(self) -> bool:
+        return any((self.root / name).exists() for name in (DEFAULT_FILE, "packager.yml"))
 
     @property
     def templates(self) -> Path:
@@ -224,6 +237,7 @@ _PATTERNS = {
     "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
     "python": 'a minor version in quotes, such as "3.13"',
     "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
+    "allow_missing": "names of libraries, such as [libGL.so.1]",
     "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
     "host": 'a version in quotes, such as {xrt: "2.13.466"}',
     "cuda": 'a version of CUDA in quotes, such as "12.8"',

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from packager.contract import DEFAULT_PORT, SCORE_PATH
+from packager.contract import APP_ROOT, DEFAULT_PORT, SCORE_PATH
 from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
 from packager.spec.texts import (
     PATH,
@@ -17,6 +18,7 @@ from packager.spec.texts import (
     Channel,
     CudaVersion,
     DebianPackage,
+    LibraryName,
     MatchSpec,
     ModelName,
     Name,
@@ -274,6 +276,7 @@ class Spec(_Struct, frozen=True):
         environment: an environment file, or the environment itself; left out, it follows from a model without code.
         description: for people, and a label of the image.
         source_dir: the folder that is packaged; what its `.dockerignore` names stays out.
+        keep_source_dir: the app keeps the folder's name, below the working directory, as Azure ML v1 has it.
         models: each has a layer of its own.
         python: by default 3.13; an environment of conda says its own.
         build_from_source: packages that are built from an sdist; all others are wheels.
@@ -284,6 +287,7 @@ class Spec(_Struct, frozen=True):
         image: where the image goes.
         env: environment variables of the image.
         system_packages: Debian packages.
+        allow_missing: libraries that the image may lack, because nothing that the service does needs them.
         server: the inference server.
         test: what `packager test` asks, and `push` before it pushes.
         dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
@@ -295,6 +299,7 @@ class Spec(_Struct, frozen=True):
     environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment | None = None
     description: PrintableText = ""
     source_dir: RelativePath = "."
+    keep_source_dir: bool = False
     models: tuple[Model, ...] = ()
     python: PythonVersion | None = None
     build_from_source: tuple[Requirement, ...] = ()
@@ -305,6 +310,7 @@ class Spec(_Struct, frozen=True):
     image: Image = Image()
     env: dict[str, PrintableText] = {}
     system_packages: tuple[DebianPackage, ...] = ()
+    allow_missing: tuple[LibraryName, ...] = ()
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
@@ -313,6 +319,15 @@ class Spec(_Struct, frozen=True):
     def script(self) -> str:
         """Path of the entry script below the app's root: the user's, or that of a model without code."""
         return NO_CODE_SCRIPT if self.entry_script is None else self.entry_script
+
+    @property
+    def app_folder(self) -> str:
+        """Where the app is in the image: the working directory, or a folder of the source directory's name in it."""
+        return (
+            f"{APP_ROOT}/{posixpath.basename(posixpath.normpath(self.source_dir))}"
+            if self.keep_source_dir
+            else APP_ROOT
+        )
 
     @property
     def packages_sources(self) -> bool:
@@ -358,11 +373,13 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image, as JSON's types: all but its tests and dialect, without defaults.
+    """Return what of a spec decides the image, as JSON's types: without tests, dialect, what is accepted, and defaults.
 
     What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
     """
-    values: dict[str, Any] = _without_defaults(msgspec.structs.replace(spec, test=(), dialect="buildkit"))
+    values: dict[str, Any] = _without_defaults(
+        msgspec.structs.replace(spec, test=(), dialect="buildkit", allow_missing=())
+    )
     return values
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Literal
 
-from packager.contract import APP_ROOT
+from packager.contract import APP_ROOT, MODELS_FOLDER
 from packager.errors import Location, PackagerError, SpecError
 from packager.reference import Reference
 from packager.spec import model as m
@@ -70,6 +71,8 @@ def check_rules(spec: m.Spec, document: Document) -> None:
             where=document.at("entry_script"),
             remedy="name the .py file that has init() and run()",
         )
+    if spec.keep_source_dir:
+        _check_kept(spec, document)
     _check_server(spec, document)
     _check_image(spec, document)
     _check_conda(spec, document)
@@ -146,6 +149,16 @@ def _check_names(env: Mapping[str, str], system_packages: tuple[str, ...], start
     repeated = {each for each in system_packages if system_packages.count(each) > 1}
     if repeated:
         raise SpecError(f"{sorted(repeated)[0]!r} is given twice", where=document.at(f"{start}system_packages"))
+
+
+def _check_kept(spec: m.Spec, document: Document) -> None:
+    name = posixpath.basename(spec.app_folder)
+    if spec.entry_script is None or spec.app_folder == APP_ROOT or name in ("", ".", MODELS_FOLDER):
+        raise SpecError(
+            "only a source directory with a name of its own can keep it",
+            where=document.at("keep_source_dir"),
+            remedy=f"`source_dir: app` (not {MODELS_FOLDER!r}), and an `entry_script` in it; or leave the line out",
+        )
 
 
 def _check_server(spec: m.Spec, document: Document) -> None:

@@ -47,6 +47,10 @@ PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=MAX_TEXT, desc
 DebianPackage = Annotated[
     str, Meta(pattern=DEBIAN_PACKAGE, description="`name` or `name=version`, as apt-get takes it.")
 ]
+LibraryName = Annotated[
+    str,
+    Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(?!\n)$", max_length=255, description="A file's name: `libGL.so.1`."),
+]
 Platform = Annotated[
     str, Meta(pattern=r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$", description="OCI os/arch, such as linux/amd64.")
 ]

@@ -169,7 +169,7 @@ class _Builders:
             epoch = source_date_epoch()
             self._oci = OciBuilder(
                 ContentStore(),
-                Recipes(compression=self.wish.compression, compile=self.wish.compile),
+                Recipes(compression=self.wish.compression, compile=self.wish.compile, allow_missing=self.allow_missing),
                 self._outputs,
                 labels={**build_labels(self.spec_file.root, epoch), **self.wish.labels},
                 created=epoch,
@@ -177,6 +177,21 @@ class _Builders:
                 say=self.reporter.step,
             )
         return self._oci
+
+    @property
+    def allow_missing(self) -> tuple[str, ...]:
+        """Libraries that the images may lack, by the spec and by the wish."""
+        return (*self.spec_file.spec.allow_missing, *self.wish.allow_missing)
+
+    def require_start(self, jobs: Sequence[Job]) -> None:
+        """Refuse images that BuildKit would build and that could not start, as far as that can be told before."""
+        from packager.builders.starting import check_before
+        from packager.storage.content import ContentStore
+
+        mirrors = registry_mirrors(self.spec_file.spec.registry_mirrors)
+        for planned in (each for job in jobs for each in job.planned):
+            for warning in check_before(planned, ContentStore(), mirrors, self.allow_missing):
+                self.reporter.warn(warning)
 
     def engine(self, buildx: str | None = None) -> Builder:
         """Return BuildKit."""
@@ -249,6 +264,7 @@ def _build_all(
                 builders.reporter.step(f"builder: engine ({error.message})")
         left[number], buildx = job, choice.buildx
     if left:
+        builders.require_start(tuple(left.values()))
         built.update(zip(left, run(builders.engine(buildx), tuple(left.values())), strict=True))
     return tuple(built[number] for number in range(len(images)))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
 from packager.checks.script import entry_script_findings
+from packager.checks.secrets import secret_findings
 from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.dockerfile.text import dockerfile
@@ -39,7 +41,7 @@ def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SI
     looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
     findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
-    findings += _tests(spec_file)
+    findings += [*_withheld(spec_file), *_tests(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names if fresh else ():
         findings += _planned(spec_file, target, looker)
@@ -64,6 +66,23 @@ def _tests(spec_file: SpecFile) -> Iterator[Finding]:
         prepare(spec_file)
     except (ContextError, SpecError) as error:
         yield from_error("test-invalid", error, str(spec_file.document.path))
+
+
+def _withheld(spec_file: SpecFile) -> Iterator[Finding]:
+    from packager.context.sources import withheld
+
+    try:
+        found = withheld(spec_file)
+    except ContextError:
+        return  # which is told with the sources
+    for path in found:
+        yield Finding(
+            rule="secret-left-out",
+            severity="info",
+            message="is where secrets are kept, and is not packaged",
+            file=os.path.normpath(os.path.join(spec_file.spec.source_dir, path)),
+            remedy=f"nothing; a line `!{path.rstrip('/')}` in .dockerignore packages it all the same",
+        )
 
 
 def _environment(spec_file: SpecFile) -> Iterator[Finding]:
@@ -112,6 +131,7 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Findi
         return
     yield from check_cors(planned.plan)
     yield from check_accelerator(planned.plan, inputs.target)
+    yield from secret_findings(planned.plan, spec_file.root)
     yield from looker.findings(planned.plan)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
     if found:

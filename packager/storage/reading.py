@@ -65,18 +65,46 @@ def failure(action: str, path: AnyPath, error: OSError) -> ContextError:
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+def _open(path: AnyPath, below: bytes | None) -> int:
+    """Open a file for reading; one that is not below a folder is closed again before anything of it is read."""
+    descriptor = os.open(path, _READ)
+    try:
+        if below is not None and not _is_below(descriptor, path, below):
+            raise ContextError(
+                f"{os.fsdecode(path)} leads out of {os.fsdecode(below)} by now",
+                remedy="let the program that replaces it finish, then run the command again",
+            )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _is_below(descriptor: int, path: AnyPath, below: bytes) -> bool:
+    """Whether an open file is below a folder: asked of the descriptor, because the path may be another one by now."""
+    try:
+        real = os.readlink(b"/proc/self/fd/%d" % descriptor)
+    except OSError:  # no Linux, or no /proc: then the path has to do
+        real = os.path.realpath(os.fsencode(path))
+    return real.startswith(os.path.join(below, b""))
+
+
 @contextmanager
-def opened(path: AnyPath) -> Iterator[int]:
+def opened(path: AnyPath, below: bytes | None = None) -> Iterator[int]:
     """Open a regular file for reading; when the block ends normally, the file must still be as it was when opened.
+
+    Args:
+        path: of the file.
+        below: folder (absolute, without links) that it must be in, whoever replaces it by a link meanwhile.
 
     Yields:
         the descriptor.
 
     Raises:
-        ContextError: it is missing, unreadable, not a regular file, or changed while the block ran.
+        ContextError: it is missing, unreadable, not a regular file, elsewhere, or changed while the block ran.
     """
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = _open(path, below)
     except OSError as error:
         raise failure("read", path, error) from None
     try:
@@ -91,17 +119,17 @@ def opened(path: AnyPath) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_small(path: AnyPath) -> tuple[bytes, int] | None:
+def read_small(path: AnyPath, below: bytes | None = None) -> tuple[bytes, int] | None:
     """Return content and st_mode of a file of less than `BLOCK` bytes, which must not change meanwhile; None of others.
 
     Most of a source directory is small files, 20,000 at times: this does what `opened` does in one function and without
     stamps, at half the cost.
 
     Raises:
-        ContextError: it is missing, unreadable, not a regular file, or changed.
+        ContextError: it is missing, unreadable, not a regular file, not `below`, or changed.
     """
     try:
-        descriptor = os.open(path, _READ)
+        descriptor = _open(path, below)
         try:
             before = os.fstat(descriptor)
             size = before.st_size
@@ -150,25 +178,29 @@ def changed_since(path: AnyPath) -> ContextError:
     return ContextError(f"{os.fsdecode(path)} changed since it was read", remedy="run the command again")
 
 
-def digest_file(path: AnyPath) -> Digested:
+def digest_file(path: AnyPath, below: bytes | None = None) -> Digested:
     """Return digest, size and mode of a file, which must not change meanwhile.
 
     One that only got or lost a hard link is read again: other builds do that to the files of uv's cache all the time.
 
+    Args:
+        path: of the file.
+        below: folder that it must be in, as for `opened`.
+
     Raises:
-        ContextError: it is missing, unreadable, not a regular file, or changed.
+        ContextError: it is missing, unreadable, not a regular file, not `below`, or changed.
     """
     for _ in range(_READS - 1):
         with suppress(TouchedError):
-            return _digest_once(path)
-    return _digest_once(path)
+            return _digest_once(path, below)
+    return _digest_once(path, below)
 
 
-def _digest_once(path: AnyPath) -> Digested:
-    small = read_small(path)
+def _digest_once(path: AnyPath, below: bytes | None) -> Digested:
+    small = read_small(path, below)
     if small is not None:
         return Digested(hashlib.sha256(small[0]).hexdigest(), len(small[0]), small[1])
-    with opened(path) as descriptor:
+    with opened(path, below) as descriptor:
         try:
             digest, size = hash_descriptor(descriptor)
         except OSError as error:

@@ -509,3 +509,47 @@ def test_an_empty_lock_is_valid(locked: Path) -> None:
 
     (locked / "packager.lock").write_text(format_lock(Lock()))
     assert lock_status(load_spec(locked)) == {"cpu": ("the target is not locked yet",)}
+
+
+# --- several specs in one folder --------------------------------------------------------------------------------------
+
+
+def lock_of(path: Path, requirement: str) -> LockResult:
+    """Lock a spec of one requirement."""
+    path.write_text(SPEC.replace("requirements.txt", f"{{pip: [{requirement}]}}"))
+    return update_lock(load_spec(path), solver=FakeSolver(), resolve_base=FakeRegistry())
+
+
+def test_specs_in_one_folder_have_locks_of_their_own(tmp_path: Path) -> None:
+    for name, requirement in (("packager.yaml", "six"), ("gpu.yaml", "attrs"), ("big.model.yml", "idna")):
+        lock_of(tmp_path / name, requirement)
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert [each for each in written if each.endswith(("lock", "txt"))] == [
+        "big.model.packager.lock",
+        "gpu.packager.lock",
+        "locks/big.model/cpu.requirements.txt",
+        "locks/cpu.requirements.txt",
+        "locks/gpu/cpu.requirements.txt",
+        "packager.lock",
+    ]
+    for name in ("packager.yaml", "gpu.yaml", "big.model.yml"):
+        spec_file = load_spec(tmp_path / name)
+        assert lock_status(spec_file) == {"cpu": ()}
+        assert update_lock(spec_file, solver=NoSolver(), resolve_base=no_registry).written == ()
+
+
+def test_a_lock_from_before_locks_had_names_is_still_that_of_its_spec(tmp_path: Path) -> None:
+    lock_of(tmp_path / "packager.yaml", "six")
+    (tmp_path / "packager.yaml").rename(tmp_path / "other.yaml")
+    assert lock_status(load_spec(tmp_path / "other.yaml")) == {"cpu": ()}
+    # With a spec of its own name beside it, it is that one's.
+    (tmp_path / "packager.yaml").write_text(SPEC)
+    assert lock_status(load_spec(tmp_path / "other.yaml"))["cpu"] != ()
+
+
+def test_a_lock_whose_files_are_those_of_another_is_refused(tmp_path: Path) -> None:
+    lock_of(tmp_path / "gpu.yaml", "six")
+    path = tmp_path / "gpu.packager.lock"
+    path.write_text(path.read_text().replace("locks/gpu/", "locks/"))
+    with pytest.raises(LockError, match="does not write"):
+        lock_status(load_spec(tmp_path / "gpu.yaml"))

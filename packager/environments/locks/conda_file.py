@@ -17,6 +17,7 @@ from msgspec import Meta
 from packager.environments.channel_credentials import variables
 from packager.environments.conda import SUBDIRS, CondaPackage
 from packager.errors import Location, LockError
+from packager.spec.load import LOCK_NAME
 
 # As in the requirements file: the same packages give the same bytes, on any day and machine.
 HEADER = """\
@@ -43,9 +44,15 @@ _Url = Annotated[
 ]
 
 
-def conda_lock_path(target: str) -> str:
+def conda_lock_path(target: str, lock: str = LOCK_NAME) -> str:
     """Return the path of a target's conda-lock file, relative to the folder of the spec."""
-    return f"locks/{target}.conda-lock.yml"
+    return f"{lock_folder(lock)}/{target}.conda-lock.yml"
+
+
+def lock_folder(lock: str) -> str:
+    """Return the folder of a lock's files, relative to the folder of the spec: `gpu.packager.lock` has `locks/gpu`."""
+    stem = lock.removesuffix(LOCK_NAME).removesuffix(".")
+    return f"locks/{stem}" if stem else "locks"
 
 
 def find_conflict(text: str) -> int | None:

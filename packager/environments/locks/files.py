@@ -20,11 +20,11 @@ from packager.environments.conda import CondaPackage, LockedConda, minor
 from packager.environments.declare.requirements_txt import logical_lines
 from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
 from packager.environments.locked import LockedCondaHalf, LockedPlatform
-from packager.environments.locks.conda_file import conda_lock_path, find_conflict, parse_conda_lock
+from packager.environments.locks.conda_file import conda_lock_path, find_conflict, lock_folder, parse_conda_lock
 from packager.errors import Location, LockError, PackagerError, SpecError
 from packager.given import read_given
 from packager.reference import Reference
-from packager.spec.load import SpecFile
+from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import canonical
 from packager.targets import machine
 
@@ -48,9 +48,14 @@ _RELEASE = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-def requirements_path(target: str) -> str:
-    """Return the path of a target's requirements file, relative to the folder of the spec."""
-    return f"locks/{target}.requirements.txt"
+def requirements_path(target: str, lock: str = LOCK_NAME) -> str:
+    """Return the path of a target's requirements file, relative to the folder of the spec.
+
+    Args:
+        target: its name.
+        lock: name of the lock's own file.
+    """
+    return f"{lock_folder(lock)}/{target}.requirements.txt"
 
 
 def digest_of(text: str) -> str:
@@ -177,7 +182,7 @@ def parse_lock(text: str, file: str) -> Lock:
         where = Location(file=file, line=_line_of(error, text))
         raise LockError(f"is not a lock: {error}", where=where, remedy=remedy) from None
     for name, locked in lock.targets.items():
-        if not _is_ours(name, locked):
+        if not _is_ours(name, locked, file.rpartition("/")[2]):
             where = Location(file=file, field=f"targets.{name}")
             raise LockError("holds what packager does not write", where=where, remedy=remedy)
     return lock
@@ -192,10 +197,10 @@ def _line_of(error: Exception, text: str) -> int | None:
     return text.encode().count(b"\n", 0, int(found[1])) + 1 if found else None
 
 
-def _is_ours(name: str, locked: LockedTarget) -> bool:
+def _is_ours(name: str, locked: LockedTarget, lock: str) -> bool:
     """Whether paths and references are what we write: they are read, and go into a Dockerfile, later on."""
-    ours = locked.requirements == requirements_path(name) and _HASH.fullmatch(locked.digest) is not None
-    return ours and _is_pinned(locked.base) and _is_our_conda(name, locked)
+    ours = locked.requirements == requirements_path(name, lock) and _HASH.fullmatch(locked.digest) is not None
+    return ours and _is_pinned(locked.base) and _is_our_conda(name, locked, lock)
 
 
 def _is_pinned(reference: str) -> bool:
@@ -205,12 +210,12 @@ def _is_pinned(reference: str) -> bool:
         return False
 
 
-def _is_our_conda(name: str, locked: LockedTarget) -> bool:
+def _is_our_conda(name: str, locked: LockedTarget, lock: str) -> bool:
     if isinstance(locked.conda, UnsetType) or isinstance(locked.request.conda, UnsetType):
         return locked.conda is locked.request.conda
     conda: LockedConda = locked.conda
     return (
-        conda.file == conda_lock_path(name)
+        conda.file == conda_lock_path(name, lock)
         and _HASH.fullmatch(conda.digest) is not None
         and _is_pinned(conda.installer)
     )

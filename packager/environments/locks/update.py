@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packager.environments.conda import SUBDIRS, CondaRequest, LockedConda
 from packager.environments.declare.environment import Environment, read_environments
 from packager.environments.lock import Lock, LockedTarget, LockRequest, Move, conda_moves, moves
-from packager.environments.locks.conda_file import conda_lock_path, format_conda_lock
+from packager.environments.locks.conda_file import conda_lock_path, format_conda_lock, lock_folder
 from packager.environments.locks.files import (
     digest_of,
     format_lock,
@@ -108,7 +108,7 @@ def update_lock(
     targets = {}
     for name, request in wanted.items():
         targets[name], files = _locked(
-            name, request, images, held[name], solved[name], tuple(environments[name].inputs)
+            name, request, images, held[name], solved[name], tuple(environments[name].inputs), spec_file.lock_path.name
         )
         texts.update(files)
     fresh = all(each.kept for each in solved.values())
@@ -149,19 +149,20 @@ def _locked(
     held: Held,
     solved: SolvedTarget,
     sources: tuple[str, ...],
+    lock: str,
 ) -> tuple[LockedTarget, dict[str, str]]:
     """Return a target's part of the lock, and the texts of its files by path."""
     # The bytes on disk stay, even where a later version of packager would write them in another way.
     same = held.text is not None and held.fits(request) and held.packages == solved.packages
     text = held.text if same and held.text is not None else format_requirements(solved.packages)
-    files = {requirements_path(name): text}
+    files = {requirements_path(name, lock): text}
     conda: LockedConda | UnsetType = UNSET
     if not isinstance(request.conda, UnsetType):
         assert isinstance(request.installer, str), "asked for with conda"
-        conda_text, provides = _conda_half(request.conda, held, solved, sources)
-        files[conda_lock_path(name)] = conda_text
+        conda_text, provides = _conda_half(request.conda, held, solved, sources, lock)
+        files[conda_lock_path(name, lock)] = conda_text
         conda = LockedConda(
-            file=conda_lock_path(name),
+            file=conda_lock_path(name, lock),
             digest=digest_of(conda_text),
             installer=images[request.installer],
             provides=provides,
@@ -169,7 +170,7 @@ def _locked(
     locked = LockedTarget(
         request=request,
         base=images[request.base],
-        requirements=requirements_path(name),
+        requirements=requirements_path(name, lock),
         digest=digest_of(text),
         conda=conda,
     )
@@ -177,7 +178,7 @@ def _locked(
 
 
 def _conda_half(
-    request: CondaRequest, held: Held, solved: SolvedTarget, sources: tuple[str, ...]
+    request: CondaRequest, held: Held, solved: SolvedTarget, sources: tuple[str, ...], lock: str
 ) -> tuple[str, dict[str, str]]:
     known = held.locked.conda if held.locked is not None else UNSET
     if solved.kept and not isinstance(known, UnsetType) and held.conda_text is not None:
@@ -187,11 +188,12 @@ def _conda_half(
         SUBDIRS[platform]: hashlib.sha256(canonical([request.specs, request.channels, virtual])).hexdigest()
         for platform, virtual in request.virtual_packages.items()
     }
+    up = "../" * (lock_folder(lock).count("/") + 1)
     text = format_conda_lock(
         solved.conda.packages,
         channels=request.channels,
         content_hashes=hashes,
-        sources=[f"../{each}" for each in sources if each.endswith((".yml", ".yaml"))],
+        sources=[f"{up}{each}" for each in sources if each.endswith((".yml", ".yaml"))],
     )
     return text, solved.conda.provides
 

@@ -32,9 +32,10 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
         try:
             for relative, text in files.items():
                 path = root / relative
-                if not path.parent.is_dir():
-                    path.parent.mkdir()
-                    made.append(path.parent)
+                for folder in (root / parent for parent in reversed(Path(relative).parents)):
+                    if not folder.is_dir():
+                        folder.mkdir()
+                        made.append(folder)
                 temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
                 staged[temporary] = path
                 _write(temporary, text)
@@ -46,7 +47,7 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
         finally:
             for temporary in staged:
                 temporary.unlink(missing_ok=True)
-            for folder in made:
+            for folder in reversed(made):
                 if not any(folder.iterdir()):
                     folder.rmdir()
 

@@ -1,0 +1,57 @@
+"""Keys and tokens inside files that are packaged: a short list of forms that are hardly ever anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from packager.finding import Finding
+from packager.plan.plan import Plan
+
+#: Larger files are weights and data.
+MAX_BYTES = 1 << 20
+
+# Each token is in the form that its issuer documents; a group of that name says what it is.
+_FORMS = {
+    "private_key": rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|\s)",
+    "AWS_access_key": rb"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b",
+    "GitHub_token": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{82})\b",
+    "GitLab_token": rb"\bglpat-[A-Za-z0-9_-]{20,}",
+    "Hugging_Face_token": rb"\bhf_[A-Za-z0-9]{34}\b",
+    "Google_API_key": rb"\bAIza[A-Za-z0-9_-]{35}\b",
+    "Azure_storage_key": rb"\bAccountKey=[A-Za-z0-9+/]{86}==",
+    "Slack_token": rb"\bxox[abeprs]-[A-Za-z0-9-]{20,}",
+    "OpenAI_key": rb"\bsk-(?:proj-)?[A-Za-z0-9_-]{20,}T3BlbkFJ[A-Za-z0-9_-]{20,}",
+    "Stripe_key": rb"\b[rs]k_live_[A-Za-z0-9]{24,}",
+    "npm_token": rb"\bnpm_[A-Za-z0-9]{36}\b",
+    "PyPI_token": rb"\bpypi-AgEIcHlwaS5vcmc[A-Za-z0-9_-]{50,}",
+}
+_ANY = re.compile(b"|".join(b"(?P<%s>%s)" % (name.encode(), form) for name, form in _FORMS.items()))
+
+
+def secret_findings(plan: Plan, root: Path) -> Iterator[Finding]:
+    """Yield a warning for each small file of an image that holds what looks like a key or a token; never its text.
+
+    Args:
+        plan: of the image.
+        root: the folder of the spec.
+    """
+    for file in (each for layer in plan.layers for each in layer.tree.files):
+        if not file.origin or file.size > MAX_BYTES:
+            continue
+        try:
+            data = (root / file.origin).read_bytes()
+        except OSError:
+            continue  # the scan of the sources has read it a moment ago; it will say so the next time
+        found = _ANY.search(data)
+        if found is not None:
+            what = str(found.lastgroup).replace("_", " ")
+            yield Finding(
+                rule="secret-packaged",
+                severity="warning",
+                message=f"holds what looks like a secret ({what}): who gets the image can read it",
+                file=file.origin,
+                line=data.count(b"\n", 0, found.start()) + 1,
+                remedy="take it out, revoke it if it is real, and give it to the container when it runs",
+            )

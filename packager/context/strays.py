@@ -1,0 +1,193 @@
+"""What lies about in people's folders and belongs in no image: caches, images that were written there, secrets.
+
+Each is known by what it is, and by its name only where a program fixed that name.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import posixpath
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from packager.storage.memory import cache_root
+from packager.storage.reading import opened
+
+#: What programs call their caches by; a build server often keeps them inside the project.
+CACHE_VARIABLES = (
+    *("XDG_CACHE_HOME", "UV_CACHE_DIR", "PIP_CACHE_DIR", "CONDA_PKGS_DIRS", "MAMBA_ROOT_PREFIX", "RATTLER_CACHE_DIR"),
+    *("POETRY_CACHE_DIR", "PDM_CACHE_DIR", "PRE_COMMIT_HOME", "npm_config_cache", "NPM_CONFIG_CACHE"),
+)
+# https://bford.info/cachedir/: the tag of a cache folder.
+_CACHE_TAG, _CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
+
+#: Folders that programs keep credentials in.
+_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".kube", ".gnupg", ".gcloud"})
+_SECRET_FILES = frozenset(
+    {
+        *(".netrc", "_netrc", ".git-credentials", ".pypirc", ".npmrc", ".yarnrc", "pip.conf", "pip.ini", ".pgpass"),
+        *(".my.cnf", ".s3cfg", ".boto", ".databrickscfg", ".htpasswd", ".vault-token", "kaggle.json", ".dockercfg"),
+        *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "application_default_credentials.json", "credentials.db"),
+    }
+)
+#: In a folder of this name, a file of that one.
+_SECRET_PLACES = frozenset({(".docker", "config.json"), (".huggingface", "token"), ("huggingface", "token")})
+_ENVIRONMENT_FILE = re.compile(r"\.env\.(?!(?:example|sample|template|dist|defaults?)\Z).+", re.DOTALL)
+_KEY_FILE = re.compile(r".*\.(?:pem|key|p8|ppk)", re.DOTALL | re.IGNORECASE)
+_PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\APuTTY-User-Key-File-")
+_KEY_BYTES = 64 << 10
+
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_POINTER_SIZES = range(len(_POINTER), 1024)
+
+# POSIX.1, "ustar Interchange Format": the mark of a header, and where it is.
+_TAR_MARK, _TAR_MARK_AT, _TAR_BLOCK = b"ustar", 257, 512
+_TAR_LEAST = 4 * _TAR_BLOCK
+_TAR_MEMBERS = 4096
+_LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
+_BUILD_METADATA = re.compile(rb'\{\s*"(?:containerimage\.|buildx\.)')
+
+
+def cache_folders(environ: Mapping[str, str]) -> frozenset[bytes]:
+    """Return the folders that this machine's programs keep caches in: absolute paths without links.
+
+    Where a variable names a whole project, only what our own tools make of it is meant.
+    """
+    named = [path for name in CACHE_VARIABLES for path in environ.get(name, "").split(os.pathsep) if path[:1] == "/"]
+    found = {str(cache_root()), *named}
+    xdg = environ.get("XDG_CACHE_HOME", "")
+    if xdg.startswith("/"):
+        found |= {os.path.join(xdg, name) for name in ("uv", "pip", "rattler", "packager")}
+    return frozenset(os.path.realpath(os.fsencode(path)) for path in found)
+
+
+def is_cache(folder: bytes, names: Collection[str]) -> bool:
+    """Whether a folder says of itself that it is a cache.
+
+    Args:
+        folder: absolute path.
+        names: in it.
+    """
+    return _CACHE_TAG in names and _start(os.path.join(folder, _CACHE_TAG.encode()), 64).startswith(_CACHE_SIGNATURE)
+
+
+def is_image_layout(names: Collection[str]) -> bool:
+    """Whether a folder is an OCI layout (`image-layout.md`), by the names in it."""
+    return _LAYOUT_MEMBERS.issubset(names)
+
+
+def is_blobs_of_hub(folder: bytes, parent: Collection[str]) -> bool:
+    """Whether a folder holds the content that the links of a Hugging Face cache lead to, which is taken there.
+
+    Args:
+        folder: absolute path.
+        parent: names in the folder that holds it.
+    """
+    above = os.path.basename(os.path.dirname(folder))
+    return (
+        os.path.basename(folder) == b"blobs"
+        and "snapshots" in parent
+        and ("refs" in parent or above.startswith((b"models--", b"datasets--", b"spaces--")))
+    )
+
+
+def is_image_archive(path: bytes, size: int) -> bool:
+    """Whether a file is a tar that holds an image: as `docker save`, or as an OCI layout.
+
+    Args:
+        path: of the file.
+        size: bytes.
+    """
+    if size < _TAR_LEAST or size % _TAR_BLOCK:
+        return False
+    start = _start(path, _TAR_BLOCK)
+    if start[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] != _TAR_MARK:
+        return False
+    import tarfile
+
+    found = set()
+    try:
+        with (
+            opened(path) as descriptor,
+            os.fdopen(os.dup(descriptor), "rb") as file,
+            tarfile.open(fileobj=file, mode="r:") as archive,
+        ):
+            for _ in range(_TAR_MEMBERS):
+                member = archive.next()
+                if member is None:
+                    break
+                found.add(posixpath.normpath(member.name))
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        return False
+    return found >= _LAYOUT_MEMBERS or ("manifest.json" in found and any(map(_is_config, found)))
+
+
+def _is_config(name: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}\.json|blobs/sha256/[0-9a-f]{64}", name) is not None
+
+
+def is_build_metadata(path: bytes) -> bool:
+    """Whether a file is what `build --metadata-file` writes: another one at each build."""
+    return path.endswith(b".json") and _BUILD_METADATA.match(_start(path, 256)) is not None
+
+
+def is_secret(path: str) -> bool:
+    """Whether a path, relative to the source directory, is by its name where a program keeps credentials."""
+    *folders, name = path.split("/")
+    parent = folders[-1] if folders else ""
+    return (
+        not _SECRET_FOLDERS.isdisjoint((*folders, name))
+        or name in _SECRET_FILES
+        or (parent, name) in _SECRET_PLACES
+        or _ENVIRONMENT_FILE.fullmatch(name) is not None
+    )
+
+
+def is_private_key(path: str, full: bytes) -> bool:
+    """Whether a file is called like a key and holds a private one."""
+    return _KEY_FILE.fullmatch(path) is not None and _PRIVATE_KEY.search(_start(full, _KEY_BYTES)) is not None
+
+
+def is_pointer(path: bytes, size: int) -> bool:
+    """Whether a file is what Git LFS leaves in the place of one that was not fetched."""
+    return size in _POINTER_SIZES and _start(path, len(_POINTER)) == _POINTER
+
+
+def asked_for(secrets: Iterable[str], scripts: Iterable[tuple[str, bytes]]) -> tuple[str, int, str] | None:
+    """Return the first script that names a file which is left out: the script, its line, and the file; None for none.
+
+    Args:
+        secrets: paths of files relative to the source directory; environment files are read where they are there alone.
+        scripts: path and content of Python files.
+    """
+    wanted = [path for path in secrets if not posixpath.basename(path).startswith(".env")]
+    for script, data in scripts if wanted else ():
+        if not any(posixpath.basename(path).encode() in data for path in wanted):
+            continue
+        for text, line in _texts(data):
+            for path in wanted:
+                if posixpath.normpath(text) == path or posixpath.basename(text) == posixpath.basename(path):
+                    return script, line, path
+    return None
+
+
+def _texts(data: bytes) -> Sequence[tuple[str, int]]:
+    try:
+        nodes = [each for each in ast.walk(ast.parse(data)) if isinstance(each, ast.Constant)]
+    except (SyntaxError, ValueError, RecursionError):
+        return []  # checks say so
+    return [(each.value, each.lineno) for each in nodes if isinstance(each.value, str) and len(each.value) < 1024]
+
+
+def _start(path: bytes, size: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
