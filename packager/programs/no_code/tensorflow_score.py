@@ -11,6 +11,8 @@ Values of an input of shape (rows, 1) may stand alone, {"instances": [1.0, 2.0]}
 "signature_name" names another signature than serving_default. Bytes are {"b64": "..."}.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import os
@@ -112,7 +114,7 @@ def _missing_ones(shape: list[int], wanted: list[int | None] | None) -> int:
     missing = 0 if wanted is None else len(wanted) - len(shape)
     if wanted is None or missing <= 0 or not shape or any(each != 1 for each in wanted[len(shape) :]):
         return 0
-    fits = all(each in (None, own) for each, own in zip(wanted, shape, strict=False))
+    fits = all(each in (None, own) for each, own in zip(wanted, shape))
     return missing if fits else 0
 
 
@@ -148,7 +150,7 @@ def _rows(results: dict[str, Any]) -> list[Any]:
     named = {name: _readable(name, value) for name, value in results.items()}
     if len(named) == 1:
         return list(next(iter(named.values())))
-    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+    return [dict(zip(named, row)) for row in zip(*named.values())]
 
 
 def _bare(results: dict[str, Any]) -> Any:
