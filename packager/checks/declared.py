@@ -51,8 +51,13 @@ def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator
         )
 
 
+def looks_secret(name: str) -> bool:
+    """Whether a variable is named as one that holds a secret."""
+    return _SECRET_NAME.search(name.upper()) is not None
+
+
 def _secret(name: str, value: str, where: Location) -> Iterator[Finding]:
-    if value and _SECRET_NAME.search(name.upper()):
+    if value and looks_secret(name):
         yield Finding(
             rule="env-secret",
             severity="warning",
