@@ -31,6 +31,7 @@ class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     wheels: dict[str, str]
     without: dict[str, str] = {}
     bases: dict[str, str]
+    unpinned: dict[str, str] = {}
     env: dict[str, str] = {}
     conda: CondaFile | None = None
     resolve_bases: bool = False
@@ -125,6 +126,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         wheels: platform → wheel tags in uv's words (`x86_64-manylinux_2_28`).
         without: platform → why it cannot be had, for those that are asked for.
         bases: Python minor version → base image, with digest unless they are to be resolved.
+        unpinned: those of further minor versions, by their tags: `lock` resolves the digest and keeps it.
         env: environment variables of every image of this target.
         conda: for environments of conda; None where the target takes none.
         resolve_bases: the digests of its bases are not known here, and are resolved when it is locked.
@@ -141,6 +143,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     wheels: dict[str, str]
     without: dict[str, str] = {}
     bases: dict[str, Reference]
+    unpinned: dict[str, Reference] = {}
     env: dict[str, str]
     conda: CondaTarget | None = None
     resolve_bases: bool = False
@@ -221,6 +224,7 @@ def _parsed(path: Path, text: str) -> Target:
         wheels=data.wheels,
         without=data.without,
         bases=bases,
+        unpinned={python: Reference.parse(text) for python, text in data.unpinned.items()},
         env=data.env,
         conda=_conda(path, data, data.conda) if data.conda else None,
         resolve_bases=data.resolve_bases,

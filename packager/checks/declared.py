@@ -32,16 +32,17 @@ def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
         own = spec_file.for_target(target)
         for name, value in own.spec.env.items():
             yield from _secret(name, value, own.at(f"env.{name}"))
-    if spec_file.spec.image.repository is None:
-        where = spec_file.at("image")
-        yield Finding(
-            rule="image-repository-missing",
-            severity="info",
-            message=f"no image.repository: the image will be {spec_file.spec.name!r}, at no registry of yours",
-            file=where.file,
-            line=where.line,
-            remedy="name one, such as registry.example.com/ml/diabetes, to push it",
-        )
+        unpinned = [each for each in own.spec.system_packages if "=" not in each]
+        if unpinned:
+            where = own.at("system_packages")
+            yield Finding(
+                rule="debian-unpinned",
+                severity="info",
+                message=f"{', '.join(unpinned)}: whatever version Debian has on the day of the build",
+                file=where.file,
+                line=where.line,
+                remedy="where two builds must be the same for months: `name=version`, and a base with snapshot sources",
+            )
 
 
 def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator[Finding]:
@@ -59,8 +60,13 @@ def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator
         )
 
 
+def looks_secret(name: str) -> bool:
+    """Whether a variable is named as one that holds a secret."""
+    return _SECRET_NAME.search(name.upper()) is not None
+
+
 def _secret(name: str, value: str, where: Location) -> Iterator[Finding]:
-    if value and (_SECRET_NAME.search(name.upper()) or _SECRET_VALUE.search(value)):
+    if value and (looks_secret(name) or _SECRET_VALUE.search(value)):
         yield Finding(
             rule="env-secret",
             severity="warning",

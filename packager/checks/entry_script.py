@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from packager.checks.notebook import notebook_findings
 from packager.finding import Finding, Severity
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -31,11 +32,24 @@ def check_entry_script(text: str, file: str) -> tuple[Finding, ...]:
         message = getattr(error, "msg", None) or str(error)
         return (
             Finding(
-                rule="entry-syntax", severity="error", message=f"not valid Python: {message}", file=file, line=line
+                rule="entry-syntax",
+                severity="error",
+                message=f"not valid Python: {message}",
+                file=file,
+                line=line,
+                remedy=_MAGIC if _is_magic(text, line) else None,
             ),
         )
     names = _Names(module)
-    return (*_check_init(names, file), *_check_run(names, file))
+    return (*_check_init(names, file), *_check_run(names, file), *notebook_findings(module, file))
+
+
+_MAGIC = "lines that begin with `%` or `!` are a notebook's: remove them; what they install goes into the environment"
+
+
+def _is_magic(text: str, line: int | None) -> bool:
+    lines = text.splitlines()
+    return line is not None and 0 < line <= len(lines) and lines[line - 1].lstrip().startswith(("%", "!"))
 
 
 def defines_contract(text: str) -> bool:
@@ -129,6 +143,7 @@ def _run_problems(function: _Function, decorators: set[str]) -> Iterator[tuple[s
     if "rawhttp" in decorators and decorators & _SCHEMA_DECORATORS:
         yield "run() has both @rawhttp and @input_schema, which the server refuses", "keep one of them"
     if decorators & _SCHEMA_DECORATORS:
+        yield from _schema_problems(function, [*parameters, "request_headers"])
         return
     with_default = {each.arg for each in arguments.args[len(arguments.args) - len(arguments.defaults) :]}
     with_default |= {
@@ -140,6 +155,26 @@ def _run_problems(function: _Function, decorators: set[str]) -> Iterator[tuple[s
             f"run() needs {', '.join(extra)} too, but without @input_schema the server gives it only {parameters[0]!r}",
             "describe each parameter with inference-schema's @input_schema, or take one parameter",
         )
+
+
+def _schema_problems(function: _Function, parameters: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield what inference-schema raises at the first request: a schema of a parameter that run() does not have.
+
+    It is passed over where it is `optional=True`, or converts nothing (`schema_decorators.py` of inference-schema 1.8).
+    """
+    for each in function.decorator_list:
+        if not isinstance(each, ast.Call) or _decorator_name(each) != "input_schema":
+            continue
+        keywords = {keyword.arg: keyword.value for keyword in each.keywords}
+        name = each.args[0] if each.args else keywords.get("param_name")
+        if None in keywords or len(each.args) > 2 or {"optional", "convert_to_provided_type"} & keywords.keys():
+            continue
+        if isinstance(name, ast.Constant) and isinstance(name.value, str) and name.value not in parameters:
+            own = [each for each in parameters if each != "request_headers"]
+            yield (
+                f"@input_schema describes {name.value!r}, and run() has {', '.join(map(repr, own))}: requests fail",
+                f"write `@input_schema({own[0]!r}, …)`, or rename the parameter",
+            )
 
 
 def _not_async(function: _Function, file: str) -> Iterator[Finding]:

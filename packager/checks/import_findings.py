@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from packager.checks.exported import Exported, lacks
 from packager.checks.installed import candidates, provider
 from packager.checks.known_modules import INSTEAD, NOT_ON_LINUX, REMOVED, is_standard
 from packager.checks.module_facts import Sure
@@ -48,6 +49,60 @@ def undecided(reached: Reached) -> tuple[str, ...]:
                 if each.found.kind is Kind.UNDECIDED and min(each.module.sure, each.statement.sure) is not Sure.NEVER
             }
         )
+    )
+
+
+def imported_from(reached: Reached) -> tuple[str, ...]:
+    """Return the modules of packages from which names are imported, sorted."""
+    return tuple(
+        sorted(
+            {
+                each.target
+                for each in reached.imported
+                if each.found.kind is Kind.INSTALLED and each.statement.names and not each.statement.level
+            }
+        )
+    )
+
+
+def name_findings(
+    image: Image, reached: Reached, exports: Mapping[str, Exported], versions: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield each name that is imported from a module of a package, and that certainly is not in it.
+
+    Args:
+        image: the image.
+        reached: its modules.
+        exports: the names of modules, as far as they could be read.
+        versions: normalised name of each locked package → version.
+    """
+    for each in reached.imported:
+        sure = min(each.module.sure, each.statement.sure)
+        if sure is Sure.NEVER or each.target not in exports or each.target != each.statement.module:
+            continue
+        for name in each.statement.names:
+            if name != "*" and lacks(exports, each.target, name):
+                yield _nameless(image, each, name, sure, versions)
+
+
+def _nameless(image: Image, each: Imported, name: str, sure: Sure, versions: Mapping[str, str]) -> Finding:
+    package = next((package for package in candidates(each.target) if package in versions), None)
+    if is_standard(each.target.partition(".")[0], image.python):
+        message = f"{each.target} of Python {image.python} has no {name!r}"
+        remedy = "correct the name, or take what is in its place today"
+    else:
+        of = f", as it is locked ({package} {versions[package]})," if package else ""
+        message = f"{each.target}{of} has no {name!r}"
+        remedy = (
+            f"correct the name, or ask for a version of {package or 'its package'} that has it (release notes tell)"
+        )
+    return Finding(
+        rule="import-name-missing",
+        severity="error" if sure is Sure.CERTAIN else "warning",
+        message=message,
+        file=image.files[each.module.path],
+        line=each.statement.line,
+        remedy=remedy,
     )
 
 

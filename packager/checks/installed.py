@@ -90,7 +90,11 @@ class Installed:
         self._changing: set[str] = set()
         self._made: frozenset[str] = frozenset()
         regular: set[str] = set()
-        for wheel in wheels.values():
+        self._owners: dict[str, str | None] = {}
+        for name, wheel in wheels.items():
+            for module in wheel.modules:
+                # What two wheels bring is that of the one that was laid down last.
+                self._owners[module] = None if module in self._owners else name
             self._modules.update(wheel.modules)
             self._namespaces.update(wheel.namespaces)
             self._changing.update(wheel.changing)
@@ -107,6 +111,12 @@ class Installed:
     def has(self, module: str) -> bool:
         """Whether a module or regular package of this name is there."""
         return module in self._modules and module not in self._namespaces
+
+    def likely_owner(self, module: str) -> str | None:
+        """Return the package that brings a module: by its list of files, or by its name where nobody looked into it."""
+        if module in self._owners:
+            return self._owners[module]
+        return next((each for each in candidates(module) if each in self.unknown), None)
 
     def is_made(self, module: str) -> bool:
         """Whether a module is there though its parents need not be: the inference server makes it when it starts."""

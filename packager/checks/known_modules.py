@@ -149,6 +149,11 @@ ALTERNATIVES = {
     "xgboost": ("xgboost-cpu",),
 }
 
+#: Packages of hundreds of megabytes, which are not fetched for the sake of a check.
+LARGE = frozenset(
+    {"jaxlib", "mxnet", "paddlepaddle", "pyspark", "tensorflow", "tensorflow-cpu", "torch", "torchvision", "vllm"}
+)
+
 #: The inference server puts this folder of its own on sys.path, before the app (`azureml_inference_server_http/
 #: __init__.py` of 1.5), and these two modules into `sys.modules` (`server/__init__.py`).
 SERVER_PACKAGE = "azureml-inference-server-http"

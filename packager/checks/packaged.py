@@ -8,12 +8,15 @@ from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
+from packager.checks.exported import Exported
 from packager.checks.frameworks import framework_findings
-from packager.checks.import_findings import import_findings, undecided, unknown_finding
+from packager.checks.import_findings import import_findings, imported_from, name_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
+from packager.checks.known_modules import is_standard
 from packager.checks.literal_paths import literal_path_findings
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
+from packager.checks.standard_library import standard_exported
 from packager.checks.wheel_contents import WheelContents
 from packager.contract import APP_ROOT
 from packager.environments.declare.no_code import default_in_words
@@ -72,6 +75,9 @@ class Looker:
             if (finding.file, finding.line) not in told:
                 yield finding
         yield from gone
+        for finding in name_findings(image, reached, self._names(reached, installed, wheels), wheels.versions):
+            if (finding.file, finding.line) not in told:
+                yield finding
         yield from model_findings(image, reached, frozenset(installed.names))
         yield from literal_path_findings(image, reached, self._spec_file.spec, self._read(image), self._is_there)
         open_questions = undecided(reached)
@@ -95,6 +101,12 @@ class Looker:
         except PackagerError as error:
             return reached, installed, error.message.partition("\n")[0]
         return reach(image, installed, self._read(image)), installed, "built from source, or no wheels"
+
+    def _names(self, reached: Reached, installed: Installed, wheels: LockedPlatform) -> dict[str, Exported]:
+        """Return the names of the modules of packages from which the app imports some."""
+        asked = {module: owner for module in imported_from(reached) if (owner := installed.likely_owner(module))}
+        ours = [each for each in imported_from(reached) if is_standard(each.partition(".")[0], wheels.python)]
+        return standard_exported(ours, wheels.python) | self._contents.exported(wheels, asked, offline=self._offline)
 
     def _read(self, image: Image) -> _Reader:
         return _Reader(self._spec_file.root, image)

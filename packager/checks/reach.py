@@ -18,6 +18,7 @@ from packager.checks.constants import World
 from packager.checks.installed import Installed
 from packager.checks.module_facts import MAX_SOURCE, Facts, Import, PathChange, Sure, read_facts
 from packager.checks.module_search import Found, Kind, Search
+from packager.checks.notebook import notebook_findings
 from packager.finding import Finding
 
 
@@ -144,7 +145,9 @@ class _Sources:
                 tree = ast.parse(source, feature_version=(3, minor) if minor <= sys.version_info[1] else None)
             world = World(path, image.root, image.environ, image.unset, image.model_path)
             certain = frozenset({"init", "run"}) if path == image.entry else frozenset()
-            return read_facts(tree, world, image.python, certain), ()
+            # `check_entry_script` looks for them in the entry script. A helper may be imported by a function alone.
+            problems = () if path == image.entry else tuple(notebook_findings(tree, shown, sure=False))
+            return read_facts(tree, world, image.python, certain), problems
         except OSError as error:
             return Facts(), (_unread(shown, f"cannot be read: {error.strerror}"),)
         except (RecursionError, MemoryError):

@@ -12,13 +12,15 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 from packaging.utils import canonicalize_name
 
+from packager.checks.exported import Exported, exported
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
+from packager.checks.known_modules import LARGE
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
@@ -88,6 +90,42 @@ class WheelContents:
             found |= self._look(locked, waiting.values(), offline=False)
         return self._installed(locked, found)
 
+    def exported(self, locked: LockedPlatform, modules: Mapping[str, str], *, offline: bool) -> dict[str, Exported]:
+        """Return the names that modules of packages export, and those of the modules whose names they take in turn.
+
+        What is neither remembered nor in uv's cache is fetched, but for packages of hundreds of megabytes; what cannot
+        be had is left out.
+
+        Args:
+            locked: the environment.
+            modules: module → its package.
+            offline: fetch nothing.
+        """
+        packages = {each.name: each for each in locked.packages if each.name not in locked.from_source}
+        found: dict[str, Exported] = {}
+        missing: dict[str, list[str]] = {}
+        for module, name in modules.items():
+            if name in packages:
+                kept = self._memory.recall(_key(packages[name], locked, f"names of {module}"))
+                read = _decoded(kept)
+                if read is None:
+                    missing.setdefault(name, []).append(module)
+                else:
+                    found |= read
+        for name, asked in missing.items():
+            for without in (True,) if offline or name in LARGE else (True, False):
+                try:
+                    with self._laid_down(locked, [packages[name]], offline=without) as site:
+                        each = {module: _exported(site, module) for module in asked}
+                except PackagerError:
+                    continue
+                for module, read in each.items():
+                    key = _key(packages[name], locked, f"names of {module}")
+                    self._memory.remember(msgspec.json.encode(read), key)
+                    found |= read
+                break
+        return found
+
     def _installed(self, locked: LockedPlatform, found: dict[str, WheelModules]) -> Installed:
         names = {*(each.name for each in locked.packages), *(package.name for package in locked.conda_packages)}
         return Installed(found, names - found.keys())
@@ -111,8 +149,17 @@ class WheelContents:
         self, locked: LockedPlatform, packages: Iterable[LockedPackage], *, offline: bool
     ) -> dict[str, WheelModules]:
         """Lay wheels down, read what they bring, and remove them again."""
-        source = msgspec.structs.replace(self._source, offline=offline)
         wanted = {each.name: each for each in packages}
+        with self._laid_down(locked, wanted.values(), offline=offline) as site:
+            found = {name: modules for name, modules in _read(site) if name in wanted}
+        for name, modules in found.items():
+            self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], locked))
+        return found
+
+    @contextlib.contextmanager
+    def _laid_down(self, locked: LockedPlatform, packages: Iterable[LockedPackage], *, offline: bool) -> Iterator[Path]:
+        """Lay wheels down for as long as the folder is looked at."""
+        source = msgspec.structs.replace(self._source, offline=offline)
         try:
             self._scratch.mkdir(parents=True, exist_ok=True)
             outer = Path(tempfile.mkdtemp(prefix=".looking-", dir=self._scratch))
@@ -120,18 +167,15 @@ class WheelContents:
             raise PackagerError(f"{self._scratch} cannot be written: {error.strerror}") from None
         try:
             staging = outer / f"{STAGING}0"
-            site = staging / unpack(wanted.values(), locked.python, locked.platform, locked.tags, source, staging)
-            found = {name: modules for name, modules in _read(site) if name in wanted}
+            site = staging / unpack(packages, locked.python, locked.platform, locked.tags, source, staging)
+            yield site
         finally:
             shutil.rmtree(outer, ignore_errors=True)
-        for name, modules in found.items():
-            self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], locked))
-        return found
 
 
-def _key(package: LockedPackage, locked: LockedPlatform) -> str:
+def _key(package: LockedPackage, locked: LockedPlatform, of: str = "wheel") -> str:
     # One version may have a wheel of its own for each platform, and the lock names them side by side.
-    text = f"wheel {_FORMAT} {locked.platform} {' '.join(sorted(package.digests))}"
+    text = f"{of} {_FORMAT} {locked.platform} {' '.join(sorted(package.digests))}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -153,6 +197,34 @@ def _read(site: Path) -> list[tuple[str, WheelModules]]:
             continue
         name = str(canonicalize_name(info.name.removesuffix(".dist-info").partition("-")[0]))
         found.append((name, wheel_modules(paths, _texts(site, paths))))
+    return found
+
+
+def _decoded(kept: bytes | None) -> dict[str, Exported] | None:
+    if kept is not None:
+        with contextlib.suppress(msgspec.DecodeError):
+            return msgspec.json.decode(kept, type=dict[str, Exported])
+    return None
+
+
+def _exported(site: Path, module: str, most: int = 200) -> dict[str, Exported]:
+    """Return the names of a module, and of those that it takes all names of: of modules below its own package."""
+    found: dict[str, Exported] = {}
+    waiting = [module]
+    while waiting and len(found) < most:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = Exported(open=True)
+        for end, package in (("/__init__.py", True), (".py", False)):
+            path = site / (name.replace(".", "/") + end)
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                read = exported(path.read_bytes().decode(), name, package=package)
+                # Modules below a package are names of it, too.
+                below = {each.name.partition(".")[0] for each in path.parent.iterdir()} if package else set()
+                found[name] = msgspec.structs.replace(read, names=tuple(sorted({*read.names, *below})))
+                waiting += read.stars
+                break
     return found
 
 

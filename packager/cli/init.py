@@ -22,10 +22,14 @@ def command(folder: Path, entry_script: str | None, force: bool, reporter: Repor
 
     path, found = init(folder, entry_script=entry_script, force=force)
     spec_folder = "" if folder == Path() else f" -f {folder}"
-    python = f"Python {found.python}" if found.python else f"Python of {found.environment}"
+    python = f"Python {found.python}" if found.python else f"Python of {found.environment or 'conda'}"
     if found.framework is not None:
         reporter.step(f"no entry script: {found.models[0]} is served as {found.framework}")
     else:
         reporter.step(f"entry script {found.entry_scripts[0]}, {count(len(found.models), 'model')}, {python}")
+    for each in found.hints.read:
+        reporter.step(f"read {each}")
+    for note in found.notes:
+        reporter.step(note)
     reporter.step(f"next: packager lock{spec_folder}")
     emit(str(path))

@@ -15,7 +15,10 @@ import msgspec
 from packager.checks.entry_script import defines_contract
 from packager.errors import SpecError
 from packager.given import read_given
+from packager.init.asked_models import AskedModels, asked_models, placed_models
+from packager.init.azure_files import Hints, read_hints
 from packager.spec import texts
+from packager.spec.document import parse_yaml
 from packager.spec.framework import Kind
 from packager.targets import load_target
 
@@ -37,6 +40,13 @@ MODEL_SUFFIXES = frozenset(
         ".tflite",
         ".pmml",
         ".xmodel",
+        ".sav",
+        ".bin",
+        ".gguf",
+        ".pickle",
+        ".skops",
+        ".model",
+        ".ckpt",
     ]
 )
 #: A folder with one of these files is a model as a whole (TensorFlow SavedModel, MLflow, Hugging Face).
@@ -57,11 +67,24 @@ PACKAGES = {
 CONDA_FILES = (
     "environment.yml",
     "environment.yaml",
+    "env.yml",
+    "env.yaml",
     "conda.yml",
     "conda.yaml",
     "conda_dependencies.yml",
     "conda_dependencies.yaml",
+    "conda_env.yml",
+    "conda_env.yaml",
 )
+#: Files with dependencies that are not read, and what to do with them.
+UNREAD = {
+    "Pipfile": "`pipenv requirements > requirements.txt` writes one that is",
+    "Pipfile.lock": "`pipenv requirements > requirements.txt` writes one that is",
+    "poetry.lock": "`poetry export -o requirements.txt` writes one that is",
+    "setup.py": "list its install_requires in a requirements.txt",
+    "setup.cfg": "list its install_requires in a requirements.txt",
+    "pdm.lock": "`pdm export -o requirements.txt` writes one that is",
+}
 #: Import names that come with the inference server.
 SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
 # A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`.
@@ -73,7 +96,9 @@ _MAX_ENTRIES = 20_000
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What `look` saw; paths are relative to the folder, with `/`; `python` is empty where the environment names it.
 
-    `framework` is that of the one model, where there is no entry script.
+    `framework` is that of the one model, where there is no entry script. `hints` are what files of Azure ML and a
+    Dockerfile say, `names` are name and version of a model where the script tells them, `notes` what was not read, and
+    why.
     """
 
     name: str
@@ -84,6 +109,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     imports: tuple[str, ...]
     python: str
     framework: Kind | None = None
+    hints: Hints = msgspec.field(default_factory=Hints)
+    names: dict[str, tuple[str, int]] = {}
+    notes: tuple[str, ...] = ()
 
 
 def look(folder: Path, entry_script: str | None = None) -> Found:
@@ -98,14 +126,22 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
     """
     if not folder.is_dir():
         raise SpecError(f"{folder} is not a folder", remedy="name the folder that holds the entry script")
-    files, model_folders = _walk(folder)
+    walked, model_folders = _walk(folder)
+    files = [path for path in walked if re.match(texts.PATH, path)]
+    notes = [f"{path!r} is left out: a spec names no file like that; rename it" for path in walked if path not in files]
+    model_folders = [path for path in model_folders if re.match(texts.PATH, path)]
     scripts = [path for path in files if path.endswith(".py")]
+    hints = read_hints(folder, files)
     entries = [entry_script] if entry_script else sorted(_entries(folder, scripts), key=_entry_rank)
+    if hints.entry_script is not None and not entry_script:
+        entries = [hints.entry_script, *(each for each in entries if each != hints.entry_script)]
     if entry_script and entry_script not in files:
         raise SpecError(f"there is no {entry_script!r} in {folder}", remedy="give it relative to that folder")
     inside = tuple(f"{each}/" for each in model_folders)
     models = [path for path in files if Path(path).suffix.lower() in MODEL_SUFFIXES and not path.startswith(inside)]
-    models = sorted([*model_folders, *models])
+    models = sorted({*model_folders, *models, *hints.models})
+    asked = asked_models(_text(folder / entries[0]), entries[0]) if entries else AskedModels()
+    models, names = placed_models(models, files, asked)
     framework = _framework(folder, models) if not entries else None
     if not entries and framework is None:
         raise SpecError(
@@ -114,7 +150,8 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
             "scikit-learn, ONNX, TensorFlow or MLflow needs none",
         )
     project = _project(folder)
-    environment = _environment(files, project)
+    environment = hints.environment or _environment(folder, files, project)
+    notes += hints.notes + _unread(files, environment)
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),
         version=_version(project.get("version")),
@@ -122,8 +159,11 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
         models=tuple(models),
         environment=environment,
         imports=_imports(folder, entries[0], scripts) if entries else (),
-        python=_python(folder, project, environment),
+        python=_python(folder, project, environment, hints),
         framework=framework,
+        hints=hints,
+        names=names,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -187,16 +227,45 @@ def _project(folder: Path) -> dict[str, object]:
     return project if isinstance(project, dict) else {}
 
 
-def _environment(files: list[str], project: dict[str, object]) -> str | None:
+def _environment(folder: Path, files: list[str], project: dict[str, object]) -> str | None:
     """Return the environment file; conda's before pip's, for who has both installs pip's into conda's."""
     conda = [name for name in CONDA_FILES if name in files]
     if conda or "requirements.txt" in files:
         return conda[0] if conda else "requirements.txt"
     if project.get("dependencies"):
         return "pyproject.toml"
+    other = [path for path in files if path.endswith((".yml", ".yaml")) and _has_dependencies(folder / path)]
+    other.sort(key=lambda path: path.count("/"))
+    if other and "/" not in other[0]:
+        return other[0]
     deeper = [path for path in files if path.endswith("/requirements.txt")]
     deeper += [path for path in files if path.rpartition("/")[2] in CONDA_FILES]
-    return next(iter(deeper), None)
+    loose = [path for path in files if re.fullmatch(r"(?:[^/]+/)*requirements[^/]*\.(?:txt|in)", path)]
+    return next(iter([*deeper, *other, *loose]), None)
+
+
+def _has_dependencies(path: Path) -> bool:
+    """Whether a YAML file is one of conda's, whatever it is called."""
+    text = _text(path)
+    if "dependencies" not in text:
+        return False
+    try:
+        data = parse_yaml(text, path).data
+    except SpecError:
+        return False
+    return isinstance(data.get("dependencies"), list) and data.keys() <= {*CONDA_KEYS}
+
+
+#: What an environment file of conda's has on its top level.
+CONDA_KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platforms", "category")
+
+
+def _unread(files: list[str], environment: str | None) -> list[str]:
+    """Say which other files name dependencies, and that they were not read."""
+    notes = [f"{path}: not read: {UNREAD[path]}" for path in files if path in UNREAD and environment is None]
+    kinds = (*CONDA_FILES, "requirements.txt")
+    said = f"not read, as {environment} is the environment; `environment:` names one of them"
+    return notes + [f"{path}: {said}" for path in files if path in kinds and path != environment and environment]
 
 
 def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
@@ -216,14 +285,19 @@ def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
     return tuple(sorted(PACKAGES.get(name, name) for name in found))
 
 
-def _python(folder: Path, project: dict[str, object], environment: str | None) -> str:
+def _python(folder: Path, project: dict[str, object], environment: str | None, hints: Hints) -> str:
     """Return the newest Python that the cpu target has and the folder admits; empty where a conda file names it."""
-    if environment and environment.rpartition("/")[2] in CONDA_FILES and _PYTHON.search(_text(folder / environment)):
+    if environment and environment.endswith((".yml", ".yaml")) and _PYTHON.search(_text(folder / environment)):
         return ""
-    known = sorted(load_target("cpu").bases, key=lambda text: int(text.partition(".")[2]), reverse=True)
-    pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", _text(folder / ".python-version").strip())
-    if pinned and pinned[1] in known:
-        return pinned[1]
+    if not environment and _PYTHON.search("".join(f"- {each}\n" for each in hints.conda)):
+        return ""
+    target = load_target("cpu")
+    # Those with a shipped digest first: the newest of all is rarely what has wheels.
+    known = [each for bases in (target.bases, target.unpinned) for each in sorted(bases, key=_minor, reverse=True)]
+    for text in (_text(folder / ".python-version"), _text(folder / "runtime.txt"), hints.python or ""):
+        pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", text.strip())
+        if pinned and pinned[1] in known:
+            return pinned[1]
     required = project.get("requires-python")
     if isinstance(required, str):
         from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -234,6 +308,10 @@ def _python(folder: Path, project: dict[str, object], environment: str | None) -
             return known[0]
         return next((each for each in known if admitted.contains(f"{each}.99")), known[0])
     return known[0]
+
+
+def _minor(python: str) -> int:
+    return int(python.partition(".")[2])
 
 
 def _name(text: str) -> str:

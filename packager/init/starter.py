@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from packager.contract import DEFAULT_PORT
+from packager.init.azure_files import Hints
 from packager.init.look import Found
 from packager.spec import model as m
 
@@ -17,7 +19,7 @@ def starter_spec(found: Found) -> str:
     others = "".join(f"\n# also defines init() and run(): {path}" for path in found.entry_scripts[1:4])
     return f"""\
 # What to package. `packager schema` describes every field; `packager check` looks at all of this.
-name: {found.name}
+name: {_scalar(found.name)}
 version: "{found.version}"
 
 # Defines init() and run(). It is looked for in source_dir, which is copied into the image (what .dockerignore names,
@@ -32,14 +34,12 @@ targets: [cpu]
 
 # Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
 image:
-  repository: {found.name}   # to push it: registry.example.com/team/{found.name}
+  repository: {_scalar(found.name)}   # to push it: registry.example.com/team/{found.name}
   tags: ["{{version}}", latest]
 
 # Environment variables of the container, Debian packages of the image, and the inference server.
-env: {{}}
-system_packages: []
-server: {{port: {DEFAULT_PORT}, workers: 1, timeout: 300}}
-"""
+{_settings(found.hints)}
+{_tests(found.hints)}"""
 
 
 def _no_code(found: Found) -> str:
@@ -50,7 +50,7 @@ def _no_code(found: Found) -> str:
     own = f"environment: {_scalar(found.environment)}\n" if found.environment and not inside else ""
     return f"""\
 # What to package. `packager schema` describes every field; `packager check` looks at all of this.
-name: {found.name}
+name: {_scalar(found.name)}
 version: "{found.version}"
 
 # No Python file here defines init() and run(): entry script and swagger are made for the framework, and so is the
@@ -65,14 +65,36 @@ targets: [cpu]
 
 # Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
 image:
-  repository: {found.name}   # to push it: registry.example.com/team/{found.name}
+  repository: {_scalar(found.name)}   # to push it: registry.example.com/team/{found.name}
   tags: ["{{version}}", latest]
 """
+
+
+def _settings(hints: Hints) -> str:
+    env = "".join(f"\n  {name}: {_quoted(value)}" for name, value in hints.env.items()) or " {}"
+    packages = ", ".join(map(_scalar, hints.system_packages))
+    told = "   # of the Dockerfile's apt lines: remove what only a build needs" if packages else ""
+    server = {"port": DEFAULT_PORT, "workers": 1, "timeout": 300} | hints.server
+    fields = ", ".join(f"{name}: {value}" for name, value in server.items())
+    return f"env:{env}\nsystem_packages: [{packages}]{told}\nserver: {{{fields}}}\n"
+
+
+def _tests(hints: Hints) -> str:
+    """Return sample requests as tests, which `packager test` sends, and `push` before it pushes."""
+    if not hints.tests:
+        return ""
+    lines = ["\n# Sent by `packager test`, and before every push; `expect:` says what the answer must be.", "test:"]
+    for path in hints.tests[:5]:
+        lines += [f"  - name: {_scalar(path)}", f"    file: {_scalar(path)}"]
+    return "\n".join(lines) + "\n"
 
 
 def _split(found: Found) -> tuple[str, str]:
     """Return source_dir and entry script: a top folder that holds neither models nor environment is the source."""
     entry = found.entry_scripts[0]
+    source = found.hints.source_dir
+    if source is not None and entry == found.hints.entry_script:
+        return source, entry if source == "." else entry.removeprefix(f"{source}/")
     top, _, rest = entry.partition("/")
     beside = [path for path in (*found.models, found.environment or "") if path.startswith(f"{top}/")]
     return (top, rest) if rest and not beside else (".", entry)
@@ -87,12 +109,12 @@ def _models(found: Found) -> str:
     lines = ["# Each is a file or a folder, with the name and version under which the script finds it.", "models:"]
     used: set[str] = set()
     for path in found.models:
-        called = m.Model(path=path).called
+        called, version = found.names.get(path, (m.Model(path=path).called, 1))
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", called).strip("-._") or "model"
         while name in used:
             name += "-2"
         used.add(name)
-        lines += [f"  - path: {_scalar(path)}", f"    name: {_scalar(name)}", "    version: 1"]
+        lines += [f"  - path: {_scalar(path)}", f"    name: {_scalar(name)}", f"    version: {version}"]
     return "\n".join(lines) + "\n"
 
 
@@ -107,19 +129,26 @@ def _python_text(found: Found) -> str:
 def _environment_text(found: Found) -> str:
     if found.environment:
         return f"environment: {_scalar(found.environment)}\n"
+    if found.hints.conda or found.hints.pip:
+        lines = ["environment:"]
+        for kind, asked in (("conda", found.hints.conda), ("pip", found.hints.pip)):
+            lines += [f"  {kind}:", *(f"    - {_quoted(each)}" for each in asked)] if asked else []
+        return f"# As {', '.join(found.hints.read)} has it.\n" + "\n".join(lines) + "\n"
     if not found.imports:
         return "environment: {pip: []}\n"
     guess = "# From the imports of the entry script: check the names, and add versions.\n"
     return guess + "environment:\n  pip:\n" + "".join(f"    - {_scalar(name)}\n" for name in found.imports)
 
 
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
 def _scalar(text: str) -> str:
     """Return text as a YAML scalar: plain where nothing in it could mean something else, else in double quotes."""
     if re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./-]*", text) and text.lower() not in _YAML_WORDS:
         return text
-    import json
-
-    return json.dumps(text, ensure_ascii=False)
+    return _quoted(text)
 
 
 _YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}

@@ -23,7 +23,8 @@ MAX_STEPS = 1_000_000
 _TEXT = 512
 _MAX_DEPTH = 50
 _VERSION_KEY = "_sklearn_version"
-_ARRAY = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+#: The class behind which raw bytes follow; scikit-learn before 0.23 brings joblib as `sklearn.externals.joblib`.
+_ARRAY = re.compile(r"(?:\w+\.)*joblib\.numpy_pickle:NumpyArrayWrapper")
 
 
 class PickleFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -260,7 +261,7 @@ class _Machine:
         made = self._stack[-1]
         if not isinstance(made, _Made) or not isinstance(made.maker, _Global):
             return
-        if made.maker == _ARRAY and isinstance(state, dict):
+        if _ARRAY.fullmatch(f"{made.maker.module}:{made.maker.name}") and isinstance(state, dict):
             self._array(state)
         elif made.maker[1] == "dtype":
             built = made._replace(state=state)

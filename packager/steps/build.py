@@ -23,7 +23,7 @@ from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, own_template, plan_platforms
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.selection import select_targets
+from packager.steps.selection import select_targets, warn_without_repository
 from packager.steps.store import keep_limit
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def build(
         from packager.steps.gate import needs_tests
 
         tested = needs_tests(spec_file, test=wish.test, reporter=reporter)
+        if not wish.tags:
+            warn_without_repository(spec_file, reporter)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
     base = find_base(spec_file, wish.base, reporter)

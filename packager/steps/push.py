@@ -13,7 +13,7 @@ from packager.registry.client import digest_under_tag
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.selection import spec_references
+from packager.steps.selection import spec_references, warn_without_repository
 
 OnProgress = Callable[[Progress], None]
 
@@ -49,6 +49,7 @@ def push(
     if not asked:
         assert spec_file is not None, "without references there is a spec"
         asked = spec_references(spec_file, target, platform)
+        warn_without_repository(spec_file, reporter)
     # All are checked before the first is sent.
     wanted = [tagged(reference) for reference in asked]
     gate_references(spec_file, wanted, test=test, reporter=reporter)

@@ -6,6 +6,7 @@ from packager.errors import UsageError
 from packager.plan.make import image_references
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
+from packager.steps.reporting import Reporter
 from packager.targets import load_target
 
 
@@ -48,6 +49,15 @@ def one_target(spec_file: SpecFile, target: str | None = None) -> str:
     if len(names) > 1:
         raise UsageError("the spec has several targets", remedy=f"choose one: --target {names[0]}")
     return names[0]
+
+
+def warn_without_repository(spec_file: SpecFile, reporter: Reporter) -> None:
+    """Say where images go that are pushed, of a spec that names no repository."""
+    if spec_file.spec.image.repository is None:
+        reporter.warn(
+            f"the spec names no image.repository, so that the push goes to docker.io/library/{spec_file.spec.name} "
+            "(name yours: `image: {repository: registry.example.com/team/model}`)"
+        )
 
 
 def spec_references(spec_file: SpecFile, target: str | None = None, platform: str | None = None) -> tuple[str, ...]:

@@ -169,7 +169,21 @@ def test_programs_need_nothing_of_ours() -> None:
     for path in (PACKAGE / "programs/image").glob("*.py"):
         own = {each.partition(".")[0] for each in imports(path) if not each.startswith("packager.programs.image")}
         assert own <= sys.stdlib_module_names | {"gunicorn"}, path
-        ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("folder", ["image", "no_code", "service"])
+def test_programs_of_an_image_know_no_more_than_python_3_8(folder: str) -> None:
+    """The oldest that has a base: annotations are texts, and neither `zip` nor `isinstance` is of a later one."""
+    for path in (PACKAGE / "programs" / folder).glob("*.py"):
+        tree = ast.parse(path.read_text(), feature_version=(3, 8))
+        assert "annotations" in {name.rpartition(".")[2] for name in imports(path)} or path.name == "__init__.py", path
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert not (node.func.id == "zip" and node.keywords), (path, node.lineno)
+                later = node.func.id == "isinstance" and isinstance(node.args[1], ast.BinOp)
+                assert not later, (path, node.lineno)
+            assert not (isinstance(node, ast.AugAssign) and isinstance(node.op, ast.BitOr)
+                        and isinstance(node.value, ast.Dict | ast.DictComp)), (path, node.lineno)  # fmt: skip
 
 
 @pytest.mark.parametrize("argument", ["--help", "--version"])

@@ -130,6 +130,15 @@ def test_the_raw_arrays_of_joblib_are_passed_over(
     assert (found.complete, found.sklearn) == (True, ("1.3.2",))
 
 
+@pytest.mark.parametrize("name", ["sklearn.externals.joblib.numpy_pickle", "vendored.joblib.numpy_pickle"])
+def test_a_joblib_that_a_package_brings_writes_as_joblib_does(modules: dict[str, Any], name: str) -> None:
+    data = joblib_dump(modules, "f8", b"." * 96, shape=(3, 4), align=False)
+    found = read(data.replace(b"cjoblib.numpy_pickle\n", f"c{name}\n".encode()))
+    assert found is not None
+    assert f"{name}:NumpyArrayWrapper" in found.names
+    assert (found.complete, found.broken, found.sklearn) == (True, False, ("1.3.2",))
+
+
 def test_arrays_of_objects_are_pickles_of_their_own(modules: dict[str, Any]) -> None:
     inner = pickle.dumps([print], protocol=2)
     found = read(joblib_dump(modules, "O8", inner, shape=(1,), align=False))

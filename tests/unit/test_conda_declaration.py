@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from packager.checks.declared import check_environment
 from packager.environments.declare.conda_file import Parts, read_conda_file
-from packager.environments.declare.environment import Environment, read_environment
+from packager.environments.declare.environment import Environment, read_environment, read_environments
 from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.errors import Location, SpecError
 from packager.spec import load_spec
@@ -110,13 +110,13 @@ def test_spelling_and_order_change_nothing(tmp_path: Path) -> None:
 
 
 def test_the_order_of_channels_is_their_priority(tmp_path: Path) -> None:
-    found = read(tmp_path, "channels: [b, a]\ndependencies: [python=3.13]\n")
+    found = read(tmp_path, "channels: [b, a]\ndependencies: [python=3.13, mkl]\n")
     assert found.conda is not None
     assert found.conda.channels == ("b", "a")
 
 
 def test_without_channels_it_is_conda_forge_and_said_so(tmp_path: Path) -> None:
-    found = read(tmp_path, "dependencies: [python=3.13]\n")
+    found = read(tmp_path, "dependencies: [python=3.13, mkl]\n")
     assert found.conda is not None
     assert found.conda.channels == ("conda-forge",)
     assert "conda-forge is asked" in found.notes[-1]
@@ -135,15 +135,63 @@ def test_python_of_the_spec_is_asked_of_conda(tmp_path: Path) -> None:
 
 
 def test_conda_chooses_a_python_that_is_left_open(tmp_path: Path) -> None:
-    assert read(tmp_path, "dependencies: ['python>=3.11']\n").python is None
+    assert read(tmp_path, "dependencies: ['python>=3.11', mkl]\n").python is None
+
+
+PIP = "{pip: [six, azureml-defaults]}"
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "more", "python"),
+    [
+        (f"[python=3.8.13, pip==20.2.4, {PIP}]", "", "3.8"),
+        (f"[conda-forge::python=3.12, {PIP}]", "", "3.12"),
+        (f"['python=3.12.1=h123_0_cpython', {PIP}]", "", "3.12"),
+        (f"['python>=3.9', pip, {PIP}]", "", "3.13"),
+        (f"['python<3.11', pip, {PIP}]", "", "3.10"),
+        (f"['python>=3.14', {PIP}]", "", "3.14"),
+        (f"[pip, {PIP}]", "", "3.13"),
+        (f"[pip, {PIP}]", 'python: "3.9"\n', "3.9"),
+        (f"['python>=3.9', {PIP}]", 'python: "3.11"\n', "3.11"),
+    ],
+)
+def test_python_and_pip_alone_need_no_conda(tmp_path: Path, dependencies: str, more: str, python: str) -> None:
+    text = f"channels: [private]\ndependencies: {dependencies}\nvariables: {{MODE: a}}\n"
+    found = read(tmp_path, text, more=more)
+    assert (found.conda, found.python, found.variables) == (None, python, {"MODE": "a"})
+    assert found.requirements == ("azureml-defaults", "azureml-inference-server-http", "six")
+    assert f"on the base image of Python {python}" in found.notes[-1]
+    assert ("need not be 3.8.13" in found.notes[-1]) is ("=3.8.13" in dependencies)
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "more"),
+    [
+        (f"[python=3.12, openssl, {PIP}]", ""),
+        (f"['python=3.9=*_pypy', {PIP}]", ""),
+        (f"[python=3.12, {PIP}]", "base: debian:trixie-slim\n"),
+        (f"[python=3.12, {PIP}]", "targets: {cpu: {base: debian:trixie-slim}}\n"),
+        (f"[python=3.12, {PIP}]", "targets: [gpu]\n"),
+    ],
+)
+def test_conda_brings_what_the_base_may_not_have(tmp_path: Path, dependencies: str, more: str) -> None:
+    assert read(tmp_path, f"dependencies: {dependencies}\n", more=more).conda is not None
+
+
+def test_targets_with_and_without_a_python_in_their_base(tmp_path: Path) -> None:
+    read(tmp_path, f"dependencies: [python=3.12, {PIP}]\n", more="targets: [cpu, gpu]\n")
+    found = read_environments(load_spec(tmp_path))
+    assert [each.conda is None for each in found.values()] == [True, False]
 
 
 def test_a_map_of_names(tmp_path: Path) -> None:
     more = "conda: {name_map: names.yml}\n"
-    found = read(tmp_path, "dependencies: [python=3.13]\n", more=more, names__yml="pytorch: Torch\nmy.pkg: my_pkg\n")
+    found = read(
+        tmp_path, "dependencies: [python=3.13, mkl]\n", more=more, names__yml="pytorch: Torch\nmy.pkg: my_pkg\n"
+    )
     assert found.names == {"pytorch": "torch", "my.pkg": "my-pkg"}
     assert sorted(found.inputs) == ["environment.yml", "names.yml"]
-    error = refused(tmp_path, "dependencies: [python=3.13]\n", more=more, names__yml="a: b\nc: [d]\n")
+    error = refused(tmp_path, "dependencies: [python=3.13, mkl]\n", more=more, names__yml="a: b\nc: [d]\n")
     assert str(error.where) == f"{tmp_path}/names.yml:2 (c)"
 
 

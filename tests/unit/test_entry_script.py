@@ -27,6 +27,14 @@ def rules(text: str) -> list[tuple[str, str, int | None]]:
         "from other import run",
         "from other import *",
         "run = make()",
+        "@input_schema(param_name='data', param_type=x)\ndef run(data): ...",
+        "@input_schema(NAME, x)\ndef run(data): ...",
+        "@input_schema('parameters', x, optional=True)\ndef run(data): ...",
+        "@input_schema('parameters', x, convert_to_provided_type=False)\ndef run(data): ...",
+        "from IPython import get_ipython\nget_ipython()\ndef run(data): ...",
+        "try:\n    get_ipython().run_line_magic('x', '')\nexcept NameError:\n    pass\ndef run(data): ...",
+        "def run(data):\n    display = str\n    return display(data)",
+        "hook = lambda: get_ipython()\ndef run(data): ...",
     ],
 )
 def test_what_the_server_accepts_is_accepted(run: str) -> None:
@@ -50,6 +58,16 @@ def test_what_the_server_accepts_is_accepted(run: str) -> None:
         (INIT + "@mine\ndef run(a, b): ...", [("entry-run-parameters", "warning", 4)]),
         (INIT + "@rawhttp\n@input_schema('a', b)\ndef run(a): ...", [("entry-run-parameters", "error", 5)]),
         (INIT + "async def run(data): ...", [("entry-run-async", "error", 3)]),
+        (INIT + "@input_schema('param', x)\ndef run(data): ...", [("entry-run-parameters", "error", 4)]),
+        (INIT + "@input_schema(param_type=x, param_name='p')\n@output_schema(y)\ndef run(data): ...",
+         [("entry-run-parameters", "error", 5)]),
+        (INIT + "@s.input_schema('a', x)\n@s.input_schema('c', x)\ndef run(a, b): ...",
+         [("entry-run-parameters", "error", 5)]),
+        (INIT + "def run(data): ...\nget_ipython().system('pip install x')", [("notebook-name", "error", 4)]),
+        (INIT + "def run(data):\n    display(data)", [("notebook-name", "warning", 4)]),
+        (INIT + "def run(data): ...\nif data:\n    get_ipython()", [("notebook-name", "warning", 5)]),
+        (INIT + "def run(data): ...\ntry:\n    get_ipython()\nexcept ImportError: ...",
+         [("notebook-name", "error", 5)]),
         ("def init(:\n", [("entry-syntax", "error", 1)]),
         ("class X:\n    def init(self): ...\n    def run(self): ...",
          [("entry-init-missing", "error", None), ("entry-run-missing", "error", None)]),
@@ -72,3 +90,16 @@ def test_candidates_define_both() -> None:
     assert defines_contract(INIT + "def run(data): ...")
     assert not defines_contract(INIT)
     assert not defines_contract("def init(:")
+
+
+@pytest.mark.parametrize(("line", "told"), [("%matplotlib inline", True), ("!pip install x", True), ("x = = 1", False)])
+def test_a_line_of_a_notebook_is_said_to_be_one(line: str, told: bool) -> None:
+    (found,) = check_entry_script(f"import os\n{line}\n", "score.py")
+    assert (found.rule, found.line) == ("entry-syntax", 2)
+    assert ("notebook's" in (found.remedy or "")) is told
+
+
+def test_the_parameter_that_run_has_is_named() -> None:
+    (found,) = check_entry_script(INIT + "@input_schema('param', x)\ndef run(data): ...", "score.py")
+    assert "'param', and run() has 'data'" in found.message
+    assert "@input_schema('data', …)" in (found.remedy or "")

@@ -162,7 +162,8 @@ def test_the_specs_own_base_is_named_in_full_and_frees_the_python(folder: Path) 
 @pytest.mark.parametrize(
     ("more", "message", "line"),
     [
-        ('python: "3.9"\n', "no base image for Python 3.9", 5),
+        ('python: "3.7"\n', "no base image for Python 3.7, which is older than 3.8", 5),
+        ('python: "3.15"\n', "no base image for Python 3.15", 5),
         ("targets: {cpu: {platforms: [linux/s390x]}}\n", "no platform 'linux/s390x'", 5),
         ('build_from_source: ["docopt==0.6"]\n', "'docopt==0.6' is not the name", 5),
         ('build_from_source: ["a", "-x"]\n', "'-x' is not the name", 5),
@@ -383,6 +384,12 @@ def test_the_specs_own_base_is_resolved_once(folder: Path) -> None:
     assert result.lock.targets["cpu"].request.base == "registry.example.com/python:3.13"
     assert run(folder, BASE).written == (), "no registry is asked again"
     assert run(folder, BASE, offline=True).written == ()
+
+
+def test_the_official_image_of_a_python_that_is_not_shipped_is_resolved_and_kept(folder: Path) -> None:
+    result = run(folder, 'python: "3.9"\n', solver=FakeSolver(), resolve_base=FakeRegistry())
+    assert result.lock.targets["cpu"].base == f"docker.io/library/python:3.9-slim-bookworm@{DIGEST}"
+    assert run(folder, 'python: "3.9"\n').written == (), "no registry is asked again"
 
 
 def test_a_base_with_a_digest_is_taken_as_it_is(folder: Path) -> None:

@@ -377,6 +377,72 @@ def test_what_is_wrong_with_rows_of_tensorflow(tensorflow: Any, rows: Any, messa
         tensorflow._columns(rows, {"a": None, "b": None})
 
 
+class Shape(list[int | None]):
+    """A TensorShape, as far as the script looks at it."""
+
+    @property
+    def rank(self) -> int:
+        return len(self)
+
+    def as_list(self) -> list[int | None]:
+        return list(self)
+
+    def is_compatible_with(self, other: Any) -> bool:
+        return len(self) == len(other) and all(a in (None, b) for a, b in zip(self, other, strict=True))
+
+
+class Tensor:
+    def __init__(self, value: Any) -> None:
+        self.value = np.asarray(value)
+        self.shape = Shape(self.value.shape)
+
+    def numpy(self) -> Any:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("shape", "instances", "predictions"),
+    [
+        ([None, 1], [1.0, 2.0, 5.0], [2.5, 3.0, 4.5]),  # the example of TensorFlow Serving's documentation
+        ([None, 1], [[1.0], [2.0]], [[2.5], [3.0]]),
+        ([None], [1.0], [2.5]),
+        ([None, 1, 1], [1.0, 2.0], [2.5, 3.0]),
+        ([None, 2, 1], [[1.0, 2.0]], [[2.5, 3.0]]),
+        ([None, 2], [1.0, 2.0], None),
+        ([None, 1], [[1.0, 2.0]], None),
+        ([3, 1], [1.0, 2.0], None),
+    ],
+)
+def test_values_of_one_column_may_stand_alone(
+    monkeypatch: pytest.MonkeyPatch, shape: list[int | None], instances: Any, predictions: Any
+) -> None:
+    class Failed(Exception):  # noqa: N818
+        pass
+
+    tensorflow = load(
+        "tensorflow",
+        monkeypatch,
+        tensorflow=module(
+            "tensorflow",
+            string="string",
+            convert_to_tensor=lambda value, dtype: Tensor(np.array(value, dtype)),
+            reshape=lambda tensor, dims: Tensor(tensor.value.reshape(dims)),
+            errors=module("errors", InvalidArgumentError=Failed),
+        ),
+    )
+
+    def half_plus_two(x: Tensor) -> dict[str, Tensor]:
+        return {"y": Tensor(x.value / 2 + 2)}
+
+    half_plus_two.structured_input_signature = ((), {"x": module("x", shape=Shape(shape), dtype="float32")})  # type: ignore[attr-defined]
+    tensorflow.loaded = module("loaded", signatures={"serving_default": half_plus_two})  # type: ignore[attr-defined]
+    if predictions is None:
+        assert "and the model takes" in tensorflow.refusal({"instances": instances})
+    else:
+        assert tensorflow.ask({"instances": instances}) == (200, {"predictions": predictions})
+        assert tensorflow.ask({"inputs": instances}) == (200, {"outputs": predictions})
+
+
 def test_bytes_of_tensorflow(tensorflow: Any) -> None:
     assert tensorflow._with_bytes("x", ["a", {"b64": "/w=="}], text=True) == ["a", b"\xff"]
     assert np.isnan(tensorflow._with_bytes("x", [[None]], text=False)[0][0])

@@ -162,7 +162,7 @@ def test_a_conda_file_that_asks_conda_for_python_alone(tmp_path: Path) -> None:
     found = environment(tmp_path, MLFLOW, {"m/MLmodel": MLMODEL, "m/conda.yaml": CONDA, "m/requirements.txt": "x\n"})
     assert (found.conda, found.python, list(found.inputs)) == (None, "3.12", ["m/conda.yaml"])
     assert found.requirements == ("azureml-inference-server-http", "mlflow==2.9.2", "scikit-learn==1.3.0")
-    assert "the base image's own" in found.notes[0]
+    assert "on the base image of Python 3.12" in found.notes[0]
 
 
 def test_a_conda_file_with_packages_is_conda(tmp_path: Path) -> None:

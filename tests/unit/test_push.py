@@ -11,8 +11,9 @@ import pytest
 from packager.engine import push as push_module
 from packager.engine.push import Progress, Pushed, push_image, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
-from packager.spec import load_spec
-from packager.steps.selection import spec_references
+from packager.spec import load_spec, parse_spec
+from packager.steps.reporting import Silent
+from packager.steps.selection import spec_references, warn_without_repository
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"
@@ -122,3 +123,16 @@ def test_references_of_a_spec(tmp_path: Path) -> None:
     assert spec_references(load_spec(spec), platform="linux/arm64")[1] == f"{repository}:linux-arm64"
     with pytest.raises(PackagerError, match="gpu"):
         spec_references(load_spec(spec), "gpu")
+
+
+@pytest.mark.parametrize(("image", "told"), [("", 1), ("image: {repository: registry.example.com/ml/m}\n", 0)])
+def test_a_push_says_where_it_goes_without_a_repository(image: str, told: int) -> None:
+    said: list[str] = []
+
+    class Heard(Silent):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    text = f'name: m\nversion: "1"\nentry_script: score.py\nenvironment: requirements.txt\n{image}'
+    warn_without_repository(parse_spec(text, Path("packager.yaml")), Heard())
+    assert ["docker.io/library/m" in each for each in said] == [True] * told

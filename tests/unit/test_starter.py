@@ -124,8 +124,8 @@ def test_odd_file_names_give_a_valid_spec_or_a_clear_error(tmp_path: Path, name:
     write(tmp_path, **{"score.py": SCRIPT})
     (tmp_path / name).write_bytes(b"x")
     if name.startswith("-"):
-        with pytest.raises(SpecError, match=r"'-a.pkl' is not valid here"):
-            starter(tmp_path)
+        assert starter(tmp_path).models == ()
+        assert "'-a.pkl' is left out" in look(tmp_path).notes[0]
     else:
         assert starter(tmp_path).models[0].path == name
 
@@ -162,3 +162,161 @@ def test_several_models_without_script_need_one(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="defines both") as caught:
         look(folder)
     assert "one model of scikit-learn, ONNX" in str(caught.value.remedy)
+
+
+# --- what people's files say ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["01", "007", "2026", "no", "null", "1e3", "~", "0x1f", "on", "Österreich", "a.b_c"])
+def test_folders_whose_names_yaml_takes_for_something_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    folder = write(tmp_path / name, **{"score.py": SCRIPT, "- x.pkl": "x", "m.pkl": "x"})
+    found = starter(folder)
+    assert found.name == found.image.repository
+    assert [each.path for each in found.models] == ["m.pkl"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.sav", "a.bin", "a.h5", "a.keras", "a.pt", "a.safetensors", "a.gguf", "a.cbm", "a.ubj", "a.PKL"]
+)
+def test_models_of_every_kind_are_found(tmp_path: Path, name: str) -> None:
+    found = starter(write(tmp_path, **{"score.py": SCRIPT, f"out/{name}": "x"}))
+    assert [each.path for each in found.models] == [f"out/{name}"]
+
+
+JOINED = "import os\nimport joblib\ndef init():\n    joblib.load({})\ndef run(data):\n    return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("os.path.join(os.environ['AZUREML_MODEL_DIR'], 'm.pkl')", ("out/best/m.pkl", "m", 1)),
+        ("os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'best', 'm.pkl')", ("out/best", "best", 1)),
+        ("os.environ['AZUREML_MODEL_DIR'] + '/out/best/m.pkl'", ("out", "out", 1)),
+        ("os.path.join(os.environ['AZUREML_MODEL_DIR'], 'iris', '3', 'm.pkl')", ("out/best/m.pkl", "iris", 3)),
+    ],
+)
+def test_a_model_lies_where_the_script_looks_for_it(tmp_path: Path, path: str, expected: tuple[str, str, int]) -> None:
+    files = {"score.py": JOINED.format(path), "out/best/m.pkl": "x", "out/best/vocabulary.txt": "x"}
+    found = starter(write(tmp_path, **files)).models
+    assert [(each.path, each.called, each.version) for each in found] == [expected]
+
+
+def test_the_name_of_a_registered_model(tmp_path: Path) -> None:
+    script = "from azureml.core.model import Model\ndef init():\n    Model.get_model_path('churn', version=4)\n"
+    found = starter(write(tmp_path, **{"score.py": script + "def run(data): ...\n", "m.pkl": "x"})).models
+    assert [(each.called, each.version) for each in found] == [("churn", 4)]
+
+
+@pytest.mark.parametrize("name", ["env.yml", "my-conda.yaml", "config/conda_dependencies.yml", "deploy/any.yml"])
+def test_a_conda_file_is_one_by_what_is_in_it(tmp_path: Path, name: str) -> None:
+    files = {"score.py": SCRIPT, name: "dependencies:\n- python=3.9\n- pip:\n  - six\n", "ci.yml": "on: push\n"}
+    found = starter(write(tmp_path, **files))
+    assert (found.environment, found.python) == (name, None)
+
+
+V1 = """{"entryScript": "score.py", "sourceDirectory": "./src", "environment": {"name": "e",
+"environmentVariables": {"EXAMPLE_ENV_VAR": "x", "MODE": "fast", "API_TOKEN": "t", "WORKER_COUNT": "2"},
+"docker": {"baseImage": "corp.example.com/base:1"},
+"python": {"condaDependencies": {"dependencies": ["python=3.8.13", "pip==20.2.4", {"pip": ["six==1.16.0"]}]}}}}"""
+DEPLOYMENT = '{"computeType": "aks", "scoringTimeoutMs": 90000, "numReplicas": 2, "ComputeTarget": "x"}'
+
+
+def test_files_of_azure_ml_v1(tmp_path: Path) -> None:
+    files = {"src/score.py": SCRIPT, "other/score.py": SCRIPT, "inferenceconfig.json": V1}
+    folder = write(tmp_path, **files, **{"deploymentconfig.json": DEPLOYMENT})
+    spec = starter(folder)
+    assert (spec.source_dir, spec.entry_script, spec.python) == ("src", "score.py", "3.8")
+    assert isinstance(spec.environment, InlineEnvironment)
+    assert (spec.environment.conda, spec.environment.pip) == ((), ("six==1.16.0",))
+    assert spec.env == {"MODE": "fast"}
+    assert (spec.server.auth, spec.server.workers) == ("key", 2)
+    assert (spec.server.scoring_timeout, spec.server.timeout) == (90, 300)
+    notes = "\n".join(look(folder).notes)
+    for passed_over in ("docker.baseImage", "API_TOKEN", "numReplicas"):
+        assert passed_over in notes
+    assert "EXAMPLE_ENV_VAR" not in notes
+
+
+def test_an_inference_configuration_with_a_conda_file(tmp_path: Path) -> None:
+    text = "entryScript: app/score.py\nruntime: python\ncondaFile: env/e.yml\nextraDockerfileSteps: steps.txt\n"
+    conda = "dependencies: [python=3.12, numpy, {pip: [six]}]\n"
+    folder = write(tmp_path, **{"app/score.py": SCRIPT, "my-inference.yml": text, "env/e.yml": conda})
+    spec = starter(folder)
+    assert (spec.source_dir, spec.entry_script, spec.environment) == (".", "app/score.py", "env/e.yml")
+    assert "extraDockerfileSteps is not taken over" in look(folder).notes[0]
+
+
+def test_a_deployment_of_azure_ml_v2(tmp_path: Path) -> None:
+    text = """
+$schema: https://azuremlschemas.azureedge.net/latest/managedOnlineDeployment.schema.json
+name: blue
+model: {path: ../model/}
+code_configuration: {code: ../src, scoring_script: handle.py}
+environment: {conda_file: conda.yaml, image: "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:latest"}
+environment_variables: {MODE: fast, DEBUG: true}
+request_settings: {request_timeout_ms: 3000}
+instance_type: Standard_DS3_v2
+"""
+    files = {"deploy/blue.yml": text, "deploy/conda.yaml": "dependencies: [python=3.11, numpy]\n"}
+    files |= {"src/handle.py": SCRIPT, "src/score.py": SCRIPT, "model/weights.xyz": "x"}
+    folder = write(tmp_path, **files)
+    spec = starter(folder)
+    assert (spec.source_dir, spec.entry_script, spec.environment) == ("src", "handle.py", "deploy/conda.yaml")
+    assert [each.path for each in spec.models] == ["model"]
+    assert (spec.env, spec.server.scoring_timeout) == ({"MODE": "fast", "DEBUG": "true"}, 3)
+    assert any("instance_type" in each for each in look(folder).notes)
+    (folder / "deploy/blue.yml").write_text(text.replace("{path: ../model/}", "azureml:churn:3"))
+    assert any("azureml:churn:3 is in a workspace" in each for each in look(folder).notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("inferenceconfig.json", '{"entryScript": "score.py",}', "inferenceconfig.json:1:2"),
+        ("deploymentconfig.json", "{\n  computeType: aks\n}", "deploymentconfig.json:2:3"),
+        ("deployment.yml", "a: [\n", "deployment.yml:"),
+    ],
+)
+def test_what_cannot_be_read_is_named_with_its_line(tmp_path: Path, name: str, text: str, place: str) -> None:
+    (note,) = look(write(tmp_path, **{"score.py": SCRIPT, name: text})).notes
+    assert note.startswith(place)
+    assert "not read" in note
+
+
+def test_a_dockerfile_is_a_hint(tmp_path: Path) -> None:
+    text = """\
+FROM docker.io/library/python:3.10-slim
+RUN apt-get update && apt-get install -y --no-install-recommends \\
+    libgomp1 \\
+    # a comment
+    ffmpeg=7:5.1.6-0+deb12u1 && rm -rf /var/lib/apt/lists/*
+RUN pip install --no-cache-dir --index-url https://x/simple numpy==1.26.4 "scikit-learn>=1.3" ./own.whl
+COPY . /app
+CMD ["python", "app.py"]
+"""
+    folder = write(tmp_path, **{"score.py": SCRIPT, "Dockerfile": text})
+    spec = starter(folder)
+    assert spec.python == "3.10"
+    assert spec.system_packages == ("libgomp1", "ffmpeg=7:5.1.6-0+deb12u1")
+    assert isinstance(spec.environment, InlineEnvironment)
+    assert spec.environment.pip == ("numpy==1.26.4", "scikit-learn>=1.3")
+    assert "how the service starts is packager's" in look(folder).notes[0]
+    write(folder, **{"Dockerfile": "RUN pip install -r /tmp/reqs-prod.txt\n", "reqs-prod.txt": "six\n"})
+    assert starter(folder).environment == "reqs-prod.txt"
+
+
+def test_sample_requests_are_tests(tmp_path: Path) -> None:
+    files = {"score.py": SCRIPT, "sample_request.json": '{"data": [[1]]}', "examples/payload.json": "[1]"}
+    files |= {"sample_response.json": "1", "request.schema.json": "{}", "sample-broken.json": "{", "package.json": "{}"}
+    found = starter(write(tmp_path, **files))
+    assert [each.file for each in found.test] == ["sample_request.json", "examples/payload.json"]
+
+
+def test_what_is_not_read_is_said(tmp_path: Path) -> None:
+    found = look(write(tmp_path, **{"score.py": SCRIPT, "Pipfile": "", "setup.py": ""}))
+    assert [each.partition(":")[0] for each in found.notes] == ["Pipfile", "setup.py"]
+    found = look(write(tmp_path, **{"env.yml": "dependencies: [python=3.12]\n", "requirements.txt": "six\n"}))
+    assert found.notes == (
+        "requirements.txt: not read, as env.yml is the environment; `environment:` names one of them",
+    )

@@ -60,6 +60,13 @@ def test_every_base_of_a_target_renders(name: str) -> None:
         assert [finding for finding in lint(text) if finding.level != "ignore"] == []
 
 
+def test_pythons_3_8_to_3_14_have_a_base() -> None:
+    target = load_target("cpu")
+    assert {*target.bases, *target.unpinned} == {f"3.{minor}" for minor in range(8, 15)}
+    for python, base in target.unpinned.items():
+        assert (base.digest, (base.tag or "").partition("-")[0]) == (None, python)
+
+
 def test_an_unknown_target_says_which_there_are() -> None:
     with pytest.raises(SpecError, match="unknown target 'tpu'") as caught:
         load_target("tpu")

@@ -25,6 +25,7 @@ from packager.environments.declare.conda_file import (
 )
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
+from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.package_sources import is_member, read_sources
 from packager.environments.declare.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
@@ -34,7 +35,7 @@ from packager.errors import Location, SpecError
 from packager.given import read_given
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
-from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, canonical
+from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, Spec, canonical
 
 CONDA_SUFFIXES = (".yml", ".yaml")
 _KINDS = (
@@ -85,11 +86,17 @@ def read_environments(spec_file: SpecFile) -> dict[str, Environment]:
         own = spec_file.for_target(name)
         # Without an environment, it follows from the model.
         models = own.spec.models if own.spec.environment is None else ()
-        key = canonical([own.spec.python, own.spec.target_options(name).environment, models])
+        # A conda file that asks for Python alone needs conda only where the target's own base has none.
+        of_base = name if _may_do_without_conda(own.spec) else ""
+        key = canonical([own.spec.python, own.spec.target_options(name).environment, models, of_base])
         if key not in read:
             read[key] = read_environment(own)
         found[name] = read[key]
     return found
+
+
+def _may_do_without_conda(spec: Spec) -> bool:
+    return spec.environment is None or (isinstance(spec.environment, str) and spec.environment.endswith(CONDA_SUFFIXES))
 
 
 def read_environment(spec_file: SpecFile) -> Environment:
@@ -110,7 +117,11 @@ def read_environment(spec_file: SpecFile) -> Environment:
     shown = spec_file.document.path.parent
     path = _checked(Path(source), spec_file)
     if path.suffix in CONDA_SUFFIXES:
-        return _of_conda(changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file), spec_file)
+        (file,) = changed_parts((read_conda_file(spec_file.root, shown, path),), spec_file)
+        pips = without_conda(file, spec_file, spec_file.at("environment"))
+        if pips is None:
+            return _of_conda((file,), spec_file)
+        return msgspec.structs.replace(_of_pip((pips[0],), spec_file), python=pips[1])
     if path.name == "pyproject.toml":
         return _of_either((_pyproject(spec_file, path),), spec_file)
     reader = RequirementsReader(spec_file.root, shown)

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from packager.environments.declare.conda_file import Parts, note, read_conda_file, requirements_parts
-from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
+from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.errors import ContextError
@@ -118,12 +118,7 @@ def _of_folder(spec_file: SpecFile, model: Model, inspected: Inspected) -> Defau
     python = spec_file.spec.python
     if (spec_file.root / folder / "conda.yaml").is_file():
         parts = read_conda_file(spec_file.root, shown, folder / "conda.yaml")
-        if {each.spec.name for each in parts.specs} <= {"python", "pip"}:
-            where = parts.specs[0].where if parts.specs else spec_file.at_model(model)
-            if parts.specs:
-                python, _ = settle_python(parts.specs, python, spec_file.at("python"))
-            said = note(where, "asks nothing of conda but Python: the base image's own of that minor version is used")
-            parts = msgspec.structs.replace(parts, specs=(), channels=(), notes=(*parts.notes, said))
+        parts, python = without_conda(parts, spec_file, spec_file.at_model(model)) or (parts, python)
     elif (spec_file.root / folder / "requirements.txt").is_file():
         reader = RequirementsReader(spec_file.root, shown)
         reader.read(folder / "requirements.txt")

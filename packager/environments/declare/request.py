@@ -122,13 +122,17 @@ def _base(spec: Spec, target: Target, environment: Environment, at: Callable[[st
             remedy=f"let conda bring it: `{brought}`; "
             f"or name an image that has Python {python}: `targets: {{{target.name}: {{base: …}}}}`",
         )
-    if python not in target.bases:
+    bases = {**target.unpinned, **target.bases}
+    if python not in bases:
+        known = sorted(bases, key=_numbers)
+        old = _numbers(python) < _numbers(known[0])
+        why = f", which is older than {known[0]}: no inference server of today runs on it" if old else ""
         raise SpecError(
-            f"the target {target.name!r} has no base image for Python {python}",
-            where=at("python"),
-            remedy=f"it has one for {', '.join(sorted(target.bases, key=_numbers))}; or name your own as `base:`",
+            f"the target {target.name!r} has no base image for Python {python}{why}",
+            where=at("python" if spec.python else "environment"),
+            remedy=f"it has one for {', '.join(known)}; or name your own as `base:`",
         )
-    return str(target.bases[python])
+    return str(bases[python])
 
 
 def _cuda_base(spec: Spec, target: Target, at: Callable[[str], Location | None]) -> Reference:

@@ -10,6 +10,8 @@ A request is a JSON object with one of these, and the answer is `{"predictions":
 "params" goes to the model with any of them.
 """
 
+from __future__ import annotations
+
 import os
 from typing import Any
 
@@ -68,7 +70,7 @@ def _split(table: Any) -> Any:
     if not isinstance(table, dict) or not {"columns", "data"} <= set(table) <= SPLIT:
         raise BadRequest('a split table is {"columns": [...], "data": [[...]]}')
     names, rows = table["columns"], table["data"]
-    named = isinstance(names, list) and all(isinstance(name, str | int) for name in names)
+    named = isinstance(names, list) and all(isinstance(name, (str, int)) for name in names)
     if not named or not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise BadRequest("of a split table, 'columns' is a list of names and 'data' a list of rows")
     if any(len(row) != len(names) for row in rows):
@@ -137,7 +139,7 @@ def _inputs(values: Any) -> Any:
         listed = {name: each if isinstance(each, list) else [each] for name, each in values.items()}
         if len({len(each) for each in listed.values()}) > 1:
             raise BadRequest("the inputs are not all of one length")
-        return _table([list(row) for row in zip(*listed.values(), strict=True)], list(listed))
+        return _table([list(row) for row in zip(*listed.values())], list(listed))
     return {name: _array(each) for name, each in values.items()}
 
 

@@ -13,6 +13,8 @@ In place of rawData (base64, little endian): floatData, doubleData, int32Data, i
 (base64). "outputFilter": ["label"] asks for some outputs alone.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import math
@@ -45,7 +47,7 @@ TYPES = {
 }
 #: By the names of TensorProto.DataType.
 NAMES = {"FLOAT": 1, "UINT8": 2, "INT8": 3, "UINT16": 4, "INT16": 5, "INT32": 6, "INT64": 7, "STRING": 8, "BOOL": 9}
-NAMES |= {"FLOAT16": 10, "DOUBLE": 11, "UINT32": 12, "UINT64": 13}
+NAMES.update({"FLOAT16": 10, "DOUBLE": 11, "UINT32": 12, "UINT64": 13})
 STRING, FLOAT16 = 8, 10
 #: The field of TensorProto that holds the values of a type, where rawData does not (onnx.proto).
 FIELDS = {1: "floatData", 7: "int64Data", 8: "stringData", 11: "doubleData", 12: "uint64Data", 13: "uint64Data"}
@@ -77,7 +79,7 @@ def run(data: str) -> Any:
     except BadRequest as problem:
         return refused(problem)
     shape = _tensor if tensors else _bare
-    return answered({"outputs": {name: shape(value) for name, value in zip(names, results, strict=True)}})
+    return answered({"outputs": {name: shape(value) for name, value in zip(names, results)}})
 
 
 def _is_of_input(error: Exception) -> bool:
@@ -126,7 +128,7 @@ def _check_shape(port: Any, shape: tuple[int, ...]) -> None:
     wanted = port.shape
     fits = len(shape) == len(wanted)
     if fits:
-        fits = all(not isinstance(a, int) or a <= 0 or a == b for a, b in zip(wanted, shape, strict=True))
+        fits = all(not isinstance(a, int) or a <= 0 or a == b for a, b in zip(wanted, shape))
     if not fits:
         named = ", ".join(str(each) if isinstance(each, int) else "any" for each in wanted)
         raise BadRequest(f"the input {port.name!r} has the shape {list(shape)}, and the graph takes [{named}]")
@@ -179,7 +181,7 @@ def _check_values(name: str, value: Any, kind: str) -> None:
     elif kind == "bool":
         right = isinstance(value, bool)
     else:
-        right = isinstance(value, int | float) and not isinstance(value, bool)
+        right = isinstance(value, (int, float)) and not isinstance(value, bool)
         right = right or (value is None and kind.startswith("float"))
     if not right:
         wanted = {"object": "texts", "bool": "true and false"}.get(kind, "numbers")
@@ -226,7 +228,7 @@ def _camel(key: str) -> str:
 def _integers(values: Any, what: str) -> list[int]:
     """Return whole numbers; those of 64 bits are texts in protobuf's JSON."""
     try:
-        if not any(isinstance(each, bool | float) for each in values):
+        if not any(isinstance(each, (bool, float)) for each in values):
             return [int(each) for each in values]
     except (TypeError, ValueError):
         pass

@@ -4,6 +4,8 @@ Requests are JSON objects. `null` is a missing value; NaN and Infinity are no JS
 in which NaN and infinities are `null`. What is wrong with a request is said in one sentence, with status 400.
 """
 
+from __future__ import annotations
+
 import base64
 import json
 import math
@@ -84,7 +86,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return {_key(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set):
+    if isinstance(value, (list, tuple, set)):
         return [_plain(each) for each in value]
     if isinstance(value, bytes):
         return _text(value)

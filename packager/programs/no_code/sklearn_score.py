@@ -9,6 +9,8 @@ A request is a JSON object, and its answer `{"predict": [...]}`, by the name of 
     {"data": [[1.5, 2]], "method": "predict_proba"}         another method of the model
 """
 
+from __future__ import annotations
+
 import os
 from typing import Any
 
@@ -99,7 +101,7 @@ def _records_of(data: dict[str, Any]) -> list[Any]:
     rows = columns[0]
     if any(each.keys() != rows.keys() for each in columns):
         raise BadRequest("the columns do not all have the same rows")
-    return [{name: each[row] for name, each in zip(data, columns, strict=True)} for row in rows]
+    return [{name: each[row] for name, each in zip(data, columns)} for row in rows]
 
 
 def _names() -> list[str] | None:
@@ -164,9 +166,9 @@ def _table(rows: list[list[Any]], columns: Any) -> Any:
 
 
 def _array(rows: list[list[Any]]) -> Any:
-    if depth_of(rows) != 2 or any(isinstance(value, list | dict) for row in rows for value in row):
+    if depth_of(rows) != 2 or any(isinstance(value, (list, dict)) for row in rows for value in row):
         raise BadRequest("a value in a row is a number or a text, not a list or an object")
-    numbers = all(value is None or isinstance(value, int | float) for row in rows for value in row)
+    numbers = all(value is None or isinstance(value, (int, float)) for row in rows for value in row)
     if not numbers:
         return np.array(rows, dtype=object)
     try:

@@ -7,8 +7,11 @@ A request is a JSON object as TensorFlow Serving takes it, in rows or in columns
     {"inputs": {"a": [[1.0], [2.0]], "b": ["x", "y"]}}      by input; with one input, its values alone
       -> {"outputs": ...}
 
+Values of an input of shape (rows, 1) may stand alone, {"instances": [1.0, 2.0]}, and so do those of the answer then.
 "signature_name" names another signature than serving_default. Bytes are {"b64": "..."}.
 """
+
+from __future__ import annotations
 
 import base64
 import binascii
@@ -45,9 +48,17 @@ def run(data: str) -> Any:
             raise BadRequest("the body has one of 'instances' and 'inputs'")
         rows = "instances" in body
         values = _columns(body["instances"], specs) if rows else _named(body["inputs"], specs)
-        feeds = {name: _tensor(name, values[name], spec) for name, spec in specs.items()}
+        tensors = {name: _tensor(name, values[name], spec) for name, spec in specs.items()}
+        missing = {name: _missing_ones(tensors[name].shape.as_list(), _dims(spec)) for name, spec in specs.items()}
+        feeds = {name: _lengthened(tensor, missing[name]) for name, tensor in tensors.items()}
+        for name, spec in specs.items():
+            if not spec.shape.is_compatible_with(feeds[name].shape):
+                had = tensors[name].shape
+                raise BadRequest(f"the input {name!r} has the shape {had}, and the model takes {spec.shape}")
         try:
             results = {name: value.numpy() for name, value in function(**feeds).items()}
+            if missing and all(missing.values()):
+                results = {name: _shortened(value, min(missing.values())) for name, value in results.items()}
         except (tf.errors.InvalidArgumentError, ValueError, TypeError) as error:
             raise BadRequest(f"the model does not take these values: {first_line(error)}") from error
         answer = {"predictions": _rows(results)} if rows else {"outputs": _bare(results)}
@@ -89,12 +100,32 @@ def _columns(instances: Any, specs: dict[str, Any]) -> dict[str, Any]:
 def _tensor(name: str, value: Any, spec: Any) -> Any:
     value = _with_bytes(name, value, text=spec.dtype == tf.string)
     try:
-        tensor = tf.convert_to_tensor(value, dtype=spec.dtype)
+        return tf.convert_to_tensor(value, dtype=spec.dtype)
     except (ValueError, TypeError, OverflowError, tf.errors.InvalidArgumentError) as error:
         raise BadRequest(f"the input {name!r} is {spec.dtype.name}: {first_line(error)}") from None
-    if not spec.shape.is_compatible_with(tensor.shape):
-        raise BadRequest(f"the input {name!r} has the shape {tensor.shape}, and the model takes {spec.shape}")
-    return tensor
+
+
+def _dims(spec: Any) -> list[int | None] | None:
+    return None if spec.shape.rank is None else spec.shape.as_list()
+
+
+def _missing_ones(shape: list[int], wanted: list[int | None] | None) -> int:
+    """Return how many last dimensions of 1 a shape lacks of the one that the model takes; 0 where it lacks others."""
+    missing = 0 if wanted is None else len(wanted) - len(shape)
+    if wanted is None or missing <= 0 or not shape or any(each != 1 for each in wanted[len(shape) :]):
+        return 0
+    fits = all(each in (None, own) for each, own in zip(wanted, shape))
+    return missing if fits else 0
+
+
+def _lengthened(tensor: Any, missing: int) -> Any:
+    return tf.reshape(tensor, [*tensor.shape.as_list(), *[1] * missing]) if missing else tensor
+
+
+def _shortened(value: Any, missing: int) -> Any:
+    """Return an output without its last dimensions of 1, as many as the inputs lacked; as it is where it has others."""
+    ends = np.ndim(value) > missing and all(each == 1 for each in np.shape(value)[-missing:])
+    return np.reshape(value, np.shape(value)[:-missing]) if ends else value
 
 
 def _with_bytes(name: str, value: Any, *, text: bool) -> Any:
@@ -119,7 +150,7 @@ def _rows(results: dict[str, Any]) -> list[Any]:
     named = {name: _readable(name, value) for name, value in results.items()}
     if len(named) == 1:
         return list(next(iter(named.values())))
-    return [dict(zip(named, row, strict=True)) for row in zip(*named.values(), strict=True)]
+    return [dict(zip(named, row)) for row in zip(*named.values())]
 
 
 def _bare(results: dict[str, Any]) -> Any:
