@@ -12,7 +12,7 @@ import pytest
 
 from packager.environments.child_processes import Stoppable
 from packager.environments.lock import LockedPackage, LockRequest
-from packager.environments.solve.pip import Upgrade, UvSolver, arguments
+from packager.environments.solve.pip import Solved, Upgrade, UvSolver, arguments
 from packager.errors import LockError, PackagerError
 from tests.unit.test_child_processes import gone
 from tests.unit.test_pylock import pylock, wheels
@@ -85,7 +85,7 @@ def test_files_arguments_and_preferences_reach_uv(fake_uv: Path) -> None:
     )
     solver = UvSolver(root, {**os.environ, "PIP_NO_INDEX": "1"})
     solved = solver.solve(REQUEST, "linux/amd64", preferences, Upgrade(all=True), True)
-    assert solved == (LockedPackage(name="six", version="1", digests=(A,)),)
+    assert solved.packages == (LockedPackage(name="six", version="1", digests=(A,)),)
     assert (fake_uv / "cwd").read_text() == f"{root}\n", "uv.toml is looked for from the folder of the spec"
     assert (fake_uv / "requirements").read_text() == "numpy\nsix<2\n"
     assert (fake_uv / "constraints").read_text() == "idna<4\n"
@@ -98,7 +98,7 @@ def test_files_arguments_and_preferences_reach_uv(fake_uv: Path) -> None:
 @pytest.mark.parametrize("preferences", [None, "", "<<<<<<< ours\n"])
 def test_without_usable_preferences_uv_gets_none(fake_uv: Path, preferences: str | None) -> None:
     program(fake_uv, f'test ! -e "$7" || exit 9\ncat > "$7" <<\'E\'\n{pylock()}\nE\n')
-    assert UvSolver(fake_uv).solve(REQUEST, "linux/amd64", preferences, Upgrade(), False) == ()
+    assert UvSolver(fake_uv).solve(REQUEST, "linux/amd64", preferences, Upgrade(), False) == Solved(packages=())
 
 
 def test_a_failure_is_explained_and_leaves_nothing(fake_uv: Path) -> None:

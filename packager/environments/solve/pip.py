@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -16,6 +17,9 @@ from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
+
+if TYPE_CHECKING:
+    from packager.environments.solve.incompatibilities import Asked
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
@@ -36,6 +40,18 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
         return self.all or bool(self.names)
 
 
+class Solved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a solve for one platform found.
+
+    Attributes:
+        packages: sorted by name, `platforms` left empty.
+        notes: what was decided beside the requirements, for people.
+    """
+
+    packages: tuple[LockedPackage, ...]
+    notes: tuple[str, ...] = ()
+
+
 class Solver(Protocol):
     """Finds the packages that fit a request on one platform."""
 
@@ -47,8 +63,8 @@ class Solver(Protocol):
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
-        """Return the packages for one platform, sorted by name, `platforms` left empty.
+    ) -> Solved:
+        """Return the packages for one platform.
 
         Args:
             request: what is asked.
@@ -84,38 +100,143 @@ class UvSolver:
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
-        """See `Solver.solve`.
+    ) -> Solved:
+        """See `Solver.solve`; what is known not to run together is not in the answer.
 
         Raises:
-            LockError: no packages fit; with uv's explanation, shortened.
+            LockError: no packages fit; with uv's explanation, shortened, and what packager knows besides.
             TemporaryError: the index does not answer.
             PackagerError: uv is missing.
         """
         # Imported here, because most runs of `packager lock` find nothing to solve.
         import tempfile
 
-        from packager.environments.solve.pylock import format_preferences, parse_pylock
+        from packager.environments.solve.pylock import format_preferences
 
         if provided:
             request = msgspec.structs.replace(request, python=provided.python)
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
-            folder = Path(name)
+            solve = _Solve(self._uv, request, platform, Path(name), upgrade, offline, provided)
             preferred = _preferred(preferences, platform, request)
-            if preferred:
-                # uv takes the file that it is to write for what was locked before, as pip-compile does.
-                (folder / _ANSWER).write_text(format_preferences(preferred), "utf-8")
-            text = solve_text(self._uv, request, platform, folder, upgrade=upgrade, offline=offline, provided=provided)
-        return parse_pylock(
-            text,
-            python=minor(request.python),
-            tags=request.platforms[platform],
-            without=provided.versions if provided else (),
-        )
+            return solve.to_the_end(format_preferences(preferred) if preferred else None)
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
         self._uv.stop()
+
+
+class _Solve:
+    """One solve for one platform: as often as what packager knows makes another one necessary."""
+
+    def __init__(
+        self,
+        uv: Uv,
+        request: LockRequest,
+        platform: str,
+        folder: Path,
+        upgrade: Upgrade,
+        offline: bool,
+        provided: Provided | None,
+    ) -> None:
+        self._uv, self._request, self._platform, self._folder = uv, request, platform, folder
+        self._upgrade, self._offline, self._provided = upgrade, offline, provided
+
+    def to_the_end(self, preferences: str | None) -> Solved:
+        """Solve until no rule asks for more.
+
+        Args:
+            preferences: the text of the answer before this one.
+        """
+        from packager.environments.solve.incompatibilities import unsolvable
+
+        asked: tuple[Asked, ...] = ()
+        doubted: tuple[Asked, ...] = ()
+        while True:
+            try:
+                text, packages = self._once(asked, preferences)
+            except LockError as error:
+                if not asked:
+                    raise
+                guesses = tuple(each for each in asked if not each.sure)
+                if not guesses:
+                    raise unsolvable(error, asked, minor(self._request.python)) from None
+                # A date is no proof: without it there is a solution, which may run.
+                asked, doubted = tuple(each for each in asked if each.sure), (*doubted, *guesses)
+                continue
+            more = tuple(each for each in self._more(text, packages) if each not in (*asked, *doubted))
+            if not more:
+                return Solved(packages=packages, notes=_words(asked, doubted))
+            asked += more
+
+    def _once(self, asked: Iterable[Asked], preferences: str | None) -> tuple[str, tuple[LockedPackage, ...]]:
+        from packager.environments.solve.pylock import parse_pylock
+
+        request = self._request
+        needed = [each.requirement for each in asked if each.needed]
+        limits = [each.requirement for each in asked if not each.needed]
+        request = msgspec.structs.replace(
+            request,
+            requirements=tuple(dict.fromkeys((*request.requirements, *needed))),
+            constraints=tuple(dict.fromkeys((*request.constraints, *limits))),
+        )
+        # uv takes the file that it is to write for what was locked before, as pip-compile does.
+        (self._folder / _ANSWER).unlink(missing_ok=True)
+        if preferences is not None:
+            (self._folder / _ANSWER).write_text(preferences, "utf-8")
+        text = solve_text(
+            self._uv,
+            request,
+            self._platform,
+            self._folder,
+            upgrade=self._upgrade,
+            offline=self._offline,
+            provided=self._provided,
+        )
+        packages = parse_pylock(
+            text,
+            python=minor(request.python),
+            tags=request.platforms[self._platform],
+            without=self._provided.versions if self._provided else (),
+        )
+        return text, packages
+
+    def _more(self, text: str, packages: Iterable[LockedPackage]) -> tuple[Asked, ...]:
+        from packager.environments.solve.incompatibilities import asked_besides, old_compiled, pinned_names
+
+        return asked_besides(
+            {each.name: each.version for each in packages},
+            given=self._provided.versions if self._provided else {},
+            python=minor(self._request.python),
+            pinned=pinned_names((*self._request.requirements, *self._request.constraints)),
+            compiled_before=self._that_need_numpy(old_compiled(text), packages),
+        )
+
+    def _that_need_numpy(self, names: Collection[str], packages: Iterable[LockedPackage]) -> tuple[str, ...]:
+        """Return those of some packages of a solution that need NumPy themselves, as uv tells it."""
+        if not names:
+            return ()
+        solution = self._folder / "solution.in"
+        solution.write_text("".join(f"{each.name}=={each.version}\n" for each in packages), "utf-8")
+        words = arguments(self._request, self._platform, Upgrade(), self._offline, self._folder)
+        # The same solve with every version given, and its answer on standard output: `numpy==2.4.6  # via scipy`.
+        for option in ("--output-file", "--format"):
+            del words[words.index(option) : words.index(option) + 2]
+        words += ["--constraints", str(solution), "--annotation-style", "line"]
+        words += ["--overrides", str(self._folder / "overrides.in")] if self._provided else []
+        ended = self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
+        found = re.search(r"^numpy==\S+\s+# via (.+)$", ended.output, re.MULTILINE)
+        via = set(found[1].split(", ")) if found and ended.code == 0 else set()
+        return tuple(each for each in names if each in via)
+
+
+def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
+    said = [str(each) for each in asked]
+    said += [
+        f"{each.package} {each.version} {each.because}, as its date says, and {each.requirement} does not fit what you"
+        " ask: it may not start (`packager lock --try` tells)"
+        for each in doubted
+    ]
+    return tuple(dict.fromkeys(said))
 
 
 def solve_text(

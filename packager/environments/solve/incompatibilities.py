@@ -1,0 +1,230 @@
+"""What does not run together although metadata allows it: which rules hold for a solution, and what they ask. Pure.
+
+The rules are data, `environments/incompatibilities.toml`. `UvSolver` solves, holds the solution against them, adds what
+they ask, and solves again until nothing is left to ask.
+"""
+
+from __future__ import annotations
+
+import datetime
+import tomllib
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from packager.errors import LockError
+from packager.resources import data_folder
+
+_NUMPY = "numpy"
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule; the file says what its fields mean."""
+
+    of: tuple[str, ...]
+    because: str
+    python: str = ""
+    limit: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+class CompiledBefore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rule for wheels that are older than what they would have to be compiled against."""
+
+    since: datetime.date
+    limit: str
+    because: str
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All rules."""
+
+    rule: tuple[Rule, ...]
+    numpy: CompiledBefore
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What a rule asks besides the user's requirements.
+
+    Attributes:
+        requirement: of the package that is held back, or has to be there.
+        package: the one that the rule is of.
+        version: of that.
+        because: follows name and version.
+        needed: the package has to be there; else it is limited where it is.
+        sure: the rule names the package; else its wheel's date tells, which may be wrong.
+        until: the first version that the rule is not of; None where it is of all.
+    """
+
+    requirement: str
+    package: str
+    version: str
+    because: str
+    needed: bool = False
+    sure: bool = True
+    until: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.requirement} is asked for besides: {self.package} {self.version} {self.because}"
+
+    @property
+    def name(self) -> str:
+        """Of the package that is held back."""
+        return canonicalize_name(Requirement(self.requirement).name)
+
+
+@lru_cache(maxsize=1)
+def known() -> Known:
+    """Return the rules that come with packager."""
+    text = (data_folder("environments") / "incompatibilities.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), Known)
+
+
+def asked_besides(
+    packages: Mapping[str, str],
+    *,
+    given: Mapping[str, str],
+    python: str,
+    pinned: Collection[str],
+    compiled_before: Iterable[str] = (),
+    rules: Known | None = None,
+) -> tuple[Asked, ...]:
+    """Return what the rules ask of a solution that it does not have yet; nothing where it is sound.
+
+    Args:
+        packages: name → version, of pip's half.
+        given: the same of what conda brings.
+        python: minor version.
+        pinned: names for which the user gives a version.
+        compiled_before: names of packages whose wheels `old_compiled` found, and that need NumPy.
+        rules: those that come with packager where None.
+    """
+    rules = rules or known()
+    there = {**given, **packages}
+    found = [asked for rule in rules.rule for asked in _of_rule(rule, packages, there, python, pinned)]
+    told = {each.package for each in found}
+    for name in sorted({*compiled_before} - told):
+        if _misses(rules.numpy.limit, there):
+            found.append(
+                Asked(
+                    requirement=rules.numpy.limit,
+                    package=name,
+                    version=packages[name],
+                    because=rules.numpy.because,
+                    sure=False,
+                )
+            )
+    return tuple(found)
+
+
+def _of_rule(
+    rule: Rule, packages: Mapping[str, str], there: Mapping[str, str], python: str, pinned: Collection[str]
+) -> Iterator[Asked]:
+    if rule.python and python not in SpecifierSet(rule.python):
+        return
+    for text in rule.of:
+        of = Requirement(text)
+        name = canonicalize_name(of.name)
+        if name not in packages or not _admits(of.specifier, packages[name]):
+            continue
+        below = [each.version for each in of.specifier if each.operator == "<"]
+        for line in (*rule.limit, *rule.needs):
+            itself = canonicalize_name(Requirement(line).name) == name
+            if _misses(line, there, needed=line in rule.needs) and not (itself and name in pinned):
+                yield Asked(
+                    requirement=line,
+                    package=name,
+                    version=packages[name],
+                    because=rule.because,
+                    needed=line in rule.needs,
+                    until=below[0] if below else None,
+                )
+
+
+def _misses(line: str, there: Mapping[str, str], *, needed: bool = False) -> bool:
+    requirement = Requirement(line)
+    version = there.get(canonicalize_name(requirement.name))
+    return needed if version is None else not _admits(requirement.specifier, version)
+
+
+def _admits(specifier: SpecifierSet, version: str) -> bool:
+    try:
+        return specifier.contains(Version(version), prereleases=True)
+    except InvalidVersion:
+        return True  # conda's versions may be none of PyPI's; nothing is known of them
+
+
+# --- compiled for NumPy 1 ---------------------------------------------------------------------------------------------
+
+
+def old_compiled(text: str, rules: Known | None = None) -> tuple[str, ...]:
+    """Return the packages whose wheels have compiled modules and are older than what NumPy 2 wants; sorted.
+
+    None where the solution has a NumPy for which they are right, or none.
+
+    Args:
+        text: uv's pylock.toml, which holds the upload times that the index tells.
+        rules: those that come with packager where None.
+    """
+    rule = (rules or known()).numpy
+    entries = {canonicalize_name(each["name"]): each for each in tomllib.loads(text).get("packages", [])}
+    numpy = entries.pop(canonicalize_name(_NUMPY), None)
+    if numpy is None or "version" not in numpy or not _misses(rule.limit, {_NUMPY: numpy["version"]}):
+        return ()
+    return tuple(
+        sorted(
+            name
+            for name, entry in entries.items()
+            if entry.get("wheels") and all(_is_old(wheel, rule.since) for wheel in entry["wheels"])
+        )
+    )
+
+
+def _is_old(wheel: Mapping[str, Any], since: datetime.date) -> bool:
+    uploaded = wheel.get("upload-time")
+    if not isinstance(uploaded, datetime.datetime) or uploaded.date() >= since:
+        return False
+    file = str(wheel.get("name") or unquote(str(wheel.get("url") or wheel.get("path"))).rpartition("/")[2])
+    try:
+        tags = parse_wheel_filename(file)[3]
+    except InvalidWheelFilename:
+        return False
+    # `py3-none-manylinux…` holds libraries that are loaded by ctypes, and no modules.
+    return all(tag.abi != "none" for tag in tags)
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def pinned_names(requirements: Iterable[str]) -> frozenset[str]:
+    """Return the names for which requirements in normal form give a version."""
+    parsed = map(Requirement, requirements)
+    return frozenset(canonicalize_name(each.name) for each in parsed if each.specifier)
+
+
+def unsolvable(error: LockError, asked: Iterable[Asked], python: str) -> LockError:
+    """Return the error of a solve that failed with what rules ask, in words that name them.
+
+    Args:
+        error: uv's explanation.
+        asked: by rules.
+        python: minor version.
+    """
+    blamed = [each for each in asked if each.name in error.message] or list(asked)
+    lines = dict.fromkeys(f"    {each}" for each in blamed)
+    ways = []
+    for each in blamed:
+        newer = f"{each.package}>={each.until}" if each.until else f"another version of {each.package}"
+        ways.append(f"take {newer}, or let `python:` and your other requirements admit {each.requirement}")
+    return LockError(
+        f"{error.message}\n  What metadata does not tell, and packager knows:\n" + "\n".join(lines),
+        where=error.where,
+        remedy="; ".join(dict.fromkeys(ways)) + f" (Python is {python})",
+    )
