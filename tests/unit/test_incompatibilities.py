@@ -14,12 +14,11 @@ from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import LockRequest
 from packager.environments.solve.incompatibilities import (
     Asked,
-    CompiledBefore,
     Known,
     Rule,
     asked_besides,
     known,
-    old_compiled,
+    old_wheels,
     pinned_names,
     unsolvable,
 )
@@ -52,7 +51,9 @@ def test_every_rule_can_be_followed() -> None:
             assert Requirement(line).marker is None
             assert Requirement(line).name == canonical_name(Requirement(line).name)
         assert all(Requirement(line).specifier for line in rule.limit), "a limit without a version limits nothing"
-    assert Requirement(known().numpy.limit).name == "numpy"
+    for dated in known().dated:
+        assert Requirement(dated.limit).name == dated.name
+        assert dated.because
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,7 @@ def test_a_pin_is_a_pin() -> None:
 
 
 def test_what_conda_brings_counts_and_has_no_rules_of_its_own() -> None:
-    found = asked_besides(
-        {"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), compiled_before=("h5py",)
-    )
+    found = asked_besides({"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={"numpy": ("h5py",)})
     assert [(each.requirement, each.package, each.sure) for each in found] == [("numpy<2", "h5py", False)]
     assert asked_besides({}, given={"pandas": "1.5.3", "numpy": "2.4"}, python="3.13", pinned=()) == ()
     assert asked_besides({"pandas": "1.5.3"}, given={"numpy": "9e"}, python="3.13", pinned=()) == ()
@@ -131,9 +130,18 @@ def test_old_wheels_with_modules_are_found_by_their_date() -> None:
         entry("undated", "1", "undated-1-cp311-cp311-manylinux_2_17_x86_64.whl", None),
         entry("odd", "1", "odd.whl", OLD),
     )
-    assert old_compiled(solution("2.4.6", *entries)) == ("h5py", "opencv-python")
-    assert old_compiled(solution("1.26.4", *entries)) == ()
-    assert old_compiled("\n".join(entries)) == (), "without NumPy none of them needs it"
+    assert old_wheels(solution("2.4.6", *entries)) == {"numpy": ("h5py", "opencv-python")}
+    assert old_wheels(solution("1.26.4", *entries)) == {}
+    assert old_wheels("\n".join(entries)) == {}, "without NumPy none of them needs it"
+
+
+def test_old_wheels_of_any_kind_may_need_an_old_setuptools() -> None:
+    entries = (
+        entry("setuptools", "84.2.1", "setuptools-84.2.1-py3-none-any.whl", "2026-03-01T00:00:00Z"),
+        entry("jsonschema", "3.2", "jsonschema-3.2-py3-none-any.whl", OLD),
+        entry("torch", "2.12", "torch-2.12-cp311-cp311-manylinux_2_28_x86_64.whl", "2026-03-01T00:00:00Z"),
+    )
+    assert old_wheels(solution("1.26.4", *entries)) == {"setuptools": ("jsonschema", "numpy")}
 
 
 # --- the solves ---
@@ -221,8 +229,7 @@ def test_the_error_names_the_rules_that_matter() -> None:
 
 def test_a_rule_of_one_python_holds_for_that_alone() -> None:
     rule = Rule(of=("a<2",), because="x", python="==3.12.*", needs=("b",))
-    numpy = CompiledBefore(since=known().numpy.since, limit="numpy<2", because="y")
-    rules = Known(rule=(rule,), numpy=numpy)
+    rules = Known(rule=(rule,))
     for python, count in (("3.12", 1), ("3.13", 0)):
         found = asked_besides({"a": "1"}, given={}, python=python, pinned=(), rules=rules)
         assert len(found) == count

@@ -22,8 +22,6 @@ from packaging.version import InvalidVersion, Version
 from packager.errors import LockError
 from packager.resources import data_folder
 
-_NUMPY = "numpy"
-
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule; the file says what its fields mean."""
@@ -35,19 +33,21 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     needs: tuple[str, ...] = ()
 
 
-class CompiledBefore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rule for wheels that are older than what they would have to be compiled against."""
+class Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule for wheels that are older than what they would have to be made for; the file says what its fields mean."""
 
+    name: str
     since: datetime.date
     limit: str
     because: str
+    compiled: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All rules."""
 
     rule: tuple[Rule, ...]
-    numpy: CompiledBefore
+    dated: tuple[Dated, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +93,7 @@ def asked_besides(
     given: Mapping[str, str],
     python: str,
     pinned: Collection[str],
-    compiled_before: Iterable[str] = (),
+    old: Mapping[str, Collection[str]] | None = None,
     rules: Known | None = None,
 ) -> tuple[Asked, ...]:
     """Return what the rules ask of a solution that it does not have yet; nothing where it is sound.
@@ -103,24 +103,25 @@ def asked_besides(
         given: the same of what conda brings.
         python: minor version.
         pinned: names for which the user gives a version.
-        compiled_before: names of packages whose wheels `old_compiled` found, and that need NumPy.
+        old: name → packages that need it, of those whose wheels `old_wheels` found.
         rules: those that come with packager where None.
     """
     rules = rules or known()
     there = {**given, **packages}
-    found = [asked for rule in rules.rule for asked in _of_rule(rule, packages, there, python, pinned)]
-    told = {each.package for each in found}
-    for name in sorted({*compiled_before} - told):
-        if _misses(rules.numpy.limit, there):
-            found.append(
-                Asked(
-                    requirement=rules.numpy.limit,
-                    package=name,
-                    version=packages[name],
-                    because=rules.numpy.because,
-                    sure=False,
+    found = [asked for each in rules.rule for asked in _of_rule(each, packages, there, python, pinned)]
+    for rule in rules.dated:
+        told = {each.package for each in found if each.requirement == rule.limit}
+        for name in sorted({*(old or {}).get(rule.name, ())} - told):
+            if _misses(rule.limit, there):
+                found.append(
+                    Asked(
+                        requirement=rule.limit,
+                        package=name,
+                        version=packages[name],
+                        because=rule.because,
+                        sure=False,
+                    )
                 )
-            )
     return tuple(found)
 
 
@@ -161,36 +162,41 @@ def _admits(specifier: SpecifierSet, version: str) -> bool:
         return True  # conda's versions may be none of PyPI's; nothing is known of them
 
 
-# --- compiled for NumPy 1 ---------------------------------------------------------------------------------------------
+# --- by the date ------------------------------------------------------------------------------------------------------
 
 
-def old_compiled(text: str, rules: Known | None = None) -> tuple[str, ...]:
-    """Return the packages whose wheels have compiled modules and are older than what NumPy 2 wants; sorted.
+def old_wheels(text: str, rules: Known | None = None) -> dict[str, tuple[str, ...]]:
+    """Return name → packages whose wheels are too old for the version of it that is in a solution; sorted.
 
-    None where the solution has a NumPy for which they are right, or none.
+    Whether they need it is for uv to say. Names of which the solution has none, or one that is right, are left out.
 
     Args:
         text: uv's pylock.toml, which holds the upload times that the index tells.
         rules: those that come with packager where None.
     """
-    rule = (rules or known()).numpy
     entries = {canonicalize_name(each["name"]): each for each in tomllib.loads(text).get("packages", [])}
-    numpy = entries.pop(canonicalize_name(_NUMPY), None)
-    if numpy is None or "version" not in numpy or not _misses(rule.limit, {_NUMPY: numpy["version"]}):
-        return ()
-    return tuple(
-        sorted(
-            name
-            for name, entry in entries.items()
-            if entry.get("wheels") and all(_is_old(wheel, rule.since) for wheel in entry["wheels"])
-        )
+    found = {}
+    for rule in (rules or known()).dated:
+        version = entries.get(canonicalize_name(rule.name), {}).get("version")
+        if version is not None and _misses(rule.limit, {rule.name: version}):
+            found[rule.name] = tuple(sorted(name for name, entry in entries.items() if _is_old(entry, rule)))
+    return {name: packages for name, packages in found.items() if packages}
+
+
+def _is_old(entry: Mapping[str, Any], rule: Dated) -> bool:
+    if canonicalize_name(entry["name"]) == rule.name or not entry.get("wheels"):
+        return False
+    return all(
+        _uploaded_before(wheel, rule) and (_has_modules(wheel) or not rule.compiled) for wheel in entry["wheels"]
     )
 
 
-def _is_old(wheel: Mapping[str, Any], since: datetime.date) -> bool:
+def _uploaded_before(wheel: Mapping[str, Any], rule: Dated) -> bool:
     uploaded = wheel.get("upload-time")
-    if not isinstance(uploaded, datetime.datetime) or uploaded.date() >= since:
-        return False
+    return isinstance(uploaded, datetime.datetime) and uploaded.date() < rule.since
+
+
+def _has_modules(wheel: Mapping[str, Any]) -> bool:
     file = str(wheel.get("name") or unquote(str(wheel.get("url") or wheel.get("path"))).rpartition("/")[2])
     try:
         tags = parse_wheel_filename(file)[3]

@@ -201,20 +201,22 @@ class _Solve:
         return text, packages
 
     def _more(self, text: str, packages: Iterable[LockedPackage]) -> tuple[Asked, ...]:
-        from packager.environments.solve.incompatibilities import asked_besides, old_compiled, pinned_names
+        from packager.environments.solve.incompatibilities import asked_besides, old_wheels, pinned_names
 
         return asked_besides(
             {each.name: each.version for each in packages},
             given=self._provided.versions if self._provided else {},
             python=minor(self._request.python),
             pinned=pinned_names((*self._request.requirements, *self._request.constraints)),
-            compiled_before=self._that_need_numpy(old_compiled(text), packages),
+            old=self._that_need_it(old_wheels(text), packages),
         )
 
-    def _that_need_numpy(self, names: Collection[str], packages: Iterable[LockedPackage]) -> tuple[str, ...]:
-        """Return those of some packages of a solution that need NumPy themselves, as uv tells it."""
-        if not names:
-            return ()
+    def _that_need_it(
+        self, old: Mapping[str, Collection[str]], packages: Iterable[LockedPackage]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return name → those of some packages of a solution that need it themselves, as uv tells it."""
+        if not old:
+            return {}
         solution = self._folder / "solution.in"
         solution.write_text("".join(f"{each.name}=={each.version}\n" for each in packages), "utf-8")
         words = arguments(self._request, self._platform, Upgrade(), self._offline, self._folder)
@@ -224,9 +226,8 @@ class _Solve:
         words += ["--constraints", str(solution), "--annotation-style", "line"]
         words += ["--overrides", str(self._folder / "overrides.in")] if self._provided else []
         ended = self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
-        found = re.search(r"^numpy==\S+\s+# via (.+)$", ended.output, re.MULTILINE)
-        via = set(found[1].split(", ")) if found and ended.code == 0 else set()
-        return tuple(each for each in names if each in via)
+        via = dict(re.findall(r"^(\S+)==\S+\s+# via (.+)$", ended.output, re.MULTILINE)) if ended.code == 0 else {}
+        return {name: tuple({*names} & {*via.get(name, "").split(", ")}) for name, names in old.items()}
 
 
 def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
