@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 _SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 
 
-def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SILENT) -> tuple[Finding, ...]:
+def check(
+    spec_file: SpecFile, *, offline: bool = False, start: bool = False, reporter: Reporter = SILENT
+) -> tuple[Finding, ...]:
     """Return every finding: spec, lock, entry script, models and sources, and the lint of each target's Dockerfile.
 
     Args:
         spec_file: a spec that could be loaded.
         offline: fetch no package to look into it, where only that could tell what an import gets.
+        start: start the package of each target on this machine, too, unless there is an error already.
         reporter: is told what takes long.
     """
     from packager.checks.packaged import make_looker
@@ -45,6 +48,8 @@ def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SI
         findings += _planned(spec_file, target, looker)
     if not fresh:
         findings += _sources(spec_file)
+    if start and not any(finding.severity == "error" for finding in findings):
+        findings += _start(spec_file, reporter)
     return tuple(dict.fromkeys(findings))
 
 
@@ -125,6 +130,23 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Findi
                 file=own.file if own else f"Dockerfile ({target})",
                 line=own.line if own else each.line,
             )
+
+
+def _start(spec_file: SpecFile, reporter: Reporter) -> Iterator[Finding]:
+    from packager.steps.trial import try_start
+
+    file = str(spec_file.document.path)
+    try:
+        trials = try_start(spec_file, reporter=reporter)
+    except PackagerError as error:
+        yield from_error("start-failed", error, file)
+        return
+    for each in trials:
+        said = f"target {each.target}: {each.message}"
+        if each.outcome == "failed":
+            yield Finding(rule="start-failed", severity="error", message=said, file=file, remedy=each.remedy)
+        elif each.outcome == "untried":
+            yield Finding(rule="start-untried", severity="info", message=said, file=file, remedy=each.remedy)
 
 
 def _sources(spec_file: SpecFile) -> Iterator[Finding]:
