@@ -147,7 +147,7 @@ def test_old_wheels_of_any_kind_may_need_an_old_setuptools() -> None:
 # --- the solves ---
 
 REQUEST = LockRequest(
-    python="3.11", platforms={"linux/amd64": AMD}, requirements=("h5py==3.8.0", "pyyaml"), base="python:3.11"
+    python="3.11", platforms={"linux/amd64": AMD}, requirements=("h5py==3.8.0", "pyyaml==6.0"), base="python:3.11"
 )
 ENTRIES = (
     entry("h5py", "3.8.0", "h5py-3.8.0-cp311-cp311-manylinux_2_17_x86_64.whl", OLD),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from packager.environments.child_processes import Ended
 from packager.environments.conda import Provided, minor
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import parse_requirements
@@ -118,7 +119,10 @@ class UvSolver:
         with tempfile.TemporaryDirectory(prefix="packager-lock-") as name:
             solve = _Solve(self._uv, request, platform, Path(name), upgrade, offline, provided)
             preferred = _preferred(preferences, platform, request)
-            return solve.to_the_end(format_preferences(preferred) if preferred else None)
+            solved = solve.to_the_end(format_preferences(preferred) if preferred else None)
+            known = {each.name: each.version for each in preferred}
+            moved = [each.name for each in solved.packages if known.get(each.name) != each.version]
+            return msgspec.structs.replace(solved, notes=(*solved.notes, *solve.held_back(solved, moved)))
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
@@ -140,6 +144,7 @@ class _Solve:
     ) -> None:
         self._uv, self._request, self._platform, self._folder = uv, request, platform, folder
         self._upgrade, self._offline, self._provided = upgrade, offline, provided
+        self._asked: tuple[Asked, ...] = ()
 
     def to_the_end(self, preferences: str | None) -> Solved:
         """Solve until no rule asks for more.
@@ -165,6 +170,7 @@ class _Solve:
                 continue
             more = tuple(each for each in self._more(text, packages) if each not in (*asked, *doubted))
             if not more:
+                self._asked = asked
                 return Solved(packages=packages, notes=_words(asked, doubted))
             asked += more
 
@@ -211,6 +217,33 @@ class _Solve:
             old=self._that_need_it(old_wheels(text), packages),
         )
 
+    def held_back(self, solved: Solved, moved: Iterable[str]) -> tuple[str, ...]:
+        """Return what kept newer releases of what was asked for out, of packages that moved."""
+        from packager.environments.declare.requirement import requirement_name
+        from packager.environments.solve.held_back import held_back
+
+        lines = (*self._request.requirements, *self._request.constraints)
+        asked = {requirement_name(line) for line in self._request.requirements}
+        # What a rule limits has its note; what is built from an sdist would be built to be asked.
+        told = {requirement_name(each.requirement) for each in self._asked} | {*self._request.build_from_source}
+        names = sorted((asked & {*moved}) - told)
+        return tuple(held_back(solved.packages, lines, names, minor(self._request.python), self._ask))
+
+    def _ask(self, lines: list[str], python: str, together: bool) -> Ended:
+        """Ask uv for a solution without one of before; alone, a package is looked for in what is cached."""
+        folder = self._folder / "newer"
+        folder.mkdir(exist_ok=True)
+        limits = [each.requirement for each in self._asked] if together else []
+        (folder / "requirements.in").write_text("\n".join([*lines, ""]), "utf-8")
+        (folder / "constraints.in").write_text("\n".join([*limits, ""]), "utf-8")
+        request = msgspec.structs.replace(self._request, python=python if not together else self._request.python)
+        words = _printing(arguments(request, self._platform, Upgrade(), self._offline or not together, folder))
+        words += ["--no-annotate"] if together else ["--no-annotate", "--no-deps"]
+        if together and self._provided:
+            words += ["--constraints", str(self._folder / "constraints.in")]
+            words += ["--overrides", str(self._folder / "overrides.in")]
+        return self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
+
     def _that_need_it(
         self, old: Mapping[str, Collection[str]], packages: Iterable[LockedPackage]
     ) -> dict[str, tuple[str, ...]]:
@@ -219,15 +252,21 @@ class _Solve:
             return {}
         solution = self._folder / "solution.in"
         solution.write_text("".join(f"{each.name}=={each.version}\n" for each in packages), "utf-8")
-        words = arguments(self._request, self._platform, Upgrade(), self._offline, self._folder)
-        # The same solve with every version given, and its answer on standard output: `numpy==2.4.6  # via scipy`.
-        for option in ("--output-file", "--format"):
-            del words[words.index(option) : words.index(option) + 2]
+        # The same solve with every version given: `numpy==2.4.6  # via scipy`.
+        words = _printing(arguments(self._request, self._platform, Upgrade(), self._offline, self._folder))
         words += ["--constraints", str(solution), "--annotation-style", "line"]
         words += ["--overrides", str(self._folder / "overrides.in")] if self._provided else []
         ended = self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
         via = dict(re.findall(r"^(\S+)==\S+\s+# via (.+)$", ended.output, re.MULTILINE)) if ended.code == 0 else {}
         return {name: tuple({*names} & {*via.get(name, "").split(", ")}) for name, names in old.items()}
+
+
+def _printing(words: list[str]) -> list[str]:
+    """Return arguments with which uv prints its answer as requirements, and writes no file."""
+    for option in ("--output-file", "--format"):
+        at = words.index(option)
+        words = [*words[:at], *words[at + 2 :]]
+    return words
 
 
 def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
