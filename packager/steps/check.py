@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
+from packager.checks.incompatible import check_incompatible
 from packager.checks.script import entry_script_findings
 from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
@@ -117,6 +118,7 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Findi
         return
     yield from check_cors(planned.plan)
     yield from check_accelerator(planned.plan, inputs.target)
+    yield from check_incompatible(planned.plan, (*inputs.environment.requirements, *inputs.environment.constraints))
     yield from looker.findings(planned.plan)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
     if found:

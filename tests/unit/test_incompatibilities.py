@@ -9,9 +9,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from packager.checks.incompatible import check_incompatible
 from packager.environments.conda import Provided
 from packager.environments.declare.requirement import canonical_name
-from packager.environments.lock import LockRequest
+from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.incompatibilities import (
     Asked,
     Known,
@@ -24,6 +25,7 @@ from packager.environments.solve.incompatibilities import (
 )
 from packager.environments.solve.pip import Upgrade, UvSolver
 from packager.errors import LockError
+from tests.unit.plans import example_plan
 from tests.unit.test_pip import AMD, fake_uv, program
 
 __all__ = ["fake_uv"]
@@ -100,6 +102,28 @@ def test_what_conda_brings_counts_and_has_no_rules_of_its_own() -> None:
     assert [(each.requirement, each.package, each.sure) for each in found] == [("numpy<2", "h5py", False)]
     assert asked_besides({}, given={"pandas": "1.5.3", "numpy": "2.4"}, python="3.13", pinned=()) == ()
     assert asked_besides({"pandas": "1.5.3"}, given={"numpy": "9e"}, python="3.13", pinned=()) == ()
+
+
+# --- a lock that is older than a rule ---
+
+
+def test_check_holds_a_lock_against_the_rules() -> None:
+    plan = example_plan(models=0)
+    packages = tuple(
+        LockedPackage(name=name, version=version, digests=("a" * 64,))
+        for name, version in {"pandas": "1.5.3", "numpy": "2.4.6", "azure-storage-blob": "12.1"}.items()
+    )
+    locked = msgspec.structs.replace(plan.environment.locked, packages=packages)
+    plan = msgspec.structs.replace(plan, environment=msgspec.structs.replace(plan.environment, locked=locked))
+    found = {each.message: each.remedy for each in check_incompatible(plan, ("pandas==1.5.3",))}
+    assert found == {
+        "pandas 1.5.3 has modules that were compiled for NumPy 1; the lock has numpy 2.4.6": (
+            "packager lock --upgrade numpy: it asks for numpy<2"
+        ),
+        "azure-storage-blob 12.1 may import six, which newer ones of azure-core do not bring; the lock has no six": (
+            "packager lock --upgrade azure-storage-blob: it asks for six"
+        ),
+    }
 
 
 # --- by the date ---
