@@ -120,7 +120,7 @@ def test_check_holds_a_lock_against_the_rules() -> None:
         "pandas 1.5.3 has modules that were compiled for NumPy 1; the lock has numpy 2.4.6": (
             "packager lock --upgrade numpy: it asks for numpy<2"
         ),
-        "azure-storage-blob 12.1 may import six, which newer ones of azure-core do not bring; the lock has no six": (
+        "azure-storage-blob 12.1 imports six, which newer ones of azure-core do not bring; the lock has no six": (
             "packager lock --upgrade azure-storage-blob: it asks for six"
         ),
     }
