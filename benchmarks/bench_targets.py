@@ -25,7 +25,7 @@ from packager.environments.conda import Provided
 from packager.environments.declare.requirement import requirement_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.update import update_lock
-from packager.environments.solve.pip import Upgrade
+from packager.environments.solve.pip import Solved, Upgrade
 from packager.spec import load_spec
 
 SECONDS, MEGABYTES, RATIO = 10, 300, 2
@@ -77,12 +77,13 @@ class MadeUp:
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
+    ) -> Solved:
         names = sorted(requirement_name(each) for each in request.requirements)
-        return tuple(
+        found = (
             LockedPackage(name=name, version="1", digests=(hashlib.sha256(f"{name}{platform}".encode()).hexdigest(),))
             for name in names
         )
+        return Solved(packages=tuple(found))
 
 
 def prepare(folder: Path, number: int, packages: int) -> None:

@@ -29,13 +29,19 @@ from packager.cli.common import (
 @click.option(
     "--offline", is_flag=True, help="Fetch no package to look into it: what cannot be decided without is said to be so."
 )
+@click.option(
+    "--start",
+    is_flag=True,
+    help="Start the package on this machine, too: server, the script's modules and init(), as `run --no-docker` does.",
+)
 @format_option
 @standard_options
-def command(file: Path, fail_on: str, offline: bool, output_format: str, reporter: Reporter) -> None:
+def command(file: Path, fail_on: str, offline: bool, start: bool, output_format: str, reporter: Reporter) -> None:
     """Find what is wrong before anything is built: spec, lock, entry script, models, and the Dockerfile by hadolint.
 
-    Imports, models and their paths are held against the lock; scripts and pickles are read, never run. An
-    invalid spec ends with 2; findings at or above the threshold end with 5.
+    Imports, models and their paths are held against the lock; scripts and pickles are read, never run, unless --start
+    is given: then the package is laid down here and started, where nothing else is wrong. An invalid spec ends with 2;
+    findings at or above the threshold end with 5.
     """
     from packager.errors import LintError
     from packager.finding import SEVERITIES, at_least
@@ -43,7 +49,7 @@ def command(file: Path, fail_on: str, offline: bool, output_format: str, reporte
     from packager.steps.check import check
 
     spec_file = load_spec(file)
-    findings = check(spec_file, offline=offline, reporter=reporter)
+    findings = check(spec_file, offline=offline, start=start, reporter=reporter)
     if output_format == "json":
         import msgspec
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 @click.option("--upgrade-base", is_flag=True, help="Resolve the spec's own `base` to its digest of today.")
 @click.option("--offline", is_flag=True, help="Ask no index, channel or registry; take what the caches have.")
 @click.option(
+    "--try",
+    "trial",
+    is_flag=True,
+    help="Then start the package on this machine: server, the script's modules and init(), as `run --no-docker` does.",
+)
+@click.option(
     "--solver",
     "solver",
     type=click.Choice(["rattler", "conda-lock"]),
@@ -43,6 +49,7 @@ def command(
     upgrade: bool,
     upgrade_base: bool,
     offline: bool,
+    trial: bool,
     solver: str,
     executable: str | None,
     output_format: str,
@@ -64,6 +71,9 @@ def command(
     commas) names mirrors of the base image's registry, PACKAGER_CHANNEL_MIRROR (conda-forge=URL) those of channels; no
     lock names one.
 
+    With --try, what was locked is laid down here and started until it answers, as the container would; the lock is
+    written in any case, and the exit code is 8 where it does not start.
+
     \b
     --format json prints
       {"changed": bool, "written": [PATH, …],
@@ -79,8 +89,11 @@ def command(
 
     if names and not upgrade:
         raise UsageError(f"{names[0]!r}: names of packages go with --upgrade", remedy="packager lock --upgrade NAME …")
-    if check and (upgrade or upgrade_base or offline):
-        raise UsageError("--check writes nothing", remedy="use it without --upgrade, --upgrade-base and --offline")
+    if check and (upgrade or upgrade_base or offline or trial):
+        raise UsageError(
+            "--check writes nothing",
+            remedy="use it without --upgrade, --upgrade-base, --offline and --try; `packager check --start` starts it",
+        )
     if (solver == "conda-lock") != (executable is not None):
         raise UsageError(
             "--solver conda-lock and --conda EXE go together",
@@ -104,6 +117,10 @@ def command(
         common.emit_json(_as_json(result))
     else:
         common.emit("\n".join(_as_text(result)))
+    if trial:
+        from packager.steps.trial import require_started, try_start
+
+        require_started(try_start(spec_file, reporter=reporter), reporter)
 
 
 def _check(spec_file: SpecFile, output_format: str) -> None:

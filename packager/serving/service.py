@@ -296,9 +296,28 @@ def why_it_ended(state: State) -> str:
     return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
 
 
+#: What a log says where not the script is at fault but what is locked, and what helps.
+_IN_LOGS = (
+    (
+        ("numpy.dtype size changed", "_ARRAY_API not found", "numpy.core.multiarray failed to import"),
+        "a package was compiled for NumPy 1: add `numpy<2` to the environment, or take a newer release of that package",
+    ),
+    (
+        ("No module named 'pkg_resources'",),
+        "a package imports pkg_resources: add `setuptools<81` to the environment, or take a newer release of it",
+    ),
+    (
+        ("No module named 'distutils'",),
+        "a package imports distutils, which Python has no longer since 3.12: add `setuptools<81` to the environment, or"
+        " take a newer release of it",
+    ),
+)
+
+
 def failed(reason: str, log: str) -> ServiceError:
     """Return the error for a service that does not serve, with the last lines of its log."""
     text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
     remedies = {"memory": "give it more (--memory), or make the model smaller", "exit code 3": "mend the entry script"}
     remedy = next((remedy for word, remedy in remedies.items() if word in reason), "look at the log above")
-    return ServiceError(f"{reason}\n{text or '    (it wrote nothing)'}", remedy=remedy)
+    known = next((remedy for words, remedy in _IN_LOGS if any(word in log for word in words)), None)
+    return ServiceError(f"{reason}\n{text or '    (it wrote nothing)'}", remedy=known or remedy)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment
+from packager.checks.incompatible import check_incompatible
 from packager.checks.script import entry_script_findings
 from packager.checks.secrets import secret_findings
 from packager.checks.serving import check_config, check_cors, check_gunicorn
@@ -31,12 +32,15 @@ _UNPINNED = "DL3008"
 _SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 
 
-def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SILENT) -> tuple[Finding, ...]:
+def check(
+    spec_file: SpecFile, *, offline: bool = False, start: bool = False, reporter: Reporter = SILENT
+) -> tuple[Finding, ...]:
     """Return every finding: spec, lock, entry script, models and sources, and the lint of each target's Dockerfile.
 
     Args:
         spec_file: a spec that could be loaded.
         offline: fetch no package to look into it, where only that could tell what an import gets.
+        start: start the package of each target on this machine, too, unless there is an error already.
         reporter: is told what takes long.
     """
     from packager.checks.packaged import make_looker
@@ -50,6 +54,8 @@ def check(spec_file: SpecFile, *, offline: bool = False, reporter: Reporter = SI
         findings += _planned(spec_file, target, looker)
     if not fresh:
         findings += _sources(spec_file)
+    if start and not any(finding.severity == "error" for finding in findings):
+        findings += _start(spec_file, reporter)
     return tuple(dict.fromkeys(findings))
 
 
@@ -135,6 +141,7 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Findi
     yield from check_cors(planned.plan)
     yield from check_accelerator(planned.plan, inputs.target)
     yield from secret_findings(planned.plan, spec_file.root)
+    yield from check_incompatible(planned.plan, (*inputs.environment.requirements, *inputs.environment.constraints))
     yield from looker.findings(planned.plan)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
     if found:
@@ -151,6 +158,23 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Findi
                 file=own.file if own else f"Dockerfile ({target})",
                 line=own.line if own else each.line,
             )
+
+
+def _start(spec_file: SpecFile, reporter: Reporter) -> Iterator[Finding]:
+    from packager.steps.trial import try_start
+
+    file = str(spec_file.document.path)
+    try:
+        trials = try_start(spec_file, reporter=reporter)
+    except PackagerError as error:
+        yield from_error("start-failed", error, file)
+        return
+    for each in trials:
+        said = f"target {each.target}: {each.message}"
+        if each.outcome == "failed":
+            yield Finding(rule="start-failed", severity="error", message=said, file=file, remedy=each.remedy)
+        elif each.outcome == "untried":
+            yield Finding(rule="start-untried", severity="info", message=said, file=file, remedy=each.remedy)
 
 
 def _sources(spec_file: SpecFile) -> Iterator[Finding]:

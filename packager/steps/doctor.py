@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -62,6 +62,7 @@ def examine(environ: Mapping[str, str] = os.environ) -> tuple[Finding, ...]:
         ("uv", check_uv),
         ("hadolint", check_hadolint),
         ("store", check_store),
+        ("start without Docker", check_start),
         ("docker", check_docker),
         ("engine", check_engine),
         ("buildx", check_buildx),
@@ -131,6 +132,32 @@ def store_finding(folder: Path) -> Finding:
         remedy = "`packager store gc` removes what no context uses, or set XDG_CACHE_HOME"
         return Finding(name="store", status="warning", detail=detail, remedy=remedy, required=True)
     return Finding(name="store", status="ok", detail=detail, required=True)
+
+
+def check_start() -> Finding:
+    """The Pythons in which `packager lock --try` and all that has --no-docker can start what is locked."""
+    from packager.environments.uv import find_uv
+
+    listed = _ask(find_uv(), "python", "list", "--only-installed", "--no-config", "--output-format", "json")
+    return start_finding(listed, sys.platform)
+
+
+def start_finding(listed: str | None, platform: str) -> Finding:
+    """Return for which Pythons a lock can be started on this machine.
+
+    Args:
+        listed: what uv says of the Pythons that are installed, as JSON; None where it says nothing.
+        platform: of this machine, as `sys.platform` has it.
+    """
+    name = "start without Docker"
+    if platform != "linux":
+        return Finding(name=name, status="warning", detail="locks are for Linux", remedy="start the image by Docker")
+    entries = msgspec.json.decode(listed or "[]", type=list[dict[str, Any]])
+    minors = {str(each["version"]).rpartition(".")[0] for each in entries if each.get("implementation") == "cpython"}
+    known = sorted((each for each in minors if each), key=lambda each: [int(part) for part in each.split(".")])
+    if not known:
+        return Finding(name=name, status="warning", detail="no CPython is found", remedy="uv python install 3.13")
+    return Finding(name=name, status="ok", detail=f"Python {', '.join(known)} (`packager lock --try` proves a lock)")
 
 
 def check_docker() -> Finding:

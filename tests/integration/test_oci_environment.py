@@ -61,7 +61,7 @@ def arm64(index: None, tmp_path_factory: pytest.TempPathFactory) -> LaidDown:
         requirements=("scikit-learn==1.9.*", "azureml-inference-server-http"),
         base="docker.io/library/python:3.13-slim",
     )
-    packages = UvSolver(folder).solve(request, platform, None, Upgrade(), False)
+    packages = UvSolver(folder).solve(request, platform, None, Upgrade(), False).packages
     return lay_down(recipe_of(packages, platform), folder / "env", Source.of(folder))
 
 
@@ -167,7 +167,7 @@ def test_compiled_twice_the_same(tmp_path: Path, checkout: Path) -> None:
     request = LockRequest(
         python=minor, platforms={"linux/arm64": TAGS["linux/arm64"]}, requirements=("flask", "pydantic"), base=""
     )
-    packages = UvSolver(tmp_path).solve(request, "linux/arm64", None, Upgrade(), False)
+    packages = UvSolver(tmp_path).solve(request, "linux/arm64", None, Upgrade(), False).packages
     base = BasePython(path="/usr/bin/python3", version=minor)
     locked = LockedPlatform(
         target="cpu", platform="linux/arm64", tags=TAGS["linux/arm64"], python=minor, base="", packages=packages

@@ -273,7 +273,7 @@ def test_a_file_of_azure_ml(tmp_path: Path) -> None:
     )
     found = read(tmp_path, text, file="conda_dependencies.yml")
     assert found.python == "3.11"
-    assert "azureml-defaults" in found.requirements
+    assert found.requirements == (INFERENCE_SERVER, "inference-schema")
 
 
 # --- inline ---

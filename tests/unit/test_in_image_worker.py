@@ -1,6 +1,7 @@
 """gunicorn's worker of the image under the oldest gunicorn that the server takes, with a small application."""
 
 import http.client
+import importlib
 import json
 import os
 import signal
@@ -216,7 +217,7 @@ def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     assert (found["threads"], found["max_requests"]) == (3, 5)
     assert "worker_class" not in found
     (tmp_path / "gunicorn.conf.py").write_text("max_requests = 5\n")
-    assert in_image.settings(str(tmp_path))["worker_class"].__name__ == "Worker"
+    assert in_image.settings(str(tmp_path))["worker_class"] == "packager.programs.image.worker.Worker"
 
 
 def test_another_gunicorn_keeps_the_servers_own_worker(
@@ -227,6 +228,57 @@ def test_another_gunicorn_keeps_the_servers_own_worker(
     monkeypatch.setattr(SyncWorker, "handle", lambda self, connection: None)
     assert in_image.worker_class() is None
     assert "its own worker is used" in capsys.readouterr().err
+
+
+class Before23:
+    """gunicorn's configuration as it was: a worker class that is no text fails when it is asked for its name."""
+
+    def __init__(self, knows_text: bool = True) -> None:
+        self._knows_text = knows_text
+
+    def set(self, name: str, value: Any) -> None:
+        assert name == "worker_class"
+        self._value = value
+
+    @property
+    def worker_class_str(self) -> str:
+        assert not self._value.endswith("SyncWorker")
+        return str(self._value)
+
+    @property
+    def worker_class(self) -> Any:
+        if not self._knows_text:
+            raise RuntimeError("class uri invalid or not found")
+        module, _, name = self._value.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+def test_an_old_gunicorn_takes_our_worker_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gunicorn.config.Config", Before23)
+    assert in_image.worker_class() == "packager.programs.image.worker.Worker"
+    monkeypatch.setattr("gunicorn.config.Config", lambda: Before23(knows_text=False))
+    assert in_image.worker_class() is None
+    assert "class uri invalid" in capsys.readouterr().err
+
+
+def test_keys_hold_where_the_worker_is_the_servers_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gunicorn.config.Config", lambda: Before23(knows_text=False))
+    monkeypatch.setenv("PACKAGER_AUTH", "key")
+    monkeypatch.setenv("PACKAGER_PRIMARY_KEY", "k" * 20)
+    found = in_image.settings(str(tmp_path))
+    assert "worker_class" not in found
+
+    class Theirs:
+        wsgi: Any = None
+
+    worker = Theirs()
+    found["post_worker_init"](worker)
+    answers: list[str] = []
+    environ = {"PATH_INFO": "/score", "REQUEST_METHOD": "POST"}
+    worker.wsgi(environ, lambda status, _: answers.append(status))
+    assert answers == ["401 Unauthorized"]
 
 
 def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

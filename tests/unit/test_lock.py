@@ -19,7 +19,7 @@ from packager.environments.declare.request import make_request
 from packager.environments.lock import Lock, LockedPackage, LockRequest, Move
 from packager.environments.locks.status import lock_status, read_inputs
 from packager.environments.locks.update import LockResult, update_lock
-from packager.environments.solve.pip import Upgrade
+from packager.environments.solve.pip import Solved, Upgrade
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
 from packager.reference import Reference
 from packager.spec import load_spec
@@ -53,14 +53,14 @@ class FakeSolver:
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
+    ) -> Solved:
         self.asked.append((request, platform, preferences, upgrade, offline))
         names = sorted(each.split("=")[0] for each in request.requirements)
         found = []
         for name in names:
             version = self.versions.get(f"{name} {platform}") or self.versions.get(name, "1")
             found.append(LockedPackage(name=name, version=version, digests=(digest(f"{name}{version}{platform}"),)))
-        return tuple(found)
+        return Solved(packages=tuple(found))
 
     def stop(self) -> None:
         self.stopped = True
@@ -75,7 +75,7 @@ def digest(text: str) -> str:
 class NoSolver:
     """For what must not be solved."""
 
-    def solve(self, *_: Any) -> tuple[LockedPackage, ...]:
+    def solve(self, *_: Any) -> Solved:
         raise AssertionError("nothing is to be solved")
 
 
@@ -257,7 +257,7 @@ def test_solves_run_side_by_side(folder: Path) -> None:
     both = threading.Barrier(2, timeout=10)
 
     class Meeting(FakeSolver):
-        def solve(self, *args: Any) -> tuple[LockedPackage, ...]:
+        def solve(self, *args: Any) -> Solved:
             both.wait()
             return super().solve(*args)
 
@@ -338,7 +338,7 @@ def test_a_failed_solve_changes_nothing_and_stops_the_others(folder: Path) -> No
             super().__init__()
             self.end = threading.Event()
 
-        def solve(self, request: LockRequest, platform: str, *_: Any) -> tuple[LockedPackage, ...]:
+        def solve(self, request: LockRequest, platform: str, *_: Any) -> Solved:
             if platform == AMD:
                 other_started.wait(10)
                 raise TemporaryError("no network", remedy="try again")
@@ -360,7 +360,7 @@ def test_a_failed_solve_changes_nothing_and_stops_the_others(folder: Path) -> No
 
 def test_ctrl_c_while_solving_stops_the_solves(folder: Path) -> None:
     class Interrupted(FakeSolver):
-        def solve(self, *_: Any) -> tuple[LockedPackage, ...]:
+        def solve(self, *_: Any) -> Solved:
             raise KeyboardInterrupt
 
     solver = Interrupted()

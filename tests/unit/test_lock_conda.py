@@ -20,7 +20,7 @@ from packager.environments.lock import LockedPackage, LockRequest, Move, changes
 from packager.environments.locks.files import format_lock, parse_lock, read_lock
 from packager.environments.locks.status import lock_status, read_inputs
 from packager.environments.locks.update import LockResult, update_lock
-from packager.environments.solve.pip import Upgrade
+from packager.environments.solve.pip import Solved, Upgrade
 from packager.errors import LockError, PackagerError, UsageError
 from packager.reference import Reference
 from packager.resources import data_folder
@@ -111,13 +111,14 @@ class FakePip:
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
+    ) -> Solved:
         self.asked.append((platform, preferences, provided))
         versions = provided.versions if provided else {}
         names = sorted({requirement_name(each) for each in request.requirements})
-        return tuple(
+        found = (
             LockedPackage(name=name, version="1", digests=(digest(name),)) for name in names if name not in versions
         )
+        return Solved(packages=tuple(found))
 
 
 class Nobody:

@@ -233,8 +233,8 @@ def test_the_package_of_the_named_index_is_locked(indexes: str, tmp_path: Path, 
         base="b",
         sources=sources,
     )
-    packages = UvSolver(tmp_path, environ).solve(request, "linux/amd64", None, Upgrade(), False)
-    assert {each.name: each.digests for each in packages} == {
+    solved = UvSolver(tmp_path, environ).solve(request, "linux/amd64", None, Upgrade(), False)
+    assert {each.name: each.digests for each in solved.packages} == {
         "other": (other,),
         "sixlib": (theirs if kind == "none" else ours,),
     }

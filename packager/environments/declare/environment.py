@@ -13,6 +13,7 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from packager.environments.conda import CondaDeclaration
+from packager.environments.declare.azureml_defaults import imports_core, take_apart
 from packager.environments.declare.conda_file import (
     DEFAULT_CHANNEL,
     Parts,
@@ -196,14 +197,15 @@ def _told(parts: Parts, spec_file: SpecFile) -> Parts:
 
 
 def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
+    requirements, notes = _requirements(parts, spec_file, served=False)
     return Environment(
-        requirements=_requirements(parts, served=False),
+        requirements=requirements,
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=parts[0].sources,
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
-        notes=tuple(text for each in parts for text in each.notes),
+        notes=(*(text for each in parts for text in each.notes), *notes),
     )
 
 
@@ -221,8 +223,9 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
     notes = [text for each in parts for text in each.notes]
     if not any(each.channels for each in parts):
         notes.append(note(spec_file.at("environment"), f"no channels are named: {DEFAULT_CHANNEL} is asked"))
+    requirements, told = _requirements(parts, spec_file, served=served)
     return Environment(
-        requirements=_requirements(parts, served=served),
+        requirements=requirements,
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=parts[0].sources,
@@ -234,16 +237,26 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
         variables=_variables(parts),
         names=names,
         curated=curated,
-        notes=tuple(notes),
+        notes=(*notes, *told),
     )
 
 
-def _requirements(parts: Iterable[Parts], *, served: bool) -> tuple[str, ...]:
-    """Return what pip is asked, with the inference server, unless that is `served` by conda."""
-    wanted = {line for each in parts for line in each.requirements}
-    if not served and INFERENCE_SERVER not in {requirement_name(each) for each in wanted}:
-        wanted.add(INFERENCE_SERVER)
-    return tuple(sorted(wanted))
+def _requirements(
+    parts: Iterable[Parts], spec_file: SpecFile, *, served: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what pip is asked, with the inference server, unless that is `served` by conda; and notes."""
+    parts = tuple(parts)
+    asked = {line for each in parts for line in each.requirements}
+    wanted, said = take_apart(
+        asked,
+        [line for each in parts for line in each.constraints],
+        lambda: imports_core(spec_file.root / spec_file.spec.source_dir),
+    )
+    if served:
+        wanted -= {INFERENCE_SERVER} - asked
+    elif INFERENCE_SERVER not in {requirement_name(each) for each in wanted}:
+        wanted |= {INFERENCE_SERVER}
+    return tuple(sorted(wanted)), (note(spec_file.at("environment"), said),) if said else ()
 
 
 def _hashes(parts: Iterable[Parts]) -> dict[str, tuple[str, ...]]:

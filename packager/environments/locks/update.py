@@ -214,6 +214,7 @@ def _notes(environments: Mapping[str, Environment], solved: Mapping[str, SolvedT
         asked = [line for line in environments[name].requirements if line != INFERENCE_SERVER]
         if each.conda is not None:
             found.update(dict.fromkeys(notes(asked, each.conda.provides)))
+        found.update(dict.fromkeys(each.notes))
     return tuple(found)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 from msgspec import UnsetType
 
+from packager.environments.child_processes import Ended
 from packager.environments.conda import Provided, minor
 from packager.environments.lock import LockedPackage, LockRequest, PackageSources
 from packager.environments.locks.files import parse_requirements
@@ -19,6 +21,9 @@ from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
 from packager.scratch import scratch
 from packager.targets import machine
+
+if TYPE_CHECKING:
+    from packager.environments.solve.incompatibilities import Asked
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
@@ -41,6 +46,18 @@ class Upgrade(msgspec.Struct, frozen=True, kw_only=True):
         return self.all or bool(self.names)
 
 
+class Solved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a solve for one platform found.
+
+    Attributes:
+        packages: sorted by name, `platforms` left empty.
+        notes: what was decided beside the requirements, for people.
+    """
+
+    packages: tuple[LockedPackage, ...]
+    notes: tuple[str, ...] = ()
+
+
 class Solver(Protocol):
     """Finds the packages that fit a request on one platform."""
 
@@ -52,8 +69,8 @@ class Solver(Protocol):
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
-        """Return the packages for one platform, sorted by name, `platforms` left empty.
+    ) -> Solved:
+        """Return the packages for one platform.
 
         Args:
             request: what is asked.
@@ -89,39 +106,187 @@ class UvSolver:
         upgrade: Upgrade,
         offline: bool,
         provided: Provided | None = None,
-    ) -> tuple[LockedPackage, ...]:
-        """See `Solver.solve`.
+    ) -> Solved:
+        """See `Solver.solve`; what is known not to run together is not in the answer.
 
         Raises:
-            LockError: no packages fit; with uv's explanation, shortened.
+            LockError: no packages fit; with uv's explanation, shortened, and what packager knows besides.
             TemporaryError: the index does not answer.
             PackagerError: uv is missing.
         """
         # Imported here, because most runs of `packager lock` find nothing to solve.
 
-        from packager.environments.solve.pylock import format_preferences, parse_pylock
+        from packager.environments.solve.pylock import format_preferences
 
         if provided:
             request = msgspec.structs.replace(request, python=provided.python)
         with scratch("packager-lock-") as name:
-            folder = Path(name)
-            allowed = _allowed(request, platform, provided)
+            solve = _Solve(self._uv, request, platform, Path(name), upgrade, offline, provided)
             preferred = _preferred(preferences, platform, request)
-            if preferred:
-                # uv takes the file that it is to write for what was locked before, as pip-compile does.
-                (folder / _ANSWER).write_text(format_preferences(preferred), "utf-8")
-            text = solve_text(self._uv, request, platform, folder, upgrade=upgrade, offline=offline, provided=provided)
-        return parse_pylock(
-            text,
-            python=minor(request.python),
-            tags=request.platforms[platform],
-            without=provided.versions if provided else (),
-            allowed=allowed,
-        )
+            solved = solve.to_the_end(format_preferences(preferred) if preferred else None)
+            known = {each.name: each.version for each in preferred}
+            moved = [each.name for each in solved.packages if known.get(each.name) != each.version]
+            return msgspec.structs.replace(solved, notes=(*solved.notes, *solve.held_back(solved, moved)))
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
         self._uv.stop()
+
+
+class _Solve:
+    """One solve for one platform: as often as what packager knows makes another one necessary."""
+
+    def __init__(
+        self,
+        uv: Uv,
+        request: LockRequest,
+        platform: str,
+        folder: Path,
+        upgrade: Upgrade,
+        offline: bool,
+        provided: Provided | None,
+    ) -> None:
+        self._uv, self._request, self._platform, self._folder = uv, request, platform, folder
+        self._upgrade, self._offline, self._provided = upgrade, offline, provided
+        self._asked: tuple[Asked, ...] = ()
+
+    def to_the_end(self, preferences: str | None) -> Solved:
+        """Solve until no rule asks for more.
+
+        Args:
+            preferences: the text of the answer before this one.
+        """
+        from packager.environments.solve.incompatibilities import unsolvable
+
+        asked: tuple[Asked, ...] = ()
+        doubted: tuple[Asked, ...] = ()
+        while True:
+            try:
+                text, packages = self._once(asked, preferences)
+            except LockError as error:
+                if not asked:
+                    raise
+                guesses = tuple(each for each in asked if not each.sure)
+                if not guesses:
+                    raise unsolvable(error, asked, minor(self._request.python)) from None
+                # A date is no proof: without it there is a solution, which may run.
+                asked, doubted = tuple(each for each in asked if each.sure), (*doubted, *guesses)
+                continue
+            more = tuple(each for each in self._more(text, packages) if each not in (*asked, *doubted))
+            if not more:
+                self._asked = asked
+                return Solved(packages=packages, notes=_words(asked, doubted))
+            asked += more
+
+    def _once(self, asked: Iterable[Asked], preferences: str | None) -> tuple[str, tuple[LockedPackage, ...]]:
+        from packager.environments.solve.pylock import parse_pylock
+
+        request = self._request
+        needed = [each.requirement for each in asked if each.needed]
+        limits = [each.requirement for each in asked if not each.needed]
+        request = msgspec.structs.replace(
+            request,
+            requirements=tuple(dict.fromkeys((*request.requirements, *needed))),
+            constraints=tuple(dict.fromkeys((*request.constraints, *limits))),
+        )
+        # uv takes the file that it is to write for what was locked before, as pip-compile does.
+        (self._folder / _ANSWER).unlink(missing_ok=True)
+        if preferences is not None:
+            (self._folder / _ANSWER).write_text(preferences, "utf-8")
+        text = solve_text(
+            self._uv,
+            request,
+            self._platform,
+            self._folder,
+            upgrade=self._upgrade,
+            offline=self._offline,
+            provided=self._provided,
+        )
+        packages = parse_pylock(
+            text,
+            python=minor(request.python),
+            tags=request.platforms[self._platform],
+            without=self._provided.versions if self._provided else (),
+            allowed=_allowed(request, self._platform, self._provided),
+        )
+        return text, packages
+
+    def _more(self, text: str, packages: Iterable[LockedPackage]) -> tuple[Asked, ...]:
+        from packager.environments.solve.incompatibilities import asked_besides, old_wheels, pinned_names
+
+        return asked_besides(
+            {each.name: each.version for each in packages},
+            given=self._provided.versions if self._provided else {},
+            python=minor(self._request.python),
+            pinned=pinned_names((*self._request.requirements, *self._request.constraints)),
+            old=self._that_need_it(old_wheels(text), packages),
+        )
+
+    def held_back(self, solved: Solved, moved: Iterable[str]) -> tuple[str, ...]:
+        """Return what kept newer releases of what was asked for out, of packages that moved."""
+        if _sources(self._request):
+            return ()  # a project's own indexes have other releases; the machine's is not asked for names of theirs
+        from packager.environments.declare.requirement import requirement_name
+        from packager.environments.solve.held_back import held_back
+
+        lines = (*self._request.requirements, *self._request.constraints)
+        asked = {requirement_name(line) for line in self._request.requirements}
+        # What a rule limits has its note; what is built from an sdist would be built to be asked.
+        told = {requirement_name(each.requirement) for each in self._asked} | {*self._request.build_from_source}
+        names = sorted((asked & {*moved}) - told)
+        return tuple(held_back(solved.packages, lines, names, minor(self._request.python), self._ask))
+
+    def _ask(self, lines: list[str], python: str, together: bool) -> Ended:
+        """Ask uv for a solution without one of before; alone, a package is looked for in what is cached."""
+        folder = self._folder / "newer"
+        folder.mkdir(exist_ok=True)
+        limits = [each.requirement for each in self._asked] if together else []
+        (folder / "requirements.in").write_text("\n".join([*lines, ""]), "utf-8")
+        (folder / "constraints.in").write_text("\n".join([*limits, ""]), "utf-8")
+        request = msgspec.structs.replace(self._request, python=python if not together else self._request.python)
+        words = _printing(arguments(request, self._platform, Upgrade(), self._offline or not together, folder))
+        words += ["--no-annotate"] if together else ["--no-annotate", "--no-deps"]
+        if together and self._provided:
+            words += ["--constraints", str(self._folder / "constraints.in")]
+            words += ["--overrides", str(self._folder / "overrides.in")]
+        return self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
+
+    def _that_need_it(
+        self, old: Mapping[str, Collection[str]], packages: Iterable[LockedPackage]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return name → those of some packages of a solution that need it themselves, as uv tells it."""
+        if not old:
+            return {}
+        solution = self._folder / "solution.in"
+        solution.write_text("".join(f"{each.name}=={each.version}\n" for each in packages), "utf-8")
+        # The same solve with every version given: `numpy==2.4.6  # via scipy`.
+        words = _printing(arguments(self._request, self._platform, Upgrade(), self._offline, self._folder))
+        words += ["--constraints", str(solution), "--annotation-style", "line"]
+        words += ["--overrides", str(self._folder / "overrides.in")] if self._provided else []
+        sources = _sources(self._request)
+        words += ["--default-index", sources.default] if sources.default else []
+        stubs = self._folder / "stubs" if self._provided else None
+        ended = self._uv.run(words, find_links=stubs, indexes=sources.indexes)
+        via = dict(re.findall(r"^(\S+)==\S+\s+# via (.+)$", ended.output, re.MULTILINE)) if ended.code == 0 else {}
+        return {name: tuple({*names} & {*via.get(name, "").split(", ")}) for name, names in old.items()}
+
+
+def _printing(words: list[str]) -> list[str]:
+    """Return arguments with which uv prints its answer as requirements, and writes no file."""
+    for option in ("--output-file", "--format"):
+        at = words.index(option)
+        words = [*words[:at], *words[at + 2 :]]
+    return words
+
+
+def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
+    said = [str(each) for each in asked]
+    said += [
+        f"{each.package} {each.version} {each.because}, as its date says, and {each.requirement} does not fit what you"
+        " ask: it may not start (`packager lock --try` tells)"
+        for each in doubted
+    ]
+    return tuple(dict.fromkeys(said))
 
 
 def solve_text(

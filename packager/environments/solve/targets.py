@@ -18,7 +18,7 @@ from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import merge
 from packager.environments.locks.status import Held
 from packager.environments.solve.conda import CondaSolver
-from packager.environments.solve.pip import Solver, Upgrade
+from packager.environments.solve.pip import Solved, Solver, Upgrade
 from packager.errors import PackagerError
 from packager.spec.model import canonical
 
@@ -52,11 +52,13 @@ class SolvedTarget(msgspec.Struct, frozen=True, kw_only=True):
         packages: pip's half.
         conda: conda's half; None for an environment of pip alone.
         kept: both are as they were locked.
+        notes: what the solver decided beside the requirements, for people.
     """
 
     packages: tuple[LockedPackage, ...]
     conda: SolvedConda | None = None
     kept: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def solve_targets(
@@ -195,9 +197,9 @@ def _pip_halves(
     halves: Mapping[str, SolvedConda],
 ) -> dict[str, SolvedTarget]:
     result: dict[str, SolvedTarget] = {}
-    solving: dict[str, dict[str, Future[tuple[LockedPackage, ...]]]] = {}
+    solving: dict[str, dict[str, Future[Solved]]] = {}
     # Targets that ask the same for one platform share its solve, whatever other platforms they have.
-    shared: dict[bytes, Future[tuple[LockedPackage, ...]]] = {}
+    shared: dict[bytes, Future[Solved]] = {}
     for names in _groups({name: _pip_key(request, halves.get(name)) for name, request in wanted.items()}):
         fitting = [name for name in names if held[name].fits(wanted[name]) and not upgrade]
         if fitting:
@@ -217,8 +219,9 @@ def _pip_halves(
             jobs[platform] = shared[key]
         solving.update(dict.fromkeys(names, jobs))
     for name, jobs in solving.items():
-        packages = merge({platform: future.result() for platform, future in jobs.items()})
-        result[name] = SolvedTarget(packages=packages, conda=halves.get(name))
+        packages = merge({platform: future.result().packages for platform, future in jobs.items()})
+        notes = dict.fromkeys(note for future in jobs.values() for note in future.result().notes)
+        result[name] = SolvedTarget(packages=packages, conda=halves.get(name), notes=tuple(notes))
     return {name: result[name] for name in wanted}
 
 
@@ -241,10 +244,10 @@ def _pip_work(
     solvers: Solvers,
     upgrade: Upgrade,
     report: Callable[[str], None],
-) -> Callable[[], tuple[LockedPackage, ...]]:
+) -> Callable[[], Solved]:
     given: Provided | None = provided_by(conda, platform) if conda else None
 
-    def work() -> tuple[LockedPackage, ...]:
+    def work() -> Solved:
         report(f"solving {target} for {platform}, Python {given.python if given else request.python}")
         return solvers.pip.solve(request, platform, preferred, upgrade, solvers.offline, given)
 

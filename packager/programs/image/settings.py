@@ -14,7 +14,7 @@ from packager.programs.image import keys
 #: What gunicorn reads where no other file is named; ours is, so it falls to us to respect the user's.
 USERS_FILE = "gunicorn.conf.py"
 
-#: The parts of gunicorn's worker that ours builds on, with their parameters (gunicorn 23 to 27).
+#: The parts of gunicorn's worker that ours builds on, with their parameters (gunicorn 20.1 to 27).
 _PARTS = {
     "handle": ["self", "listener", "client", "addr"],
     "load_wsgi": ["self"],
@@ -62,8 +62,12 @@ def _guard(found: Dict[str, Any]) -> None:
 
 
 def worker_class() -> Any:
-    """Return our worker, or None where this gunicorn is not as it has to be; then the server's own works as ever."""
+    """Return our worker, or None where this gunicorn is not as it has to be; then the server's own works as ever.
+
+    It is named, and not given: before gunicorn 23, settings are texts.
+    """
     try:
+        from gunicorn.config import Config
         from gunicorn.workers.sync import SyncWorker
 
         for name, parameters in _PARTS.items():
@@ -71,10 +75,17 @@ def worker_class() -> Any:
             if there != parameters:
                 raise TypeError(f"SyncWorker.{name} takes {there}")
         from packager.programs.image.worker import Worker
+
+        name = f"{Worker.__module__}.{Worker.__name__}"
+        # What gunicorn makes of it is seen here, where it can still be done without, and not when it starts.
+        config = Config()
+        config.set("worker_class", name)
+        if config.worker_class is not Worker or not config.worker_class_str:
+            raise TypeError(f"worker_class is taken for {config.worker_class!r}")
     except Exception as error:
         sys.stderr.write(
             f"packager: this gunicorn is not one that our worker knows ({error!r}); its own worker is used: health does"
             " not answer while a request is scored\n"
         )
         return None
-    return Worker
+    return name
