@@ -23,6 +23,7 @@ from packager.context.strays import (
     is_pointer,
     is_private_key,
     is_secret,
+    start_of,
 )
 from packager.context.walk import Everything, Root, walk
 from packager.errors import ContextError, Location
@@ -49,6 +50,7 @@ UNFINISHED = re.compile(r"\..*\.packager-[a-z0-9_]{8}\Z", re.DOTALL)
 
 _MODEL_MODE = 0o444
 _MAX_DOCKERIGNORE = 1 << 20
+_MAX_SCRIPT = 1 << 20
 
 
 def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
@@ -213,7 +215,7 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
 
 def _require_unasked(selected: _Selected) -> None:
     """Refuse to leave out what a script asks for by its name: the service would lack it."""
-    scripts = ((path, Path(os.fsdecode(full)).read_bytes()) for path, full in selected.files if path.endswith(".py"))
+    scripts = ((path, start_of(full, _MAX_SCRIPT)) for path, full in selected.files if path.endswith(".py"))
     found = asked_for((path for path in selected.secrets if not path.endswith("/")), scripts)
     if found is not None:
         script, line, path = found

@@ -69,7 +69,7 @@ def is_cache(folder: bytes, names: Collection[str]) -> bool:
         folder: absolute path.
         names: in it.
     """
-    return _CACHE_TAG in names and _start(os.path.join(folder, _CACHE_TAG.encode()), 64).startswith(_CACHE_SIGNATURE)
+    return _CACHE_TAG in names and start_of(os.path.join(folder, _CACHE_TAG.encode()), 64).startswith(_CACHE_SIGNATURE)
 
 
 def is_image_layout(names: Collection[str]) -> bool:
@@ -101,7 +101,7 @@ def is_image_archive(path: bytes, size: int) -> bool:
     """
     if size < _TAR_LEAST or size % _TAR_BLOCK:
         return False
-    start = _start(path, _TAR_BLOCK)
+    start = start_of(path, _TAR_BLOCK)
     if start[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] != _TAR_MARK:
         return False
     import tarfile
@@ -129,7 +129,7 @@ def _is_config(name: str) -> bool:
 
 def is_build_metadata(path: bytes) -> bool:
     """Whether a file is what `build --metadata-file` writes: another one at each build."""
-    return path.endswith(b".json") and _BUILD_METADATA.match(_start(path, 256)) is not None
+    return path.endswith(b".json") and _BUILD_METADATA.match(start_of(path, 256)) is not None
 
 
 def is_secret(path: str) -> bool:
@@ -146,12 +146,12 @@ def is_secret(path: str) -> bool:
 
 def is_private_key(path: str, full: bytes) -> bool:
     """Whether a file is called like a key and holds a private one."""
-    return _KEY_FILE.fullmatch(path) is not None and _PRIVATE_KEY.search(_start(full, _KEY_BYTES)) is not None
+    return _KEY_FILE.fullmatch(path) is not None and _PRIVATE_KEY.search(start_of(full, _KEY_BYTES)) is not None
 
 
 def is_pointer(path: bytes, size: int) -> bool:
     """Whether a file is what Git LFS leaves in the place of one that was not fetched."""
-    return size in _POINTER_SIZES and _start(path, len(_POINTER)) == _POINTER
+    return size in _POINTER_SIZES and start_of(path, len(_POINTER)) == _POINTER
 
 
 def asked_for(secrets: Iterable[str], scripts: Iterable[tuple[str, bytes]]) -> tuple[str, int, str] | None:
@@ -180,7 +180,8 @@ def _texts(data: bytes) -> Sequence[tuple[str, int]]:
     return [(each.value, each.lineno) for each in nodes if isinstance(each.value, str) and len(each.value) < 1024]
 
 
-def _start(path: bytes, size: int) -> bytes:
+def start_of(path: bytes, size: int) -> bytes:
+    """Return the first bytes of a file; none of one that cannot be read, which who packages it will tell."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
