@@ -155,8 +155,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 
 
 @contextmanager
-def dripping(first: bytes, *, drips: bool = True) -> Iterator[tuple[str, list[int]]]:
-    """A registry that sends `first`, and then one byte after the other; and how often it was asked."""
+def dripping(first: bytes, *, drips: bool = True, more: int = 0) -> Iterator[tuple[str, list[int]]]:
+    """A registry that sends `first`, with `more` bytes each time, and then one byte after the other; and how often."""
     listener = socket.create_server(("127.0.0.1", 0))
     asked: list[int] = []
 
@@ -167,7 +167,7 @@ def dripping(first: bytes, *, drips: bool = True) -> Iterator[tuple[str, list[in
                 pass
             asked.append(1)
             try:
-                connection.sendall(first)
+                connection.sendall(first + b"x" * (more * len(asked)))
                 while drips:
                     connection.sendall(b"x")
             except OSError:
@@ -213,7 +213,7 @@ def test_a_download_that_hardly_gets_further_is_given_up(
     """Each try brings some bytes, so that the one after it is not the same again; and yet they must have an end."""
     everything_is_too_slow(monkeypatch)
     waited: list[float] = []
-    with dripping(HEAD + b"x" * 10, drips=drips) as (address, asked):
+    with dripping(HEAD, drips=drips, more=1000) as (address, asked):
         client = RegistryClient(Reference.parse(f"{address}/ml/x:1"), pause=waited.append, tries=3)
         blob = Descriptor(media_type=LAYER, digest=digest_of(b"x" * 100000), size=100000)
         with client, pytest.raises(TemporaryError):
