@@ -372,8 +372,8 @@ def crowd(requests: list[bytes], last: bytes) -> tuple[bytes, Forwarder]:
         came = b""
         with suppress(ConnectionError):
             came = await asyncio.wait_for(reader.read(-1), 30)
-        for _, each in waiting:
-            each.transport.abort()
+        for _, other in waiting:
+            other.transport.abort()
         writer.close()
         front.close()
         while tested.connections:
