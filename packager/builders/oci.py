@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +18,7 @@ from packager.builders.outputs import Output, Say, load_into_engine
 from packager.builders.starting import StartCheck, laid_down, recipe_of
 from packager.builders.unread_models import is_known, layer_ahead
 from packager.context.sources import DigestModel, list_models
-from packager.errors import ContextError, UsageError
+from packager.errors import ContextError, RegistryError, UsageError
 from packager.oci.compose import make_image, make_index
 from packager.oci.compression import Compression
 from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
@@ -25,7 +27,11 @@ from packager.plan.make import model_layer
 from packager.plan.plan import Plan
 from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
+from packager.storage.blobs import DamagedError, not_as_read
 from packager.storage.models import Store
+from packager.storage.reading import digest_file
+
+T = TypeVar("T")
 
 
 class Recipes(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +60,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     image: Image
     base_layers: int
     seconds: dict[str, float]
+
+
+#: Damaged blobs that are made again in one run; where there are more, the disk is not to be relied on.
+_DAMAGED = 100
 
 
 class OciBuilder:
@@ -130,13 +140,15 @@ class OciBuilder:
         from packager.engine.api import remove_image
 
         found: list[Candidate] = []
-        images = [(job, planned, self.written(planned).image) for job in jobs for planned in job.planned]
+        images = [(job, planned) for job in jobs for planned in job.planned]
+        for _, planned in images:
+            self._healed((planned,), functools.partial(self.written, planned))
         try:
-            for job, planned, image in images:
+            for job, planned in images:
                 reference = f"packager-test/{planned.plan.name}:{secrets.token_hex(6)}"
                 title = f"{job.references[0]} {planned.plan.platform}"
                 found.append(Candidate(reference=reference, title=title, target=job.target))
-                load_into_engine(image, (reference,), self.content)
+                self._healed((planned,), functools.partial(self._load, planned, reference))
             yield tuple(found)
         finally:
             for candidate in found:
@@ -149,7 +161,34 @@ class OciBuilder:
             UsageError: several platforms for an output that holds one.
             RegistryError, TemporaryError, EngineError, ContextError: an output refuses.
         """
-        return tuple(self._build(job) for job in jobs)
+        return tuple(self._healed(job.planned, functools.partial(self._build, job)) for job in jobs)
+
+    def _load(self, planned: Planned, reference: str) -> str:
+        return load_into_engine(self.written(planned).image, (reference,), self.content)
+
+    def _healed(self, planned: Sequence[Planned], act: Callable[[], T]) -> T:
+        """Return what an act returns; a damaged blob that it finds in the store is made again, and it is said."""
+        for _ in range(_DAMAGED):
+            try:
+                return act()
+            except DamagedError as error:
+                self._say(f"warning: {error.message}; it is made again")
+            except RegistryError as error:
+                # It hashes what it gets, as nobody does here who only sends a file on.
+                if "digest" not in str(error).lower() or not self._remove_damaged(planned):
+                    raise
+            self._written.clear()
+        return act()
+
+    def _remove_damaged(self, planned: Sequence[Planned]) -> bool:
+        """Read the layers of images, and remove those that are damaged; return whether there were some."""
+        found = False
+        for layer in (layer for each in planned for layer in self.written(each).image.layers):
+            path, digest = self.content.path(layer.blob.digest), layer.blob.digest.removeprefix("sha256:")
+            if path.exists() and digest_file(path).digest != digest:
+                self._say(f"warning: {not_as_read(path, digest).message}; it is made again")
+                found = True
+        return found
 
     def _build(self, job: Job) -> BuiltImage:
         written = [self.written(planned) for planned in job.planned]

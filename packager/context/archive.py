@@ -22,8 +22,9 @@ from packager.context.save import new_parents
 from packager.context.walk import Root
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError, UsageError
+from packager.storage.blobs import not_as_read
 from packager.storage.models import Store
-from packager.storage.reading import BLOCK, changed_since, failure, opened
+from packager.storage.reading import BLOCK, failure, opened
 
 SUFFIXES = {".tar": "", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd"}
 
@@ -166,4 +167,4 @@ def _content(file: ContextFile, root: Root, store: Store) -> Iterator[bytes]:
                 break
             yield data
     if left or state.hexdigest() != file.digest:
-        raise changed_since(path)
+        raise not_as_read(path, file.digest)

@@ -23,7 +23,8 @@ from packager.oci.compose import make_index, manifest_descriptor
 from packager.oci.tar import Entry, in_order, tar_blocks
 from packager.oci.values import INDEX, Content, Descriptor, Image, digest_of
 from packager.reference import Reference
-from packager.storage.reading import failure
+from packager.storage.blobs import not_as_read
+from packager.storage.reading import digest_file, failure
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _FILE_MODE = 0o644
@@ -102,7 +103,13 @@ def _layout(images: Sequence[Image], references: Sequence[str], content: Content
             raise ContextError(
                 f"layer {layer.title!r} ({layer.blob.digest}) is not in the store", remedy="run the command again"
             )
-        blobs[path] = Entry(path=path, mode=_FILE_MODE, size=layer.blob.size, origin=content.path(layer.blob.digest))
+        blobs[path] = Entry(
+            path=path,
+            mode=_FILE_MODE,
+            size=layer.blob.size,
+            digest=layer.blob.digest.removeprefix("sha256:"),
+            origin=content.path(layer.blob.digest),
+        )
     folders = [Entry(path=path, kind="folder", mode=FOLDER_MODE) for path in ("blobs", "blobs/sha256")]
     return in_order([*folders, *blobs.values(), *(_text(path, data) for path, data in texts.items())])
 
@@ -187,6 +194,8 @@ def _place(path: Path, entry: Entry) -> None:
         except OSError:
             shutil.copyfile(origin, path)
             path.chmod(entry.mode)
+        if digest_file(path).digest != entry.digest:
+            raise not_as_read(origin, entry.digest or "")
 
 
 def _move_in(made: Path, target: Path, aside: Path) -> None:

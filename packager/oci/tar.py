@@ -17,6 +17,7 @@ import msgspec
 
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
+from packager.storage.blobs import not_as_read
 from packager.storage.reading import changed_since, failure
 
 #: Bytes of a block that `tar_blocks` gives out: so many are read, hashed and compressed at a time.
@@ -152,7 +153,7 @@ class _Filler:
             return
         digest = state.hexdigest()
         if entry.digest is not None and digest != entry.digest:
-            raise changed_since(entry.origin)
+            raise not_as_read(entry.origin, entry.digest)
         if self._digests is not None:
             self._digests[entry.path] = digest
 

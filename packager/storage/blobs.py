@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -18,13 +19,38 @@ from pathlib import Path
 
 from packager.contract import MTIME
 from packager.errors import ContextError
-from packager.storage.reading import clone, copy_hashed, failure, hash_descriptor, opened
+from packager.storage.reading import changed_since, clone, copy_hashed, failure, hash_descriptor, opened
 
 BLOB_MODE = 0o444
 
 #: What the kernel says where no hard link can be: another filesystem, too many links, or a filesystem without them.
 _NO_LINK = (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP)
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
+
+
+#: Bytes up to which a blob is read before it counts as there: documents are few, and what is wrong in one decides all.
+_SMALL = 64 << 10
+
+
+class DamagedError(ContextError):
+    """A blob was not what its name says, and is removed: whoever makes or fetches it again goes on."""
+
+
+def not_as_read(path: str | bytes | os.PathLike[str], digest: str) -> ContextError:
+    """Return the error for a file whose content is not of a digest (64 hex digits); a blob of that digest is removed.
+
+    Raises:
+        ContextError: it cannot be removed.
+    """
+    if os.path.basename(os.fsdecode(path)) != digest:
+        return changed_since(path)
+    try:
+        os.unlink(path)
+    except OSError as error:
+        return failure("removed", path, error)
+    return DamagedError(
+        f"{os.fsdecode(path)} in the store was damaged, and is removed", remedy="run the command again: it is made anew"
+    )
 
 
 class Blobs:
@@ -42,13 +68,19 @@ class Blobs:
         return self.root / "sha256" / digest[:2] / digest
 
     def has(self, digest: str, size: int | None = None) -> bool:
-        """Whether a blob is there as it was written: type, mode, time and (where given) its bytes are looked at."""
+        """Whether a blob is there as it was written: type, mode, time and size (where given) are looked at.
+
+        A small one is read as well. Others are hashed where they are read anyway.
+        """
+        path = self.path(digest)
         try:
-            status = self.path(digest).lstat()
+            status = path.lstat()
+            as_written = status.st_mode == stat.S_IFREG | BLOB_MODE and status.st_mtime_ns == MTIME * 10**9
+            if not as_written or size not in (None, status.st_size):
+                return False
+            return status.st_size > _SMALL or hashlib.sha256(path.read_bytes()).hexdigest() == digest
         except OSError:
             return False
-        as_written = status.st_mode == stat.S_IFREG | BLOB_MODE and status.st_mtime_ns == MTIME * 10**9
-        return as_written and size in (None, status.st_size)
 
     def receive(self, path: Path) -> tuple[str, int]:
         """Copy a file in, reading it once; return its sha256 (64 hex digits) and size in bytes.
@@ -158,10 +190,12 @@ def _copy(source: int, target: int, path: Path) -> tuple[str, int]:
 
 
 def _copy_out(blob: Path, destination: Path) -> None:
-    import shutil
-
     try:
-        shutil.copyfile(blob, destination)
+        with blob.open("rb") as source, destination.open("xb") as target:
+            digest, _ = copy_hashed(source.fileno(), target.fileno())
+        if digest != blob.name:
+            destination.unlink()
+            raise not_as_read(blob, blob.name)
         destination.chmod(BLOB_MODE)
         os.utime(destination, (MTIME, MTIME))
     except OSError as error:

@@ -18,9 +18,11 @@ from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.context.verify import verify
 from packager.errors import ContextError, UsageError
-from packager.spec.load import SpecFile
+from packager.spec.load import SpecFile, load_spec
+from packager.storage.blobs import DamagedError
 from packager.storage.models import Store
 from tests.unit import context_factory as factory
+from tests.unit.test_store import flip
 
 NAMES = ("c.tar", "c.tar.gz", "c.tgz", "c.tar.zst")
 
@@ -206,3 +208,21 @@ def test_what_is_ours_is_told_by_its_first_entry(
     assert not is_saved_archive(os.fsencode(tmp_path / "missing.tar"))
     os.mkfifo(tmp_path / "pipe.tar")
     assert not is_saved_archive(os.fsencode(tmp_path / "pipe.tar"))
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_damaged_model_of_the_store_is_not_shipped_and_comes_back(tmp_path: Path, size: int) -> None:
+    root = tmp_path / "project"
+    factory.write_project(root)
+    (root / "models/m.bin").write_bytes(bytes(size))
+    spec_file = load_spec(root)
+    context, store = factory.context(spec_file), Store(tmp_path / "store")
+    digest, _ = store.add(root / "models/m.bin")
+    archive(context, root, tmp_path / "good.tar", store)
+    flip(store.path(digest))
+    if size > 1 << 16:
+        with pytest.raises(DamagedError, match="was damaged, and is removed"):
+            archive(context, root, tmp_path / "c.tar", store)
+        assert not (tmp_path / "c.tar").exists()
+    archive(context, root, tmp_path / "c.tar", store)
+    assert (tmp_path / "c.tar").read_bytes() == (tmp_path / "good.tar").read_bytes()

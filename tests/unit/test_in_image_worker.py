@@ -205,7 +205,7 @@ def test_half_open_connections_do_not_keep_health_from_answering(serve: Any) -> 
 
 def test_a_body_above_the_limit_is_refused_and_the_worker_lives(serve: Any) -> None:
     server = serve(PACKAGER_MAX_BODY="1000000")
-    status, body = server.ask(body=bytes(30_000_000))
+    status, body = server.ask(body=bytes(300_000_000))
     assert (status, json.loads(body)) == (413, {"message": "The body of the request is larger than 1000000 bytes."})
     before = server.ask("GET", "/")[1]
     assert server.ask(body=b'{"pad": "' + b"x" * 900_000 + b'"}')[1] == before

@@ -5,18 +5,24 @@ from __future__ import annotations
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
 
-from packager.builders.outputs import takes_several
+from packager.builders import oci as builder
+from packager.builders.outputs import Sent, takes_several
 from packager.contract import MTIME
-from packager.errors import ContextError, UsageError
+from packager.errors import ContextError, RegistryError, UsageError
 from packager.oci.compose import make_image
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, BaseImage, Content, Descriptor, Image, Layer, digest_of
+from packager.storage.blobs import DamagedError
 from packager.storage.content import ContentStore
+from tests.unit.oci_images import image_of
 from tests.unit.plans import example_plan
+from tests.unit.test_store import flip
 
 REFERENCES = ("registry.example.com/ml/diabetes:1", "diabetes")
 
@@ -189,3 +195,74 @@ def test_blobs_are_copied_where_no_link_can_be(
 )
 def test_where_several_platforms_have_a_place(push: bool, outputs: tuple[str, ...], several: bool) -> None:
     assert takes_several(push, outputs) is several
+
+
+# --- damage -----------------------------------------------------------------------------------------------------------
+
+
+def large(content: ContentStore) -> Image:
+    return image_of(content, bytes(100_000), bytes(200_000))
+
+
+@pytest.mark.parametrize("write", [write_layout, write_oci_archive, None])
+def test_a_damaged_layer_is_removed_and_not_shipped(tmp_path: Path, content: ContentStore, write: Any) -> None:
+    made = large(content)
+    write = write or (lambda images, *rest: write_docker_archive(images[0], *rest))
+    path = content.path(made.layers[1].blob.digest)
+    flip(path)
+    with pytest.raises(DamagedError, match="was damaged, and is removed"):
+        write([made], REFERENCES, tmp_path / "out", content)
+    assert not (tmp_path / "out").exists()
+    assert not path.exists()
+    write([large(content)], REFERENCES, tmp_path / "out", content)
+
+
+class Place:
+    """An output that ships what is in the store, as archives do, or sends it on, as a registry gets it."""
+
+    takes_several = True
+
+    def __init__(self, folder: Path, registry: bool) -> None:
+        self.folder, self.registry = folder, registry
+
+    def send(self, images: Any, references: Any, content: Any, say: Any) -> Sent:
+        if self.registry:
+            for layer in images[0].layers:
+                if digest_of(content.path(layer.blob.digest).read_bytes()) != layer.blob.digest:
+                    raise RegistryError("DIGEST_INVALID: provided digest did not match")
+        else:
+            write_oci_archive(images, references, self.folder / "out", content)
+        return Sent(pushed=self.registry)
+
+
+@pytest.mark.parametrize("registry", [False, True])
+def test_a_build_makes_damaged_layers_again_and_says_so(
+    tmp_path: Path, content: ContentStore, registry: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+    monkeypatch.setattr(
+        builder, "write_image", lambda *_, **__: builder.Written(image=large(content), base_layers=0, seconds={})
+    )
+    recipes = builder.Recipes(compression="gzip", compile=False)
+    place: Any = Place(tmp_path, registry)
+    tested = builder.OciBuilder(
+        content, recipes, lambda _: (place,), labels={}, created=0, mirrors={}, say=said.append
+    )  # fmt: skip
+    job: Any = SimpleNamespace(planned=(SimpleNamespace(plan=example_plan()),), references=REFERENCES, target="cpu")
+    first = tested.build([job])
+    for layer in large(content).layers:
+        flip(content.path(layer.blob.digest))
+    assert tested.build([job])[0].digest == first[0].digest
+    assert len(said) == 2
+    assert all("was damaged, and is removed; it is made again" in each for each in said)
+
+
+def test_another_error_of_a_registry_reads_nothing_again(tmp_path: Path, content: ContentStore) -> None:
+    recipes = builder.Recipes(compression="gzip", compile=False)
+    tested = builder.OciBuilder(content, recipes, lambda _: (), labels={}, created=0, mirrors={}, say=print)
+
+    def refuse() -> None:
+        raise RegistryError("unauthorized")
+
+    with pytest.raises(RegistryError, match="unauthorized"):
+        tested._healed((), refuse)

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.storage import blobs
+from packager.storage.blobs import DamagedError
 from packager.storage.content import ContentStore
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import Memory
@@ -446,7 +447,45 @@ def test_a_blob_that_vanishes_before_the_link_comes_back(
 # --- verify ----------------------------------------------------------------------------------------------------------
 
 
+def test_a_small_blob_is_read_before_it_counts_as_there(tmp_path: Path, model: Path, store: Store) -> None:
+    digest, size = store.add(model)
+    flip(store.path(digest))
+    assert not store.has(digest, size)
+    assert store.add(model) == (digest, size)
+    assert store.has(digest, size)
+
+
+def flip(blob: Path) -> None:
+    """Change one byte, and nothing that a look at the file would tell."""
+    data = blob.read_bytes()
+    blob.chmod(0o644)
+    blob.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    os.utime(blob, (MTIME, MTIME))
+    blob.chmod(0o444)
+
+
+def test_what_is_copied_out_of_the_store_is_hashed(
+    tmp_path: Path, model: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.write_bytes(bytes(100_000))
+    digest, size = store.add(model)
+    flip(store.path(digest))
+    monkeypatch.setattr(os, "link", other_filesystem)
+    with pytest.raises(DamagedError):
+        store.link(digest, tmp_path / "a", size=size, origin=model)
+    assert not (tmp_path / "a").exists()
+    store.link(digest, tmp_path / "a", size=size, origin=model)
+    assert (tmp_path / "a").read_bytes() == bytes(100_000)
+
+
+def other_filesystem(source: Path, target: Path) -> None:
+    if target.name == "a":
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+    os.rename(source, target)
+
+
 def test_verify_finds_damage_that_times_do_not_tell(tmp_path: Path, model: Path, store: Store) -> None:
+    model.write_bytes(bytes(100_000))
     digest, size = store.add(model)
     sound, _ = store.add(Path(__file__))
     assert store.verify().damaged == ()
