@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
@@ -12,7 +12,7 @@ from packager.checks.exported import Exported
 from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, imported_from, name_findings, undecided, unknown_finding
 from packager.checks.installed import Installed
-from packager.checks.known_modules import is_standard
+from packager.checks.known_modules import SERVER_PACKAGE, is_standard
 from packager.checks.literal_paths import literal_path_findings
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
@@ -20,6 +20,7 @@ from packager.checks.standard_library import standard_exported
 from packager.checks.wheel_contents import WheelContents
 from packager.contract import APP_ROOT
 from packager.environments.declare.no_code import default_in_words
+from packager.environments.declare.requirement import requirement_name
 from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.finding import Finding
@@ -86,6 +87,43 @@ class Looker:
                 open_questions, installed.unknown, reason, _remedy(self._offline), image.files[image.entry]
             )
         yield from self._models(plan, reached, environment)
+
+    def findings_without_lock(self, plan: Plan, requirements: Iterable[str]) -> Iterator[Finding]:
+        """Yield what is wrong whatever is locked: the app's own modules, Python's, paths of models, and the models.
+
+        Args:
+            plan: of a target without a lock.
+            requirements: what its environment asks for, in normal form.
+
+        Raises:
+            ContextError: a model cannot be read.
+        """
+        image = image_of(self._spec_file.spec, plan)
+        # What nobody looked into may have any module: nothing is said of those of packages.
+        installed = Installed({}, {*map(requirement_name, requirements), SERVER_PACKAGE, "azureml-core"})
+        reached = reach(image, installed, self._read(image))
+        ours = [each for each in imported_from(reached) if is_standard(each.partition(".")[0], image.python)]
+        yield from reached.problems
+        yield from import_findings(image, reached, self._environment(), self._left_out)
+        yield from gone_findings(image, reached, {})
+        yield from name_findings(image, reached, standard_exported(ours, image.python), {})
+        yield from model_findings(image, reached, frozenset(installed.names))
+        yield from self._models(plan, reached, self._environment())
+
+    def errors_known(self, plan: Plan) -> tuple[Finding, ...]:
+        """Return the errors that can be told at once: by what is remembered of packages; none is laid down or fetched.
+
+        Raises:
+            ContextError: a model cannot be read.
+        """
+        image = image_of(self._spec_file.spec, plan)
+        installed = self._contents.known(plan.environment.locked, tries=0)
+        reached = reach(image, installed, self._read(image))
+        found = [*import_findings(image, reached, self._environment(), self._left_out)]
+        found += gone_findings(image, reached, plan.environment.locked.versions)
+        found += model_findings(image, reached, frozenset(installed.names))
+        found += self._models(plan, reached, self._environment())
+        return tuple(dict.fromkeys(each for each in found if each.severity == "error"))
 
     def _reach(self, image: Image, wheels: LockedPlatform) -> tuple[Reached, Installed, str]:
         """Follow imports with what is known of the packages; fetch the others only where an import asks for it."""

@@ -224,8 +224,20 @@ def _jobs(spec_file: SpecFile, target: str, base: Base | None, builders: _Builde
     builders.reporter.step(f"builder: {choice.kind} ({choice.reason})")
     digest_model = builders.of(choice).read_models(inputs.spec_file)
     planned = plan_platforms(inputs, platforms, base=base, digest_model=digest_model)
+    _say_errors(inputs.spec_file, planned[0].plan, builders.reporter)
     groups = [planned] if wish.tags else by_references(planned)
     return [(Job(planned=group, references=wish.tags or group[0].plan.references), choice) for group in groups]
+
+
+def _say_errors(spec_file: SpecFile, plan: Plan, reporter: Reporter) -> None:
+    """Say what `check` calls an error, as far as it is known without looking into packages; the build goes on."""
+    from packager.checks.packaged import make_looker
+
+    found = make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
+    for finding in found[:5]:
+        reporter.warn(str(finding))
+    if found:
+        reporter.warn("the image may not start, or not answer: `packager check` lists all of it")
 
 
 def _platforms(inputs: TargetInputs, base: Base | None, wish: BuildWish) -> Sequence[str]:

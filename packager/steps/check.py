@@ -15,7 +15,7 @@ from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
-from packager.environments.locks.status import lock_status, read_inputs
+from packager.environments.locks.status import lock_status, read_inputs, unlocked_inputs
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
 from packager.spec.load import SpecFile
@@ -50,10 +50,9 @@ def check(
     findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
     findings += [*_withheld(spec_file), *_tests(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
-    for target in spec_file.spec.target_names if fresh else ():
-        findings += _planned(spec_file, target, looker)
-    if not fresh:
-        findings += _sources(spec_file)
+    for target in spec_file.spec.target_names:
+        # Without a lock all else is looked at, so that one run tells all.
+        findings += _planned(spec_file, target, looker, fresh=fresh)
     if start and not any(finding.severity == "error" for finding in findings):
         findings += _start(spec_file, reporter)
     return tuple(dict.fromkeys(findings))
@@ -124,25 +123,35 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
             )
 
 
-def _planned(spec_file: SpecFile, target: str, looker: Looker) -> Iterator[Finding]:
+def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool) -> Iterator[Finding]:
     from packager.dockerfile.places import line_places
 
     try:
-        inputs = read_inputs(spec_file, target)
+        inputs = read_inputs(spec_file, target) if fresh else unlocked_inputs(spec_file, target)
         (planned,) = plan_platforms(inputs, [None], base=None, digest_model=Store().digest)
     except ContextError as error:
         yield from_error("source-invalid", error, str(spec_file.document.path))
+        return
+    except PackagerError:
+        if fresh:
+            raise
+        # What is wrong with the environment is told with the lock.
+        yield from _sources(spec_file.for_target(target))
         return
     try:
         text = dockerfile(planned)
     except RenderError as error:
         yield from_error("template-invalid", error, planned.plan.template)
         return
-    yield from check_cors(planned.plan)
-    yield from check_accelerator(planned.plan, inputs.target)
     yield from secret_findings(planned.plan, spec_file.root)
-    yield from check_incompatible(planned.plan, (*inputs.environment.requirements, *inputs.environment.constraints))
-    yield from looker.findings(planned.plan)
+    if fresh:
+        requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
+        yield from check_cors(planned.plan)
+        yield from check_accelerator(planned.plan, inputs.target)
+        yield from check_incompatible(planned.plan, requirements)
+        yield from looker.findings(planned.plan)
+    else:
+        yield from looker.findings_without_lock(planned.plan, inputs.environment.requirements)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
     if found:
         places = line_places(planned.plan, planned.templates, text)
@@ -178,11 +187,10 @@ def _start(spec_file: SpecFile, reporter: Reporter) -> Iterator[Finding]:
 
 
 def _sources(spec_file: SpecFile) -> Iterator[Finding]:
-    """Models and sources are looked at even where the lock stops the plan, so that one run tells all."""
+    """Models and sources are looked at even where nothing can be planned."""
     from packager.context.sources import scan_sources
 
-    for name in spec_file.spec.target_names:
-        try:
-            scan_sources(spec_file.for_target(name), Store().digest)
-        except ContextError as error:
-            yield from_error("source-invalid", error, str(spec_file.document.path))
+    try:
+        scan_sources(spec_file, Store().digest)
+    except ContextError as error:
+        yield from_error("source-invalid", error, str(spec_file.document.path))

@@ -203,6 +203,50 @@ def test_check_finds_everything_in_one_run(folder: Path) -> None:
     assert rules >= {"entry-init-parameters", "entry-run-missing", "lock-stale", "source-invalid"}
 
 
+@pytest.mark.parametrize("lock", ["missing", "stale"])
+def test_check_without_a_lock_finds_all_but_packages(folder: Path, lock: str) -> None:
+    script = folder / "src/score.py"
+    lines = (
+        "from . import beside\nfrom json import no_such_name\nimport never_heard_of\nfrom azureml.core import Model\n"
+    )
+    script.write_text(lines + script.read_text().replace("sklearn_regression_model.pkl", "other.pkl"))
+    (folder / "models/sklearn_regression_model.pkl").write_bytes(b"\x80\x04c__main__\nMine\n)\x81.")
+    if lock == "missing":
+        (folder / "packager.lock").unlink()
+    else:
+        (folder / "requirements.txt").write_text("numpy\n")
+    done = run("check", "--format", "json", cwd=folder)
+    found = {(finding["rule"], finding["line"]) for finding in json.loads(done.stdout) if finding["severity"] != "info"}
+    assert {rule for rule, _ in found} == {
+        *("lock-stale", "import-relative", "import-name-missing", "model-path-missing", "model-main"),
+    }
+    assert {("import-relative", 1), ("import-name-missing", 2)} <= found
+
+
+def test_build_says_what_check_calls_an_error(folder: Path) -> None:
+    from packager.steps.build import _say_errors
+    from packager.steps.reporting import Silent
+
+    said: list[str] = []
+
+    class Heard(Silent):
+        def warn(self, text: str) -> None:
+            said.append(text)
+
+    def say() -> list[str]:
+        said.clear()
+        spec_file = packager.load_spec(folder)
+        _say_errors(spec_file.for_target("cpu"), packager.plan_image(spec_file, "cpu").plan, Heard())
+        return said
+
+    assert say() == []
+    script = folder / "src/score.py"
+    script.write_text("from . import beside\n" + script.read_text())
+    first, last = say()
+    assert first.startswith("src/score.py:1: error import-relative")
+    assert "`packager check` lists all of it" in last
+
+
 def test_a_script_without_run_is_not_packaged(folder: Path) -> None:
     (folder / "src/score.py").write_text("def init(): ...\n")
     done = run("save", "-o", "context", cwd=folder)

@@ -22,7 +22,9 @@ from packager.environments.locks.files import (
     target_lock,
 )
 from packager.errors import LockError
+from packager.reference import Reference
 from packager.spec.load import SpecFile
+from packager.spec.model import DEFAULT_PYTHON
 from packager.targets import Target, load_target
 
 #: Gives a target by its name; tests have targets of their own.
@@ -177,6 +179,28 @@ def read_inputs(spec_file: SpecFile, target: str, *, load: LoadTarget | None = N
         environment=environment,
         lock=target_lock(own, target, locked, text or "", conda_text or ""),
     )
+
+
+def unlocked_inputs(spec_file: SpecFile, target: str, load: LoadTarget | None = None) -> TargetInputs:
+    """Return what `read_inputs` does, of a target whose lock is missing or stale: no packages, a base without bytes.
+
+    It is for those who look at all but the packages, and for no image.
+
+    Raises:
+        SpecError: see `read_inputs`.
+    """
+    own = spec_file.for_target(target)
+    flavour = _load(own, target, load)
+    environment = read_environment(own)
+    request = make_request(own.spec, flavour, environment, at=own.at)
+    request = msgspec.structs.replace(
+        request, python=request.python or DEFAULT_PYTHON, conda=msgspec.UNSET, installer=msgspec.UNSET
+    )
+    base = Reference.parse(request.base)
+    pinned = base if base.digest else base.with_tag(base.tag or "latest").with_digest(f"sha256:{'0' * 64}")
+    nothing = LockedTarget(request=request, base=str(pinned), requirements="", digest="")
+    lock = TargetLock(target=target, locked=nothing, packages=(), requirements="", conda_packages=(), conda_text="")
+    return TargetInputs(spec_file=own, target=flavour, environment=environment, lock=lock)
 
 
 def stale(changed: dict[str, tuple[str, ...]]) -> LockError:
