@@ -99,6 +99,10 @@ def test_an_index_that_cannot_be_asked_is_refused(tmp_path: Path, more: str, mes
             PackageSources(packages={"six-lib": (f"ours={PRIVATE}",)}),
         ),
         (
+            UV_INDEX + '[tool.uv.sources]\nsix-lib = [{ path = "x", extra = "cpu" }, { index = "ours" }]\n',
+            PackageSources(packages={"six-lib": (f"ours={PRIVATE}",)}),
+        ),
+        (
             UV_INDEX + '[tool.uv.sources]\nidna = [{ index = "ours", marker = "sys_platform == \'linux\'" }]\n',
             PackageSources(packages={"idna": (f"ours={PRIVATE} ; sys_platform == 'linux'",)}),
         ),

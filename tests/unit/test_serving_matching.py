@@ -154,3 +154,8 @@ def test_many_differences_are_cut() -> None:
 def test_another_status_is_a_difference_whichever_is_larger(status: int, expected: int) -> None:
     (line,) = differences(Expected(status=expected), reply(b"", status))
     assert line.startswith(f"status: {status} != {expected}")
+
+
+def test_long_lists_are_compared_by_their_length_and_items() -> None:
+    assert list(compare([0] * 1000, [0] * 1000)) == []
+    assert list(compare([0] * 1000, [0] * 1001)) == ["$: 1000 items != 1001"]

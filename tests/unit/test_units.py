@@ -11,6 +11,7 @@ from packager.units import human_size, parse_age, parse_size, visible
     [
         ("0", 0), ("500", 500), ("10B", 10), ("20GB", 20 * 10**9), ("20g", 20 * 10**9), ("1.5 MB", 1_500_000),
         ("1kB", 1000), ("2KiB", 2048), ("1 GiB", 2**30), (" 3TB ", 3 * 10**12), ("1Mi", 2**20),
+        ("2TiB", 2 * 1_099_511_627_776), ("3 mb", 3_000_000),
     ],
 )  # fmt: skip
 def test_sizes(text: str, size: int) -> None:
