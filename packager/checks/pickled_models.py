@@ -103,7 +103,7 @@ def _sklearn(facts: PickleFacts, file: str, versions: Mapping[str, str], python:
 
 
 def _pin(version: str, python: str) -> str:
-    """Return what to write for a version of scikit-learn; with a Python that has wheels of it, where this one has none."""
+    """Return what to write for a version of scikit-learn; with a Python that has wheels, where this one has none."""
     try:
         newest = newest_python("sklearn", version)
     except InvalidVersion:

@@ -20,7 +20,7 @@ from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Model
 
 #: What a framework's versions are counted by.
-_PACKAGES: dict[Kind, str] = {"sklearn": "scikit-learn", "onnx": "onnxruntime", "tensorflow": "tensorflow"}
+FRAMEWORK_PACKAGES: dict[Kind, str] = {"sklearn": "scikit-learn", "onnx": "onnxruntime", "tensorflow": "tensorflow"}
 #: What a script needs besides, in an environment that stands on no curated one.
 _BESIDES: dict[Kind, tuple[str, ...]] = {"sklearn": ("joblib", "numpy", "pandas"), "onnx": ("numpy",)}
 #: First versions that have wheels for a newer Python than those before them (the packages' files on the index).
@@ -95,7 +95,7 @@ def of_framework(kind: Kind, version: str | None, python: str | None) -> Default
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
-    package = _PACKAGES[kind]
+    package = FRAMEWORK_PACKAGES[kind]
     curated = load_curated(kind)
     line = next(each for each in curated.parts.requirements if requirement_name(each) == package)
     fits = python in (None, curated.python)
