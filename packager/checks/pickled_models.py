@@ -13,6 +13,7 @@ from packaging.version import InvalidVersion, Version
 
 from packager.checks.installed import provider
 from packager.checks.module_search import Kind, Search
+from packager.environments.declare.no_code import newest_python
 from packager.finding import Finding, Severity
 from packager.models.pickle_reader import PickleFacts
 
@@ -51,7 +52,7 @@ def pickle_findings(
     if main:
         yield _main(main, file, "warning" if main_is_made else "error")
     yield from _modules(facts, file, search, environment)
-    yield from _sklearn(facts, file, versions)
+    yield from _sklearn(facts, file, versions, python)
 
 
 _AGAIN = "save the model again; a download or a `git lfs pull` may not be complete"
@@ -87,7 +88,7 @@ def _modules(facts: PickleFacts, file: str, search: Search, environment: str) ->
         yield _finding("model-module-missing", "error", message, file, remedy)
 
 
-def _sklearn(facts: PickleFacts, file: str, versions: Mapping[str, str]) -> Iterator[Finding]:
+def _sklearn(facts: PickleFacts, file: str, versions: Mapping[str, str], python: str) -> Iterator[Finding]:
     locked = versions.get("scikit-learn")
     for written in facts.sklearn if locked else ():
         severity = difference(written, str(locked))
@@ -97,8 +98,19 @@ def _sklearn(facts: PickleFacts, file: str, versions: Mapping[str, str]) -> Iter
                 severity,
                 f"was saved by scikit-learn {written}; the lock has {locked}",
                 file,
-                f"pin scikit-learn=={written} and run `packager lock`, or save the model again with {locked}",
+                f"{_pin(written, python)} and run `packager lock`, or save the model again with {locked}",
             )
+
+
+def _pin(version: str, python: str) -> str:
+    """Return what to write for a version of scikit-learn; with a Python that has wheels, where this one has none."""
+    try:
+        newest = newest_python("sklearn", version)
+    except InvalidVersion:
+        return f"pin scikit-learn=={version}"
+    if int(newest.partition(".")[2]) >= int(python.partition(".")[2]):
+        return f"pin scikit-learn=={version}"
+    return f'set `python: "{newest}"`, for which scikit-learn {version} has wheels, pin scikit-learn=={version}'
 
 
 def difference(written: str, locked: str) -> Severity | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "PACKAGER_KEY"
 
 _REQUEST = (
-    click.option("--data", type=click.File("rb"), required=True, metavar="FILE|-", help="Body; - is stdin."),
+    click.option("--data", type=click.File("rb"), metavar="FILE|-", help="Body; - is stdin."),
+    click.option(
+        "--form",
+        "form",
+        multiple=True,
+        metavar="NAME=VALUE|NAME=@FILE",
+        help="Field of a form, sent as multipart/form-data in place of --data (repeatable).",
+    ),
     click.option(
         "--header", "headers", multiple=True, metavar="NAME:VALUE", help="Header of the request (repeatable)."
     ),
@@ -63,7 +71,7 @@ def key_options(command: Any) -> Any:
 @key_options
 @standard_options
 def command(
-    url: str | None, service: str | None, file: Path, data: BinaryIO, reporter: Reporter, **options: Any
+    url: str | None, service: str | None, file: Path, data: BinaryIO | None, reporter: Reporter, **options: Any
 ) -> None:
     """Post a request to a running service and print the body of its answer, byte for byte."""
     from packager.errors import UsageError
@@ -75,7 +83,7 @@ def command(
     post(url, service, data, reporter, **options)
 
 
-def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
+def post(url: str | None, service: str | None, data: BinaryIO | None, reporter: Reporter, **options: Any) -> None:
     """Post a request to a URL or to a named service, and write the answer's body to standard output."""
     from packager.errors import ServiceError
     from packager.steps.score import score
@@ -86,12 +94,13 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
         key = _key_of(service)
     if key is not None:
         headers = {"Authorization": f"Bearer {key}", **headers}
+    body, headers = _body(data, options["form"], headers)
     if options["binary"]:
         headers = {"Content-Type": "application/octet-stream", **headers}
     if url is None:
         url = _url_of(service or "")
     try:
-        answer = score(url, data.read(), headers=headers, timeout=options["timeout"])
+        answer = score(url, body, headers=headers, timeout=options["timeout"])
     except ServiceError as error:
         raise _with_state(service, error) from None
     reporter.detail(f"{answer.status}, {answer.content_type}, {len(answer.body)} bytes")
@@ -100,6 +109,26 @@ def post(url: str | None, service: str | None, data: BinaryIO, reporter: Reporte
     if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
         out.write(b"\n")
     out.flush()
+
+
+def _body(data: BinaryIO | None, fields: Sequence[str], headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Return the body, and the headers with its type where that is not JSON."""
+    from packager.errors import UsageError
+
+    if (data is None) is not bool(fields):
+        raise UsageError("a request has one of --data and --form", remedy="--data FILE, or --form NAME=@FILE")
+    if data is not None:
+        return data.read(), headers
+    from packager.steps.score import form
+
+    parts: list[tuple[str, str | Path]] = []
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--form {field!r} is no field", remedy="--form NAME=VALUE, or --form NAME=@FILE")
+        parts.append((name, Path(value[1:]) if value.startswith("@") else value))
+    body, kind = form(parts)
+    return body, {"Content-Type": kind, **headers}
 
 
 def _key_of(service: str) -> str | None:

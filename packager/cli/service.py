@@ -178,7 +178,7 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 @request_options
 @key_options
 @standard_options
-def score(name: str, data: BinaryIO, reporter: Reporter, **options: Any) -> None:
+def score(name: str, data: BinaryIO | None, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
     post(None, _named(name), data, reporter, **options)
 

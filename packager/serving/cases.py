@@ -12,8 +12,9 @@ import msgspec
 from packager.errors import ContextError, SpecError
 from packager.given import read_given
 from packager.serving.matching import Expected, schema_errors
+from packager.serving.multipart import Part, encode
 from packager.spec.load import SpecFile
-from packager.spec.model import Case, Tolerance
+from packager.spec.model import Case, FormFile, Tolerance
 
 # The machine's own table would make the same spec send different types on different machines.
 _TYPES = mimetypes.MimeTypes()
@@ -77,9 +78,21 @@ def _body(case: Case, field: str, spec_file: SpecFile) -> tuple[bytes | None, st
     if case.text is not None:
         return case.text.encode(), "text/plain; charset=utf-8"
     if case.file is not None:
-        guessed = _TYPES.guess_type(case.file)[0] or "application/octet-stream"
-        return _read(case.file, f"{field}.file", spec_file), guessed
+        return _read(case.file, f"{field}.file", spec_file), _type_of(case.file)
+    if case.form is not None:
+        return encode([_part(name, part, f"{field}.form.{name}", spec_file) for name, part in case.form.items()])
     return None, ""
+
+
+def _part(name: str, given: str | FormFile, field: str, spec_file: SpecFile) -> Part:
+    if isinstance(given, str):
+        return Part(name=name, content=given.encode())
+    kind = given.content_type or _type_of(given.file)
+    return Part(name=name, content=_read(given.file, field, spec_file), file=given.file, content_type=kind)
+
+
+def _type_of(file: str) -> str:
+    return _TYPES.guess_type(file)[0] or "application/octet-stream"
 
 
 def _expected(case: Case, field: str, spec_file: SpecFile) -> Expected:

@@ -27,7 +27,7 @@ def check_cases(spec: m.Spec, document: Document) -> None:
                 where=document.at(f"{field}.name"),
                 remedy="give each a name of its own",
             )
-        _one_of(case, ("request", "text", "file"), field, document)
+        _one_of(case, ("request", "text", "file", "form"), field, document)
         _one_of(case.expect, ("body", "text", "file"), f"{field}.expect", document)
         for name, value in (("request", case.request), ("expect.body", case.expect.body)):
             _is_json(value, f"{field}.{name}", document)
@@ -35,7 +35,16 @@ def check_cases(spec: m.Spec, document: Document) -> None:
             for header in headers:
                 if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", header):
                     raise SpecError(f"{header!r} is no name of a header", where=document.at(f"{field}.{part}.{header}"))
-        if case.request is msgspec.UNSET and case.text is None and case.file is None and case.content_type:
+        if case.form is not None and (not case.form or case.content_type):
+            raise SpecError(
+                "a form has its own content type" if case.form else "the form has no fields",
+                where=document.at(f"{field}.{'content_type' if case.form else 'form'}"),
+                remedy="remove `content_type:`; that of a file is `{file: …, content_type: …}`"
+                if case.form
+                else "form: {image: {file: cat.png}, title: a cat}",
+            )
+        bodies = (case.text, case.file, case.form)
+        if case.content_type and case.request is msgspec.UNSET and bodies == (None, None, None):
             raise SpecError(
                 "there is a content type and no body",
                 where=document.at(f"{field}.content_type"),

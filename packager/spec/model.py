@@ -236,14 +236,27 @@ class Expect(_Struct, frozen=True):
     max_latency: Annotated[float, Meta(gt=0, description="Seconds.")] | None = None
 
 
+class FormFile(_Struct, frozen=True):
+    """A file in a field of a form.
+
+    Attributes:
+        file: a file with its content.
+        content_type: the file's; by default, by its ending.
+    """
+
+    file: RelativePath
+    content_type: PrintableText | None = None
+
+
 class Case(_Struct, frozen=True):
-    """One request to the packaged service, and the answer that it must give. At most one of request, text and file.
+    """One request to the packaged service, and its answer. At most one of request, text, file and form.
 
     Attributes:
         name: for people, and for reports.
         request: the body, as JSON.
         text: the body, as text.
         file: a file with the body.
+        form: fields of a form (multipart/form-data), each a text or `{file: …}`.
         content_type: the body's; by default, by its form.
         method: by default, POST with a body and GET without.
         path: where the request is sent.
@@ -256,6 +269,7 @@ class Case(_Struct, frozen=True):
     request: Any = msgspec.UNSET
     text: str | None = None
     file: RelativePath | None = None
+    form: dict[str, str | FormFile] | None = None
     content_type: PrintableText | None = None
     method: Annotated[str, Meta(pattern=r"^[A-Z]{1,20}(?!\n)$")] | None = None
     path: Annotated[str, Meta(pattern=r"^/[!-~]*(?!\n)$", description="With its query, such as /score?x=1.")] = (

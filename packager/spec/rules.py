@@ -90,6 +90,8 @@ def _paths(spec: m.Spec) -> list[tuple[str, str]]:
     for index, case in enumerate(spec.test):
         files = {"file": case.file, "expect.file": case.expect.file, "expect.schema": case.expect.schema}
         paths += [(f"test[{index}].{field}", path) for field, path in files.items() if isinstance(path, str)]
+        form = (case.form or {}).items()
+        paths += [(f"test[{index}].form.{name}", part.file) for name, part in form if isinstance(part, m.FormFile)]
     return paths
 
 

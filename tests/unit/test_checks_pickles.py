@@ -322,3 +322,17 @@ def test_how_much_a_version_matters(written: str, locked: str, severity: str | N
 def test_the_version_of_a_model_is_held_against_the_lock() -> None:
     found = findings(PickleFacts(protocol=4, sklearn=("1.3.2",)))
     assert found == [("model-sklearn-version", "warning", "was saved by scikit-learn 1.3.2; the lock has 1.9.1")]
+
+
+@pytest.mark.parametrize(
+    ("written", "python", "says"),
+    [("1.7.0", "3.13", "pin scikit-learn==1.7.0 and"), ("0.24.2", "3.13", 'set `python: "3.9"`'),
+     ("0.24.2", "3.9", "pin "),
+     ("0.20.3", "3.12", 'set `python: "3.8"`'), ("1.2.2", "3.12", 'set `python: "3.11"`')],
+)  # fmt: skip
+def test_a_version_is_advised_with_a_python_that_has_it(written: str, python: str, says: str) -> None:
+    search = Search(set(), set(), installed(), python, (), ())
+    facts = PickleFacts(protocol=4, sklearn=(written,))
+    (found,) = pickle_findings(facts, "m.pkl", search, {"scikit-learn": "1.9.1"}, python, "r.txt", main_is_made=False)
+    assert (found.remedy or "").startswith(says)
+    assert f"pin scikit-learn=={written}" in (found.remedy or "")

@@ -259,3 +259,24 @@ def test_a_declared_version_is_held_against_file_and_lock(
     found = list(framework_findings(model, written, versions))
     assert [each.rule for each in found] == (["model-framework-version"] if said else [])
     assert all(said in each.message for each in found)
+
+
+@pytest.mark.parametrize(
+    "inline", ["{pip: [dill]}", "{curated: sklearn, pip: [dill]}", "{pip: ['dill>=0.3', numpy<2]}"]
+)
+def test_packages_beside_the_default_in_one_line(tmp_path: Path, inline: str) -> None:
+    files: dict[str, str | bytes] = {"d.pkl": DIABETES}
+    default = environment(tmp_path / "a", SKLEARN, files)
+    found = environment(tmp_path / "b", f"{SKLEARN}environment: {inline}\n", files)
+    added = {each for each in found.requirements if each not in default.requirements}
+    assert "dill" in {each.partition(">")[0] for each in added}
+    assert (found.python, found.curated) == (default.python, default.curated)
+    assert {each for each in default.requirements if each.startswith("scikit-learn")} <= set(found.requirements)
+
+
+@pytest.mark.parametrize("inline", ["{pip: [dill, scikit-learn==1.5.2, joblib]}", "{pip: [-r r.txt]}"])
+def test_an_environment_that_names_the_framework_is_taken_as_it_is(tmp_path: Path, inline: str) -> None:
+    files: dict[str, str | bytes] = {"d.pkl": DIABETES, "r.txt": "six\n"}
+    found = environment(tmp_path, f"{SKLEARN}environment: {inline}\n", files)
+    assert found.curated is None
+    assert not any(each.startswith("pandas") for each in found.requirements)

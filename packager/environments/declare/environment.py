@@ -85,8 +85,8 @@ def read_environments(spec_file: SpecFile) -> dict[str, Environment]:
     found = {}
     for name in spec_file.spec.target_names:
         own = spec_file.for_target(name)
-        # Without an environment, it follows from the model.
-        models = own.spec.models if own.spec.environment is None else ()
+        # Without an environment, or beside what is added to one, it follows from the model.
+        models = own.spec.models if own.spec.entry_script is None else ()
         # A conda file that asks for Python alone needs conda only where the target's own base has none.
         of_base = name if _may_do_without_conda(own.spec) else ""
         key = canonical([own.spec.python, own.spec.target_options(name).environment, models, of_base])
@@ -114,7 +114,7 @@ def read_environment(spec_file: SpecFile) -> Environment:
     if source is None:
         return _of_model(spec_file)
     if isinstance(source, InlineEnvironment):
-        return _inline(source, spec_file)
+        return _of_model(spec_file, source) if _adds_to_default(source, spec_file.spec) else _inline(source, spec_file)
     shown = spec_file.document.path.parent
     path = _checked(Path(source), spec_file)
     if path.suffix in CONDA_SUFFIXES:
@@ -135,11 +135,37 @@ def _inline(source: InlineEnvironment, spec_file: SpecFile) -> Environment:
     return _written_in(source, parts, spec_file)
 
 
-def _of_model(spec_file: SpecFile) -> Environment:
-    """Return the environment that follows from a model without code."""
+def _adds_to_default(source: InlineEnvironment, spec: Spec) -> bool:
+    """Whether pip's packages of a model without code stand beside those that follow from it: they name no framework.
+
+    `environment: {pip: [dill]}`, or `{curated: sklearn, pip: [dill]}`, would else forget which version saved the model.
+    """
+    kind = spec.models[0].kind if spec.entry_script is None and len(spec.models) == 1 else None
+    if kind in (None, "mlflow") or source.conda or source.channels or source.curated not in (None, kind):
+        return False
+    from packager.environments.declare.no_code import FRAMEWORK_PACKAGES
+
+    named = set(map(_named, source.pip))
+    # What a requirements file names is not known here.
+    framework = {FRAMEWORK_PACKAGES[kind], "tensorflow-cpu", "onnxruntime-gpu"}
+    return bool(named) and not named & framework and not any(each.startswith("-") for each in named)
+
+
+def _named(requirement: str) -> str:
+    """Return the name of a requirement as a user writes it."""
+    return canonicalize_name(re.split(r"[\s\[<>=!~;@]", requirement.strip(), maxsplit=1)[0])
+
+
+def _of_model(spec_file: SpecFile, more: InlineEnvironment | None = None) -> Environment:
+    """Return the environment that follows from a model without code, with more that the spec asks for."""
     from packager.environments.declare.no_code import default_environment
 
     default = default_environment(spec_file)
+    if default.inline is not None and more is not None:
+        own = set(map(_named, more.pip))
+        kept = tuple(each for each in default.inline.pip if _named(each) not in own)
+        inline = msgspec.structs.replace(default.inline, pip=(*kept, *more.pip), variables=more.variables)
+        default = msgspec.structs.replace(default, inline=inline)
     if default.inline is not None:
         # That a pin takes the place of a curated range is told in the default's own words.
         found = msgspec.structs.replace(_inline(default.inline, spec_file), notes=default.notes)

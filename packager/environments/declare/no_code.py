@@ -20,13 +20,19 @@ from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Model
 
 #: What a framework's versions are counted by.
-_PACKAGES: dict[Kind, str] = {"sklearn": "scikit-learn", "onnx": "onnxruntime", "tensorflow": "tensorflow"}
+FRAMEWORK_PACKAGES: dict[Kind, str] = {"sklearn": "scikit-learn", "onnx": "onnxruntime", "tensorflow": "tensorflow"}
 #: What a script needs besides, in an environment that stands on no curated one.
 _BESIDES: dict[Kind, tuple[str, ...]] = {"sklearn": ("joblib", "numpy", "pandas"), "onnx": ("numpy",)}
 #: First versions that have wheels for a newer Python than those before them (the packages' files on the index).
 _NEWEST_PYTHON: dict[Kind, tuple[tuple[tuple[int, int], str], ...]] = {
-    "sklearn": (((1, 6), "3.13"), ((1, 3), "3.12"), ((0, 0), "3.11")),
-    "tensorflow": (((2, 20), "3.13"), ((2, 16), "3.12"), ((0, 0), "3.11")),
+    "sklearn": (
+        *(((1, 6), "3.13"), ((1, 3), "3.12"), ((1, 2), "3.11"), ((1, 1), "3.10")),
+        *(((0, 24), "3.9"), ((0, 0), "3.8")),
+    ),
+    "tensorflow": (
+        *(((2, 20), "3.13"), ((2, 16), "3.12"), ((2, 12), "3.11")),
+        *(((2, 8), "3.10"), ((2, 5), "3.9"), ((0, 0), "3.8")),
+    ),
 }
 #: scikit-learn's wheels of before 1.5 may be built for NumPy 1, and do not say so.
 _NUMPY_2 = (1, 5)
@@ -89,7 +95,7 @@ def of_framework(kind: Kind, version: str | None, python: str | None) -> Default
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
-    package = _PACKAGES[kind]
+    package = FRAMEWORK_PACKAGES[kind]
     curated = load_curated(kind)
     line = next(each for each in curated.parts.requirements if requirement_name(each) == package)
     fits = python in (None, curated.python)
@@ -100,13 +106,27 @@ def of_framework(kind: Kind, version: str | None, python: str | None) -> Default
     pin = f"{package}=={version}" if version.count(".") > 1 else f"{package}=={version}.*"
     if fits and SpecifierSet(line.removeprefix(package)).contains(Version(version), prereleases=True):
         return Default(inline=InlineEnvironment(curated=kind, pip=(pin,)))
-    release = Version(version).release
-    number = (release[0], release[1] if len(release) > 1 else 0)
-    newest = next(each for least, each in _NEWEST_PYTHON[kind] if number >= least)
+    number, newest = _number(version), newest_python(kind, version)
     besides = _BESIDES.get(kind, ())
     if kind == "sklearn" and number < _NUMPY_2:
         besides = ("joblib", "numpy<2", "pandas")
     return Default(inline=InlineEnvironment(pip=(pin, *besides)), python=python or newest)
+
+
+def newest_python(kind: Kind, version: str) -> str:
+    """Return the newest minor version of Python for which a version of a framework has wheels; not of onnx and mlflow.
+
+    Raises:
+        InvalidVersion: it is no version.
+    """
+    return next(each for least, each in _NEWEST_PYTHON[kind] if _number(version) >= least)
+
+
+def _number(version: str) -> tuple[int, int]:
+    from packaging.version import Version
+
+    release = Version(version).release
+    return release[0], release[1] if len(release) > 1 else 0
 
 
 # --- MLflow's folder --------------------------------------------------------------------------------------------------
