@@ -193,6 +193,9 @@ def _missing(
             f"or add azureml-core to {environment} and run `packager lock`"
         )
     message = f"no module {failed!r}: no locked package and no file of the app has it"
+    if package == "setuptools" and package in reached.search.packages:
+        message = f"no module {failed!r}: the locked setuptools has it no more"
+        return message, f"ask for `setuptools<81` in {environment} and run `packager lock`, or use importlib.resources"
     if package is not None:
         return message, f"add {package} to {environment} and run `packager lock`"
     likely = candidates(failed)[-1]

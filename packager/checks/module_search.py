@@ -76,6 +76,11 @@ class Search:
             posixpath.join(posixpath.dirname(each), posixpath.basename(each).partition(".")[0]) for each in binary
         )
 
+    @property
+    def packages(self) -> frozenset[str]:
+        """Normalised names of the packages."""
+        return self._installed.names
+
     def find(self, module: str, names: Sequence[str] = ()) -> Found:
         """Return what `import <module>` gets, or `from <module> import <names>`."""
         if self._installed.is_made(module):

@@ -79,6 +79,14 @@ def test_a_package_that_is_known_by_another_name_is_named() -> None:
     assert "(my-own?)" in str(all_findings("import my_own")[0])
 
 
+@pytest.mark.parametrize(
+    ("locked", "says"), [({}, "add setuptools"), ({"setuptools": ("setuptools/__init__.py",)}, "`setuptools<81`")]
+)
+def test_a_setuptools_without_pkg_resources_is_told(locked: dict[str, tuple[str, ...]], says: str) -> None:
+    (found,) = all_findings("import pkg_resources", installed(**locked))
+    assert says in (found.remedy or "")
+
+
 def test_the_remedy_for_azureml_core_is_the_variable() -> None:
     (finding,) = all_findings("from azureml.core.model import Model")
     assert "AZUREML_MODEL_DIR" in (finding.remedy or "")
