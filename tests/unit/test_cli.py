@@ -120,6 +120,7 @@ def test_plan_as_data_has_every_file(folder: Path) -> None:
     assert [each for each in paths if "/lib/" not in each] == [
         "opt/packager/server.json",
         "opt/packager/server.py",
+        "opt/packager/start.py",
         "var/azureml-app/score.py",
     ]
     assert plan["models"][0]["size"] == (folder / "models/sklearn_regression_model.pkl").stat().st_size
