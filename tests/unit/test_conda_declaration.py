@@ -159,9 +159,10 @@ def test_python_and_pip_alone_need_no_conda(tmp_path: Path, dependencies: str, m
     text = f"channels: [private]\ndependencies: {dependencies}\nvariables: {{MODE: a}}\n"
     found = read(tmp_path, text, more=more)
     assert (found.conda, found.python, found.variables) == (None, python, {"MODE": "a"})
-    assert found.requirements == ("azureml-defaults", "azureml-inference-server-http", "six")
-    assert f"on the base image of Python {python}" in found.notes[-1]
-    assert ("need not be 3.8.13" in found.notes[-1]) is ("=3.8.13" in dependencies)
+    assert found.requirements == ("azureml-inference-server-http", "inference-schema", "six")
+    notes = "\n".join(found.notes)
+    assert f"on the base image of Python {python}" in notes
+    assert ("need not be 3.8.13" in notes) is ("=3.8.13" in dependencies)
 
 
 @pytest.mark.parametrize(

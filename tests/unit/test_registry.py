@@ -397,7 +397,7 @@ def test_no_more_of_an_answer_is_read_than_a_document_may_have(
     registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Endless:
-        status_code, reason, taken = 200, "OK", 0
+        status_code, reason, taken, url = 200, "OK", 0, "https://reg.example.com/v2/x"
         headers: ClassVar[dict[str, str]] = {}
 
         def iter_content(self, size: int) -> Iterator[bytes]:
