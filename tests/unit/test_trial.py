@@ -93,7 +93,7 @@ def test_a_failure_is_an_error_and_what_cannot_be_tried_a_warning(
 
 def test_a_start_that_fails_is_a_finding(spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("packager.steps.check._lock", lambda _: ())
-    monkeypatch.setattr("packager.steps.check._planned", lambda *_: ())
+    monkeypatch.setattr("packager.steps.check._planned", lambda *_, **__: ())
     starting(monkeypatch, cpu=NO_PYTHON, **{"arm-edge": DIES})
     found = {each.rule: each for each in check(spec_file, start=True)}
     assert (found["start-failed"].severity, found["start-failed"].remedy) == ("error", "mend it")
