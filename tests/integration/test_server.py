@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import secrets
 import socket
 import subprocess
@@ -141,7 +142,7 @@ class Later(threading.Thread):
 
 def test_it_starts_without_an_error_and_reads_no_stray_configuration(server: Running) -> None:
     log = server.log()
-    assert "Using worker: Worker" in log
+    assert re.search(r"Using worker: \S*\.Worker\n", log), log
     assert "Scoring timeout is set to 3000" in log
     assert "Enabling CORS for the following origins: https://app.example.com" in log
     # `E` and `C` are the levels of the server's own format.
