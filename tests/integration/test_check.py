@@ -78,6 +78,7 @@ def test_each_fault_is_found_with_its_line(package: Path, run_packager: RunPacka
         ("import-missing", "error", script, 3),
         ("import-missing", "error", script, 4),
         ("api-removed", "error", script, 5),
+        ("import-name-missing", "error", script, 6),
         ("import-missing", "error", script, 7),
         ("import-missing", "error", tool, 1),
         ("import-missing", "error", tool, 2),
