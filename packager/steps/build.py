@@ -28,6 +28,7 @@ from packager.steps.store import keep_limit
 
 if TYPE_CHECKING:
     from packager.builders.oci import OciBuilder
+    from packager.storage.content import ContentStore
 
 __all__ = ["BuildWish", "BuiltImage", "Comparison", "build", "compare"]
 
@@ -99,6 +100,7 @@ def build(
         builders.wish = msgspec.structs.replace(wish, metadata_file=None)
     built = _build_all(spec_file, images, builders, tested)
     _write_files(wish, built)
+    builders.release()
     keep_limit(os.environ, reporter.step)
     return built
 
@@ -155,6 +157,7 @@ class _Builders:
     def __init__(self, spec_file: SpecFile, wish: BuildWish, reporter: Reporter) -> None:
         self.spec_file, self.wish, self.reporter = spec_file, wish, reporter
         self._oci: OciBuilder | None = None
+        self._content: ContentStore | None = None
         self._engine: Builder | None = None
 
     def of(self, choice: Choice) -> Builder:
@@ -169,8 +172,9 @@ class _Builders:
             from packager.storage.content import ContentStore
 
             epoch = source_date_epoch()
+            self._content = ContentStore()
             self._oci = OciBuilder(
-                ContentStore(),
+                self._content,
                 Recipes(compression=self.wish.compression, compile=self.wish.compile, allow_missing=self.allow_missing),
                 self._outputs,
                 labels={**build_labels(self.spec_file.root, epoch), **self.wish.labels},
@@ -179,6 +183,11 @@ class _Builders:
                 say=self.reporter.step,
             )
         return self._oci
+
+    def release(self) -> None:
+        """Let a collection remove what was needed for the images, which are all made."""
+        if self._content is not None:
+            self._content.release()
 
     @property
     def allow_missing(self) -> tuple[str, ...]:

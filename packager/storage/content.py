@@ -76,8 +76,13 @@ class ContentStore:
         self._beginning = threading.Lock()
 
     def __del__(self) -> None:
-        if self._hold is not None:
-            os.close(self._hold)
+        self.release()
+
+    def release(self) -> None:
+        """Need no more what it has given, so that a collection may remove it; what is asked for next is held again."""
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            os.close(hold)
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether `sha256:…` is there, whole; it then counts as used now."""
