@@ -31,7 +31,7 @@ SWAGGER_PATH = "/swagger.json"
 #: Modification time of everything that we put into a context or an image: 1980-01-01T00:00:00Z, in seconds since the
 #: epoch. A constant, so that no date changes a layer; not 0, which zip files cannot hold and some take for "unset".
 MTIME = 315532800
-FOLDER_MODE = 0o755
+FOLDER_MODE, FILE_MODE, PROGRAM_MODE = 0o755, 0o644, 0o755
 
 TITLE_LABEL = "org.opencontainers.image.title"
 VERSION_LABEL = "org.opencontainers.image.version"

@@ -5,11 +5,9 @@ The tar is the same on every machine. Compressed, it is the same wherever zlib o
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +16,13 @@ from typing import IO, Protocol
 
 from packager.context.archive_reader import is_saved_archive
 from packager.context.build_context import BuildContext, ContextFile, mtime_of
-from packager.context.save import new_parents
+from packager.context.save import new_file
 from packager.context.walk import Root
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError, UsageError
 from packager.storage.blobs import not_as_read
 from packager.storage.models import Store
-from packager.storage.reading import BLOCK, failure, opened
+from packager.storage.reading import BLOCK, opened
 
 SUFFIXES = {".tar": "", ".tar.gz": "gzip", ".tgz": "gzip", ".tar.zst": "zstd"}
 
@@ -55,18 +53,8 @@ def archive(context: BuildContext, root: Path, file: Path, store: Store, *, forc
     compression = _compression(file)
     target = Path(os.path.abspath(file))
     _check_previous(target, force)
-    with new_parents(target):
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.packager-", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream, _compressed(stream, compression) as packed:
-                _write(context, Root.of(root), packed, store)
-            os.chmod(name, 0o644)
-            os.replace(name, target)
-        except OSError as error:
-            raise failure("written", target, error) from None
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+    with new_file(target) as stream, _compressed(stream, compression) as packed:
+        _write(context, Root.of(root), packed, store)
     return file
 
 

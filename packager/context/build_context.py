@@ -10,13 +10,12 @@ import msgspec
 from packager import __version__
 from packager.context import manifest as m
 from packager.context.manifest import mtime_of
+from packager.contract import FILE_MODE
 from packager.errors import ContextError
 from packager.plan.plan import Layer, Plan
 from packager.plan.trees import parent_of
 
 __all__ = ["BuildContext", "ContextFile", "assemble", "mtime_of"]
-
-_TEXT_MODE = 0o644
 
 
 class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +99,7 @@ def assemble(plan: Plan, texts: Mapping[str, str]) -> BuildContext:
 
 def _text_file(path: str, text: str) -> ContextFile:
     data = text.encode()
-    return ContextFile(path=path, size=len(data), mode=_TEXT_MODE, digest=hashlib.sha256(data).hexdigest(), text=text)
+    return ContextFile(path=path, size=len(data), mode=FILE_MODE, digest=hashlib.sha256(data).hexdigest(), text=text)
 
 
 def layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]:

@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from packager.context.build_context import BuildContext, mtime_of
 from packager.context.entries import folder_entries, is_saved_context
 from packager.context.manifest import MAX_BYTES, NAME, decode_manifest
 from packager.context.walk import Root
 from packager.context.writing import write_folder
+from packager.contract import FILE_MODE
 from packager.errors import ContextError
 from packager.storage.models import Store
 from packager.storage.reading import failure
@@ -151,6 +153,25 @@ def new_parents(target: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             raise failure("written", target, error) from None
         raise
+
+
+@contextmanager
+def new_file(target: Path) -> Iterator[BinaryIO]:
+    """Give the stream of a file that takes a path's place in one step, its folders made; nothing is left when it fails.
+
+    Raises:
+        ContextError: it cannot be written.
+    """
+    with new_parents(target):
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.packager-", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+            os.chmod(name, FILE_MODE)
+            os.replace(name, target)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
 
 def _folder_beside(target: Path) -> Path:

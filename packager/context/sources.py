@@ -26,6 +26,7 @@ from packager.context.strays import (
     start_of,
 )
 from packager.context.walk import Everything, Root, walk
+from packager.contract import FILE_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import LOCK_NAME, SpecFile
@@ -170,7 +171,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
         digest, size, mode = digest_file(full, root.real)
         if is_pointer(full, size):
             raise _pointer(os.fsdecode(full))
-        executable = 0o755 if mode & 0o111 else 0o644
+        executable = PROGRAM_MODE if mode & 0o111 else FILE_MODE
         origin = path if source_dir == "." else f"{source_dir}/{path}"
         files.append(TreeFile(path=path, size=size, mode=executable, digest=digest, origin=origin))
     _require_unasked(selected)

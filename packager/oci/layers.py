@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from packager.context.walk import Root
-from packager.contract import FOLDER_MODE
+from packager.contract import FILE_MODE, FOLDER_MODE, PROGRAM_MODE
 from packager.errors import ContextError
 from packager.oci.compression import (
     MEDIA_TYPES,
@@ -225,7 +225,7 @@ def folder_entries(folder: Path, prefix: str, listing: Iterable[Listed] | None =
 def _entry(folder: str, above: str, each: Listed) -> Entry:
     path, origin = above + each.path, f"{folder}/{each.path}"
     if each.kind == "file":
-        return Entry(path=path, mode=0o755 if each.executable else 0o644, size=each.size, origin=origin)
+        return Entry(path=path, mode=PROGRAM_MODE if each.executable else FILE_MODE, size=each.size, origin=origin)
     if each.kind == "folder":
         return Entry(path=path, kind="folder", mode=FOLDER_MODE)
     if each.kind == "other":

@@ -7,7 +7,6 @@ itself writes since version 25: engines with either image store read it.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import tempfile
@@ -16,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from packager.context.save import new_parents
-from packager.contract import FOLDER_MODE, REF_NAME
+from packager.context.save import new_file, new_parents
+from packager.contract import FILE_MODE, FOLDER_MODE, REF_NAME
 from packager.errors import ContextError, UsageError
 from packager.oci.compose import make_index, manifest_descriptor
 from packager.oci.tar import Entry, in_order, tar_blocks
@@ -27,7 +26,6 @@ from packager.storage.blobs import not_as_read
 from packager.storage.reading import digest_file, failure
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
-_FILE_MODE = 0o644
 
 
 def write_layout(images: Sequence[Image], references: Sequence[str], destination: Path, content: Content) -> Path:
@@ -105,7 +103,7 @@ def _layout(images: Sequence[Image], references: Sequence[str], content: Content
             )
         blobs[path] = Entry(
             path=path,
-            mode=_FILE_MODE,
+            mode=FILE_MODE,
             size=layer.blob.size,
             digest=layer.blob.digest.removeprefix("sha256:"),
             origin=content.path(layer.blob.digest),
@@ -154,7 +152,7 @@ def _blob_path(digest: str) -> str:
 
 
 def _text(path: str, data: bytes) -> Entry:
-    return Entry(path=path, mode=_FILE_MODE, size=len(data), data=data)
+    return Entry(path=path, mode=FILE_MODE, size=len(data), data=data)
 
 
 # --- where to ---------------------------------------------------------------------------------------------------------
@@ -215,18 +213,7 @@ def _write_archive(entries: Sequence[Entry], file: Path) -> Path:
     target = Path(os.path.abspath(file))
     if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
         raise ContextError(f"{target} is there and not a file", remedy="name a new file")
-    with new_parents(target):
-        descriptor, name = tempfile.mkstemp(prefix=_beside(target), dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb", buffering=0) as stream:
-                for block in tar_blocks(entries):
-                    while block:
-                        block = block[stream.write(block) :]
-            os.chmod(name, _FILE_MODE)
-            os.replace(name, target)
-        except OSError as error:
-            raise failure("written", target, error) from None
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+    with new_file(target) as stream:
+        for block in tar_blocks(entries):
+            stream.write(block)
     return file

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from packager.contract import FOLDER_MODE
+from packager.contract import FILE_MODE, FOLDER_MODE
 
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -76,7 +76,7 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 def generated_file(path: str, text: str) -> TreeFile:
     """Return a file that no source of the user's holds: `path` in its tree, `text` its content."""
     data = text.encode()
-    return TreeFile(path=path, size=len(data), mode=0o644, digest=hashlib.sha256(data).hexdigest(), text=text)
+    return TreeFile(path=path, size=len(data), mode=FILE_MODE, digest=hashlib.sha256(data).hexdigest(), text=text)
 
 
 def make_tree(files: Iterable[TreeFile], folders: Iterable[str] = ()) -> Tree:

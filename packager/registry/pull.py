@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from packager.contract import FOLDER_MODE, MTIME, REF_NAME
+from packager.contract import FILE_MODE, FOLDER_MODE, MTIME, REF_NAME
 from packager.errors import ContextError
 from packager.oci.parse import ImageIndex as _Index
 from packager.oci.parse import choose, named_by, parse
@@ -27,7 +27,6 @@ from packager.registry.resolve import resolve_digest
 from packager.storage.content import ContentStore
 from packager.storage.reading import BLOCK, failure
 
-_FILE_MODE = 0o644
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -168,7 +167,7 @@ def _write_folder(pulled: Pulled, content: ContentStore, documents: Mapping[str,
         # A copy: what people do to a folder of theirs must not reach the store.
         shutil.copyfile(content.path(digest), blobs / name)
     for path in (work, *work.rglob("*")):
-        path.chmod(FOLDER_MODE if path.is_dir() else _FILE_MODE)
+        path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
     for path in (*work.rglob("*"), work):
         os.utime(path, (MTIME, MTIME))
 
@@ -179,7 +178,7 @@ def _write_tar(pulled: Pulled, content: ContentStore, documents: Mapping[str, by
         def entry(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.size, info.mtime = kind, size, MTIME
-            info.mode = FOLDER_MODE if kind == tarfile.DIRTYPE else _FILE_MODE
+            info.mode = FOLDER_MODE if kind == tarfile.DIRTYPE else FILE_MODE
             stream.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict"))
 
         for name, data in sorted(documents.items(), reverse=True):
@@ -196,4 +195,4 @@ def _write_tar(pulled: Pulled, content: ContentStore, documents: Mapping[str, by
             stream.write(bytes(-size % tarfile.BLOCKSIZE))
         stream.write(bytes(2 * tarfile.BLOCKSIZE))
     with contextlib.suppress(OSError):
-        work.chmod(_FILE_MODE)
+        work.chmod(FILE_MODE)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from packager.contract import MTIME
-from tests.integration.conftest import NO_ENGINE, Registry, RunPackager
+from tests.integration.conftest import NO_ENGINE, Registry, RunPackager, missing
 from tests.integration.test_pipeline import docker
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
@@ -182,7 +182,7 @@ def test_the_same_digest_for_another_user(
     tmp_path: Path, base_archive: Path, tiny: Path, run_packager: RunPackager
 ) -> None:
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can be somebody else")
+        missing("only root can be somebody else, by setpriv")
     theirs = Path(shutil.copytree(tiny, tmp_path / "theirs/tiny")).parent
     user = {"HOME": str(theirs), "XDG_CACHE_HOME": str(theirs / "cache"), "UV_CACHE_DIR": str(theirs / "uv")}
     for path in (theirs, *theirs.rglob("*")):

@@ -11,7 +11,7 @@ import pytest
 
 from packager.storage.content import ContentStore
 from packager.storage.models import Store
-from tests.integration.conftest import NO_ENGINE, RunPackager, output
+from tests.integration.conftest import NO_ENGINE, RunPackager, missing, output
 
 pytestmark = pytest.mark.network
 
@@ -24,7 +24,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.geteuid() != 0 or output("mount", "-t", "tmpfs", "-o", "size=64m", "packager-test", str(folder)) is None:
-        pytest.skip("only root can mount a small file system")
+        missing("only root can mount a small file system")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
