@@ -53,12 +53,10 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         image: it.
-        base_layers: how many of its layers are the base's.
         seconds: what each step took, by name.
     """
 
     image: Image
-    base_layers: int
     seconds: dict[str, float]
 
 
@@ -260,7 +258,7 @@ def write_image(
         ]
     with clock("documents"):
         image = make_image(plan, base, (environment, *trees), labels, created, content)
-    return Written(image=image, base_layers=len(base.layers), seconds=clock.seconds)
+    return Written(image=image, seconds=clock.seconds)
 
 
 def _environment(planned: Planned, base: BaseImage, content: Content, recipes: Recipes, say: Say) -> Layer:

@@ -22,7 +22,6 @@ ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$"
 PRINTABLE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*(?!\n)$"
 # Debian policy 5.6.7 and 5.6.12 (package names and versions), with apt's `:arch` and `=version`.
 DEBIAN_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~-]+)?(?!\n)$"
-PLATFORM = r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$"
 PYTHON = r"^3\.[0-9]{1,2}(?!\n)$"
 PATH = r"^(?!-)[^\x00-\x1f\x7f\x85\u2028\u2029\\]+(?!\n)$"
 

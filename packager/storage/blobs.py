@@ -129,12 +129,6 @@ class Blobs:
                 with contextlib.suppress(FileNotFoundError):
                     yield path, path.lstat()
 
-    def temporary_files(self) -> Iterator[tuple[Path, os.stat_result]]:
-        """Iterate over what is being written now, and what processes left that were killed."""
-        for path in sorted(self.root.glob("tmp/*")):
-            with contextlib.suppress(FileNotFoundError):
-                yield path, path.lstat()
-
     @contextmanager
     def _temporary(self) -> Iterator[tuple[int, Path]]:
         """Give descriptor and path of a new file; its name is gone when the block ends."""

@@ -240,9 +240,7 @@ def test_a_build_makes_damaged_layers_again_and_says_so(
     tmp_path: Path, content: ContentStore, registry: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = list[str]()
-    monkeypatch.setattr(
-        builder, "write_image", lambda *_, **__: builder.Written(image=large(content), base_layers=0, seconds={})
-    )
+    monkeypatch.setattr(builder, "write_image", lambda *_, **__: builder.Written(image=large(content), seconds={}))
     recipes = builder.Recipes(compression="gzip", compile=False)
     place: Any = Place(tmp_path, registry)
     tested = builder.OciBuilder(

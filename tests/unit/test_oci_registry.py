@@ -470,7 +470,7 @@ def test_bytes_that_are_damaged_for_good(registry: FakeRegistry, content: Conten
     with pytest.raises(RegistryError, match="sends other bytes"):
         download(registry, content)
     assert list(content.blobs.all()) == []
-    assert list(content.blobs.temporary_files()) == []
+    assert list((content.root / "tmp").glob("*")) == []
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
