@@ -45,6 +45,8 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 TARGET_LABEL = "packager.target"
 LOCK_LABEL = "packager.lock"
+#: Digest of all that the image is made from but its base, by which it is told whether it is still of these files.
+INPUTS_LABEL = "packager.inputs"
 #: Label of images whose requests need a key; its value is `key`.
 AUTH_LABEL = "packager.auth"
 #: Labels by which an image tells what the machine has to give to its containers.

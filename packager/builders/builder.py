@@ -27,6 +27,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
         builder: `auto`, `oci` (needs no engine), `engine` (BuildKit), or the name of a buildx builder.
         push: upload every reference; images of a spec with tests are tested before.
         test: False pushes without the spec's tests.
+        check: False pushes although `check` has errors.
         load: put the image into the engine; so it is also done without `push` and `outputs`.
         outputs: what `-o` takes: `type=oci,dest=…`, `type=docker,dest=…`, and with BuildKit others.
         labels: of the images.
@@ -52,6 +53,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     builder: str = "auto"
     push: bool = False
     test: bool = True
+    check: bool = True
     load: bool = False
     outputs: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
@@ -104,8 +106,8 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
         builder: `oci` or `engine`.
         platforms: OCI os/arch.
         manifests: platform → digest of its manifest.
-        digest: of the manifest, or of the index of several platforms; where BuildKit only loaded it into an ordinary
-            store, of its configuration. Empty for outputs that are no image.
+        digest: of the manifest, or of the index of several platforms, as registries have it. Empty for outputs that are
+            no image, and where BuildKit only loaded it into an engine's ordinary store, which knows none.
         id: digest of the configuration; empty for several platforms.
         references: that have it now, at a registry or in the engine.
         pushed: the references are at their registries.
@@ -130,9 +132,12 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pinned(self) -> tuple[str, ...]:
-        """Each reference with the digest; the digest alone where nothing is named; nothing where it is no image."""
+        """Each reference with the digest; the digest alone where nothing is named; nothing where it is no image.
+
+        Without a digest that registries will have, the references alone, or the image's id.
+        """
         if not self.digest:
-            return ()
+            return self.references or ((self.id,) if self.id else ())
         return tuple(f"{reference}@{self.digest}" for reference in self.references) or (self.digest,)
 
 

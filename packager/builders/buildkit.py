@@ -99,6 +99,9 @@ class EngineBuilder:
     def _built(self, job: Job, made: Sequence[BakeBuilt]) -> BuiltImage:
         first, platforms = made[0], tuple(planned.plan.platform for planned in job.planned)
         manifests = {platform: part.built.digest for platform, part in zip(platforms, made, strict=True)}
+        if first.built.digest == first.built.image_id:
+            # Only loaded into an ordinary store, which knows no manifest: a push will make one of another digest.
+            manifests = {}
         digest, image_id, references = first.built.digest, first.built.image_id, first.built.references
         metadata = first.metadata
         if len(made) > 1:
@@ -113,7 +116,7 @@ class EngineBuilder:
             builder="engine",
             platforms=platforms,
             manifests=manifests,
-            digest=digest,
+            digest=digest if manifests else "",
             id=image_id,
             references=references,
             pushed=self._wish.push,

@@ -1,8 +1,9 @@
-"""What an image is, for people and scripts: platforms, configuration, layers, and what is in them. No engine."""
+"""What an image is, for people and scripts: platforms, configuration, layers, and what is in them. Needs no engine."""
 
 from __future__ import annotations
 
 import tarfile
+import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,10 +26,10 @@ from packager.oci.parse import (
 )
 from packager.oci.parse import normal as normal_platform
 from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
-from packager.oci.values import BaseImage, Content, Descriptor, Layer
+from packager.oci.values import LAYER, BaseImage, Content, Descriptor, Layer
 from packager.reference import Reference
 from packager.registry.origins import LayoutOrigin, Origin, RegistryOrigin, Say, document_of
-from packager.registry.resolve import resolve_digest
+from packager.registry.resolve import require_digest
 
 _KINDS = {
     tarfile.DIRTYPE: "folder",
@@ -99,6 +100,9 @@ def inspect_image(
 ) -> Inspected:
     """Look at an image; layers are pulled only when their files are wanted.
 
+    A name without a digest is looked for in the engine first, as `--base` does; then its registry is asked, whatever
+    the store has: what a registry does not have is not there.
+
     Args:
         text: a reference, `oci:DIR`, or a folder or file.
         content: the store; documents, and layers that were looked into, are in it afterwards.
@@ -115,6 +119,8 @@ def inspect_image(
     archive = _archive(text)
     if archive is not None and archive.kind == "docker-archive":
         return _docker_archive(archive, content, platform, files)
+    if archive is None and (local := _in_engine(text, content, platform, files)) is not None:
+        return local
     with ExitStack() as stack:
         if archive is not None:
             layout = stack.enter_context(LayoutOrigin(archive))
@@ -122,7 +128,7 @@ def inspect_image(
             name, digest = str(archive), layout.layout.top(archive.name).digest
         else:
             reference = Reference.parse(text)
-            name, digest = str(reference), reference.digest or resolve_digest(reference, mirrors)
+            name, digest = str(reference), require_digest(reference, mirrors)
             origin = stack.enter_context(RegistryOrigin(reference, mirrors, say))
         found = list(_manifests(digest, content, origin, name, platform))
         images = tuple(
@@ -130,6 +136,68 @@ def inspect_image(
             for each, manifest in found
         )
     return Inspected(name=name, digest=digest, images=images)
+
+
+def _in_engine(text: str, content: Content, platform: str | None, files: bool) -> Inspected | None:
+    """Return what an engine has under a name, as it was written here or as it tells itself; None where it has none."""
+    from packager.builders.known import recall_image
+    from packager.engine.api import inspect_local
+
+    if Reference.parse(text).digest is not None:
+        return None
+    local = inspect_local(text)
+    if local is None or (platform is not None and normal_platform(local.platform) != normal_platform(platform)):
+        return None
+    if (stored := recall_image(local.id, content)) is not None:
+        image = BaseImage(config=parse_config(stored.config, text), layers=stored.layers)
+        view = view_of(image, stored.digest, content if files else None)
+        return Inspected(name=text, digest=stored.digest, images=(view,))
+    if files:
+        return _saved(text, content)
+    view = view_of(_engine_image(text), local.id)
+    return Inspected(name=text, digest=local.id, images=(view,))
+
+
+def _saved(reference: str, content: Content) -> Inspected:
+    """Look into an image that only an engine has: it is saved for it."""
+    from packager.engine.api import connect
+
+    with tempfile.TemporaryDirectory(prefix="packager-") as folder:
+        path = Path(folder, "image.tar")
+        with connect() as client, path.open("wb") as stream:
+            for chunk in client.images.get(reference).save(named=reference):
+                stream.write(chunk)
+        found = _docker_archive(Archive(kind="docker-archive", path=path), content, None, files=True)
+    return msgspec.structs.replace(found, name=reference)
+
+
+def _engine_image(reference: str) -> BaseImage:
+    """Return an image as the engine's API tells of it: layers without their blobs, of which it does not speak."""
+    from packager.engine.api import connect
+
+    with connect() as client:
+        image = client.images.get(reference)
+        values, history = image.attrs, [*reversed(image.history())]
+    ids = (values.get("RootFS") or {}).get("Layers") or ()
+    written = [each for each in history if each.get("Size")]
+    # It does not say which steps made a layer: those that wrote something did, where their number fits.
+    known = written if len(written) == len(ids) else [{}] * len(ids)
+    config = {
+        "created": values.get("Created"),
+        "architecture": values.get("Architecture"),
+        "os": values.get("Os"),
+        "variant": values.get("Variant"),
+        "config": values.get("Config") or {},
+    }
+    layers = tuple(
+        Layer(
+            blob=Descriptor(media_type=LAYER, digest=diff_id, size=int(step.get("Size", 0))),
+            diff_id=diff_id,
+            title=str(step.get("CreatedBy") or f"layer {number}"),
+        )
+        for number, (diff_id, step) in enumerate(zip(ids, known, strict=True), 1)
+    )
+    return BaseImage(config=config, layers=layers)
 
 
 def _archive(text: str) -> Archive | None:

@@ -14,6 +14,7 @@ import msgspec
 from packager.builders.base import fetch_base
 from packager.builders.builder import BuiltImage, Candidate, Job, image_metadata
 from packager.builders.choose import needs_engine
+from packager.builders.known import remember_image
 from packager.builders.outputs import Output, Say, load_into_engine
 from packager.builders.starting import StartCheck, laid_down, recipe_of
 from packager.builders.unread_models import is_known, layer_ahead
@@ -191,6 +192,8 @@ class OciBuilder:
     def _build(self, job: Job) -> BuiltImage:
         written = [self.written(planned) for planned in job.planned]
         images = [one.image for one in written]
+        for image in images:
+            remember_image(image)  # whoever loads it, it is known again
         outputs = self._outputs(job.planned[0].plan)
         if len(images) > 1 and not all(output.takes_several for output in outputs):
             raise UsageError("an engine takes one platform", remedy="--push or -o type=oci,dest=… take several")

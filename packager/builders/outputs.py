@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import msgspec
 
+from packager.builders.known import remember_image
 from packager.errors import EngineError
 from packager.oci.values import Content, Image, digest_of
 from packager.plan.plan import Base
@@ -106,20 +107,12 @@ class RegistryOutput(msgspec.Struct, frozen=True, kw_only=True):
         """
         from packager.registry.push import push_images
 
-        results = push_images(images, content, references, mount_from=self._mounts(images, references))
+        mounts = {} if self.base.local or self.base.archived else base_mounts(self.base.source, images, references)
+        results = push_images(images, content, references, mount_from=mounts)
         for result in results:
             counts = f"{len(result.uploaded)} uploaded ({result.bytes_sent} bytes)"
             say(f"{result.references[0]}: blobs {counts}, {len(result.mounted)} mounted, {len(result.present)} there")
         return Sent(pushed=True, bytes_sent=sum(result.bytes_sent for result in results))
-
-    def _mounts(self, images: Sequence[Image], references: Sequence[str]) -> dict[str, str]:
-        """Return which repository of the same registry has the base's blobs, so that they need not be sent."""
-        if self.base.local or self.base.archived:
-            return {}
-        source = Reference.parse(self.base.source)
-        if any(Reference.parse(reference).registry != source.registry for reference in references):
-            return {}
-        return {layer.blob.digest: source.repository for image in images for layer in image.layers}
 
 
 class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,8 +143,29 @@ class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
             return Sent()
         if any(local is None or local.id not in (image.id, image.digest) for local in present):
             say("loading it into the engine")
-            load_into_engine(image, references, content)
+            known = {load_into_engine(image, references, content)}
+        else:
+            known = {local.id for local in present if local is not None}
+        # A push sends it as it was written, and not as the engine would pack it again.
+        remember_image(image, known)
         return Sent(loaded=True)
+
+
+def base_mounts(source: str, images: Sequence[Image], references: Sequence[str]) -> dict[str, str]:
+    """Return which repository of the same registry has the base's blobs, so that they need not be sent.
+
+    Args:
+        source: reference of the base.
+        images: to be pushed.
+        references: that they are pushed to.
+
+    Returns:
+        digest of a blob → repository; nothing where a reference is at another registry.
+    """
+    base = Reference.parse(source)
+    if any(Reference.parse(reference).registry != base.registry for reference in references):
+        return {}
+    return {layer.blob.digest: base.repository for image in images for layer in image.layers}
 
 
 def parse_output(text: str) -> Output | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--push", is_flag=True, help="Push every reference after the build.")
 @no_test_option
+@click.option("--no-check", is_flag=True, help="Push although `packager check` has errors.")
 @click.option("--load", is_flag=True, help="Load the image into the engine (the default without --push and -o).")
 @click.option("--no-cache", is_flag=True, help="Build every step anew.")
 @click.option("--pull", is_flag=True, help="Ask the registry for the base, even if the engine has it.")
@@ -93,6 +94,7 @@ def command(
     verify: str | None,
     timings: bool,
     no_test: bool,
+    no_check: bool,
     labels: tuple[str, ...],
     build_args: tuple[str, ...],
     progress: str,
@@ -116,6 +118,7 @@ def command(
         target=target,
         platforms=tuple(platform.split(",")) if platform else (),
         test=not no_test,
+        check=not no_check,
         labels=pairs("--label", labels),
         build_args=build_args,
         progress="quiet" if reporter.verbosity < 0 and progress == "auto" else progress,

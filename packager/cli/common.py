@@ -95,12 +95,50 @@ platform_option = click.option(
     "--platform", "platform", metavar="OS/ARCH", help="One platform of the target (default: its first)."
 )
 
+build_option = click.option(
+    "--build", "build_first", is_flag=True, help="Build the image first, so that it is of the files as they are now."
+)
+
 base_option = click.option(
     "--base",
     "base",
     metavar="REF",
     help="Another base for this run: at a registry, in the engine, oci:DIR, oci-archive:FILE, docker-archive:FILE.",
 )
+
+
+def build_wish(build_first: bool, base: str | None, target: str | None, platform: str | None = None) -> Any:
+    """Return how `--build` builds, as a `BuildWish`; None without it.
+
+    Raises:
+        UsageError: `--base` without it.
+    """
+    from packager.errors import UsageError
+
+    if not build_first:
+        if base is not None:
+            raise UsageError("--base says on what to build, and nothing is built", remedy="add --build")
+        return None
+    from packager.builders.builder import BuildWish
+
+    return BuildWish(target=target, base=base, platforms=(platform,) if platform else ())
+
+
+def spec_beside(file: Path, *, needed: bool) -> Any:
+    """Return the spec; None where none is needed, and there is none that is whole under the name that nobody chose.
+
+    Raises:
+        SpecError: it is not valid.
+    """
+    from packager.errors import PackagerError
+    from packager.spec import DEFAULT_FILE, load_spec
+
+    if needed or file != Path(DEFAULT_FILE):
+        return load_spec(file)
+    try:
+        return load_spec(file)
+    except PackagerError:
+        return None
 
 
 def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: tuple[str, ...]) -> None:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 @format_option
 @standard_options
 def command(image: str, platform: str | None, files: bool, output_format: str, reporter: Reporter) -> None:
-    """Show platforms, configuration, labels and layers of an image, without an engine.
+    """Show platforms, configuration, labels and layers of an image; no engine is needed.
 
-    The image is at a registry, or in an OCI layout (oci:DIR, oci-archive:FILE) or a `docker save` archive
-    (docker-archive:FILE); a folder or file is recognised by itself.
+    A name is looked for in the engine, where one answers, then at its registry. Or the image is in an OCI layout
+    (oci:DIR, oci-archive:FILE) or a `docker save` archive (docker-archive:FILE); a folder or file is recognised by
+    itself.
     """
     import msgspec
 

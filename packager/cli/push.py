@@ -11,6 +11,9 @@ import click
 
 from packager.cli.common import (
     Reporter,
+    base_option,
+    build_option,
+    build_wish,
     emit,
     emit_json,
     file_option,
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 @target_option
 @platform_option
 @no_test_option
+@build_option
+@base_option
+@click.option("--stale", is_flag=True, help="Push an image, too, that is not of the files as they are now.")
 @format_option
 @standard_options
 def command(
@@ -40,13 +46,17 @@ def command(
     target: str | None,
     platform: str | None,
     no_test: bool,
+    build_first: bool,
+    base: str | None,
+    stale: bool,
     output_format: str,
     reporter: Reporter,
 ) -> None:
     """Push images to their registries and print each reference with its digest.
 
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
-    `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed.
+    `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed. An image
+    that is not of the spec's files as they are now is refused.
     """
     from packager.steps.push import push
 
@@ -56,6 +66,8 @@ def command(
         target=target,
         platform=platform,
         test=not no_test,
+        build=build_wish(build_first, base, target, platform),
+        stale=stale,
         reporter=reporter,
         progress=lambda: _shown(reporter),
     )

@@ -11,11 +11,15 @@ import click
 
 from packager.cli.common import (
     Reporter,
+    base_option,
+    build_option,
+    build_wish,
     emit,
     emit_json,
     file_option,
     format_option,
     no_docker_option,
+    spec_beside,
     standard_options,
     target_option,
 )
@@ -58,6 +62,8 @@ keys_option = click.option(
 )
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
 @no_docker_option
+@build_option
+@base_option
 @keys_option
 @click.option("--no-devices", is_flag=True, help="Start it without the GPUs and devices that its target asks for.")
 @format_option
@@ -73,11 +79,10 @@ def command(
     out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
-    from packager.spec.load import load_spec
     from packager.steps.run import follow, start
 
     wish, detach = run_wish(reference, target, options, detach=options["detach"]), options["detach"]
-    spec_file = load_spec(file) if wish.reference is None or not wish.docker else None
+    spec_file = spec_beside(file, needed=wish.reference is None or not wish.docker)
     with terminated_as_interrupted(), start(wish, spec_file, reporter=reporter) as (service, server):
         try:
             reporter.step(f"healthy after {service.seconds:.1f} s, {service.unit}")
@@ -111,6 +116,7 @@ def run_wish(reference: str | None, target: str | None, options: Mapping[str, An
         cpus=options.get("cpus"),
         devices=not options.get("no_devices", False),
         timeout=options["timeout"],
+        build=build_wish(options["build_first"], options["base"], target),
         **more,
     )
 

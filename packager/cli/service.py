@@ -10,11 +10,14 @@ import click
 
 from packager.cli.common import (
     Reporter,
+    base_option,
+    build_option,
     emit,
     emit_json,
     file_option,
     format_option,
     no_docker_option,
+    spec_beside,
     standard_options,
     target_option,
 )
@@ -68,6 +71,8 @@ def command() -> None:
 @keys_option
 @_limit_options
 @no_docker_option
+@build_option
+@base_option
 @format_option
 @standard_options
 def deploy(
@@ -83,11 +88,10 @@ def deploy(
 
     Without REF it is the first reference of the spec.
     """
-    from packager.spec.load import load_spec
     from packager.steps import service as services
 
     wish = run_wish(reference, target, options)
-    spec_file = load_spec(file) if wish.reference is None or not wish.docker else None
+    spec_file = spec_beside(file, needed=wish.reference is None or not wish.docker)
     _show(services.deploy(name, wish, spec_file, reporter=reporter), output_format, reporter)
 
 

@@ -8,6 +8,9 @@ import click
 
 from packager.cli.common import (
     Reporter,
+    base_option,
+    build_option,
+    build_wish,
     emit,
     emit_json,
     file_option,
@@ -25,6 +28,8 @@ from packager.cli.run import variables
 @target_option
 @platform_option
 @no_docker_option
+@build_option
+@base_option
 @click.option("--image", "image", metavar="REF", help="Test this image instead of the spec's own.")
 @click.option(
     "-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable of the container (repeatable)."
@@ -44,6 +49,8 @@ def command(
     target: str | None,
     platform: str | None,
     no_docker: bool,
+    build_first: bool,
+    base: str | None,
     image: str | None,
     env: tuple[str, ...],
     timeout: float,
@@ -53,7 +60,8 @@ def command(
 ) -> None:
     """Start each image, send it the requests of the spec's `test:` section, and compare the answers.
 
-    Nothing is built: what is tested is the image that the engine has, which is what `packager push` would push. It
+    Without --build nothing is built: what is tested is the image that the engine has, which is what `packager push`
+    would push; where it is not of the files as they are now, that is said. It
     runs as in production, on a free port of this machine, and is removed whatever happens. With --no-docker no image is
     needed: the spec's package runs in its locked environment on this machine.
     """
@@ -66,6 +74,7 @@ def command(
         target=target,
         platform=platform,
         docker=not no_docker,
+        build=build_wish(build_first, base, target, platform),
         timeout=timeout,
         env=variables(env),
         reporter=reporter,

@@ -23,7 +23,7 @@ from packager.oci.parse import choose, named_by, parse
 from packager.oci.values import INDEX, Descriptor
 from packager.reference import Reference
 from packager.registry.origins import JOBS, RegistryOrigin, Say, document_of
-from packager.registry.resolve import resolve_digest
+from packager.registry.resolve import require_digest
 from packager.storage.content import ContentStore
 from packager.storage.reading import BLOCK, failure
 
@@ -67,7 +67,7 @@ def pull_image(
         TemporaryError: it does not answer, or not now.
     """
     named = str(reference)
-    digest = reference.digest or resolve_digest(reference, mirrors)
+    digest = require_digest(reference, mirrors)  # what is in the store need not be there
     with RegistryOrigin(reference, mirrors, say) as origin:
         data = document_of(digest, content, origin)
         if platform is not None and isinstance(index := parse(data, named), _Index):

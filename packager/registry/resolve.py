@@ -44,8 +44,23 @@ def resolve_digest(
         return _digest(session, reference)
 
 
+def require_digest(
+    reference: Reference, mirrors: Mapping[str, str] | None = None, *, pause: Callable[[float], None] = time.sleep
+) -> str:
+    """Return the digest of an image that its registry has now: one with a digest is asked for, too.
+
+    Args, Raises: as for `resolve_digest`.
+    """
+    at = reference.mirrored(mirrors or {})
+    with closing(RegistrySession(at, tries=TRIES, pause=pause)) as session:
+        digest = _digest(session, reference)
+    if reference.digest not in (None, digest):
+        raise RegistryError(f"{at.registry} answers {digest} where it was asked for {reference}")
+    return digest
+
+
 def _digest(session: RegistrySession, asked: Reference) -> str:
-    url = session.url(f"manifests/{session.at.tag or 'latest'}")
+    url = session.url(f"manifests/{asked.digest or session.at.tag or 'latest'}")
     headers, doing = {"Accept": ", ".join(MEDIA_TYPES)}, f"the digest of {asked} is not known"
     answer = session.ask("HEAD", url, doing=doing, headers=headers)
     digest = answer.headers.get("Docker-Content-Digest", "")

@@ -14,7 +14,7 @@ from packager.builders.choose import Choice, choose_builder, needs_engine
 from packager.builders.outputs import EngineOutput, Output, RegistryOutput, parse_output, takes_several
 from packager.checks.script import require_entry_script
 from packager.environments.locks.status import TargetInputs, read_inputs
-from packager.errors import UsageError
+from packager.errors import LintError, UsageError
 from packager.laying.recipe import NeedsEngineError
 from packager.plan.plan import Base, Plan
 from packager.plan.planned import by_references
@@ -24,6 +24,7 @@ from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, own_template, plan_platforms
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets, warn_without_repository
+from packager.steps.stale import remember_inputs
 from packager.steps.store import keep_limit
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from packager.storage.content import ContentStore
 
 __all__ = ["BuildWish", "BuiltImage", "Comparison", "build", "compare"]
+
+
+#: Errors that are shown; `check` has them all.
+_SHOWN = 5
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +79,7 @@ def build(
         SpecError, LockError, ContextError: see `packager.steps.plan.plan_image`.
         UsageError: something cannot be meant so, or the builder that was asked for cannot do it.
         ServiceError: an image failed a test; nothing was pushed.
+        LintError: `check` has errors, and it was to be pushed.
         EngineError, RegistryError, TemporaryError: no engine, or it or a registry fails.
     """
     wish = msgspec.structs.replace(wish or BuildWish(), **wishes)
@@ -99,6 +105,8 @@ def build(
     if len(images) > 1:
         builders.wish = msgspec.structs.replace(wish, metadata_file=None)
     built = _build_all(spec_file, images, builders, tested)
+    for planned in (each for job, _ in images for each in job.planned):
+        remember_inputs(planned.plan, spec_file.for_target(planned.plan.target))
     _write_files(wish, built)
     builders.release()
     keep_limit(os.environ, reporter.step)
@@ -233,17 +241,26 @@ def _jobs(spec_file: SpecFile, target: str, base: Base | None, builders: _Builde
     builders.reporter.step(f"builder: {choice.kind} ({choice.reason})")
     digest_model = builders.of(choice).read_models(inputs.spec_file)
     planned = plan_platforms(inputs, platforms, base=base, digest_model=digest_model)
-    _say_errors(inputs.spec_file, planned[0].plan, builders.reporter)
+    _heed_errors(inputs, planned[0].plan, wish, builders.reporter)
     groups = [planned] if wish.tags else by_references(planned)
     return [(Job(planned=group, references=wish.tags or group[0].plan.references), choice) for group in groups]
 
 
-def _say_errors(spec_file: SpecFile, plan: Plan, reporter: Reporter) -> None:
-    """Say what `check` calls an error, as far as it is known without looking into packages; the build goes on."""
-    from packager.checks.packaged import make_looker
+def _heed_errors(inputs: TargetInputs, plan: Plan, wish: BuildWish, reporter: Reporter) -> None:
+    """Say what `check` calls an error, as far as it is known without looking into packages; with `push` it ends there.
 
-    found = make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
-    for finding in found[:5]:
+    Raises:
+        LintError: there are errors, and the image was to be pushed.
+    """
+    from packager.steps.check import errors_known
+
+    found = errors_known(inputs, plan, reporter)
+    if found and wish.push and wish.check:
+        raise LintError(
+            "\n".join(["`packager check` has errors, and nothing is pushed", *map(str, found[:_SHOWN])]),
+            remedy="mend them (`packager check` lists all); or push all the same: --no-check",
+        )
+    for finding in found[:_SHOWN]:
         reporter.warn(str(finding))
     if found:
         reporter.warn("the image may not start, or not answer: `packager check` lists all of it")

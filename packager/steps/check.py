@@ -15,9 +15,10 @@ from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
-from packager.environments.locks.status import lock_status, read_inputs, unlocked_inputs
+from packager.environments.locks.status import TargetInputs, lock_status, read_inputs, unlocked_inputs
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
+from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.steps.plan import plan_platforms
 from packager.steps.reporting import SILENT, Reporter
@@ -56,6 +57,27 @@ def check(
     if start and not any(finding.severity == "error" for finding in findings):
         findings += _start(spec_file, reporter)
     return tuple(dict.fromkeys(findings))
+
+
+def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[Finding, ...]:
+    """Return the errors of a target that can be told at once, without looking into packages that nobody looked into.
+
+    Args:
+        inputs: of the target.
+        plan: of one of its images.
+        reporter: is told what takes long.
+
+    Raises:
+        ContextError: a model cannot be read.
+    """
+    from packager.checks.packaged import make_looker
+
+    spec_file = inputs.spec_file
+    requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
+    found = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file, inputs.environment)]
+    found += [*check_cors(plan), *check_accelerator(plan, inputs.target), *check_incompatible(plan, requirements)]
+    found += make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
+    return tuple(dict.fromkeys(finding for finding in found if finding.severity == "error"))
 
 
 def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:

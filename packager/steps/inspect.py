@@ -1,4 +1,4 @@
-"""The step `inspect`: what an image is, without an engine."""
+"""The step `inspect`: what an image is; it needs no engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ def inspect(image: str, *, platform: str | None = None, files: bool = False, rep
     """Return platforms, configuration, labels and layers of an image.
 
     Args:
-        image: at a registry, or in a folder or file (`oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`).
+        image: in the engine, at a registry, or in a folder or file (`oci:DIR`, `oci-archive:FILE`,
+            `docker-archive:FILE`).
         platform: OCI os/arch; all that there are where None.
         files: what is in each layer, too, which pulls the layers.
         reporter: is told what is fetched.

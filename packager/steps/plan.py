@@ -12,6 +12,7 @@ from packager.context.generated import app_files
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.locks.status import TargetInputs, read_inputs
+from packager.plan.inputs import with_inputs
 from packager.plan.make import make_plan, require_server
 from packager.plan.plan import Base
 from packager.plan.planned import Planned
@@ -19,6 +20,7 @@ from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.models import Store
+from packager.storage.reading import digest_file
 
 
 def plan_image(
@@ -76,6 +78,7 @@ def plan_platforms(
     mirrors = registry_mirrors(own.spec.registry_mirrors)
     channels = channel_mirrors(own.spec.conda.channel_mirrors, os.environ)
     template, spec = own_template(inputs), own.document.path.absolute()
+    texts = own_templates(own) if template else {}
     planned = []
     for locked in locks:
         generated = app_files(own, sources, locked.python)
@@ -89,7 +92,7 @@ def plan_platforms(
             channel_mirrors=channels,
         )
         check_artefacts(own, target, plan)
-        plan = msgspec.structs.replace(plan, own_template=template)
+        plan = with_inputs(msgspec.structs.replace(plan, own_template=template), texts)
         planned.append(
             Planned(plan=plan, spec=spec, requirements=inputs.lock.requirements, conda=inputs.lock.conda_text)
         )
@@ -109,6 +112,15 @@ def find_base(spec_file: SpecFile, reference: str | None, reporter: Reporter = S
     base = resolve_base(reference, registry_mirrors(spec_file.spec.registry_mirrors))
     reporter.detail(f"base {base.reference} is {base.digest}")
     return base
+
+
+def own_templates(spec_file: SpecFile) -> dict[str, str]:
+    """Return the user's templates: path from the spec's folder → sha256 of the text."""
+    return {
+        f"{spec_file.templates.name}/{path.name}": digest_file(path).digest
+        for path in sorted(spec_file.templates.glob("*.j2"))
+        if path.is_file()
+    }
 
 
 def own_template(inputs: TargetInputs) -> str:

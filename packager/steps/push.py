@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 
+from packager.builders.builder import BuildWish
+from packager.builders.known import recall_image
+from packager.builders.outputs import base_mounts
+from packager.contract import BASE_NAME_LABEL
 from packager.engine.api import require_local
 from packager.engine.push import Progress, Pushed, push_image, tagged
 from packager.errors import PackagerError, RegistryError
+from packager.oci.parse import parse_config
+from packager.oci.values import Content, Image
 from packager.reference import Reference
 from packager.registry.client import digest_under_tag
+from packager.registry.push import BlobProgress, push_images
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import spec_references, warn_without_repository
+from packager.steps.stale import build_first, refuse_stale
+from packager.storage.content import ContentStore
 
 OnProgress = Callable[[Progress], None]
 
@@ -25,6 +35,8 @@ def push(
     target: str | None = None,
     platform: str | None = None,
     test: bool = True,
+    build: BuildWish | None = None,
+    stale: bool = False,
     reporter: Reporter = SILENT,
     progress: Callable[[], AbstractContextManager[OnProgress]] = lambda: nullcontext(lambda _: None),
 ) -> tuple[Pushed, ...]:
@@ -36,11 +48,14 @@ def push(
         target: one of the spec's targets, where no reference is given.
         platform: fills `{platform}` in the spec's tags.
         test: False pushes without the spec's tests.
+        build: build the images first, so.
+        stale: push images, too, that are not of the spec's files as they are now.
         reporter: is told what is done.
         progress: shows the progress of one push.
 
     Raises:
         ServiceError: an image failed a test; nothing was pushed.
+        ContextError: what an image is made from changed since it was built; nothing was pushed.
         EngineError: no engine, or no such image.
         RegistryError: the registry refused.
         TemporaryError: it failed in a way that may pass.
@@ -52,6 +67,10 @@ def push(
         warn_without_repository(spec_file, reporter)
     # All are checked before the first is sent.
     wanted = [tagged(reference) for reference in asked]
+    if build is not None:
+        build_first(spec_file, build, references, reporter)
+    if not stale:
+        refuse_stale(spec_file, {reference: require_local(reference) for reference in dict.fromkeys(wanted)})
     gate_references(spec_file, wanted, test=test, reporter=reporter)
     results = []
     for reference in dict.fromkeys(wanted):
@@ -64,15 +83,56 @@ def push(
 
 
 def _push(reference: str, on_progress: OnProgress) -> Pushed:
+    content = ContentStore()
+    local = require_local(reference)
+    stored = recall_image(local.id, content)
     try:
+        if stored is not None:
+            return _push_stored(reference, stored, content, on_progress)
         return push_image(reference, on_progress=on_progress)
     except RegistryError:
         # A tag that cannot be moved refuses the same image again, too.
         digest = None
+        known = {local.id, *(each.rpartition("@")[2] for each in local.repo_digests)}
         with suppress(PackagerError):
-            local = require_local(reference)
-            known = {local.id, *(each.rpartition("@")[2] for each in local.repo_digests)}
-            digest = digest_under_tag(Reference.parse(reference), known)
+            digest = digest_under_tag(Reference.parse(reference), known | ({stored.digest} if stored else set()))
         if digest is None:
             raise
         return Pushed(reference=reference, digest=digest, uploaded=0, present=0)
+
+
+def _push_stored(reference: str, image: Image, content: Content, on_progress: OnProgress) -> Pushed:
+    """Push an image as it was written here: its digest is the one that its build printed."""
+    titles = {layer.blob.digest: layer.title or layer.blob.digest[7:19] for layer in image.layers}
+    lock = threading.Lock()
+
+    def show(blob: BlobProgress) -> None:
+        if title := titles.get(blob.blob.digest):
+            status = _STATUS[blob.status]
+            with lock:
+                on_progress(Progress(layer=title, status=status, current=blob.sent, total=blob.blob.size))
+
+    (result,) = push_images([image], content, [reference], mount_from=_mounts(reference, image), on_progress=show)
+    return Pushed(
+        reference=reference,
+        digest=result.digest,
+        uploaded=sum(blob.digest in titles for blob in result.uploaded),
+        present=sum(blob.digest in titles for blob in (*result.mounted, *result.present)),
+    )
+
+
+def _mounts(reference: str, image: Image) -> dict[str, str]:
+    name = parse_config(image.config, reference).get("config", {}).get("Labels", {}).get(BASE_NAME_LABEL, "")
+    try:
+        return base_mounts(name, [image], [reference])
+    except PackagerError:
+        return {}  # an archive, or an image that only an engine has
+
+
+#: In the engine's words.
+_STATUS = {
+    "present": "Layer already exists",
+    "mounted": "Mounted from another repository",
+    "uploading": "Pushing",
+    "uploaded": "Pushed",
+}

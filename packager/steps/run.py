@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 
+from packager.builders.builder import BuildWish
 from packager.contract import DEFAULT_PORT
+from packager.engine.api import require_local
 from packager.errors import UsageError
 from packager.serving.host import Host
 from packager.serving.hosts.choose import request_of
@@ -22,6 +24,7 @@ from packager.spec.load import SpecFile
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter, say_waiting
 from packager.steps.selection import one_target, spec_references
+from packager.steps.stale import build_first, warn_of_stale
 
 #: Docker's form of sizes (`docker run --memory`).
 _MEMORY = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
@@ -47,6 +50,7 @@ class RunWish(msgspec.Struct, frozen=True, kw_only=True):
         cpus: limit in processors.
         devices: give it the GPUs and devices that its target asks for.
         timeout: seconds until it must be healthy.
+        build: build the image first, so.
     """
 
     reference: str | None = None
@@ -61,6 +65,7 @@ class RunWish(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float | None = None
     devices: bool = True
     timeout: float = 120.0
+    build: BuildWish | None = None
 
 
 @contextmanager
@@ -109,7 +114,7 @@ def start(
     if wish.docker:
         check_memory(wish.memory)
     else:
-        refuse_without_docker(wish, ("memory", "name", "detach"))
+        refuse_without_docker(wish, ("memory", "name", "detach", "build"))
     package = find_package(wish, spec_file, devices=wish.devices, reporter=reporter)
     name = wish.name if wish.docker else package.title
     if name is None:
@@ -130,12 +135,20 @@ def find_package(wish: RunWish, spec_file: SpecFile | None, *, devices: bool = F
     """
     if wish.publish != "free":
         parse_publish(wish.publish, DEFAULT_PORT)  # a wrong one is told before anything is done
+    if wish.docker and wish.build is not None:
+        build_first(spec_file, wish.build, wish.reference or (), reporter)
     if wish.docker and wish.reference is not None:
-        return packaged_image(wish.reference)
+        return _image_package(wish.reference, spec_file, reporter)
     assert spec_file is not None, "without an image there is a spec"
     if wish.docker:
-        return packaged_image(spec_references(spec_file, wish.target)[0])
+        return _image_package(spec_references(spec_file, wish.target)[0], spec_file, reporter)
     return package_on_machine(spec_file, one_target(spec_file, wish.target), devices=devices, say=reporter.step)
+
+
+def _image_package(reference: str, spec_file: SpecFile | None, reporter: Reporter) -> Package:
+    package = packaged_image(reference)
+    warn_of_stale(spec_file, {reference: require_local(reference)}, reporter)
+    return package
 
 
 def request_for(

@@ -57,7 +57,7 @@ def deploy(
     if wish.docker:
         check_memory(wish.memory)
     else:
-        refuse_without_docker(wish, ("memory", "cpus"))
+        refuse_without_docker(wish, ("memory", "cpus", "build"))
         services.require_free(PROCESSES, name)
     package = find_package(wish, spec_file, reporter=reporter)
     host, request = request_for(wish, package, name, cpus=wish.cpus, reporter=reporter)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from packager.builders.builder import BuildWish
+from packager.engine.api import require_local
 from packager.errors import SpecError
 from packager.serving.cases import prepare
 from packager.serving.gate import Report
@@ -16,6 +18,7 @@ from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter, say_waiting
 from packager.steps.run import refuse_dockers
 from packager.steps.selection import select_targets, spec_references
+from packager.steps.stale import build_first, warn_of_stale
 from packager.storage.files import write_text
 
 __all__ = ["Report", "as_data", "report_lines", "require_passed", "test", "write_junit"]
@@ -37,6 +40,7 @@ def test(
     target: str | None = None,
     platform: str | None = None,
     docker: bool = True,
+    build: BuildWish | None = None,
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
     reporter: Reporter = SILENT,
@@ -49,6 +53,7 @@ def test(
         target: one of the spec's targets; all where None.
         platform: the images must be for it.
         docker: False runs the spec's package in its locked environment on this machine, without Docker.
+        build: build the images first, so.
         timeout: seconds until each must be healthy.
         env: variables beside the image's own.
         reporter: is told what is tested.
@@ -67,7 +72,7 @@ def test(
     cases = prepare(spec_file)
     packages: Sequence[Package]
     if not docker:
-        refuse_dockers(image, {"platform": platform}, ("platform",))
+        refuse_dockers(image, {"platform": platform, "build": build}, ("platform", "build"))
         packages = [
             package_on_machine(spec_file, name, say=reporter.step) for name in select_targets(spec_file, target)
         ]
@@ -77,5 +82,8 @@ def test(
             if image
             else {spec_references(spec_file, name, platform)[0]: name for name in select_targets(spec_file, target)}
         )
+        if build is not None:
+            build_first(spec_file, build, image or (), reporter)
         packages = image_packages(references, platform)
+        warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
     return try_packages(cases, packages, reporter, timeout=timeout, env=env, waiting=say_waiting(reporter))

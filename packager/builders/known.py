@@ -1,0 +1,53 @@
+"""Images that were written here, found again by the id under which an engine knows them.
+
+An engine with Docker's ordinary store packs layers again when it pushes, into another digest. What was written here is
+in the content store as it was written, so that it can be pushed under the digest that its build printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from packager.errors import PackagerError
+from packager.oci.parse import ImageManifest, base_image, parse, parse_config
+from packager.oci.values import Content, Image
+from packager.storage.memory import Memory
+
+_KIND = "images"
+
+
+def remember_image(image: Image, ids: Iterable[str] = ()) -> None:
+    """Note by which ids an engine may know an image: those of its configuration and manifest, and others.
+
+    Args:
+        image: it is in the content store.
+        ids: `sha256:…` by which an engine said that it knows it.
+    """
+    memory, value = Memory(_KIND), f"{image.digest} {image.platform}".encode()
+    for each in {image.id, image.digest, *ids}:
+        if memory.recall(each) != value:
+            memory.remember(value, each)
+
+
+def recall_image(image_id: str, content: Content) -> Image | None:
+    """Return the image that was written here, with all that it is made of in the store; None where it is not.
+
+    Args:
+        image_id: `sha256:…` by which an engine knows it.
+        content: the store.
+    """
+    digest, _, platform = (Memory(_KIND).recall(image_id) or b"").decode(errors="replace").partition(" ")
+    if not platform or not content.has(digest):
+        return None
+    try:
+        document = content.path(digest).read_bytes()
+        manifest = parse(document, digest)
+        if not isinstance(manifest, ImageManifest) or not content.has(manifest.config.digest, manifest.config.size):
+            return None
+        config = content.path(manifest.config.digest).read_bytes()
+        layers = base_image(manifest.layers, parse_config(config, digest), platform, digest).layers
+    except (OSError, PackagerError):
+        return None  # damaged: who needs it says so, or makes it again
+    if not all(content.has(layer.blob.digest, layer.blob.size) for layer in layers):
+        return None
+    return Image(platform=platform, manifest=document, config=config, layers=layers)

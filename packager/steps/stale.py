@@ -1,0 +1,126 @@
+"""Whether an image is still of the files that are here: nobody should test, run or push yesterday's by mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from packager.builders.builder import BuildWish
+from packager.contract import INPUTS_LABEL, TARGET_LABEL, TITLE_LABEL
+from packager.engine.api import LocalImage
+from packager.environments.locks.status import read_inputs
+from packager.errors import ContextError, PackagerError, UsageError
+from packager.plan.inputs import changes, digest_of_inputs, inputs_of
+from packager.plan.plan import Plan
+from packager.spec.load import SpecFile
+from packager.steps.plan import own_templates, plan_platforms
+from packager.steps.reporting import Reporter
+from packager.storage.memory import Memory
+from packager.storage.models import Store
+
+_KIND = "inputs"
+#: What is named of what changed.
+_NAMED = 3
+
+
+def remember_inputs(plan: Plan, spec_file: SpecFile) -> None:
+    """Remember what an image is made from, so that it can be told later what changed."""
+    inputs, memory = _inputs(plan, spec_file), Memory(_KIND)
+    digest = digest_of_inputs(inputs)
+    if memory.recall(digest) is None:
+        memory.remember(msgspec.json.encode(inputs), digest)
+
+
+def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
+    """Return what changed since an image was built of a spec (`src/score.py changed`); empty where nothing did.
+
+    It is empty, too, where that cannot be told: there is no spec, the image is another one's, or of an older packager.
+
+    Args:
+        spec_file: the spec.
+        image: of the engine.
+    """
+    label, target = image.labels.get(INPUTS_LABEL), image.labels.get(TARGET_LABEL, "")
+    if spec_file is None or label is None or image.labels.get(TITLE_LABEL) != spec_file.spec.name:
+        return ""
+    if target not in spec_file.spec.target_names:
+        return ""
+    try:
+        (planned,) = plan_platforms(
+            read_inputs(spec_file, target), [image.platform], base=None, digest_model=Store().digest
+        )
+    except PackagerError as error:
+        return f"its inputs cannot be read any more ({error.message.splitlines()[0]})"
+    if planned.plan.config.labels[INPUTS_LABEL] == label:
+        return ""
+    known = Memory(_KIND).recall(label.removeprefix("sha256:"))
+    before: Mapping[str, str] = msgspec.json.decode(known, type=dict[str, str]) if known is not None else {}
+    names = changes(before, _inputs(planned.plan, spec_file)) if before else ()
+    return _sentence(names)
+
+
+def build_first(
+    spec_file: SpecFile | None, wish: BuildWish, references: str | Sequence[str], reporter: Reporter
+) -> None:
+    """Build what a verb works on, and load it into the engine, before it does: `--build`.
+
+    Args:
+        spec_file: the spec.
+        wish: of the build; it is loaded.
+        references: names that the image gets in place of the spec's, where there are some.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError: there is no spec.
+        PackagerError: see `packager.steps.build.build`.
+    """
+    from packager.steps.build import build
+
+    if spec_file is None:
+        raise UsageError("--build needs a spec, and there is none here", remedy="-f FILE names it")
+    tags = (references,) if isinstance(references, str) else tuple(references)
+    build(spec_file, msgspec.structs.replace(wish, load=True, tags=tags), reporter=reporter)
+
+
+def warn_of_stale(spec_file: SpecFile | None, images: Mapping[str, LocalImage], reporter: Reporter) -> None:
+    """Say of each image that it is not of the files that are here.
+
+    Args:
+        spec_file: the spec; None where there is none.
+        images: reference → the engine's image.
+        reporter: is told.
+    """
+    for reference, image in images.items():
+        if changed := changed_since(spec_file, image):
+            reporter.warn(f"{changed} since {reference} was built (--build builds it first)")
+
+
+def refuse_stale(spec_file: SpecFile | None, images: Mapping[str, LocalImage]) -> None:
+    """Refuse images that are not of the files that are here.
+
+    Args:
+        spec_file: the spec; None where there is none.
+        images: reference → the engine's image.
+
+    Raises:
+        ContextError: one is not.
+    """
+    for reference, image in images.items():
+        if changed := changed_since(spec_file, image):
+            raise ContextError(
+                f"{changed} since {reference} was built: nothing is pushed",
+                remedy="--build builds it first; --stale pushes what is there",
+            )
+
+
+def _inputs(plan: Plan, spec_file: SpecFile) -> dict[str, str]:
+    return inputs_of(plan, own_templates(spec_file) if plan.own_template else None)
+
+
+def _sentence(names: Sequence[str]) -> str:
+    if not names:
+        return "its inputs changed"
+    more = len(names) - _NAMED
+    listed = ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    return f"{listed} changed"
