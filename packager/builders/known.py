@@ -6,12 +6,20 @@ in the content store as it was written, so that it can be pushed under the diges
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
+from packager.contract import BASE_NAME_LABEL
 from packager.errors import PackagerError
 from packager.oci.parse import ImageManifest, base_image, parse, parse_config
 from packager.oci.values import Content, Image
+from packager.reference import Reference
 from packager.storage.memory import Memory
+
+if TYPE_CHECKING:
+    from packager.engine.push import Progress, Pushed
+    from packager.registry.push import BlobProgress
 
 _KIND = "images"
 
@@ -51,3 +59,70 @@ def recall_image(image_id: str, content: Content) -> Image | None:
     if not all(content.has(layer.blob.digest, layer.blob.size) for layer in layers):
         return None
     return Image(platform=platform, manifest=document, config=config, layers=layers)
+
+
+def push_known(reference: str, image: Image, content: Content, on_progress: Callable[[Progress], None]) -> Pushed:
+    """Push an image as it was written here: its digest is the one that its build printed.
+
+    Args:
+        reference: with a tag.
+        image: it was recalled.
+        content: the store.
+        on_progress: is told of each step of each layer, by one thread at a time.
+
+    Raises:
+        RegistryError, TemporaryError: see `packager.registry.push.push_images`.
+    """
+    from packager.engine.push import Progress, Pushed
+    from packager.registry.push import push_images
+
+    titles = {layer.blob.digest: layer.title or layer.blob.digest[7:19] for layer in image.layers}
+    lock = threading.Lock()
+
+    def show(blob: BlobProgress) -> None:
+        if title := titles.get(blob.blob.digest):
+            status = _STATUS[blob.status]
+            with lock:
+                on_progress(Progress(layer=title, status=status, current=blob.sent, total=blob.blob.size))
+
+    (result,) = push_images([image], content, [reference], mount_from=_mounts(reference, image), on_progress=show)
+    return Pushed(
+        reference=reference,
+        digest=result.digest,
+        uploaded=sum(blob.digest in titles for blob in result.uploaded),
+        present=sum(blob.digest in titles for blob in (*result.mounted, *result.present)),
+    )
+
+
+def base_mounts(source: str, images: Iterable[Image], references: Iterable[str]) -> dict[str, str]:
+    """Return which repository of the same registry has the base's blobs, so that they need not be sent.
+
+    Args:
+        source: reference of the base.
+        images: to be pushed.
+        references: that they are pushed to.
+
+    Returns:
+        digest of a blob → repository; nothing where a reference is at another registry.
+    """
+    base = Reference.parse(source)
+    if any(Reference.parse(reference).registry != base.registry for reference in references):
+        return {}
+    return {layer.blob.digest: base.repository for image in images for layer in image.layers}
+
+
+def _mounts(reference: str, image: Image) -> dict[str, str]:
+    name = parse_config(image.config, reference).get("config", {}).get("Labels", {}).get(BASE_NAME_LABEL, "")
+    try:
+        return base_mounts(name, [image], [reference])
+    except PackagerError:
+        return {}  # an archive, or an image that only an engine has
+
+
+#: In the engine's words.
+_STATUS = {
+    "present": "Layer already exists",
+    "mounted": "Mounted from another repository",
+    "uploading": "Pushing",
+    "uploaded": "Pushed",
+}

@@ -11,11 +11,10 @@ from typing import Any, ClassVar, Protocol, cast
 
 import msgspec
 
-from packager.builders.known import remember_image
+from packager.builders.known import base_mounts, remember_image
 from packager.errors import EngineError
 from packager.oci.values import Content, Image, digest_of
 from packager.plan.plan import Base
-from packager.reference import Reference
 
 Say = Callable[[str], None]
 
@@ -149,23 +148,6 @@ class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
         # A push sends it as it was written, and not as the engine would pack it again.
         remember_image(image, known)
         return Sent(loaded=True)
-
-
-def base_mounts(source: str, images: Sequence[Image], references: Sequence[str]) -> dict[str, str]:
-    """Return which repository of the same registry has the base's blobs, so that they need not be sent.
-
-    Args:
-        source: reference of the base.
-        images: to be pushed.
-        references: that they are pushed to.
-
-    Returns:
-        digest of a blob → repository; nothing where a reference is at another registry.
-    """
-    base = Reference.parse(source)
-    if any(Reference.parse(reference).registry != base.registry for reference in references):
-        return {}
-    return {layer.blob.digest: base.repository for image in images for layer in image.layers}
 
 
 def parse_output(text: str) -> Output | None:

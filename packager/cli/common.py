@@ -119,7 +119,7 @@ def build_wish(build_first: bool, base: str | None, target: str | None, platform
         if base is not None:
             raise UsageError("--base says on what to build, and nothing is built", remedy="add --build")
         return None
-    from packager.builders.builder import BuildWish
+    from packager.steps.build import BuildWish
 
     return BuildWish(target=target, base=base, platforms=(platform,) if platform else ())
 

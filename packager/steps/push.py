@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from packager.builders.builder import BuildWish
-from packager.builders.known import recall_image
-from packager.builders.outputs import base_mounts
-from packager.contract import BASE_NAME_LABEL
+from packager.builders.known import push_known, recall_image
 from packager.engine.api import require_local
 from packager.engine.push import Progress, Pushed, push_image, tagged
 from packager.errors import PackagerError, RegistryError
-from packager.oci.parse import parse_config
-from packager.oci.values import Content, Image
 from packager.reference import Reference
 from packager.registry.client import digest_under_tag
-from packager.registry.push import BlobProgress, push_images
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
@@ -88,7 +82,7 @@ def _push(reference: str, on_progress: OnProgress) -> Pushed:
     stored = recall_image(local.id, content)
     try:
         if stored is not None:
-            return _push_stored(reference, stored, content, on_progress)
+            return push_known(reference, stored, content, on_progress)
         return push_image(reference, on_progress=on_progress)
     except RegistryError:
         # A tag that cannot be moved refuses the same image again, too.
@@ -99,40 +93,3 @@ def _push(reference: str, on_progress: OnProgress) -> Pushed:
         if digest is None:
             raise
         return Pushed(reference=reference, digest=digest, uploaded=0, present=0)
-
-
-def _push_stored(reference: str, image: Image, content: Content, on_progress: OnProgress) -> Pushed:
-    """Push an image as it was written here: its digest is the one that its build printed."""
-    titles = {layer.blob.digest: layer.title or layer.blob.digest[7:19] for layer in image.layers}
-    lock = threading.Lock()
-
-    def show(blob: BlobProgress) -> None:
-        if title := titles.get(blob.blob.digest):
-            status = _STATUS[blob.status]
-            with lock:
-                on_progress(Progress(layer=title, status=status, current=blob.sent, total=blob.blob.size))
-
-    (result,) = push_images([image], content, [reference], mount_from=_mounts(reference, image), on_progress=show)
-    return Pushed(
-        reference=reference,
-        digest=result.digest,
-        uploaded=sum(blob.digest in titles for blob in result.uploaded),
-        present=sum(blob.digest in titles for blob in (*result.mounted, *result.present)),
-    )
-
-
-def _mounts(reference: str, image: Image) -> dict[str, str]:
-    name = parse_config(image.config, reference).get("config", {}).get("Labels", {}).get(BASE_NAME_LABEL, "")
-    try:
-        return base_mounts(name, [image], [reference])
-    except PackagerError:
-        return {}  # an archive, or an image that only an engine has
-
-
-#: In the engine's words.
-_STATUS = {
-    "present": "Layer already exists",
-    "mounted": "Mounted from another repository",
-    "uploading": "Pushing",
-    "uploaded": "Pushed",
-}

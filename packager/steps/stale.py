@@ -51,7 +51,7 @@ def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
             read_inputs(spec_file, target), [image.platform], base=None, digest_model=Store().digest
         )
     except PackagerError as error:
-        return f"its inputs cannot be read any more ({error.message.splitlines()[0]})"
+        return f"its inputs cannot be read any more ({error.message.splitlines()[0].rstrip(':')})"
     if planned.plan.config.labels[INPUTS_LABEL] == label:
         return ""
     known = Memory(_KIND).recall(label.removeprefix("sha256:"))

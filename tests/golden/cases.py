@@ -16,6 +16,7 @@ import msgspec
 
 from packager.context.build_context import BuildContext
 from packager.context.manifest import NAME as MANIFEST
+from packager.contract import INPUTS_LABEL
 from packager.handoff.context import build_context
 from packager.plan.plan import Dialect, Plan
 from packager.spec import load_spec
@@ -102,6 +103,7 @@ def _comparable(case: Rendered) -> dict[str, str]:
     # packager's own files are among those of the app.
     names[f"{len(plan.app.tree.files)} files, {plan.app.tree.size} bytes"] = "<size of the app>"
     names |= {plan.base.digest: "<digest of the base>", plan.lock_digest: "<digest of the lock>"}
+    names[plan.config.labels[INPUTS_LABEL]] = "<digest of the inputs>"
     if plan.environment.conda is not None:
         names.setdefault(plan.environment.conda.installer_base.digest, "<digest of the installer's base>")
     files = "".join(f"{file.mode:04o} {file.path}\n" for file in case.context.files)

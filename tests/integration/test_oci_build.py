@@ -122,6 +122,32 @@ def test_it_runs_and_answers(
     assert json.loads(raw.stdout)["schemaVersion"] == 2
 
 
+def test_the_digest_that_is_printed_is_the_digest_everywhere(
+    example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry, removed: list[str]
+) -> None:
+    # A repository of its own: the registry keeps what an earlier run has pushed.
+    reference = f"{registry.address}/packager-test/one-digest-{uuid.uuid4().hex[:8]}:1"
+    pinned = run_packager("build", *OCI, *BASE, "-q", "-t", reference, cwd=example, env=mirror).stdout.strip()
+    removed += [reference, pinned]
+    words = ("inspect", "--format", "json")
+    digest = pinned.partition("@")[2]
+    # The engine has it under its name, and no registry yet.
+    assert json.loads(run_packager(*words, reference, cwd=example, env=mirror).stdout)["digest"] == digest
+    gone = run_packager(*words, pinned, cwd=example, env=mirror, check=False)
+    assert (gone.returncode, "there is no image" in gone.stderr) == (7, True)
+    assert run_packager("push", "-q", "--no-test", reference, cwd=example, env=mirror).stdout.strip() == pinned
+    docker("pull", "--quiet", pinned)
+    run_packager("build", *BASE, "--verify", reference, cwd=example, env=mirror)
+    script = example / "src/score.py"
+    script.write_text(script.read_text() + "# mended\n")
+    refused = run_packager("push", "--no-test", reference, cwd=example, env=mirror, check=False)
+    assert (refused.returncode, f"src/score.py changed since {reference} was built" in refused.stderr) == (6, True)
+    again = run_packager("push", "-q", "--no-test", "--stale", reference, cwd=example, env=mirror)
+    assert again.stdout.strip() == pinned
+    rebuilt = run_packager("push", "-q", "--no-test", "--build", *BASE, reference, cwd=example, env=mirror)
+    assert rebuilt.stdout.strip() not in ("", pinned)
+
+
 def test_an_edit_sends_one_small_layer(
     example: Path, run_packager: RunPackager, mirror: dict[str, str], registry: Registry
 ) -> None:

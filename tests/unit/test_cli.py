@@ -13,6 +13,7 @@ import packager
 from packager import errors
 from packager.cli import VERBS, common
 from packager.cli.common import count, human_size
+from packager.environments.locks.status import read_inputs
 
 
 def run(*words: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -225,7 +226,7 @@ def test_check_without_a_lock_finds_all_but_packages(folder: Path, lock: str) ->
 
 
 def test_build_says_what_check_calls_an_error(folder: Path) -> None:
-    from packager.steps.build import _say_errors
+    from packager.steps.build import BuildWish, _heed_errors
     from packager.steps.reporting import Silent
 
     said: list[str] = []
@@ -237,7 +238,8 @@ def test_build_says_what_check_calls_an_error(folder: Path) -> None:
     def say() -> list[str]:
         said.clear()
         spec_file = packager.load_spec(folder)
-        _say_errors(spec_file.for_target("cpu"), packager.plan_image(spec_file, "cpu").plan, Heard())
+        plan = packager.plan_image(spec_file, "cpu").plan
+        _heed_errors(read_inputs(spec_file, "cpu"), plan, BuildWish(), Heard())
         return said
 
     assert say() == []

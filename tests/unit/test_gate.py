@@ -15,6 +15,7 @@ import packager
 from packager.builders.builder import BuildWish, Candidate, Job
 from packager.builders.choose import Choice
 from packager.contract import AUTH_LABEL
+from packager.engine.api import LocalImage
 from packager.engine.push import Pushed
 from packager.errors import ServiceError
 from packager.serving import gate
@@ -128,6 +129,8 @@ def test_nothing_is_pushed_that_fails_its_tests(spec_file: SpecFile, monkeypatch
 
     monkeypatch.setattr(push_step, "push_image", push_image)
     monkeypatch.setattr(push_step, "gate_references", gate_references)
+    local = LocalImage(id="sha256:0", platform="linux/amd64", size=1, repo_digests=(), labels={})
+    monkeypatch.setattr(push_step, "require_local", lambda reference: local)
     with pytest.raises(ServiceError):
         packager.push(("r.example.com/a:1", "r.example.com/b"), spec_file=spec_file)
     assert pushed == []
