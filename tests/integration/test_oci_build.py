@@ -150,9 +150,9 @@ def test_the_same_digest_whatever_the_machine_says(
         os.utime(path, (1_700_000_000, 1_700_000_000), follow_symlinks=False)
     later = tmp_path / "later"
     later.mkdir()
-    # Python's own clock, a year ahead: imported by every interpreter at its start.
+    # Python's own clock, a year ahead, on seven processors: imported by every interpreter at its start.
     (later / "sitecustomize.py").write_text(
-        "import time\nnow, nanoseconds = time.time, time.time_ns\n"
+        "import os, time\nos.cpu_count = lambda: 7\nnow, nanoseconds = time.time, time.time_ns\n"
         "time.time = lambda: now() + 31e6\ntime.time_ns = lambda: nanoseconds() + 31 * 10**15\n"
     )
     modules = os.environ.get("PYTHONPATH", "")
