@@ -172,7 +172,7 @@ def test_a_field_that_nobody_uses_is_in_no_digest_of_a_spec() -> None:
     assert packaged(Later(**fields)) == packaged(spec)
     assert packaged(Later(**fields, colour="blue")) == {**packaged(spec), "colour": "blue"}
     server = f"{{port: {Server().port}, timeout: {Server().timeout}}}"
-    written = f"server: {server}\nimage: {{}}\nenv: {{}}\ndialect: plain\ntest: [{{name: one}}]\n"
+    written = f"server: {server}\nimage: {{}}\nenv: {{}}\ndialect: plain\ncompression: zstd\ntest: [{{name: one}}]\n"
     assert packaged(example_spec(least + written).spec) == packaged(spec)
     assert packaged(spec) == {
         "name": "diabetes",
