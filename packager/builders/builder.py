@@ -31,7 +31,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
         load: put the image into the engine; so it is also done without `push` and `outputs`.
         outputs: what `-o` takes: `type=oci,dest=…`, `type=docker,dest=…`, and with BuildKit others.
         labels: of the images.
-        compression: of the layers that the builder without an engine writes.
+        compression: of the layers that the builder without an engine writes; the spec's where None.
         compile: byte-compile the environment (the builder without an engine; BuildKit always does).
         allow_missing: libraries that the image may lack, besides those of the spec.
         no_cache: build every step anew.
@@ -57,7 +57,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     load: bool = False
     outputs: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
-    compression: Compression = "gzip"
+    compression: Compression | None = None
     compile: bool = False
     allow_missing: tuple[str, ...] = ()
     no_cache: bool = False

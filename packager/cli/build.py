@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--compression",
     type=click.Choice(["gzip", "zstd", "none"]),
-    default="gzip",
-    show_default=True,
-    help="Of the layers that the builder oci writes.",
+    help="Of the layers that the builder oci writes. Default: the spec's, which is gzip where it names none.",
 )
 @click.option("--compile", "compile", is_flag=True, help="Builder oci: byte-compile the environment.")
 @click.option(

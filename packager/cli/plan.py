@@ -58,7 +58,7 @@ def plan_data(plan: Plan) -> dict[str, Any]:
     import msgspec
 
     data: dict[str, Any] = msgspec.to_builtins(plan)
-    shown = zip((*data["models"], data["app"]), plan.layers, strict=True)
+    shown = zip((data["server"], *data["models"], data["app"]), plan.layers, strict=True)
     data["environment"] = _environment(data["environment"], plan)
     for layer, value in shown:
         layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)

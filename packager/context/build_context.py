@@ -78,7 +78,7 @@ def assemble(plan: Plan, texts: Mapping[str, str]) -> BuildContext:
     for layer in plan.layers:
         # Asked for once: its name holds a digest over all files.
         folder = layer.folder
-        files += layer_files(layer, folder, model=layer is not plan.app)
+        files += layer_files(layer, folder, model=layer in plan.models)
         folders.update(_parents(f"{folder}/"), (f"{folder}/{each}" for each in layer.tree.folders))
     ordered = tuple(sorted(files, key=lambda file: file.path))
     manifest = _manifest(plan, tuple(sorted(folders)), ordered)

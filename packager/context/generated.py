@@ -1,4 +1,4 @@
-"""The files of the app's layer that packager makes: for the inference server, and for a model without code."""
+"""The files of an image that packager makes: a layer for the inference server, and the app of a model without code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ if __name__ == "__main__":
 
 
 def serving_files() -> tuple[TreeFile, ...]:
-    """Return the files of the app's layer that packager makes, for the server of every image."""
+    """Return the files of the server's layer: the same in every image of one version of packager, whatever its spec."""
     files = {SERVER_CONFIG: "{}\n", SERVER_SETTINGS: _SETTINGS, SERVER_START: _START}
     for each in sorted(program("image").glob("*.py")):
         files[f"{_LIBRARY}/{_PACKAGE}/{each.name}"] = each.read_text().replace("packager.programs.image", _PACKAGE)
@@ -52,7 +52,7 @@ def serving_files() -> tuple[TreeFile, ...]:
 
 
 def app_files(spec_file: SpecFile, sources: Sources, python: str) -> tuple[TreeFile, ...]:
-    """Return the files of the app's layer that packager makes: the server's, and a script where the user has none.
+    """Return the files of the app's layer that packager makes: a script where the user has none.
 
     Args:
         spec_file: the spec, as it is for the target.
@@ -65,9 +65,9 @@ def app_files(spec_file: SpecFile, sources: Sources, python: str) -> tuple[TreeF
     if spec_file.spec.entry_script is None:
         from packager.context.no_code import no_code_files
 
-        return (*serving_files(), *no_code_files(spec_file, python, sources.app))
+        return no_code_files(spec_file, python, sources.app)
     if any(model.framework for model in spec_file.spec.models):
         from packager.models.inspect import check_frameworks
 
         check_frameworks(spec_file)
-    return serving_files()
+    return ()

@@ -42,8 +42,6 @@ _OCI_LAYERS = {DOCKER_LAYER: LAYER, DOCKER_LAYER_GZIP: LAYER_GZIP}
 _INHERITED = ("Volumes", "ArgsEscaped", "StopTimeout", "Shell")
 _TOP_INHERITED = ("architecture", "os", "variant", "os.version", "os.features", "author")
 
-_COMMENT = "packager"
-
 
 def image_config(
     plan: Plan, base: BaseImage, layers: Sequence[Layer], labels: Mapping[str, str], created: int
@@ -60,12 +58,11 @@ def image_config(
     Raises:
         ContextError: the base holds instructions that only an engine can execute (ONBUILD).
     """
-    time = rfc3339(created)
     document: dict[str, Any] = {name: base.config[name] for name in _TOP_INHERITED if base.config.get(name)}
-    document["created"] = time
+    document["created"] = rfc3339(created)
     document["config"] = _config(plan, _mapping(base.config.get("config")), labels)
     document["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id for layer in (*base.layers, *layers)]}
-    document["history"] = _history(plan, base, layers, time)
+    document["history"] = _history(base, layers)
     return _json(document)
 
 
@@ -181,31 +178,17 @@ def _config(plan: Plan, base: Mapping[str, Any], labels: Mapping[str, str]) -> d
     }
 
 
-def _history(plan: Plan, base: BaseImage, layers: Sequence[Layer], time: str) -> list[dict[str, Any]]:
+def _history(base: BaseImage, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """The base's, and what each of our layers is: no more, because every edit of a script sends this document anew.
+
+    What an instruction changes (ENV, LABEL, …) is in the configuration itself, and `created` stands above.
+    """
     found = base.config.get("history")
     history: list[dict[str, Any]] = list(found) if isinstance(found, list) else []
     if sum(not each.get("empty_layer") for each in history) != len(base.layers):
         # Some tools write none, or half of one; engines refuse a history that does not fit the layers.
-        history = [{"created_by": layer.title or "base", "comment": _COMMENT} for layer in base.layers]
-    history += [{"created": time, "created_by": layer.title, "comment": _COMMENT} for layer in layers]
-    return history + [
-        {"created": time, "created_by": text, "comment": _COMMENT, "empty_layer": True} for text in _instructions(plan)
-    ]
-
-
-def _instructions(plan: Plan) -> list[str]:
-    """What changes the configuration, in the words of a Dockerfile, for `docker history`."""
-    config = plan.config
-    return [
-        f"USER {config.user}",
-        f"WORKDIR {config.working_dir}",
-        *(f"ENV {name}={value}" for name, value in config.env.items()),
-        *(f"LABEL {name}={value}" for name, value in config.labels.items()),
-        f"EXPOSE {config.port}",
-        f"STOPSIGNAL {config.stop_signal}",
-        f"HEALTHCHECK CMD {_json(config.health.command).decode()}",
-        f"ENTRYPOINT {_json(config.entrypoint).decode()}",
-    ]
+        history = [{"created_by": layer.title or "base"} for layer in base.layers]
+    return history + [{"created_by": layer.title} for layer in layers]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

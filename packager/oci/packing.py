@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from packager.oci.compression import Bytes, Codec, crc32, workers
+from packager.oci.compression import Bytes, Codec, workers
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -30,7 +30,6 @@ class PackedStream(io.RawIOBase):
     Attributes:
         diff_id: `sha256:…` of the uncompressed bytes, when all was read; None without a codec, where it is that of the
             stream.
-        size: uncompressed bytes, when all was read.
     """
 
     def __init__(self, blocks: Iterator[Bytes], codec: Codec | None, threads: int | None = None) -> None:
@@ -39,7 +38,6 @@ class PackedStream(io.RawIOBase):
         from concurrent.futures import ThreadPoolExecutor
 
         self.diff_id: str | None = None
-        self.size = 0
         self._blocks, self._codec = blocks, codec
         self._threads = workers() if threads is None else threads
         self._packers = ThreadPoolExecutor(self._threads)
@@ -94,13 +92,12 @@ class PackedStream(io.RawIOBase):
         if isinstance(item, BaseException):
             self._ended = True
             raise item
-        return item if isinstance(item, bytes | memoryview) else item.result()
+        return item if isinstance(item, bytes | bytearray | memoryview) else item.result()
 
     def _produce(self) -> None:
         try:
             if self._codec is None:
                 for block in self._blocks:
-                    self.size += len(block)
                     self._give(block)
             else:
                 self._pack(self._codec)
@@ -112,25 +109,16 @@ class PackedStream(io.RawIOBase):
                 self._give(error)
 
     def _pack(self, codec: Codec) -> None:
-        state, checksum = hashlib.sha256(), 0
-
-        def hash_block(block: Bytes) -> None:
-            nonlocal checksum
-            state.update(block)
-            checksum = crc32(block, checksum)
-
-        self._give(codec.begin())
+        state = hashlib.sha256()
         hashing: deque[Future[None]] = deque()
         for block in self._blocks:
-            self.size += len(block)
-            hashing.append(self._hasher.submit(hash_block, block))
-            self._give(self._packers.submit(codec.pack, block))
+            hashing.append(self._hasher.submit(state.update, block))
+            self._give(self._packers.submit(codec, block))
             if len(hashing) > self._threads:
                 hashing.popleft().result()
         for each in hashing:
             each.result()
         self.diff_id = f"sha256:{state.hexdigest()}"
-        self._give(codec.end(checksum, self.size))
 
     def _give(self, item: Future[Bytes] | Bytes | BaseException | None) -> None:
         while not self._stopped.is_set():

@@ -79,11 +79,8 @@ def unpacked(stream: BinaryIO, magic: bytes, *, most: int | None = None) -> Iter
     if magic[:2] == b"\x1f\x8b":
         import gzip
 
-        from isal import igzip, isal_zlib
-
-        damage = (gzip.BadGzipFile, EOFError, zlib.error, cast("type[Exception]", isal_zlib.error))
-        with igzip.open(stream, "rb") as file:  # type: ignore[no-untyped-call]
-            yield cast(BinaryIO, _Unpacked(file, damage, most))
+        with gzip.GzipFile(fileobj=stream, mode="rb") as file:
+            yield cast(BinaryIO, _Unpacked(cast(BinaryIO, file), (gzip.BadGzipFile, EOFError, zlib.error), most))
     elif magic == b"\x28\xb5\x2f\xfd":
         import zstandard
 

@@ -97,6 +97,7 @@ def make_plan(
         base=base,
         system_packages=spec.system_packages,
         environment=environment,
+        server=Layer(name="server", title="packager's files for the server", tree=make_tree(sources.server)),
         models=models,
         app=_app_layer(spec, sources),
         config=_config(

@@ -129,7 +129,7 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     """A layer that is a tree: one folder of the context, one `COPY`, one blob.
 
     Attributes:
-        name: unique in the plan (`app`, `model-<name>-<version>`).
+        name: unique in the plan (`server`, `model-<name>-<version>`, `app`).
         title: for people.
         tree: laid out from the root of the image.
     """
@@ -196,6 +196,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     base: Base
     system_packages: tuple[str, ...]
     environment: Environment
+    server: Layer
     models: tuple[Layer, ...]
     app: Layer
     config: ImageConfig
@@ -209,8 +210,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The layers that are trees: models first, for the app changes most."""
-        return (*self.models, self.app)
+        """The layers that are trees: what changes least first, so that an edit of the app sends the app alone."""
+        return (self.server, *self.models, self.app)
 
     @property
     def made_script(self) -> str:

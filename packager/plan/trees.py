@@ -104,9 +104,11 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         models: one tree for each model of the spec, in its order; each has one top entry, the file's or folder's name.
         left_out: paths below the source directory that are not packaged, relative to it (folders end with `/`).
         generated: files of the app's layer that packager makes; paths from the root of the image.
+        server: files of the server's layer; paths from the root of the image.
     """
 
     app: Tree
     models: tuple[Tree, ...]
     left_out: tuple[str, ...] = ()
     generated: tuple[TreeFile, ...] = ()
+    server: tuple[TreeFile, ...] = ()

@@ -305,6 +305,7 @@ class Spec(_Struct, frozen=True):
         server: the inference server.
         test: what `packager test` asks, and `push` before it pushes.
         dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
+        compression: of the layers that packager writes without an engine; zstd is smaller, for engines that read it.
     """
 
     name: Name
@@ -328,6 +329,7 @@ class Spec(_Struct, frozen=True):
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
+    compression: Literal["gzip", "zstd", "none"] = "gzip"
 
     @property
     def script(self) -> str:
@@ -387,12 +389,14 @@ def canonical(value: Any) -> bytes:
 
 
 def packaged(spec: Spec) -> dict[str, Any]:
-    """Return what of a spec decides the image, as JSON's types: without tests, dialect, what is accepted, and defaults.
+    """Return what of a spec decides an image's files, as JSON's types, without defaults.
+
+    Tests, dialect, what is accepted and how layers are compressed change none of them.
 
     What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
     """
     values: dict[str, Any] = _without_defaults(
-        msgspec.structs.replace(spec, test=(), dialect="buildkit", allow_missing=())
+        msgspec.structs.replace(spec, test=(), dialect="buildkit", allow_missing=(), compression="gzip")
     )
     return values
 

@@ -179,15 +179,19 @@ class _Builders:
             from packager.revision import build_labels, source_date_epoch
             from packager.storage.content import ContentStore
 
-            epoch = source_date_epoch()
+            spec, epoch = self.spec_file.spec, source_date_epoch()
             self._content = ContentStore()
             self._oci = OciBuilder(
                 self._content,
-                Recipes(compression=self.wish.compression, compile=self.wish.compile, allow_missing=self.allow_missing),
+                Recipes(
+                    compression=self.wish.compression or spec.compression,
+                    compile=self.wish.compile,
+                    allow_missing=self.allow_missing,
+                ),
                 self._outputs,
                 labels={**build_labels(self.spec_file.root, epoch), **self.wish.labels},
                 created=epoch,
-                mirrors=registry_mirrors(self.spec_file.spec.registry_mirrors),
+                mirrors=registry_mirrors(spec.registry_mirrors),
                 say=self.reporter.step,
             )
         return self._oci

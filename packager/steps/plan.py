@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from packager.context.artefacts import check_artefacts
-from packager.context.generated import app_files
+from packager.context.generated import app_files, serving_files
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.locks.status import TargetInputs, read_inputs
@@ -79,14 +79,14 @@ def plan_platforms(
     channels = channel_mirrors(own.spec.conda.channel_mirrors, os.environ)
     template, spec = own_template(inputs), own.document.path.absolute()
     texts = own_templates(own) if template else {}
-    planned = []
+    planned, server = [], serving_files()
     for locked in locks:
         generated = app_files(own, sources, locked.python)
         plan = make_plan(
             own.spec,
             target,
             locked,
-            msgspec.structs.replace(sources, generated=generated),
+            msgspec.structs.replace(sources, generated=generated, server=server),
             base=base,
             mirrors=mirrors,
             channel_mirrors=channels,

@@ -100,8 +100,6 @@ def _comparable(case: Rendered) -> dict[str, str]:
     """Return the texts of a case and the list of its context's files, with names in place of what contents decide."""
     plan = case.plan
     names = {layer.folder: f"layers/{layer.name}-<digest>" for layer in plan.layers}
-    # packager's own files are among those of the app.
-    names[f"{len(plan.app.tree.files)} files, {plan.app.tree.size} bytes"] = "<size of the app>"
     names |= {plan.base.digest: "<digest of the base>", plan.lock_digest: "<digest of the lock>"}
     names[plan.config.labels[INPUTS_LABEL]] = "<digest of the inputs>"
     if plan.environment.conda is not None:

@@ -19,6 +19,7 @@ from packager.plan.plan import Base, Dialect
 from packager.resources import data_folder
 from packager.spec import load_spec
 from packager.steps.check import check
+from packager.steps.plan import plan_image
 from tests.golden.cases import CASES, DIALECTS, GOLDEN, LIKE, REFERENCE, outputs, rendered, text_difference
 from tests.unit.plans import example_conda_plan, example_plan
 
@@ -54,6 +55,21 @@ def test_the_dialects_differ_in_nothing_that_reaches_the_image(case: str) -> Non
     rest = re.sub(r"^ARG PIP_INDEX_URL\n|^COPY environment/.*\n|^#.*\n| --no-cache-dir", "", plain, flags=re.M)
     expected = re.sub(r" --link(?= )| --mount=\S+|^#.*\n", "", whole, flags=re.M)
     assert re.sub(r"\s*\\\n\s*", " ", rest) == re.sub(r"(\s*\\\n\s*)+", " ", expected)
+
+
+def test_the_server_has_a_layer_that_is_the_same_in_all(tmp_path: Path) -> None:
+    """Whatever target, environment, models and server options a spec has: it changes with packager alone."""
+    plans = [rendered(case).plan for case in CASES]
+    shutil.copytree(GOLDEN / REFERENCE / "input", tmp_path / "input")
+    spec = tmp_path / "input/packager.yaml"
+    spec.write_text(f"{spec.read_text()}server: {{auth: key, workers: 3, port: 8080, scoring_timeout: 9}}\n")
+    plans.append(plan_image(load_spec(spec), "cpu").plan)
+    assert {plan.server.folder for plan in plans} == {plans[0].server.folder}
+    assert [plan.layers.index(plan.server) for plan in plans] == [0] * len(plans)
+    for plan in plans:
+        assert plan.server.tree.files
+        own = [file.path for layer in plan.layers for file in layer.tree.files if file.path.startswith("opt/")]
+        assert own == [file.path for file in plan.server.tree.files]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -178,6 +178,20 @@ def removed() -> Iterator[list[str]]:
         subprocess.run(["docker", "image", "rm", "--force", name], capture_output=True, check=False)
 
 
+@pytest.fixture(scope="module")
+def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The start of every command of Debian's buildah, with a storage of its own."""
+    if os.geteuid() != 0 or shutil.which("buildah") is None:
+        missing("buildah is not here, or not for this user (as root on Debian, ./scripts/engine installs it)")
+    storage = tmp_path_factory.mktemp("buildah")
+    words = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run")]
+    works = output(*words, "--storage-driver", "overlay", "info") is not None
+    words += ["--storage-driver", "overlay" if works else "vfs"]
+    yield words
+    subprocess.run([*words, "rm", "--all"], capture_output=True, check=False)
+    subprocess.run([*words, "rmi", "--all", "--force"], capture_output=True, check=False)
+
+
 @pytest.fixture(scope="session")
 def index() -> None:
     """A Python package index, as uv is set up to find it."""

@@ -21,8 +21,9 @@ from packager.oci.layers import folder_layer
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, BaseImage, Descriptor, Image, Layer
 from packager.plan.plan import Base
+from packager.registry.push import push_images
 from packager.storage.content import ContentStore, Memory
-from tests.integration.conftest import Engine
+from tests.integration.conftest import Engine, Registry
 from tests.unit.plans import example_plan
 
 pytestmark = pytest.mark.engine
@@ -123,6 +124,44 @@ def test_skopeo_reads_all_forms(base_tag: str, tmp_path: Path, compression: Comp
     for number, source in enumerate((f"oci:{tmp_path}/layout:1", f"docker-archive:{tmp_path}/docker.tar")):
         target = f"{form}:{tmp_path}/copy{number}"
         subprocess.run(["skopeo", "copy", "--insecure-policy", source, target], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_the_engine_pulls_what_was_pushed(
+    base_tag: str,
+    registry: Registry,
+    docker_config: Path,
+    tmp_path: Path,
+    removed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    compression: Compression,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    image, content = make(base_tag, tmp_path, compression)
+    reference = f"{registry.address}/packager-test/several-blocks:{compression}"
+    push_images([image], content, [reference])
+    removed.append(reference)
+    docker("pull", "--quiet", reference)
+    container = docker("create", reference).strip()
+    removed.insert(0, container)
+    docker("cp", f"{container}:/opt/env", str(tmp_path / "out"))
+    for name in ("hello.txt", "noise"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "env" / name).read_bytes()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_buildah_reads_every_block(base_tag: str, buildah: list[str], tmp_path: Path, compression: Compression) -> None:
+    """And so does podman, whose storage it is."""
+    image, content = make(base_tag, tmp_path, compression)
+    write_oci_archive([image], (TAG,), tmp_path / "oci.tar", content)
+
+    def run(*words: str) -> str:
+        return subprocess.run([*buildah, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+    container = run("from", "--quiet", f"oci-archive:{tmp_path}/oci.tar")
+    place = Path(run("mount", container))
+    for name in ("hello.txt", "noise"):
+        assert (place / "opt/env" / name).read_bytes() == (tmp_path / "env" / name).read_bytes()
 
 
 def test_buildkit_makes_the_same_configuration(base_tag: str, tmp_path: Path) -> None:

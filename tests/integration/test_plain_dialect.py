@@ -11,9 +11,7 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 import tarfile
 import textwrap
@@ -28,7 +26,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.integration.conda_server import ChannelServer
-from tests.integration.conftest import Registry, RunPackager, missing, output
+from tests.integration.conftest import Registry, RunPackager
 
 pytestmark = [pytest.mark.engine, pytest.mark.network]
 
@@ -168,20 +166,6 @@ def whole(package: Package, run_packager: RunPackager) -> Iterator[dict[str, Ima
         run_packager("build", *ENGINE, *BASE, "--target", target, cwd=package.folder, env=package.environ)
     yield {target: buildkit_image(name) for target, name in names.items()}
     subprocess.run(["docker", "image", "rm", "--force", *names.values()], capture_output=True, check=False)
-
-
-@pytest.fixture(scope="module")
-def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """The start of every command of Debian's buildah, with a storage of its own."""
-    if os.geteuid() != 0 or shutil.which("buildah") is None:
-        missing("buildah is not here, or not for this user (as root on Debian, ./scripts/engine installs it)")
-    storage = tmp_path_factory.mktemp("buildah")
-    words = ["buildah", "--root", str(storage / "root"), "--runroot", str(storage / "run")]
-    works = output(*words, "--storage-driver", "overlay", "info") is not None
-    words += ["--storage-driver", "overlay" if works else "vfs"]
-    yield words
-    subprocess.run([*words, "rm", "--all"], capture_output=True, check=False)
-    subprocess.run([*words, "rmi", "--all", "--force"], capture_output=True, check=False)
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -117,13 +117,13 @@ def test_results_go_to_standard_output_alone(folder: Path) -> None:
 def test_plan_as_data_has_every_file(folder: Path) -> None:
     done = run("plan", "--format", "json", cwd=folder)
     (plan,) = json.loads(done.stdout)
-    paths = [file["path"] for file in plan["app"]["tree"]["files"]]
+    paths = [file["path"] for file in plan["server"]["tree"]["files"]]
     assert [each for each in paths if "/lib/" not in each] == [
         "opt/packager/server.json",
         "opt/packager/server.py",
         "opt/packager/start.py",
-        "var/azureml-app/score.py",
     ]
+    assert [file["path"] for file in plan["app"]["tree"]["files"]] == ["var/azureml-app/score.py"]
     assert plan["models"][0]["size"] == (folder / "models/sklearn_regression_model.pkl").stat().st_size
     assert plan["app"]["folder"].startswith("layers/app-")
     assert len(plan["environment"]["packages"]) > 20

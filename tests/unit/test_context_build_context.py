@@ -28,7 +28,7 @@ def test_files_are_those_of_the_layers_and_the_texts(tmp_path: Path) -> None:
         for each in layer.tree.files:
             file = by_path[f"{layer.folder}/{each.path}"]
             assert (file.size, file.mode, file.digest, file.origin) == (each.size, each.mode, each.digest, each.origin)
-            assert file.model == (layer is not plan.app)
+            assert file.model == (layer in plan.models)
     assert sum(len(layer.tree.files) for layer in plan.layers) + len(factory.TEXTS) == len(by_path)
     assert by_path["Dockerfile"].digest == hashlib.sha256(factory.TEXTS["Dockerfile"].encode()).hexdigest()
     assert set(context.folders) >= {"environment", "layers", plan.app.folder, f"{plan.app.folder}/var/azureml-app/data"}

@@ -205,3 +205,19 @@ def test_labels_of_the_command_line_go_before_our_own(spec_file: SpecFile, monke
     monkeypatch.setattr("packager.revision.build_labels", lambda *_: {"ours": "1", "both": "ours"})
     build_step._Builders(spec_file, BuildWish(labels={"both": "theirs", "theirs": "2"}), SILENT).oci()
     assert given["labels"] == {"ours": "1", "both": "theirs", "theirs": "2"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "spec", "used"),
+    [(None, "", "gzip"), (None, "zstd", "zstd"), ("none", "zstd", "none"), ("gzip", "zstd", "gzip")],
+)
+def test_the_command_line_names_the_compression_before_the_spec(
+    spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch, asked: Any, spec: str, used: str
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr("packager.builders.oci.OciBuilder", lambda _content, recipes, *_, **__: given.append(recipes))
+    if spec:
+        spec_file.document.path.write_text(f"{spec_file.document.path.read_text()}\ncompression: {spec}\n")
+        spec_file = packager.load_spec(spec_file.document.path)
+    build_step._Builders(spec_file, BuildWish(compression=asked), SILENT).oci()
+    assert [recipes.compression for recipes in given] == [used]

@@ -132,8 +132,8 @@ def test_history_names_every_layer() -> None:
     assert history[:2] == base().config["history"]
     real = [each["created_by"] for each in history if not each.get("empty_layer")]
     assert real == ["ADD rootfs", "environment", "model", "app"]
-    assert {each["created"] for each in history[2:]} == {"2023-11-14T22:13:20Z"}
-    assert "USER 1000:1000" in [each["created_by"] for each in history if each.get("empty_layer")]
+    # An edit of a script sends it anew, so it says nothing twice.
+    assert {tuple(each) for each in history[2:]} == {("created_by",)}
 
 
 @pytest.mark.parametrize("history", [None, [], [{"created_by": "a"}, {"created_by": "b"}]])

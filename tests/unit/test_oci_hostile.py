@@ -24,7 +24,18 @@ from packager.oci.unpacking import LONGEST_HEADER, BoundedInfo, most_of, unpacke
 from packager.storage.content import ContentStore
 from tests.unit.oci_images import image_of
 
-PACKERS: dict[str, Callable[[bytes], bytes]] = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress}
+
+def in_members(data: bytes) -> bytes:
+    """Return a gzip file of two members, as packager's layers have many."""
+    half = len(data) // 2
+    return gzip.compress(data[:half]) + gzip.compress(data[half:])
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "members.gz": in_members,
+    "zst": zstandard.ZstdCompressor().compress,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -37,19 +37,19 @@ def test_one_model_is_where_azure_ml_puts_it() -> None:
 def test_several_models_share_their_parent() -> None:
     plan = example_plan(TWO, models=2)
     assert plan.config.env["AZUREML_MODEL_DIR"] == "/var/azureml-app/azureml-models"
-    assert [layer.name for layer in plan.layers] == ["model-one-0", "model-two-3", "app"]
+    assert [layer.name for layer in plan.layers] == ["server", "model-one-0", "model-two-3", "app"]
     assert model_folder("two", 3) == "/var/azureml-app/azureml-models/two/3"
 
 
 def test_names_that_look_alike_have_layers_of_their_own() -> None:
-    names = ("app", "a", "a-1", "a_1", "A", "model-a", "a.1")
+    names = ("app", "server", "a", "a-1", "a_1", "A", "model-a", "a.1")
     models = ", ".join(f"{{path: m/m.pkl, name: {name}, version: {version}}}" for name in names for version in (1, 11))
     sources = example_sources(2 * len(names))
     same = msgspec.structs.replace(sources, models=(sources.models[0],) * (2 * len(names)))
     for each in (sources, same):
         plan = example_plan(f"models: [{models}]\n", sources=each)
-        assert len({layer.name for layer in plan.layers}) == 2 * len(names) + 1
-        assert len({layer.folder for layer in plan.layers}) == 2 * len(names) + 1
+        assert len({layer.name for layer in plan.layers}) == 2 * len(names) + 2
+        assert len({layer.folder for layer in plan.layers}) == 2 * len(names) + 2
         paths = [file.path for layer in plan.layers for file in layer.tree.files]
         assert len(paths) == len(set(paths))
 
@@ -172,7 +172,7 @@ def test_a_field_that_nobody_uses_is_in_no_digest_of_a_spec() -> None:
     assert packaged(Later(**fields)) == packaged(spec)
     assert packaged(Later(**fields, colour="blue")) == {**packaged(spec), "colour": "blue"}
     server = f"{{port: {Server().port}, timeout: {Server().timeout}}}"
-    written = f"server: {server}\nimage: {{}}\nenv: {{}}\ndialect: plain\ntest: [{{name: one}}]\n"
+    written = f"server: {server}\nimage: {{}}\nenv: {{}}\ndialect: plain\ncompression: zstd\ntest: [{{name: one}}]\n"
     assert packaged(example_spec(least + written).spec) == packaged(spec)
     assert packaged(spec) == {
         "name": "diabetes",

@@ -73,7 +73,8 @@ def files(plan: Plan, places: Places) -> tuple[tuple[ContextFile, ...], tuple[st
 
     The texts that packager makes name paths of the image, which are rewritten as well.
     """
-    found = [_placed(each, places) for layer in plan.layers for each in layer_files(layer, "", model=layer != plan.app)]
+    layers = (layer_files(layer, "", model=layer in plan.models) for layer in plan.layers)
+    found = [_placed(each, places) for files in layers for each in files]
     tree = make_tree((file for layer in plan.layers for file in layer.tree.files), _folders(plan))
     return tuple(found), tree.folders
 
