@@ -52,7 +52,7 @@ def inputs_of(plan: Plan, templates: Mapping[str, str] | None = None) -> dict[st
         **(templates or {}),
         _LOCK: plan.lock_digest,
         _SETTINGS: _digest(settings),
-        _OWN: _digest(own),
+        _OWN: _digest([own, plan.server.tree.digest]),
     }
 
 
