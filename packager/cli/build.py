@@ -53,7 +53,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the layers that the builder oci writes.",
 )
-@click.option("--compile", "compile", is_flag=True, help="Builder oci: byte-compile the environment.")
+@click.option(
+    "--compile/--no-compile",
+    "compile",
+    default=None,
+    help="Byte-compile the environment, or not, whatever the spec says (`compile`).",
+)
 @click.option(
     "--allow-missing",
     multiple=True,

@@ -77,6 +77,7 @@ def build(
         EngineError, RegistryError, TemporaryError: no engine, or it or a registry fails.
     """
     wish = msgspec.structs.replace(wish or BuildWish(), **wishes)
+    spec_file = _wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     if len(names) > 1 and wish.tags:
         raise _one_image("--tag", names)
@@ -122,6 +123,7 @@ def compare(
         RegistryError, TemporaryError: the other image cannot be had.
     """
     wish = wish or BuildWish()
+    spec_file = _wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
@@ -151,6 +153,14 @@ def compare(
     )
 
 
+def _wished(spec_file: SpecFile, wish: BuildWish) -> SpecFile:
+    """Return the spec with what a wish changes of it, so that the image is that of a spec which says so."""
+    if wish.compile is None:
+        return spec_file
+    spec = msgspec.structs.replace(spec_file.spec, compile=wish.compile)
+    return msgspec.structs.replace(spec_file, spec=spec)
+
+
 class _Builders:
     """The builders of one build, each made when it is needed."""
 
@@ -175,7 +185,7 @@ class _Builders:
             self._content = ContentStore()
             self._oci = OciBuilder(
                 self._content,
-                Recipes(compression=self.wish.compression, compile=self.wish.compile, allow_missing=self.allow_missing),
+                Recipes(compression=self.wish.compression, allow_missing=self.allow_missing),
                 self._outputs,
                 labels={**build_labels(self.spec_file.root, epoch), **self.wish.labels},
                 created=epoch,
