@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from packager.builders.base import fetch_base
@@ -13,12 +13,15 @@ from packager.builders.starting import base_files, key_of
 from packager.errors import PackagerError
 from packager.laying.base_files import FileBlob, exact_version, find_python
 from packager.laying.compile import Compiler, find_interpreter, no_interpreter, version_of
-from packager.laying.interpreters import base_interpreter
+from packager.laying.interpreters import base_interpreter, prefix_interpreter
 from packager.laying.recipe import Interpreter
 from packager.oci.values import BaseImage, Content
 from packager.plan.plan import Plan
 from packager.storage.memory import cache_root
 from packager.targets import machine
+
+#: Returns an interpreter, for the folder of an environment; None where there is none of this kind.
+Way = Callable[[Path], Interpreter | None]
 
 
 def make_compiler(
@@ -43,10 +46,11 @@ def make_compiler(
         system: what `sys.platform` says.
     """
     native = system == "linux" and machine(plan.platform) == here
+    minor = plan.environment.python
 
-    def of_prefix(prefix: Path) -> Interpreter | None:
-        program = prefix / f"bin/python{plan.environment.python}"
-        return Interpreter(command=(str(program),), variables={"PYTHONHOME": str(prefix)}) if native else None
+    def blobs(image: BaseImage) -> Iterator[FileBlob]:
+        digests = (layer.blob.digest for layer in image.layers)
+        return (FileBlob(digest=each, path=str(content.path(each))) for each in digests)
 
     def of_base(prefix: Path) -> Interpreter | None:
         image = base if native else _sibling(plan, here, content, mirrors) if system == "linux" else None
@@ -56,17 +60,24 @@ def make_compiler(
         python = find_python(files)
         if python is None or exact_version(files, python) != version:
             return None
-        layers = (FileBlob(digest=each.blob.digest, path=str(content.path(each.blob.digest))) for each in image.layers)
-        return base_interpreter(files, layers, python, key_of(image), cache_root())
+        return base_interpreter(files, blobs(image), python, key_of(image), cache_root())
 
-    own = of_prefix if plan.environment.conda else of_base
-    ways: tuple[Callable[[Path], Interpreter | None], ...] = (own, lambda prefix: find_interpreter(version))
-    return Compiler(functools.partial(_first, version, plan.platform, ways), cache_root())
+    def of_prefix(prefix: Path) -> Interpreter | None:
+        variables = {"PYTHONHOME": str(prefix)}
+        return Interpreter(command=(f"{prefix}/bin/python{minor}",), variables=variables) if native else None
+
+    def of_prefix_by_base(prefix: Path) -> Interpreter | None:
+        files = base_files(base, content)
+        return prefix_interpreter(prefix, minor, files, blobs(base), key_of(base), cache_root()) if native else None
+
+    def of_machine(prefix: Path) -> Interpreter | None:
+        return find_interpreter(version)
+
+    own: tuple[Way, ...] = (of_prefix, of_prefix_by_base) if plan.environment.conda else (of_base,)
+    return Compiler(functools.partial(_first, version, plan.platform, (*own, of_machine)), cache_root())
 
 
-def _first(
-    version: str, platform: str, ways: tuple[Callable[[Path], Interpreter | None], ...], prefix: Path
-) -> Interpreter:
+def _first(version: str, platform: str, ways: tuple[Way, ...], prefix: Path) -> Interpreter:
     """Return the first interpreter that runs here and is of the very version."""
     for way in ways:
         found = way(prefix)

@@ -72,7 +72,7 @@ class Compiler:
     """
 
     def __init__(self, find: Callable[[Path], Interpreter], cache: Path) -> None:
-        self._find, self._root = find, cache / "bytecode"
+        self.find, self._root = find, cache / "bytecode"
         self._memory = Memory("bytecode", cache / "content")
 
     def compile(self, prefix: Path, folder: Path, version: str) -> None:
@@ -97,7 +97,7 @@ class Compiler:
         missing = [each for each, laid in zip(zip(keys, found.values(), strict=True), known, strict=True) if not laid]
         if not missing:
             return
-        self._run(self._find(prefix), prefix, folder, [paths for _, paths in missing])
+        self._run(self.find(prefix), prefix, folder, [paths for _, paths in missing])
         for key, paths in missing:
             self._keep(key, folder, (compiled_path(path, tag) for path in paths))
 

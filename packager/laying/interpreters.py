@@ -60,11 +60,45 @@ def base_interpreter(
     Raises:
         ContextError: a layer is damaged; the disk is full or not writable.
     """
+    folder = _taken(files, layers, python, key, cache)
+    return _started(folder, folder, python.minor) if folder else None
+
+
+def prefix_interpreter(
+    prefix: Path, minor: str, files: BaseFiles, layers: Iterable[LayerBlob], key: str, cache: Path
+) -> Interpreter | None:
+    """Return the interpreter of a conda environment, run by the loader of its base: this machine's may be older.
+
+    Args:
+        prefix: folder of the environment.
+        minor: version of its Python.
+        files: of the base.
+        layers: the base's, the lowest first.
+        key: names the base's files.
+        cache: the folder of all that packager remembers.
+
+    Raises:
+        ContextError: a layer is damaged; the disk is full or not writable.
+    """
+    folder = _taken(files, layers, None, key, cache)
+    return _started(folder, prefix, minor) if folder else None
+
+
+def _started(folder: Path, home: Path, minor: str) -> Interpreter:
+    libraries = ":".join(dict.fromkeys((f"{home}/lib", f"{folder}/lib")))
+    command = (f"{folder}/loader", "--library-path", libraries, f"{home}/bin/python{minor}")
+    return Interpreter(command=command, variables={"PYTHONHOME": str(home)})
+
+
+def _taken(
+    files: BaseFiles, layers: Iterable[LayerBlob], python: BasePython | None, key: str, cache: Path
+) -> Path | None:
+    """Return the folder with what was taken out of a base: its loader, libraries, and a Python where one is named."""
     root = cache / "interpreters"
-    folder = root / f"{key[:40]}-{python.minor}-{LAYOUT}"
+    folder = root / f"{key[:40]}-{python.minor if python else 'loader'}-{LAYOUT}"
     wanted = dict(_wanted(files, python))
-    program = f"bin/python{python.minor}"
-    if not {"loader", program} <= {place for places in wanted.values() for place in places}:
+    needed = {"loader", *([f"bin/python{python.minor}"] if python else [])}
+    if not needed <= {place for places in wanted.values() for place in places}:
         return None
     try:
         if not folder.is_dir():
@@ -81,8 +115,7 @@ def base_interpreter(
         os.utime(folder)  # it was used: see `interpreter_kind`
     except OSError as error:
         raise failure("written", folder, error) from None
-    command = (f"{folder}/loader", "--library-path", f"{folder}/lib", f"{folder}/{program}")
-    return Interpreter(command=command, variables={"PYTHONHOME": str(folder)})
+    return folder
 
 
 def interpreter_kind(cache_root: Path) -> Kind:
@@ -97,8 +130,8 @@ def interpreter_kind(cache_root: Path) -> Kind:
     )
 
 
-def _wanted(files: BaseFiles, python: BasePython) -> Iterator[tuple[str, set[str]]]:
-    """Yield the files of a base that its interpreter needs, with the places that each has in the folder."""
+def _wanted(files: BaseFiles, python: BasePython | None) -> Iterator[tuple[str, set[str]]]:
+    """Yield the files of a base that an interpreter needs, with the places that each has in the folder."""
     found: dict[str, set[str]] = {}
 
     def want(path: str, place: str) -> None:
@@ -106,12 +139,14 @@ def _wanted(files: BaseFiles, python: BasePython) -> Iterator[tuple[str, set[str
         if real is not None:
             found.setdefault(real, set()).add(place)
 
-    want(python.path, f"bin/python{python.minor}")
-    # Where the program itself is, its library is: `/usr/local/bin/python3` may lead to `/usr/bin`.
-    start = (files.resolve(python.path) or "").rpartition("/bin/")[0]
-    library = re.compile(rf"{re.escape(start)}/lib(?:64)?/(?P<below>python{re.escape(python.minor)}/.+)")
+    library = None
+    if python is not None:
+        want(python.path, f"bin/python{python.minor}")
+        # Where the program itself is, its library is: `/usr/local/bin/python3` may lead to `/usr/bin`.
+        start = (files.resolve(python.path) or "").rpartition("/bin/")[0]
+        library = re.compile(rf"{re.escape(start)}/lib(?:64)?/(?P<below>python{re.escape(python.minor)}/.+)")
     for path in files.paths:
-        inside = library.fullmatch(path)
+        inside = library.fullmatch(path) if library else None
         if inside:
             if _NOT_NEEDED.isdisjoint(inside["below"].split("/")):
                 want(path, f"lib/{inside['below']}")

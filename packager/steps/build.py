@@ -77,7 +77,7 @@ def build(
         EngineError, RegistryError, TemporaryError: no engine, or it or a registry fails.
     """
     wish = msgspec.structs.replace(wish or BuildWish(), **wishes)
-    spec_file = _wished(spec_file, wish)
+    spec_file = wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     if len(names) > 1 and wish.tags:
         raise _one_image("--tag", names)
@@ -123,7 +123,7 @@ def compare(
         RegistryError, TemporaryError: the other image cannot be had.
     """
     wish = wish or BuildWish()
-    spec_file = _wished(spec_file, wish)
+    spec_file = wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
@@ -153,7 +153,7 @@ def compare(
     )
 
 
-def _wished(spec_file: SpecFile, wish: BuildWish) -> SpecFile:
+def wished(spec_file: SpecFile, wish: BuildWish) -> SpecFile:
     """Return the spec with what a wish changes of it, so that the image is that of a spec which says so."""
     if wish.compile is None:
         return spec_file
