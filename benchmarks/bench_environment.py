@@ -24,7 +24,7 @@ import msgspec
 from packager.environments.locks.status import read_inputs
 from packager.laying.base_files import BaseFiles
 from packager.laying.cache import cached
-from packager.laying.compile import find_interpreter
+from packager.laying.compile import Compiler, find_interpreter
 from packager.laying.environment import lay_down
 from packager.laying.libraries import check_starts
 from packager.laying.recipe import BasePython, Recipe, make_recipe
@@ -75,16 +75,17 @@ def start_time(folder: Path, image: str) -> float:
     return timed(lambda: subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
 
-def compiling(recipe: Recipe, source: Source, folder: Path, runs: int, image: str) -> None:
-    compiler = find_interpreter(recipe.base.minor, source.environ)
-    if compiler is None:
-        print(f"compile: no CPython {recipe.base.minor} on this machine")
+def compiling(recipe: Recipe, source: Source, folder: Path, runs: int, image: str, version: str) -> None:
+    interpreter = find_interpreter(version, source.environ)
+    if interpreter is None:
+        print(f"compile: no CPython {version} on this machine")
         return
+    compiler = Compiler(lambda prefix: interpreter, folder / "cache")
     plain = lay_down(recipe, folder / "plain", source)
-    compiled_recipe = msgspec.structs.replace(recipe, compiler=compiler)
-    seconds = timed(lambda: lay_down(compiled_recipe, folder / "compiled", source))
+    compiled_recipe = msgspec.structs.replace(recipe, compiler=version)
+    seconds = timed(lambda: lay_down(compiled_recipe, folder / "compiled", source, compiler))
     size = sum(path.stat().st_size for path in (folder / "compiled").rglob("*.pyc"))
-    what = f"lay_down, compiled by {compiler.version}"
+    what = f"lay_down, compiled by {version}"
     print(f"{what:34} {seconds:7.2f} s, {size / 1e6:.0f} MB more than {plain.size / 1e6:.0f}")
     times: dict[str, list[float]] = {"plain": [], "compiled": []}
     for _ in range(runs):
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--spec", default="examples/diabetes")
     parser.add_argument("--image", default="local/python:3.13-slim")
+    parser.add_argument("--python", default="3.13.5", help="version of the image's Python, in full")
     parser.add_argument("--cold", action="store_true")
     args = parser.parse_args()
     spec_file = load_spec(Path(args.spec))
@@ -115,7 +117,7 @@ def main() -> None:
             print(f"{title:34} {statistics.median(seconds):7.2f} s{limit}")
         if args.cold:
             print(f"{'lay_down, nothing cached':34} {cold(recipe, source, folder):7.2f} s")
-        compiling(recipe, source, folder, args.runs, args.image)
+        compiling(recipe, source, folder, args.runs, args.image, args.python)
 
 
 if __name__ == "__main__":

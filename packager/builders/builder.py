@@ -32,7 +32,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
         outputs: what `-o` takes: `type=oci,dest=…`, `type=docker,dest=…`, and with BuildKit others.
         labels: of the images.
         compression: of the layers that the builder without an engine writes; the spec's where None.
-        compile: byte-compile the environment (the builder without an engine; BuildKit always does).
+        compile: byte-compile the environment, or not, whatever the spec says; as the spec says where None.
         allow_missing: libraries that the image may lack, besides those of the spec.
         no_cache: build every step anew.
         pull: ask the registry for the base, even if the engine has it.
@@ -58,7 +58,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
     compression: Compression | None = None
-    compile: bool = False
+    compile: bool | None = None
     allow_missing: tuple[str, ...] = ()
     no_cache: bool = False
     pull: bool = False

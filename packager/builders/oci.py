@@ -40,12 +40,10 @@ class Recipes(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         compression: of our layers' blobs.
-        compile: byte-compile the environment.
         allow_missing: libraries that the user knows to be missing from the image.
     """
 
     compression: Compression = "gzip"
-    compile: bool = False
     allow_missing: tuple[str, ...] = ()
 
 
@@ -70,7 +68,7 @@ class OciBuilder:
 
     Args:
         content: where layers and documents go.
-        recipes: compression and byte-compilation.
+        recipes: compression, and what may be missing.
         outputs: gives the places that images of a plan are brought to.
         labels: of this build.
         created: seconds since the epoch.
@@ -235,7 +233,7 @@ def write_image(
         content: where layers and documents go.
         labels: of this build.
         created: seconds since the epoch.
-        recipes: compression and byte-compilation.
+        recipes: compression, and what may be missing.
         mirrors: registry → mirror.
         say: is told what takes long.
 
@@ -252,7 +250,7 @@ def write_image(
     with clock("base"):
         base = fetch_base(plan.base, plan.platform, content, mirrors, say=say)
     with clock("environment"):
-        environment = _environment(planned, base, content, recipes, say)
+        environment = _environment(planned, base, content, recipes, mirrors, say)
     with clock("models and app"):
         store = Store()
         trees = [
@@ -264,9 +262,11 @@ def write_image(
     return Written(image=image, seconds=clock.seconds)
 
 
-def _environment(planned: Planned, base: BaseImage, content: Content, recipes: Recipes, say: Say) -> Layer:
+def _environment(
+    planned: Planned, base: BaseImage, content: Content, recipes: Recipes, mirrors: Mapping[str, str], say: Say
+) -> Layer:
     plan = planned.plan
-    recipe = recipe_of(plan, base, content, compiled=recipes.compile)
+    recipe = recipe_of(plan, base, content, compiled=True)
     title = plan.environment.title
     # The check belongs to base and environment together, so that both are in its key.
     known = recall_folder_layer(plan.environment.prefix, title, recipe.key, content, recipes.compression)
@@ -276,7 +276,12 @@ def _environment(planned: Planned, base: BaseImage, content: Content, recipes: R
         _warn(warnings, say)
         return known
     say(f"laying down the {title} for {plan.platform}")
-    laid = laid_down(recipe, plan, planned.root)
+    compiler = None
+    if recipe.compiler:
+        from packager.builders.compiling import make_compiler
+
+        compiler = make_compiler(plan, base, recipe.compiler, content, mirrors)
+    laid = laid_down(recipe, plan, planned.root, compiler=compiler)
     _warn(check.check(laid) if warnings is None else warnings, say)
     return folder_layer(
         Path(laid.folder),

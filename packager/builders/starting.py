@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import posixpath
 from collections.abc import Collection, Iterable, Mapping
@@ -22,6 +23,7 @@ from packager.storage.memory import Memory, cache_root
 
 if TYPE_CHECKING:
     from packager.laying.base_files import BaseFiles
+    from packager.laying.compile import Compiler
     from packager.laying.environment import LaidDown
     from packager.laying.imported import Script
     from packager.laying.libraries import Problem
@@ -209,7 +211,9 @@ def base_files(base: BaseImage, content: Content) -> BaseFiles:
     return read_base_files(blobs, Memory("base-files"))
 
 
-def laid_down(recipe: Recipe, plan: Plan, root: Path, *, offline: bool = False) -> LaidDown:
+def laid_down(
+    recipe: Recipe, plan: Plan, root: Path, *, offline: bool = False, compiler: Compiler | None = None
+) -> LaidDown:
     """Return the environment of a plan in a folder of the cache.
 
     Args:
@@ -217,38 +221,52 @@ def laid_down(recipe: Recipe, plan: Plan, root: Path, *, offline: bool = False) 
         plan: of the image.
         root: the folder of the spec, whose settings of indexes count.
         offline: fetch nothing.
+        compiler: byte-compiles it; needed where the recipe says that it is.
 
     Raises:
         LockError, TemporaryError, ContextError: see `packager.laying.environment.lay_down`.
     """
     # Imported late, as all that lays an environment down: most builds have it in the store.
     from packager.laying.cache import cached
+    from packager.laying.environment import lay_down
     from packager.laying.wheels import Source
 
     source = Source.of(root, offline=offline)
     if plan.environment.conda is None:
-        return cached(recipe, cache_root(), source)
+        return cached(recipe, cache_root(), source, functools.partial(lay_down, compiler=compiler))
     from packager.laying.conda import conda_layer
 
-    make = conda_layer(cache_root() / "conda", plan.environment.conda.mirrors)
+    make = conda_layer(cache_root() / "conda", plan.environment.conda.mirrors, compiler)
     return cached(recipe, cache_root(), source, make)
 
 
 def recipe_of(plan: Plan, base: BaseImage, content: Content, *, compiled: bool = False) -> Recipe:
     """Return the recipe of a plan's environment on its base.
 
+    Args:
+        plan: of the image.
+        base: in the content store.
+        content: the store.
+        compiled: byte-compiled, where the plan says so.
+
     Raises:
-        ContextError: the base has no Python, or none is here to compile with.
+        ContextError: the base has no Python, or does not tell its version.
         LockError: see `packager.laying.recipe.make_recipe`.
     """
-    compiler = None
-    if compiled:
-        from packager.laying.compile import require_interpreter
-
-        compiler = require_interpreter(plan.environment.python)
-    # conda brings its own Python: the base needs none.
-    python = None if plan.environment.conda else _base_python(plan, base, content)
-    return make_recipe(plan.environment.locked, python, compiler=compiler)
+    environment = plan.environment
+    if environment.conda:
+        # conda brings its own Python: the base needs none.
+        python, version = None, environment.locked.versions.get("python", "")
+    else:
+        python, version = _base_python(plan, base, content)
+    if not (compiled and environment.compiler):
+        return make_recipe(environment.locked, python)
+    if not version:
+        raise ContextError(
+            f"the Python of the base {plan.base.reference} does not tell its version: nothing can be compiled for it",
+            remedy="`compile: false` in the spec, `--builder engine`, or another base",
+        )
+    return make_recipe(environment.locked, python, compiler=version)
 
 
 def key_of(base: BaseImage) -> str:
@@ -256,23 +274,25 @@ def key_of(base: BaseImage) -> str:
     return hashlib.sha256("\n".join(layer.diff_id for layer in base.layers).encode()).hexdigest()
 
 
-def _base_python(plan: Plan, base: BaseImage, content: Content) -> BasePython:
-    """Return the interpreter of the base; remembered, because thousands of paths are read to find it."""
+def _base_python(plan: Plan, base: BaseImage, content: Content) -> tuple[BasePython, str]:
+    """Return the interpreter of the base, and its version in full; remembered: thousands of paths are read for it."""
     memory, key = Memory("pythons"), key_of(base)
     data = memory.recall(key)
     if data is not None:
         with contextlib.suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(data, type=BasePython)
-    from packager.laying.base_files import find_python
+            return msgspec.json.decode(data, type=tuple[BasePython, str])
+    from packager.laying.base_files import exact_version, find_python
 
-    python = find_python(base_files(base, content))
+    files = base_files(base, content)
+    python = find_python(files)
     if python is None:
         raise ContextError(
             f"the base {plan.base.reference} has no python3 in /usr/local/bin or /usr/bin",
             remedy=f"take a base with Python {plan.environment.python}",
         )
-    memory.remember(msgspec.json.encode(python), key)
-    return python
+    found = (python, exact_version(files, python))
+    memory.remember(msgspec.json.encode(found), key)
+    return found
 
 
 def _library_path(plan: Plan) -> str:

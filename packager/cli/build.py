@@ -52,7 +52,12 @@ if TYPE_CHECKING:
     type=click.Choice(["gzip", "zstd", "none"]),
     help="Of the layers that the builder oci writes. Default: the spec's, which is gzip where it names none.",
 )
-@click.option("--compile", "compile", is_flag=True, help="Builder oci: byte-compile the environment.")
+@click.option(
+    "--compile/--no-compile",
+    "compile",
+    default=None,
+    help="Byte-compile the environment, or not, whatever the spec says (`compile`).",
+)
 @click.option(
     "--allow-missing",
     multiple=True,

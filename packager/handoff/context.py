@@ -8,6 +8,7 @@ from packager.context.build_context import BuildContext, assemble
 from packager.dockerfile.text import dockerfile, rendered
 from packager.errors import UsageError
 from packager.plan.plan import (
+    COMPILER,
     CONDA_INSTALLER,
     CONDA_LOCK,
     CONDA_SETTLER,
@@ -39,6 +40,8 @@ def build_context(planned: Planned) -> BuildContext:
         **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
         **_conda_texts(planned),
     }
+    if planned.plan.environment.compiler:
+        texts[COMPILER] = program("stage/compile.py").read_text("utf-8")
     return assemble(planned.plan, texts)
 
 

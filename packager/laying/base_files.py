@@ -22,13 +22,18 @@ from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
 from packager.storage.memory import Memory
 
 #: Of what is remembered about a layer: a higher number reads all anew.
-FORMAT = 2
+FORMAT = 3
 _OPAQUE = ".wh..wh..opq"
 _WHITEOUT = ".wh."
 # Libraries that most wheels take from the base (manylinux, PEP 600) and whose age matters.
 _VERSIONED = re.compile(r"(?:libc|libm|libstdc\+\+|libgcc_s|libgomp|libmvec)[.-][\d.]*so[\d.]*|libc-2\.\d+\.so")
 _LOADER_FOLDERS = re.compile(r"etc/ld\.so\.conf(?:\.d/[^/]+\.conf)?")
 _MUSL = re.compile(r"(?:usr/)?lib/ld-musl-[^/]+\.so\.1")
+# The interpreter is in the program, or in a library where it is built so.
+_PYTHON = re.compile(r"usr/(?:local/)?(?:bin/python3|lib(?:64)?/(?:[^/]+-linux-[^/]+/)?libpython3)\.\d+(?:\.so[.\d]*)?")
+_VERSION = rb"(3\.\d{1,3}\.\d{1,3}(?:(?:a|b|rc)\d+)?)\+?(?=\0)"
+# A text of its own, or the end of another (linkers put two into one place).
+_VERSIONS = (re.compile(rb"\0" + _VERSION), re.compile(rb"(?<![\d.])" + _VERSION))
 _MAX_LIBRARY = 64 << 20
 _MAX_LINKS = 40
 # Bytes that are unpacked at a time: `tarfile` cuts each header off what is left of them, by copying the rest.
@@ -46,6 +51,7 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
         machines: machine of those libraries.
         loader_folders: lines of the loader's configuration.
         damaged: those of these libraries that are no ELF files, or cut off.
+        pythons: versions in full, by the path of the program or library that holds the interpreter.
     """
 
     paths: dict[str, str | None]
@@ -55,6 +61,7 @@ class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
     machines: dict[str, str] = {}
     loader_folders: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    pythons: dict[str, str] = {}
 
 
 class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +72,7 @@ class BaseFiles(msgspec.Struct, frozen=True, kw_only=True):
     machines: dict[str, str] = {}
     loader_folders: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
+    pythons: dict[str, str] = {}
 
     def resolve(self, path: str) -> str | None:
         """Return the path of the file that a path leads to, links followed; None where there is no such file."""
@@ -165,6 +173,7 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
     offers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, str] = {}
     damaged: list[str] = []
+    pythons: dict[str, str] = {}
     magic = stream.read(4)
     stream.seek(0)
     with (
@@ -186,6 +195,9 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
                 if _LOADER_FOLDERS.fullmatch(path):
                     folders += _folders(data)
                     continue
+                if _PYTHON.fullmatch(path):
+                    pythons.update((path, version) for version in _versions(data, path))
+                    continue
                 try:
                     parsed = parse_elf(data)
                     offers[path], machines[path] = parsed.offers, parsed.machine
@@ -199,11 +211,24 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
         machines=machines,
         loader_folders=tuple(folders),
         damaged=tuple(damaged),
+        pythons=pythons,
     )
 
 
+def _versions(data: bytes, path: str) -> Iterator[str]:
+    """Yield the version in full that an interpreter holds, as `sys.version` begins; none where that is unclear."""
+    minor = re.search(r"python(3\.\d+)", path)
+    start = f"{minor[1] if minor else ''}.".encode()
+    for pattern in _VERSIONS:
+        found = {each.decode() for each in pattern.findall(data) if each.startswith(start)}
+        if found:
+            yield from found if len(found) == 1 else ()
+            return
+
+
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> bytes | None:
-    wanted = _VERSIONED.fullmatch(posixpath.basename(path)) or _LOADER_FOLDERS.fullmatch(path)
+    versioned = _VERSIONED.fullmatch(posixpath.basename(path))
+    wanted = versioned or _LOADER_FOLDERS.fullmatch(path) or _PYTHON.fullmatch(path)
     if not wanted or not member.isreg() or member.size > _MAX_LIBRARY:
         return None
     file = archive.extractfile(member)
@@ -223,6 +248,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
     machines: dict[str, str] = {}
     folders: list[str] = []
     damaged: set[str] = set()
+    pythons: dict[str, str] = {}
     for layer in layers:
         removed = set(layer.removed)
         gone = {*removed, *layer.emptied}
@@ -233,10 +259,12 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
         for path in layer.paths:
             offers.pop(path, None)
             machines.pop(path, None)
+            pythons.pop(path, None)
         paths |= layer.paths
         damaged = damaged.difference(layer.paths).union(layer.damaged)
         offers |= layer.offers
         machines |= layer.machines
+        pythons |= layer.pythons
         folders += layer.loader_folders
     kept = {path: names for path, names in offers.items() if path in paths}
     return BaseFiles(
@@ -245,6 +273,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
         machines={path: machine for path, machine in machines.items() if path in kept},
         loader_folders=tuple(dict.fromkeys(folders)),
         damaged=tuple(sorted(damaged.intersection(paths))),
+        pythons={path: version for path, version in pythons.items() if path in paths},
     )
 
 
@@ -276,3 +305,15 @@ def find_python(files: BaseFiles) -> BasePython | None:
         if len(beside) == 1:
             return BasePython(path=f"/{path}", version=beside[0])
     return None
+
+
+def exact_version(files: BaseFiles, python: BasePython) -> str:
+    """Return the version of a base's interpreter in full (`3.13.5`); empty where its files do not tell."""
+    program = files.resolve(python.path) or ""
+    own, folder = files.pythons.get(program), program.rpartition("/bin/")[0]
+    beside = {
+        version
+        for path, version in files.pythons.items()
+        if path.startswith(f"{folder}/lib") and f"/libpython{python.minor}" in path
+    }
+    return own or (beside.pop() if len(beside) == 1 else "")

@@ -8,31 +8,39 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import LockError
-from packager.laying.compile import compile_environment
+from packager.laying.compile import Compiler
 from packager.laying.conda_packages import lay_packages
 from packager.laying.environment import LaidDown, checked_records
-from packager.laying.recipe import Interpreter, NeedsEngineError, Recipe
+from packager.laying.recipe import NeedsEngineError, Recipe
 from packager.laying.records import collisions
-from packager.laying.venv import STAGING, arrange
+from packager.laying.venv import STAGING, arrange, site_of
 from packager.laying.wheels import Source, unpack
 from packager.programs.stage.settle import scripts_that_matter
 from packager.storage.listing import list_folder, totals
 from packager.storage.reading import failure
 
 
-def conda_layer(cache: Path, mirrors: dict[str, str]) -> Callable[[Recipe, Path, Source], LaidDown]:
+def conda_layer(
+    cache: Path, mirrors: dict[str, str], compiler: Compiler | None = None
+) -> Callable[[Recipe, Path, Source], LaidDown]:
     """Return `lay_down_conda` for a folder of downloads and mirrors of channels, which are no part of a recipe."""
-    return lambda recipe, folder, source: lay_down_conda(recipe, folder, source, cache, mirrors)
+    return lambda recipe, folder, source: lay_down_conda(recipe, folder, source, cache, mirrors, compiler)
 
 
-def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mirrors: dict[str, str]) -> LaidDown:
+def lay_down_conda(
+    recipe: Recipe,
+    folder: Path,
+    source: Source,
+    cache: Path,
+    mirrors: dict[str, str],
+    compiler: Compiler | None = None,
+) -> LaidDown:
     """Lay a conda environment down in a folder that does not exist yet.
 
     Args:
@@ -41,6 +49,7 @@ def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mi
         source: settings of this machine.
         cache: where downloads of conda packages are kept.
         mirrors: conda channel → where to fetch from in its place.
+        compiler: byte-compiles it; needed where the recipe says that it is.
 
     Raises:
         NeedsEngineError: a package has a link script that does more than talk.
@@ -72,9 +81,10 @@ def lay_down_conda(recipe: Recipe, folder: Path, source: Source, cache: Path, mi
         if recipe.locked.packages:
             wheels, warnings = _wheels(recipe, outer / f"{STAGING}0", source)
             merge(wheels, prefix)
-        if recipe.compiler:
-            compile_environment(prefix, recipe.locked.python, recipe.compiler)
-            _compile_library(prefix, recipe.locked.python, recipe.compiler)
+        if recipe.compiler and compiler:
+            site = prefix / site_of(recipe.locked.python)
+            for each in (site.parent, site):
+                compiler.compile(prefix, each, recipe.compiler)
         listing = list_folder(prefix)
         prefix.rename(folder)
     except OSError as error:
@@ -114,12 +124,3 @@ def merge(source: Path, prefix: Path) -> None:
             )
         else:
             os.rename(entry.path, target)
-
-
-def _compile_library(prefix: Path, python: str, interpreter: Interpreter) -> None:
-    """Byte-compile the standard library, which conda brings; each entry by itself, as `compile_environment` does."""
-    library = prefix / f"lib/python{python}"
-    environ = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-    command = [interpreter.path, "-S", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash"]
-    command += ["-s", str(prefix), "-p", ENVIRONMENT_PREFIX, "-x", "/site-packages/", str(library)]
-    subprocess.run(command, env=environ, cwd="/", capture_output=True, check=False)

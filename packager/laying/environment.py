@@ -18,10 +18,10 @@ import msgspec
 
 from packager.environments.lock import LockedPackage
 from packager.errors import LockError
-from packager.laying.compile import compile_environment
+from packager.laying.compile import Compiler
 from packager.laying.recipe import Recipe
 from packager.laying.records import Record, Row, collisions, differing, owners
-from packager.laying.venv import STAGING, arrange, is_rewritten, read_records
+from packager.laying.venv import STAGING, arrange, is_rewritten, read_records, site_of
 from packager.laying.wheel_archives import require_safe
 from packager.laying.wheels import Source, unpack
 from packager.storage.listing import Listed, list_folder, totals
@@ -50,13 +50,14 @@ class LaidDown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[str, ...] = ()
 
 
-def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
+def lay_down(recipe: Recipe, folder: Path, source: Source, compiler: Compiler | None = None) -> LaidDown:
     """Lay an environment down in a folder that does not exist yet.
 
     Args:
         recipe: what.
         folder: its parent exists; the folder appears in one step when all is done.
         source: index settings of this machine.
+        compiler: byte-compiles it; needed where the recipe says that it is.
 
     Raises:
         LockError: a wheel is not what was locked, is not valid, or is not there for this platform.
@@ -70,8 +71,8 @@ def lay_down(recipe: Recipe, folder: Path, source: Source) -> LaidDown:
             )
             records = checked_records(recipe, staging, site, source)
             arrange(staging, records, recipe.base)
-            if recipe.compiler:
-                compile_environment(staging, recipe.base.minor, recipe.compiler)
+            if recipe.compiler and compiler:
+                compiler.compile(staging, staging / site_of(recipe.base.minor), recipe.compiler)
             listing = list_folder(staging)
             staging.rename(folder)
         except OSError as error:

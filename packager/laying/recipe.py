@@ -15,6 +15,9 @@ from packager.spec.model import canonical
 #: Of the way an environment is laid out: a higher number makes all cached ones anew.
 LAYOUT = 2
 
+#: Of the way files are byte-compiled (`programs/stage/compile.py`): a higher number compiles all anew.
+COMPILING = 1
+
 
 class BasePython(msgspec.Struct, frozen=True, kw_only=True):
     """The interpreter of a base image.
@@ -34,15 +37,15 @@ class BasePython(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interpreter(msgspec.Struct, frozen=True, kw_only=True):
-    """An interpreter of this machine.
+    """An interpreter that runs on this machine.
 
     Attributes:
-        path: of it.
-        version: in full, as it says.
+        command: the words that start it.
+        variables: what it needs besides, to find its library.
     """
 
-    path: str
-    version: str
+    command: tuple[str, ...]
+    variables: dict[str, str] = {}
 
 
 class NeedsEngineError(LockError):
@@ -56,14 +59,14 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         locked: what it holds.
         base: the interpreter in the base image; where conda brings Python, the one in the environment itself.
         tool: version of py-rattler, which writes conda's scripts and records; empty for pip alone.
-        compiler: what byte-compiles it; None where nothing is compiled.
+        compiler: version, in full, of the Python that byte-compiles it; empty where nothing is compiled.
         layout: `LAYOUT`.
     """
 
     locked: LockedPlatform
     base: BasePython
     tool: str = ""
-    compiler: Interpreter | None = None
+    compiler: str = ""
     layout: int = LAYOUT
 
     @property
@@ -71,18 +74,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         """sha256 of the recipe, 64 hex digits."""
         locked = self.locked
         content = (locked.packages, locked.conda_packages, locked.platform, locked.tags)
-        # Where the compiler is on this machine is not in it; its version is.
-        rest = (self.base, self.tool, self.compiler and self.compiler.version, self.layout)
+        compiler = (self.compiler, COMPILING) if self.compiler else None
+        rest = (self.base, self.tool, compiler, self.layout)
         return hashlib.sha256(canonical((content, rest))).hexdigest()
 
 
-def make_recipe(locked: LockedPlatform, base: BasePython | None, *, compiler: Interpreter | None = None) -> Recipe:
+def make_recipe(locked: LockedPlatform, base: BasePython | None, *, compiler: str = "") -> Recipe:
     """Return the recipe of a locked environment.
 
     Args:
         locked: what it holds.
         base: the interpreter in the base image; not looked at where conda brings Python.
-        compiler: what byte-compiles it.
+        compiler: version in full of the Python that byte-compiles it; empty where nothing is compiled.
 
     Raises:
         LockError: a package is to be built from source, or the base has another Python than the lock is for.

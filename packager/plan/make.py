@@ -32,6 +32,7 @@ from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.environments.locked import LockedPlatform
 from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.plan.plan import (
+    COMPILER,
     CONDA_LOCK,
     REQUIREMENTS,
     Base,
@@ -83,6 +84,7 @@ def make_plan(
         requirements=REQUIREMENTS,
         locked=locked,
         conda=_conda(spec, locked, registries, channel_mirrors or {}),
+        compiler=COMPILER if spec.compile else "",
     )
     machine = _machine(spec, target)
     models = tuple(map(model_layer, spec.models, sources.models))

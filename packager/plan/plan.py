@@ -22,6 +22,8 @@ CONDA_LOCK = "environment/conda-lock.yml"
 CONDA_INSTALLER = "environment/install.py"
 CONDA_SETTLER = "environment/settle.py"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
+#: The program that byte-compiles in the build stage.
+COMPILER = "environment/compile.py"
 #: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
 Dialect = Literal["buildkit", "plain"]
 
@@ -80,17 +82,24 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         requirements: path of the hashed requirements in the build context.
         locked: what it holds.
         conda: how conda's packages are laid down in a build stage; None where the base's Python is used.
+        compiler: path in the build context of the program that byte-compiles it; empty where nothing is compiled.
     """
 
     prefix: str
     requirements: str
     locked: LockedPlatform
     conda: CondaStage | None = None
+    compiler: str = COMPILER
 
     @property
     def python(self) -> str:
         """Minor version: that the base must have, or that conda brings."""
         return self.locked.python
+
+    @property
+    def library(self) -> str:
+        """Folder of the standard library below the prefix, and of `site-packages`."""
+        return f"{self.prefix}/lib/python{self.python}"
 
     @property
     def packages(self) -> tuple[LockedPackage, ...]:

@@ -302,6 +302,7 @@ class Spec(_Struct, frozen=True):
         env: environment variables of the image.
         system_packages: Debian packages.
         allow_missing: libraries that the image may lack, because nothing that the service does needs them.
+        compile: byte-compile the environment, by the image's own Python; false for a smaller image that starts later.
         server: the inference server.
         test: what `packager test` asks, and `push` before it pushes.
         dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
@@ -326,6 +327,7 @@ class Spec(_Struct, frozen=True):
     env: dict[str, PrintableText] = {}
     system_packages: tuple[DebianPackage, ...] = ()
     allow_missing: tuple[LibraryName, ...] = ()
+    compile: bool = True
     server: Server = Server()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"

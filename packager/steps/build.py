@@ -83,6 +83,7 @@ def build(
         EngineError, RegistryError, TemporaryError: no engine, or it or a registry fails.
     """
     wish = msgspec.structs.replace(wish or BuildWish(), **wishes)
+    spec_file = wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     if len(names) > 1 and wish.tags:
         raise _one_image("--tag", names)
@@ -130,6 +131,7 @@ def compare(
         RegistryError, TemporaryError: the other image cannot be had.
     """
     wish = wish or BuildWish()
+    spec_file = wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
@@ -159,6 +161,14 @@ def compare(
     )
 
 
+def wished(spec_file: SpecFile, wish: BuildWish) -> SpecFile:
+    """Return the spec with what a wish changes of it, so that the image is that of a spec which says so."""
+    if wish.compile is None:
+        return spec_file
+    spec = msgspec.structs.replace(spec_file.spec, compile=wish.compile)
+    return msgspec.structs.replace(spec_file, spec=spec)
+
+
 class _Builders:
     """The builders of one build, each made when it is needed."""
 
@@ -185,7 +195,6 @@ class _Builders:
                 self._content,
                 Recipes(
                     compression=self.wish.compression or spec.compression,
-                    compile=self.wish.compile,
                     allow_missing=self.allow_missing,
                 ),
                 self._outputs,

@@ -54,6 +54,8 @@ def kinds() -> tuple[Kind, ...]:
     # Imported late: `build` asks whether there is a limit every time, and looks at what there is hardly ever.
     from packager.builders.staging import context_kind
     from packager.laying.cache import environment_kind
+    from packager.laying.compile import bytecode_kind
+    from packager.laying.interpreters import interpreter_kind
     from packager.laying.kinds import package_kind, prefix_kind
     from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
 
@@ -64,6 +66,8 @@ def kinds() -> tuple[Kind, ...]:
         layer_kind(cache),
         package_kind(cache),
         environment_kind(cache),
+        bytecode_kind(cache),
+        interpreter_kind(cache),
         prefix_kind(cache),
         note_kind(cache),
         service_kind(state),

@@ -19,6 +19,7 @@ from packager.environments.locked import LockedPlatform
 from packager.environments.locks.status import read_inputs
 from packager.environments.solve.pip import Upgrade, UvSolver
 from packager.laying.base_files import BaseFiles, FileBlob, find_python, read_base_files
+from packager.laying.compile import Compiler
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.libraries import check_starts
 from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
@@ -163,7 +164,6 @@ def test_the_same_tree_whoever_makes_it(amd64: LaidDown, diabetes: Recipe, tmp_p
 @pytest.mark.network
 def test_compiled_twice_the_same(tmp_path: Path, checkout: Path) -> None:
     minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    interpreter = Interpreter(path=sys.executable, version=".".join(map(str, sys.version_info[:3])))
     request = LockRequest(
         python=minor, platforms={"linux/arm64": TAGS["linux/arm64"]}, requirements=("flask", "pydantic"), base=""
     )
@@ -172,8 +172,10 @@ def test_compiled_twice_the_same(tmp_path: Path, checkout: Path) -> None:
     locked = LockedPlatform(
         target="cpu", platform="linux/arm64", tags=TAGS["linux/arm64"], python=minor, base="", packages=packages
     )
-    recipe = Recipe(locked=locked, base=base, compiler=interpreter)
+    recipe = Recipe(locked=locked, base=base, compiler=".".join(map(str, sys.version_info[:3])))
     for name in ("one", "two"):
-        lay_down(recipe, tmp_path / name, Source.of(tmp_path))
+        # Each with a cache of its own: both are compiled.
+        compiler = Compiler(lambda prefix: Interpreter(command=(sys.executable,)), tmp_path / f"cache-{name}")
+        lay_down(recipe, tmp_path / name, Source.of(tmp_path), compiler)
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
     assert len(list((tmp_path / "one").rglob("*.pyc"))) > 100

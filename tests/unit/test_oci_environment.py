@@ -6,6 +6,7 @@ import base64
 import csv
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from packager.environments.locked import LockedPlatform
 from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError, TemporaryError
 from packager.laying.cache import cached, environment_folder
-from packager.laying.compile import find_interpreter, require_interpreter
+from packager.laying.compile import Compiler, find_interpreter, no_interpreter
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import BasePython, Interpreter, Recipe, make_recipe
 from packager.laying.records import Record, differing, owners, parse_record, row_of
@@ -88,7 +89,7 @@ def source(tmp_path: Path, links: Path) -> Source:
     return Source.of(tmp_path, environ)
 
 
-def recipe(*packages: LockedPackage, compiler: Interpreter | None = None) -> Recipe:
+def recipe(*packages: LockedPackage, compiler: str = "") -> Recipe:
     return Recipe(locked=locked_platform(*packages), base=BASE, compiler=compiler)
 
 
@@ -453,45 +454,104 @@ def test_a_record_of_plain_names_is_read(text: str) -> None:
 # --- compiling --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def interpreter() -> Interpreter:
-    minor = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    return require_interpreter(minor)
+VERSION = ".".join(map(str, sys.version_info[:3]))
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+ONE = {"tool/__init__.py": "a = 1\n"}
 
 
-def test_compiled_files_name_their_place_in_the_image(
-    tmp_path: Path, links: Path, source: Source, interpreter: Interpreter
-) -> None:
-    minor = ".".join(interpreter.version.split(".")[:2])
-    base = BasePython(path="/usr/bin/python3", version=minor)
-    package = make_wheel(links, "tool", TOOL | {"tool/broken.py": "def (:\n"})
-    given_recipe = msgspec.structs.replace(recipe(package, compiler=interpreter), base=base)
+class Asked:
+    """Gives this very interpreter, and counts how often it was asked for."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, prefix: Path) -> Interpreter:
+        self.times += 1
+        return Interpreter(command=(sys.executable,))
+
+
+def compiled_recipe(*packages: LockedPackage) -> Recipe:
+    base = BasePython(path="/usr/bin/python3", version=MINOR)
+    return msgspec.structs.replace(recipe(*packages, compiler=VERSION), base=base)
+
+
+def test_compiled_files_name_their_place_in_the_image(tmp_path: Path, links: Path, source: Source) -> None:
+    package = make_wheel(links, "tool", ONE | {"tool/broken.py": "def (:\n", "tool/tests/test_it.py": "a = 1\n"})
     for name in ("one", "two"):
-        lay_down(given_recipe, tmp_path / name, source)
+        compiler = Compiler(Asked(), tmp_path / f"cache-{name}")
+        lay_down(compiled_recipe(package), tmp_path / name, source, compiler)
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
-    cache = tmp_path / "one" / f"lib/python{minor}/site-packages/tool/__pycache__"
-    (compiled,) = cache.iterdir()
+    (compiled,) = (tmp_path / "one").rglob("*.pyc")
+    assert compiled.parent == tmp_path / "one" / f"lib/python{MINOR}/site-packages/tool/__pycache__"
     data = compiled.read_bytes()
     assert data[4:8] == b"\x01\0\0\0"  # PEP 552: by hash, not checked
-    assert f"/opt/env/lib/python{minor}/site-packages/tool/__init__.py".encode() in data
+    assert f"/opt/env/lib/python{MINOR}/site-packages/tool/__init__.py".encode() in data
     assert str(tmp_path).encode() not in data
+
+
+def test_a_wheel_is_compiled_once_on_a_machine(tmp_path: Path, links: Path, source: Source) -> None:
+    tool, other = make_wheel(links, "tool", ONE), make_wheel(links, "other", {"other/__init__.py": "b = 2\n"})
+    asked = Asked()
+    compiler = Compiler(asked, tmp_path / "cache")
+    lay_down(compiled_recipe(tool), tmp_path / "one", source, compiler)
+    lay_down(compiled_recipe(tool), tmp_path / "two", source, compiler)
+    assert asked.times == 1
+    assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
+    (first,), (second,) = ((tmp_path / name).rglob("*.pyc") for name in ("one", "two"))
+    assert first.samefile(second)
+    lay_down(compiled_recipe(tool, other), tmp_path / "three", source, compiler)
+    assert asked.times == 2
+    assert len(list((tmp_path / "three").rglob("*.pyc"))) == 2
+    lay_down(compiled_recipe(other), tmp_path / "four", source, compiler)
+    assert asked.times == 2
+
+
+@pytest.mark.parametrize("damage", ["edited", "removed", "forgotten"])
+def test_a_compiled_file_that_somebody_changed_is_compiled_again(
+    damage: str, tmp_path: Path, links: Path, source: Source
+) -> None:
+    package, asked = make_wheel(links, "tool", ONE), Asked()
+    compiler = Compiler(asked, tmp_path / "cache")
+    lay_down(compiled_recipe(package), tmp_path / "one", source, compiler)
+    before = snapshot(tmp_path / "one")
+    (compiled,) = (tmp_path / "cache/bytecode").rglob("*.pyc")
+    if damage == "edited":
+        compiled.write_bytes(compiled.read_bytes()[:-1] + b"x")
+    elif damage == "removed":
+        compiled.unlink()
+    else:
+        shutil.rmtree(tmp_path / "cache/content/memory")
+    for name in ("two", "three"):
+        lay_down(compiled_recipe(package), tmp_path / name, source, compiler)
+        assert snapshot(tmp_path / name) == before
+    assert asked.times == 2
+
+
+def test_a_compiler_that_fails_says_so(tmp_path: Path, links: Path, source: Source) -> None:
+    package = make_wheel(links, "tool", ONE)
+    compiler = Compiler(lambda prefix: Interpreter(command=("/bin/false",)), tmp_path / "cache")
+    with pytest.raises(LockError, match=r"byte-compilation failed:\nexit code 1"):
+        lay_down(compiled_recipe(package), tmp_path / "one", source, compiler)
+    assert not (tmp_path / "one").exists()
 
 
 def test_no_interpreter_of_that_version() -> None:
     environ = {"PATH": "/nonexistent", "HOME": "/nonexistent", "UV_PYTHON_INSTALL_DIR": "/nonexistent"}
-    assert find_interpreter("3.99", environ) is None
-    with pytest.raises(LockError, match=r"needs CPython 3\.99"):
-        require_interpreter("3.99", environ)
+    assert find_interpreter("3.99.1", environ) is None
+    assert "`compile: false`" in str(no_interpreter("3.99.1", "the image is for linux/arm64").remedy)
+
+
+def test_an_interpreter_is_of_the_very_version() -> None:
+    environ = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert find_interpreter(VERSION, environ) is not None
+    major, minor, patch = VERSION.split(".")
+    assert find_interpreter(f"{major}.{minor}.{int(patch) + 1}", environ) is None
 
 
 def test_the_compiler_is_part_of_the_key() -> None:
     package = LockedPackage(name="x", version="1", digests=("0" * 64,))
-    plain = recipe(package)
-    keys = {
-        recipe(package, compiler=Interpreter(path=path, version=version)).key
-        for path, version in (("/a", "3.13.0"), ("/b", "3.13.0"), ("/a", "3.13.5"))
-    }
-    assert len(keys | {plain.key}) == 3
+    keys = {recipe(package, compiler=version).key for version in ("", "3.13.0", "3.13.5")}
+    assert len(keys) == 3
 
 
 # --- the cache --------------------------------------------------------------------------------------------------------

@@ -241,7 +241,7 @@ def test_a_build_makes_damaged_layers_again_and_says_so(
 ) -> None:
     said = list[str]()
     monkeypatch.setattr(builder, "write_image", lambda *_, **__: builder.Written(image=large(content), seconds={}))
-    recipes = builder.Recipes(compression="gzip", compile=False)
+    recipes = builder.Recipes(compression="gzip")
     place: Any = Place(tmp_path, registry)
     tested = builder.OciBuilder(
         content, recipes, lambda _: (place,), labels={}, created=0, mirrors={}, say=said.append
@@ -256,7 +256,7 @@ def test_a_build_makes_damaged_layers_again_and_says_so(
 
 
 def test_another_error_of_a_registry_reads_nothing_again(tmp_path: Path, content: ContentStore) -> None:
-    recipes = builder.Recipes(compression="gzip", compile=False)
+    recipes = builder.Recipes(compression="gzip")
     tested = builder.OciBuilder(content, recipes, lambda _: (), labels={}, created=0, mirrors={}, say=print)
 
     def refuse() -> None:
