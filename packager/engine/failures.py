@@ -1,7 +1,7 @@
 """What engines, registries and BuildKit say when they fail → one of our errors, with what to do. Pure.
 
 Their messages are all there is: neither the engine's API nor buildx has codes for these cases. The patterns were
-collected from Docker Engine 26.1, BuildKit 0.13 and pip 23 to 25, and from distribution's registry 2.8.
+collected from Docker Engine 26.1, BuildKit 0.13, pip 23 to 25 and uv 0.13, and from distribution's registry 2.8.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ _NOT_FOUND = _any_of(r"not found", r"manifest unknown", r"name unknown", r"does 
 _TLS = _any_of(
     r"x509:",
     r"certificate[_ ]verif",
+    r"invalid peer certificate",
     r"SSLCertVerification",
     r"does not look like a TLS handshake",
     r"HTTP response to HTTPS client",
@@ -209,10 +210,13 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
     text = "\n".join(log[1:])
     tail = "\n".join(f"    {line}" for line in log[1:][-TAIL:])
     message = f"a step of the build failed{f' with exit code {exit_code}' if exit_code else ''}: {_short(log)}\n{tail}"
+    named = re.findall(r"Hash mismatch for `([^`]+)`", text)
     if "DO NOT MATCH THE HASHES" in text:
-        named = re.findall(r"^ +(\S+) from \S+", text.partition("DO NOT MATCH THE HASHES")[2], re.MULTILINE)
+        listed = text.partition("DO NOT MATCH THE HASHES")[2]
+        named = re.findall(r"^ +(\S+) from \S+", listed, re.MULTILINE) or ["see above"]
+    if named:
         return EngineError(
-            f"the package index sent other files than were locked: {', '.join(named) or 'see above'}\n{tail}",
+            f"the package index sent other files than were locked: {', '.join(dict.fromkeys(named))}\n{tail}",
             remedy="find out who changed them; `packager lock --upgrade NAME` takes the index's word for it",
         )
     conda = find_install_failure(text)
@@ -230,6 +234,8 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
         )
     if _NETWORK.search(text) or _UNAVAILABLE.search(text):
         return TemporaryError(message, remedy="check the network of the engine (index, proxy), and try again")
+    if re.search(r"^wheels\.py: uv==\S+ cannot be had", text, re.MULTILINE):
+        return EngineError(message, remedy="let the package index have uv, or do without it: `installer: pip`")
     return EngineError(message, remedy="the log above is that of the failed step")
 
 

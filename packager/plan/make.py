@@ -83,6 +83,7 @@ def make_plan(
         requirements=REQUIREMENTS,
         locked=locked,
         conda=_conda(spec, locked, registries, channel_mirrors or {}),
+        installer=spec.installer,
     )
     machine = _machine(spec, target)
     models = tuple(map(model_layer, spec.models, sources.models))

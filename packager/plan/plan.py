@@ -21,6 +21,8 @@ REQUIREMENTS = "environment/requirements.txt"
 CONDA_LOCK = "environment/conda-lock.yml"
 CONDA_INSTALLER = "environment/install.py"
 CONDA_SETTLER = "environment/settle.py"
+WHEELS_INSTALLER = "environment/wheels.py"
+UV_REQUIREMENTS = "environment/uv.txt"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 #: What a Dockerfile is written for: BuildKit, or every builder (older engines, podman, buildah, kaniko).
 Dialect = Literal["buildkit", "plain"]
@@ -80,12 +82,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         requirements: path of the hashed requirements in the build context.
         locked: what it holds.
         conda: how conda's packages are laid down in a build stage; None where the base's Python is used.
+        installer: what lays pip's packages down in a build stage: `uv`, or the base's own `pip`.
     """
 
     prefix: str
     requirements: str
     locked: LockedPlatform
     conda: CondaStage | None = None
+    installer: str = "uv"
 
     @property
     def python(self) -> str:

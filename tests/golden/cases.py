@@ -31,6 +31,7 @@ LIKE = {
     "arm-edge-conda-two-models": ("conda-rattler", "arm-edge-one-model"),
     "arm-edge-one-model": (REFERENCE,),
     "conda-rattler": ("cpu-two-models",),
+    "cpu-by-pip": ("cpu-from-source",),
     "cpu-from-source": (REFERENCE,),
     "cpu-no-code": (REFERENCE,),
     "cpu-two-models": (REFERENCE,),
