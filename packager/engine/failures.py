@@ -18,11 +18,18 @@ TAIL = 15
 """Lines of a failed step that are shown."""
 
 
-def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
+class _AnyOf:
+    """Patterns, compiled when something has failed: that takes a while, and most often nothing has."""
+
+    def __init__(self, *patterns: str) -> None:
+        self._pattern = "|".join(patterns)
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Return where any of them is in a text first, in whatever case."""
+        return re.search(self._pattern, text, re.IGNORECASE)
 
 
-_NETWORK = _any_of(
+_NETWORK = _AnyOf(
     r"connection refused",
     r"connection reset",
     r"connection timed out",
@@ -41,13 +48,13 @@ _NETWORK = _any_of(
     r"unexpected EOF",
     r": EOF\b",
 )
-_UNAVAILABLE = _any_of(
+_UNAVAILABLE = _AnyOf(
     r"\b5\d\d (?:internal server error|bad gateway|service unavailable|gateway time-?out|server error)",
     r"status(?: code)?:? 5\d\d\b",
     r"\b429\b",
     r"too ?many ?requests",
 )
-_DENIED = _any_of(
+_DENIED = _AnyOf(
     r"\b40[13]\b",
     r"unauthorized",
     r"no basic auth credentials",
@@ -56,8 +63,8 @@ _DENIED = _any_of(
     r"authentication required",
     r"incorrect username or password",
 )
-_NOT_FOUND = _any_of(r"not found", r"manifest unknown", r"name unknown", r"does not exist", r"no match for platform")
-_TLS = _any_of(
+_NOT_FOUND = _AnyOf(r"not found", r"manifest unknown", r"name unknown", r"does not exist", r"no match for platform")
+_TLS = _AnyOf(
     r"x509:",
     r"certificate[_ ]verif",
     r"invalid peer certificate",
@@ -65,12 +72,12 @@ _TLS = _any_of(
     r"does not look like a TLS handshake",
     r"HTTP response to HTTPS client",
 )
-_CREDENTIALS = _any_of(r"docker-credential-\S+", r"error getting credentials", r"credentials store error")
-_NO_SPACE = _any_of(r"no space left on device", r"disk quota exceeded")
-_NO_BUILDX = _any_of(
+_CREDENTIALS = _AnyOf(r"docker-credential-\S+", r"error getting credentials", r"credentials store error")
+_NO_SPACE = _AnyOf(r"no space left on device", r"disk quota exceeded")
+_NO_BUILDX = _AnyOf(
     r"is not a docker command", r"unknown command: docker buildx", r"buildx.*(?:not found|missing or broken)"
 )
-_NO_ENGINE = _any_of(
+_NO_ENGINE = _AnyOf(
     r"cannot connect to the docker daemon",
     r"error during connect",
     r"error while fetching server API version",
