@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from packaging.utils import canonicalize_name
@@ -26,8 +27,10 @@ from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.laying.records import record_rows
 from packager.laying.venv import STAGING
-from packager.laying.wheels import Source, unpack
 from packager.storage.memory import Memory
+
+if TYPE_CHECKING:
+    from packager.laying.wheels import Source
 
 #: Of what is remembered; a higher number forgets all.
 _FORMAT = 1
@@ -159,6 +162,9 @@ class WheelContents:
     @contextlib.contextmanager
     def _laid_down(self, locked: LockedPlatform, packages: Iterable[LockedPackage], *, offline: bool) -> Iterator[Path]:
         """Lay wheels down for as long as the folder is looked at."""
+        # Seldom: a wheel is looked into once.
+        from packager.laying.wheels import unpack
+
         source = msgspec.structs.replace(self._source, offline=offline)
         try:
             self._scratch.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """What engines, registries and BuildKit say when they fail → one of our errors, with what to do. Pure.
 
 Their messages are all there is: neither the engine's API nor buildx has codes for these cases. The patterns were
-collected from Docker Engine 26.1, BuildKit 0.13 and pip 23 to 25, and from distribution's registry 2.8.
+collected from Docker Engine 26.1, BuildKit 0.13, pip 23 to 25 and uv 0.13, and from distribution's registry 2.8.
 """
 
 from __future__ import annotations
@@ -18,11 +18,18 @@ TAIL = 15
 """Lines of a failed step that are shown."""
 
 
-def _any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns), re.IGNORECASE)
+class _AnyOf:
+    """Patterns, compiled when something has failed: that takes a while, and most often nothing has."""
+
+    def __init__(self, *patterns: str) -> None:
+        self._pattern = "|".join(patterns)
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Return where any of them is in a text first, in whatever case."""
+        return re.search(self._pattern, text, re.IGNORECASE)
 
 
-_NETWORK = _any_of(
+_NETWORK = _AnyOf(
     r"connection refused",
     r"connection reset",
     r"connection timed out",
@@ -41,13 +48,13 @@ _NETWORK = _any_of(
     r"unexpected EOF",
     r": EOF\b",
 )
-_UNAVAILABLE = _any_of(
+_UNAVAILABLE = _AnyOf(
     r"\b5\d\d (?:internal server error|bad gateway|service unavailable|gateway time-?out|server error)",
     r"status(?: code)?:? 5\d\d\b",
     r"\b429\b",
     r"too ?many ?requests",
 )
-_DENIED = _any_of(
+_DENIED = _AnyOf(
     r"\b40[13]\b",
     r"unauthorized",
     r"no basic auth credentials",
@@ -56,20 +63,21 @@ _DENIED = _any_of(
     r"authentication required",
     r"incorrect username or password",
 )
-_NOT_FOUND = _any_of(r"not found", r"manifest unknown", r"name unknown", r"does not exist", r"no match for platform")
-_TLS = _any_of(
+_NOT_FOUND = _AnyOf(r"not found", r"manifest unknown", r"name unknown", r"does not exist", r"no match for platform")
+_TLS = _AnyOf(
     r"x509:",
     r"certificate[_ ]verif",
+    r"invalid peer certificate",
     r"SSLCertVerification",
     r"does not look like a TLS handshake",
     r"HTTP response to HTTPS client",
 )
-_CREDENTIALS = _any_of(r"docker-credential-\S+", r"error getting credentials", r"credentials store error")
-_NO_SPACE = _any_of(r"no space left on device", r"disk quota exceeded")
-_NO_BUILDX = _any_of(
+_CREDENTIALS = _AnyOf(r"docker-credential-\S+", r"error getting credentials", r"credentials store error")
+_NO_SPACE = _AnyOf(r"no space left on device", r"disk quota exceeded")
+_NO_BUILDX = _AnyOf(
     r"is not a docker command", r"unknown command: docker buildx", r"buildx.*(?:not found|missing or broken)"
 )
-_NO_ENGINE = _any_of(
+_NO_ENGINE = _AnyOf(
     r"cannot connect to the docker daemon",
     r"error during connect",
     r"error while fetching server API version",
@@ -209,10 +217,13 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
     text = "\n".join(log[1:])
     tail = "\n".join(f"    {line}" for line in log[1:][-TAIL:])
     message = f"a step of the build failed{f' with exit code {exit_code}' if exit_code else ''}: {_short(log)}\n{tail}"
+    named = re.findall(r"Hash mismatch for `([^`]+)`", text)
     if "DO NOT MATCH THE HASHES" in text:
-        named = re.findall(r"^ +(\S+) from \S+", text.partition("DO NOT MATCH THE HASHES")[2], re.MULTILINE)
+        listed = text.partition("DO NOT MATCH THE HASHES")[2]
+        named = re.findall(r"^ +(\S+) from \S+", listed, re.MULTILINE) or ["see above"]
+    if named:
         return EngineError(
-            f"the package index sent other files than were locked: {', '.join(named) or 'see above'}\n{tail}",
+            f"the package index sent other files than were locked: {', '.join(dict.fromkeys(named))}\n{tail}",
             remedy="find out who changed them; `packager lock --upgrade NAME` takes the index's word for it",
         )
     conda = find_install_failure(text)
@@ -230,6 +241,8 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
         )
     if _NETWORK.search(text) or _UNAVAILABLE.search(text):
         return TemporaryError(message, remedy="check the network of the engine (index, proxy), and try again")
+    if re.search(r"^wheels\.py: uv==\S+ cannot be had", text, re.MULTILINE):
+        return EngineError(message, remedy="let the package index have uv, or do without it: `installer: pip`")
     return EngineError(message, remedy="the log above is that of the failed step")
 
 

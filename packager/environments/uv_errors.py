@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from packager.environments.solve.pip_around_conda import conflicts, in_words
 from packager.errors import LockError, PackagerError, TemporaryError
 
 #: Lines of uv's explanation that a message repeats.
@@ -93,6 +92,8 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
         )
     if "No solution found" not in text:
         return LockError(f"uv failed for {solving_for}:\n{lines}")
+    from packager.environments.solve.pip_around_conda import conflicts, in_words
+
     given = conflicts(text)
     if given:
         brought = ", ".join(f"{name} {version}" for name, version in sorted(given.items()))

@@ -14,6 +14,8 @@ from packager.plan.plan import (
     CONDA_SETTLER,
     INSTALLER_REQUIREMENTS,
     REQUIREMENTS,
+    UV_REQUIREMENTS,
+    WHEELS_INSTALLER,
     Base,
     Plan,
 )
@@ -38,6 +40,7 @@ def build_context(planned: Planned) -> BuildContext:
         REQUIREMENTS: planned.requirements,
         "HANDOFF.md": rendered("HANDOFF.md.j2", planned, _instructions),
         **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
+        **_wheels_texts(planned.plan),
         **_conda_texts(planned),
     }
     if planned.plan.environment.compiler:
@@ -63,6 +66,14 @@ def _instructions(plan: Plan, templates: Path) -> str:
     from packager.handoff.instructions import instructions
 
     return instructions(plan, templates)
+
+
+def _wheels_texts(plan: Plan) -> dict[str, str]:
+    """Return what the build stage needs for wheels: the program that lays them down, and uv's pins."""
+    texts = {WHEELS_INSTALLER: program("stage/wheels.py").read_text("utf-8")}
+    if plan.environment.installer == "uv":
+        texts[UV_REQUIREMENTS] = (data_folder("templates") / "uv.txt").read_text("utf-8")
+    return texts
 
 
 def _conda_texts(planned: Planned) -> dict[str, str]:

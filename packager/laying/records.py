@@ -24,10 +24,11 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import LockError
+from packager.programs.stage.wheels import TRACES
 from packager.storage.reading import BLOCK, failure
 
 #: Files of a `.dist-info` folder that say how, when or whence it was installed.
-INSTALL_TRACES = frozenset({"INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
+INSTALL_TRACES = frozenset({"INSTALLER", *TRACES})
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import LockError
 from packager.laying.recipe import BasePython
 from packager.laying.records import INSTALL_TRACES, Record, Row, format_record, parse_record, row_of
+from packager.programs.stage import wheels
+from packager.programs.stage.wheels import OBJECT
 
 #: How the names of folders start into which wheels are unpacked. uv writes the path of the interpreter there into
 #: scripts; by this they are found.
@@ -31,7 +33,6 @@ _REWRITTEN = re.compile(
     rb"#![^\n]*/%b[^/\n]*/bin/python[^\n]*\n|#!/bin/sh\n'''exec' [^\n]*/%b[^/\n]*/bin/python[^\n]*\n' '''\n"
     % (STAGING.encode(), STAGING.encode())
 )
-_OBJECT = re.compile(r"(?P<module>\w+(?:\.\w+)*)\s*:\s*(?P<object>\w+(?:\.\w+)*)\s*(?:\[[^\]]*\])?", re.ASCII)
 _SCRIPT_NAME = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9_.+ -]*")
 _INTERPRETER = re.compile(r"python[0-9.]*")
 _REMEDY = "take another version of it, or leave it out"
@@ -135,8 +136,8 @@ def arrange(folder: Path, records: Iterable[Record], base: BasePython) -> None:
     for record in records:
         rows = {row.path: row for row in record.rows}
         rows |= {path: row for path, row in written.items() if path in rows}
-        installer = row_of(f"{site}/{record.info}/INSTALLER", b"packager\n")
-        _write(folder / installer.path, b"packager\n")
+        installer = row_of(f"{site}/{record.info}/INSTALLER", wheels.INSTALLER)
+        _write(folder / installer.path, wheels.INSTALLER)
         rows[installer.path] = installer
         final = msgspec.structs.replace(record, rows=tuple(rows[path] for path in sorted(rows)))
         text = format_record(final, site)
@@ -195,7 +196,7 @@ def console_scripts(text: str, title: str) -> dict[str, str]:
         for name, reference in parser.items(group) if parser.has_section(group) else ():
             if not _SCRIPT_NAME.fullmatch(name) or _INTERPRETER.fullmatch(name):
                 raise LockError(f"{title} declares a script with the name {name!r}", remedy=_REMEDY)
-            if not _OBJECT.fullmatch(reference.strip()):
+            if not OBJECT.fullmatch(reference.strip()):
                 raise LockError(f"{title} declares the script {name} as {reference!r}", remedy=_REMEDY)
             found[name] = reference.strip()
     return found
@@ -203,14 +204,10 @@ def console_scripts(text: str, title: str) -> dict[str, str]:
 
 def script_text(reference: str) -> str:
     """Return the script that calls an entry point (`package.module:object.attribute`)."""
-    parts = _OBJECT.fullmatch(reference)
+    parts = OBJECT.fullmatch(reference)
     if parts is None:
         raise ValueError(reference)
-    first = parts["object"].partition(".")[0]
-    return (
-        f"{_SHEBANG.decode()}\nimport sys\nfrom {parts['module']} import {first}\n\n"
-        f'if __name__ == "__main__":\n    sys.exit({parts["object"]}())\n'
-    )
+    return wheels.script_text(f"{ENVIRONMENT_PREFIX}/bin/python", parts["module"], parts["object"])
 
 
 def _remove_traces(folder: Path, site: str) -> None:

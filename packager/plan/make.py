@@ -85,6 +85,7 @@ def make_plan(
         locked=locked,
         conda=_conda(spec, locked, registries, channel_mirrors or {}),
         compiler=COMPILER if spec.compile else "",
+        installer=spec.installer,
     )
     machine = _machine(spec, target)
     models = tuple(map(model_layer, spec.models, sources.models))

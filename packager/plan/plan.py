@@ -21,6 +21,8 @@ REQUIREMENTS = "environment/requirements.txt"
 CONDA_LOCK = "environment/conda-lock.yml"
 CONDA_INSTALLER = "environment/install.py"
 CONDA_SETTLER = "environment/settle.py"
+WHEELS_INSTALLER = "environment/wheels.py"
+UV_REQUIREMENTS = "environment/uv.txt"
 INSTALLER_REQUIREMENTS = "environment/installer.txt"
 #: The program that byte-compiles in the build stage.
 COMPILER = "environment/compile.py"
@@ -83,6 +85,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         locked: what it holds.
         conda: how conda's packages are laid down in a build stage; None where the base's Python is used.
         compiler: path in the build context of the program that byte-compiles it; empty where nothing is compiled.
+        installer: what lays pip's packages down in a build stage: `uv`, or the base's own `pip`.
     """
 
     prefix: str
@@ -90,6 +93,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     locked: LockedPlatform
     conda: CondaStage | None = None
     compiler: str = COMPILER
+    installer: str = "uv"
 
     @property
     def python(self) -> str:

@@ -294,6 +294,7 @@ class Spec(_Struct, frozen=True):
         models: each has a layer of its own.
         python: by default 3.13; an environment of conda says its own.
         build_from_source: packages that are built from an sdist; all others are wheels.
+        installer: what lays pip's packages down in the image's build stage: uv, or nothing but the base's own pip.
         targets: names, or what differs by name.
         conda: how conda packages are solved and installed.
         base: the base image, in place of the target's.
@@ -319,6 +320,7 @@ class Spec(_Struct, frozen=True):
     models: tuple[Model, ...] = ()
     python: PythonVersion | None = None
     build_from_source: tuple[Requirement, ...] = ()
+    installer: Literal["uv", "pip"] = "uv"
     targets: tuple[str, ...] | dict[str, TargetOptions] = ("cpu",)
     conda: CondaOptions = CondaOptions()
     base: Annotated[str, Meta(min_length=1, max_length=512)] | None = None

@@ -32,6 +32,7 @@ LIKE = {
     "arm-edge-conda-two-models": ("conda-rattler", "arm-edge-one-model"),
     "arm-edge-one-model": (REFERENCE,),
     "conda-rattler": ("cpu-two-models",),
+    "cpu-by-pip": ("cpu-from-source",),
     "cpu-from-source": (REFERENCE,),
     "cpu-no-code": (REFERENCE,),
     "cpu-two-models": (REFERENCE,),

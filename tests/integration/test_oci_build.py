@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -82,10 +83,33 @@ def test_the_same_image_either_way(
     fields = ("User", "Env", "Entrypoint", "Cmd", "Healthcheck", "Labels", "ExposedPorts", "WorkingDir", "StopSignal")
     assert {name: first["Config"].get(name) for name in fields} == {name: second["Config"].get(name) for name in fields}
     assert files_of(ours, "/var/azureml-app") == files_of(theirs, "/var/azureml-app")
+    # But for bytecode, and for what `python -m venv` makes, which nothing in the image reads.
+    made, more = environment_of(ours), environment_of(theirs)
+    assert {path for path in made if made[path] != more.get(path)} == {"env/pyvenv.cfg"}
+    assert {path.partition(".")[0].lower() for path in more.keys() - made.keys()} <= {
+        "env/", "env/bin/activate", "env/include", "env/include/python3"
+    }  # fmt: skip
     code = "import sklearn, numpy, azureml_inference_server_http, sys, importlib.metadata as m;"
     code += "print(sorted((d.name, d.version) for d in m.distributions()), sys.prefix)"
     listed = [docker("run", "--rm", "--entrypoint", "/opt/env/bin/python", name, "-c", code) for name in (ours, theirs)]
     assert listed[0] == listed[1]
+
+
+def environment_of(reference: str) -> dict[str, tuple[object, ...]]:
+    """Path → kind, mode, time and content of the files of an image's environment but bytecode."""
+    container = docker("create", reference)
+    try:
+        done = subprocess.run(["docker", "cp", f"{container}:/opt/env", "-"], capture_output=True, check=True)
+    finally:
+        docker("rm", container)
+    found: dict[str, tuple[object, ...]] = {}
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        for each in archive:
+            if "__pycache__" not in each.name:
+                content = archive.extractfile(each) if each.isreg() else None
+                what = hashlib.sha256(content.read()).hexdigest() if content else each.linkname
+                found[each.name] = (each.type, each.mode, each.mtime, what)
+    return found
 
 
 def files_of(reference: str, folder: str) -> dict[str, tuple[object, ...]]:

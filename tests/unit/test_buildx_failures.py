@@ -1,4 +1,4 @@
-"""The outputs are recorded from Docker Engine 26.1.5, buildx 0.13.1 and pip 25."""
+"""The outputs are recorded from Docker Engine 26.1.5, buildx 0.13.1, pip 25 and uv 0.13."""
 
 import pytest
 
@@ -166,6 +166,31 @@ please update the hashes. Otherwise, examine the package contents carefully; som
         Expected sha256 0000
              Got        8abb
 """
+UVS_HASHES = """\
+Using Python 3.13.5 environment at: /opt/env
+error: Failed to download `six==1.16.0`
+  cause: Hash mismatch for `six==1.16.0`
+
+         Expected:
+           sha256:0000
+
+         Computed:
+           sha256:8abb
+wheels.py: uv ended with exit code 1
+"""
+UVS_NETWORK = """error: Failed to fetch: http://127.0.0.1:1/simple/six/
+  cause: error sending request for url (http://127.0.0.1:1/simple/six/)
+  cause: client error (Connect)
+  cause: Connection refused (os error 111)
+wheels.py: uv ended with exit code 2
+"""
+UVS_CERTIFICATE = """error: Failed to fetch: https://index.example/simple/six/
+  cause: invalid peer certificate: UnknownIssuer
+wheels.py: uv ended with exit code 2
+"""
+NO_UV = """ERROR: No matching distribution found for uv==0.13.9
+wheels.py: uv==0.13.9 cannot be had from the index; `installer: pip` in the spec does without it
+"""
 RETRYING = (
     "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<HTTPSConnection>: "
     "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/six/\n"
@@ -182,6 +207,11 @@ APT = "E: Failed to fetch http://mirror.example.com/debian/x.deb  Temporary fail
     ("log", "code", "kind", "words"),
     [
         (HASHES, 1, EngineError, "six==1.16.0"),
+        (UVS_HASHES, 3, EngineError, "than were locked: six==1.16.0"),
+        (UVS_CERTIFICATE, 3, EngineError, "--secret id=ca"),
+        (UVS_NETWORK, 3, TemporaryError, "try again"),
+        (NO_UV, 3, EngineError, "do without it: `installer: pip`"),
+        (f"{RETRYING.partition(chr(10))[0]}\n{NO_UV}", 3, TemporaryError, "try again"),
         (RETRYING, 1, TemporaryError, "try again"),
         (APT, 100, TemporaryError, "try again"),
         ("pip._vendor.urllib3.exceptions.ReadTimeoutError: Read timed out.", 2, TemporaryError, "try again"),

@@ -2,6 +2,9 @@ import base64
 import gc
 import hashlib
 import json
+import socketserver
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,6 +205,70 @@ def test_the_engine_gets_only_the_credentials_of_docker_config(
     with engine.connect() as client:
         found = docker.auth.resolve_authconfig(vars(client.api)["_auth_configs"], "r.example.com")
     assert (found is not None) is known
+
+
+@pytest.fixture
+def socket_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, tuple[int, str]]]:
+    """An engine at a socket: path → status and body of its answers."""
+    answers: dict[str, tuple[int, str]] = {}
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            _, path, version = self.rfile.readline().decode().split()
+            assert version == "HTTP/1.0", "the answer has to end with the connection"
+            while self.rfile.readline().strip():
+                pass
+            status, body = answers[path]
+            self.wfile.write(f"HTTP/1.0 {status} x\r\nContent-Type: application/json\r\n\r\n{body}".encode())
+
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    # A path of a socket is short.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socketserver.ThreadingUnixStreamServer(f"{folder}/s", Handler) as server,
+    ):
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/s")
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield answers
+        server.shutdown()
+        thread.join()
+
+
+def test_an_image_is_looked_up_without_the_sdk(
+    socket_engine: dict[str, tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing that takes longer than all else of a build in which nothing changed."""
+
+    def connect(**_: object) -> None:
+        raise EngineError("by the SDK")
+
+    monkeypatch.setattr(engine, "connect", connect)
+    image = '{"Id": "sha256:1", "Os": "linux", "Architecture": "arm64", "Variant": "v8"}'
+    socket_engine["/images/127.0.0.1:5000/a%20b@sha256:1/json"] = 200, image
+    socket_engine["/images/none/json"] = 404, '{"message": "No such image"}'
+    found = engine.inspect_local("127.0.0.1:5000/a b@sha256:1")
+    assert found is not None
+    assert (found.id, found.platform) == ("sha256:1", "linux/arm64/v8")
+    assert engine.inspect_local("none", required=True) is None
+    # What else is the matter, the SDK says.
+    for answer in ((500, '{"message": "sorry"}'), (200, "cut sho"), (200, "[]")):
+        socket_engine["/images/none/json"] = answer
+        with pytest.raises(EngineError, match="by the SDK"):
+            engine.inspect_local("none", required=True)
+
+
+@pytest.mark.parametrize("name", ["DOCKER_HOST", "DOCKER_CONTEXT"])
+def test_an_engine_elsewhere_is_asked_by_the_sdk(
+    name: str, socket_engine: dict[str, tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    socket_engine["/images/a:1/json"] = 404, ""
+    assert engine.inspect_local("a:1", required=True) is None
+    if name == "DOCKER_CONTEXT":
+        monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv(name, "tcp://127.0.0.1:1" if name == "DOCKER_HOST" else "elsewhere")
+    with pytest.raises((EngineError, UsageError)):
+        engine.inspect_local("a:1", required=True)
 
 
 @pytest.fixture

@@ -72,7 +72,10 @@ def test_an_unpinned_system_package_is_a_finding_of_hadolint() -> None:
 def test_only_named_packages_may_be_built_from_source() -> None:
     from tests.unit.plans import example_locked
 
-    text = render(example_plan(locked=example_locked(build_from_source=("one", "two"))))
+    locked = example_locked(build_from_source=("one", "two"))
+    text = render(example_plan(locked=locked))
+    assert "--uv /tmp/environment/uv.txt --cache /root/.cache/wheels --no-binary one --no-binary two" in text
+    text = render(example_plan("installer: pip\n", locked=locked))
     assert "--only-binary :all: --no-binary one --no-binary two" in text
     assert "build-essential" in text
     plain = render(example_plan())
