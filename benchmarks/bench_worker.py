@@ -126,7 +126,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         own_folder, our_folder = Path(one), Path(two)
-        with serving(options.server, own_folder, ours=False) as own, serving(options.server, our_folder, ours=True) as our:
+        with (
+            serving(options.server, own_folder, ours=False) as own,
+            serving(options.server, our_folder, ours=True) as our,
+        ):
             medians: dict[int, list[float]] = {own: [], our: []}
             rates: dict[int, list[float]] = {own: [], our: []}
             for number in range(options.rounds + 1):
@@ -142,8 +145,10 @@ def main() -> None:
             print(f"eight clients: {first:.0f}/s its own, {second:.0f}/s ours: {second / first:.2f}")
             for name, body in (("asleep", b'{"sleep": 2}'), ("in a loop of Python", b'{"work": 2}')):
                 times = during(our, body, lambda: ask(our, HEALTH))
-                print(f"health while run() is {name}: median {statistics.median(times) * 1000:.1f} ms, longest"
-                      f" {max(times) * 1000:.1f} ms")
+                print(
+                    f"health while run() is {name}: median {statistics.median(times) * 1000:.1f} ms, longest"
+                    f" {max(times) * 1000:.1f} ms"
+                )
             with closing(socket.create_connection(("127.0.0.1", our))) as slow:
                 slow.sendall(score(bytes(64 << 20))[: 48 << 20])
                 for size in (200, 100_000, 8 << 20):

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
-#: Bytes of bodies that wait for their turn, all together; one that is larger still fits alone.
+#: Bytes of large bodies that wait for their turn, all together; one that is larger still fits alone.
 ROOM = 256 << 20
 #: Bytes of an answer that may wait for its client before the main thread does.
 AHEAD = 8 << 20

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Mapping, Optional, Tuple, Type, Union
 
-from packager.programs.image.answer import AHEAD, Answer, EndedError, LeftError, Room
+from packager.programs.image.answer import AHEAD, ROOM, Answer, EndedError, LeftError, Room
 from packager.programs.image.arrival import SMALL, Whole
 
 # Spelled as Python 3.9 can evaluate them.
@@ -121,7 +121,8 @@ class Scoring:
         self._largest = largest
         self._idle = threading.Event()
         self._idle.set()
-        self._room = Room()
+        # A small container has less room: `largest` follows its memory.
+        self._room = Room(min(ROOM, 2 * largest))
         #: A request is being scored.
         self.busy = False
         #: Wakes the main thread where it waits for something else than a job.

@@ -8,8 +8,8 @@ requests in flight finish. What differs is who does it.
   requests are short and clients prompt, it does all there is to do, and a request costs what it costs `SyncWorker`.
 - A request that arrives slowly, or is large, gets a thread, which hands it to the main thread when it is there in full
   (`scoring.py`).
-- The thread in front watches whether the main thread still looks for what arrives. When it has not for `PATIENCE`, as it
-  scores, the thread accepts in its place: `/score` waits for its turn, all else is answered at once.
+- The thread in front watches whether the main thread still looks for what arrives. When it has not for `PATIENCE`, as
+  it scores, the thread accepts in its place: `/score` waits for its turn, all else is answered at once.
 """
 
 from __future__ import annotations
@@ -60,9 +60,7 @@ _SIGNALS = signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFP
 class Connection(Client):
     """A client's connection; after `deadline` (monotonic seconds) it is closed."""
 
-    def __init__(
-        self, sock: Any, silence: float, whole_body: float, listener: Any = None, address: Any = None
-    ) -> None:
+    def __init__(self, sock: Any, silence: float, whole_body: float, listener: Any = None, address: Any = None) -> None:
         self.sock, self.listener, self.address = sock, listener, address
         self.accepted = time.monotonic()
         self.deadline = self.accepted + HEAD_TIME
