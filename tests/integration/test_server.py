@@ -144,6 +144,7 @@ def test_it_starts_without_an_error_and_reads_no_stray_configuration(server: Run
     log = server.log()
     assert re.search(r"Using worker: \S*\.Worker\n", log), log
     assert "Scoring timeout is set to 3000" in log
+    assert "Extra keys" not in log
     assert "Enabling CORS for the following origins: https://app.example.com" in log
     # `E` and `C` are the levels of the server's own format.
     assert not [line for line in log.splitlines() if " E [" in line or " C [" in line or "Traceback" in line]

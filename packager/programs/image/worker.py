@@ -31,6 +31,7 @@ from gunicorn.workers.sync import SyncWorker
 
 from packager.programs.image.answer import Answer
 from packager.programs.image.arrival import NOW, SMALL, Begun, Whole, arrived
+from packager.programs.image.loading import load_telemetry
 from packager.programs.image.scoring import BLOCK, WAITING, App, Client, Scoring, body_limit
 
 #: Connections at a time; more wait in the listener's backlog. Those beyond `WAITING` are for all but /score.
@@ -147,6 +148,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
 
     def load_wsgi(self) -> None:
         """Load the inference server, and put the queue around it."""
+        load_telemetry()
         super().load_wsgi()
         self._local = threading.local()
         self._connections: Dict[int, Connection] = {}
