@@ -276,6 +276,13 @@ def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     assert in_image.settings(str(tmp_path))["worker_class"] == "packager.programs.image.worker.Worker"
 
 
+def test_gunicorn_opens_no_socket_for_a_command_that_nobody_has(tmp_path: Path) -> None:
+    assert in_image.settings(str(tmp_path))["control_socket_disable"] is True
+    for said, disabled in (("control_socket = '/tmp/x'\n", None), ("control_socket_disable = False\n", False)):
+        (tmp_path / "gunicorn.conf.py").write_text(said)
+        assert in_image.settings(str(tmp_path)).get("control_socket_disable") is disabled
+
+
 def test_another_gunicorn_keeps_the_servers_own_worker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

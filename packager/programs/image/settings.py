@@ -36,6 +36,9 @@ def settings(folder: str = ".") -> Dict[str, Any]:
         worker = worker_class()
         if worker is not None:
             found["worker_class"] = worker
+    if "control_socket" not in found:
+        # gunicorn 25.1 and newer open one for their own command, which nobody has here; an older one ignores this.
+        found.setdefault("control_socket_disable", True)
     # Most images ask for no keys, and what is here is compiled at every start.
     if "PACKAGER_AUTH" in os.environ:
         from packager.programs.image import keys
