@@ -9,6 +9,7 @@ from packager.contract import APP_ROOT, ENVIRONMENT_PREFIX, MODELS_FOLDER, SERVE
 from packager.errors import SpecError
 from packager.spec.model import Server, Spec
 from packager.targets import Target, cuda_version
+from packager.units import parse_size
 
 
 def model_folder(name: str, version: int) -> str:
@@ -65,6 +66,8 @@ def _server(server: Server) -> dict[str, str]:
         env["AML_CORS_ORIGINS"] = ",".join(server.cors_origins)
     if server.auth != "none":
         env["PACKAGER_AUTH"] = server.auth
+    if server.max_body is not None:
+        env["PACKAGER_MAX_BODY"] = str(parse_size(str(server.max_body), "server.max_body"))
     return env
 
 

@@ -233,6 +233,7 @@ def _plain(message: str, value: Any) -> str:
 
 _EXACT = ("environment.variables.", "targets.")
 _PATTERNS = {
+    "max_body": "a size such as 100Mi, 5MB or 4096 (bytes)",
     "version": TAG_FORM,
     "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
     "python": 'a minor version in quotes, such as "3.13"',

@@ -173,6 +173,10 @@ class Image(_Struct, frozen=True):
 TAGS_OF_SEVERAL = ("{version}-{target}",)
 
 
+#: Decimal (`5MB`, `5M`) or binary (`5MiB`, `5Mi`); at most 999999 GiB.
+Size = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}([kKMG]i?)?B?(?!\n)$")]
+
+
 class Server(_Struct, frozen=True):
     """The inference server in the image.
 
@@ -183,6 +187,7 @@ class Server(_Struct, frozen=True):
         scoring_timeout: until run() is interrupted and the answer is 500; by default, an hour.
         cors_origins: whose pages may send requests from browsers; nobody's where empty.
         auth: `key` where requests need a key.
+        max_body: of a request (100Mi, 5MB, 4096 bytes), else 413; default: an eighth of the memory, at most 1 GiB.
     """
 
     port: Annotated[int, Meta(ge=1024, le=65535)] = DEFAULT_PORT
@@ -191,6 +196,7 @@ class Server(_Struct, frozen=True):
     scoring_timeout: Annotated[float, Meta(ge=0.001, le=86400, description="Seconds.")] | None = None
     cors_origins: tuple[Origin, ...] = ()
     auth: Literal["none", "key"] = "none"
+    max_body: Annotated[int, Meta(ge=1, le=1 << 40)] | Size | None = None
 
 
 #: Of an environment without conda, where the spec names none.

@@ -31,6 +31,7 @@ RESERVED_ENV = {
     "SCORING_TIMEOUT_MS": "use `server.scoring_timeout`, in seconds",
     "AML_CORS_ORIGINS": "use `server.cors_origins`, a list",
     "PACKAGER_AUTH": "use `server.auth`",
+    "PACKAGER_MAX_BODY": "use `server.max_body`",
     "PACKAGER_KEYS_FILE": NO_KEY,
     "PACKAGER_PRIMARY_KEY": NO_KEY,
     "PACKAGER_SECONDARY_KEY": NO_KEY,

@@ -37,7 +37,7 @@ version: "1"
 entry_script: score.py
 environment: {pip: []}
 models: [{path: model, name: flat}]
-server: {auth: key, scoring_timeout: 3, timeout: 60, cors_origins: ["https://app.example.com"]}
+server: {auth: key, scoring_timeout: 3, timeout: 60, max_body: 150Mi, cors_origins: ["https://app.example.com"]}
 test:
   - {name: with a key, request: {number: 3}, expect: {body: {mark: first, half: 1.5}}}
   - {name: without, request: {}, key: false, expect: {status: 401, headers: {WWW-Authenticate: Bearer}}}
@@ -144,6 +144,7 @@ def test_it_starts_without_an_error_and_reads_no_stray_configuration(server: Run
     log = server.log()
     assert re.search(r"Using worker: \S*\.Worker\n", log), log
     assert "Scoring timeout is set to 3000" in log
+    assert "Extra keys" not in log
     assert "Enabling CORS for the following origins: https://app.example.com" in log
     # `E` and `C` are the levels of the server's own format.
     assert not [line for line in log.splitlines() if " E [" in line or " C [" in line or "Traceback" in line]
@@ -181,6 +182,7 @@ def test_hostile_requests_get_an_error_and_the_worker_survives(server: Running) 
     assert server.ask(path="/nothing")[0] == 404
     assert server.ask(b'{"a": "' + b"x" * (100 << 20) + b'"}')[0] == 200
     assert server.ask(b"[" * (100 << 20))[0] == 500
+    assert server.ask(b"x" * (151 << 20))[0] == 413
     assert server.raw(b"nonsense\r\n\r\n") == 400
     assert server.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03") in (0, 400)
     assert server.raw(begin, *(b"X-%d: y\r\n" % number for number in range(200)), b"\r\n") in (400, 431)

@@ -19,7 +19,7 @@ import pytest
 
 from packager.context.generated import serving_files
 from packager.programs.image import settings as in_image
-from packager.programs.image.worker import CONNECTIONS, Connection
+from packager.programs.image.worker import CONNECTIONS, STALL, Connection
 
 APP = """\
 import json, os, signal, threading, time
@@ -29,7 +29,7 @@ def alarm(*_):
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
-    if path == "/score":
+    if path.strip("/") == "score":
         asked = json.loads(environ["wsgi.input"].read())
         assert threading.current_thread() is threading.main_thread()
         with open("begun", "a") as begun:
@@ -37,6 +37,9 @@ def application(environ, start_response):
         time.sleep(asked.get("sleep", 0))
         if asked.get("die"):
             os._exit(1)
+        if asked.get("large"):
+            start_response("200 OK", [("Content-Length", str(asked["large"]))])
+            return [bytes(asked["large"])]
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -109,15 +112,15 @@ def serve(tmp_path: Path) -> Iterator[Any]:
 
 
 class Asking(threading.Thread):
-    def __init__(self, server: Server, body: bytes) -> None:
+    def __init__(self, server: Server, body: bytes, path: str = "/score") -> None:
         super().__init__()
-        self.server, self.body = server, body
+        self.server, self.body, self.path = server, body, path
         self.answer: Any = None
         self.start()
 
     def run(self) -> None:
         try:
-            self.answer = self.server.ask(body=self.body)
+            self.answer = self.server.ask(path=self.path, body=self.body)
         except (OSError, http.client.HTTPException) as error:
             self.answer = error
 
@@ -186,11 +189,58 @@ def test_clients_that_send_nothing_keep_nobody_waiting(serve: Any) -> None:
 
 def test_a_large_body_that_stands_still_does_not_keep_others_waiting(serve: Any) -> None:
     # It may stand still for a minute where nobody waits.
-    server = serve("--timeout=300")
-    # All the room there is, and more: the next body waits for it.
+    server = serve("--timeout=300", PACKAGER_MAX_BODY="3000000")
+    # All the room there is, and more: the next large body waits for it, and a small one for nothing.
     with closing(socket.create_connection(("127.0.0.1", server.port))) as slow:
-        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 80000000\r\n\r\n" + bytes(70_000_000))
-        assert server.ask(body=b'{"pad": "' + b"x" * 100_000 + b'"}')[0] == 200
+        other = socket.create_connection(("127.0.0.1", server.port))
+        for each in (slow, other):
+            each.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n" + bytes(2_999_990))
+        begun = time.monotonic()
+        assert server.ask(body=b'{"pad": "' + b"x" * 200_000 + b'"}')[0] == 200
+        assert server.ask(body=b'{"pad": "' + b"x" * 2_900_000 + b'"}')[0] == 200
+        assert time.monotonic() - begun < 15, "not until one of them is silent for a minute"
+        other.close()
+
+
+@pytest.mark.parametrize("first", ["/score", "//score", "/%73core"])
+def test_health_is_answered_before_what_waits_and_beside_what_is_scored(serve: Any, first: str) -> None:
+    server = serve()
+    scored = Asking(server, b'{"sleep": 2}', first)
+    server.begun(1)
+    waits = [Asking(server, b"{}") for _ in range(3)]
+    assert server.ask("GET", "/")[0] == 200
+    assert server.ask("GET", "/swagger.json")[0] == 200
+    assert scored.is_alive()
+    assert all(each.is_alive() for each in waits)
+    for each in (scored, *waits):
+        each.join()
+    assert {each.answer[0] for each in (scored, *waits)} == {200}
+
+
+def test_a_request_that_comes_in_pieces_is_put_together(serve: Any) -> None:
+    server = serve()
+    pieces = (b"POST /sco", b"re HTTP/1.1\r\nHost: x\r\nContent-Le", b"ngth: 12\r\n\r\n{", b'"sleep"', b": 0}")
+    for pause in (0.01, 0.15):
+        with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as sock:
+            for each in pieces:
+                sock.sendall(each)
+                time.sleep(pause)
+            assert sock.recv(12) == b"HTTP/1.1 200"
+
+
+def test_a_client_that_does_not_read_its_answer_keeps_nobody_waiting(serve: Any) -> None:
+    server = serve()
+    body = b'{"large": 30000000}'
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as slow:
+        slow.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        server.begun(1)
+        assert server.ask()[0] == 200
+        server.process.send_signal(signal.SIGTERM)
+        answer = b""
+        while chunk := slow.recv(1 << 20):
+            answer += chunk
+    assert answer.endswith(bytes(30_000_000)), "it is sent to its end before the worker ends"
+    assert server.process.wait(10) == 0
 
 
 def test_half_open_connections_do_not_keep_health_from_answering(serve: Any) -> None:
@@ -208,6 +258,12 @@ def test_a_body_above_the_limit_is_refused_and_the_worker_lives(serve: Any) -> N
     status, body = server.ask(body=bytes(300_000_000))
     assert (status, json.loads(body)) == (413, {"message": "The body of the request is larger than 1000000 bytes."})
     before = server.ask("GET", "/")[1]
+    chunked = b"POST /score HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as sock:
+        sock.sendall(chunked + (b"80000\r\n" + bytes(0x80000) + b"\r\n") * 2 + b"0\r\n\r\n")
+        answer = sock.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"larger than 1000000 bytes" in answer
     assert server.ask(body=b'{"pad": "' + b"x" * 900_000 + b'"}')[1] == before
 
 
@@ -218,6 +274,13 @@ def test_a_gunicorn_file_of_the_user_goes_before_ours(tmp_path: Path) -> None:
     assert "worker_class" not in found
     (tmp_path / "gunicorn.conf.py").write_text("max_requests = 5\n")
     assert in_image.settings(str(tmp_path))["worker_class"] == "packager.programs.image.worker.Worker"
+
+
+def test_gunicorn_opens_no_socket_for_a_command_that_nobody_has(tmp_path: Path) -> None:
+    assert in_image.settings(str(tmp_path))["control_socket_disable"] is True
+    for said, disabled in (("control_socket = '/tmp/x'\n", None), ("control_socket_disable = False\n", False)):
+        (tmp_path / "gunicorn.conf.py").write_text(said)
+        assert in_image.settings(str(tmp_path)).get("control_socket_disable") is disabled
 
 
 def test_another_gunicorn_keeps_the_servers_own_worker(
@@ -288,6 +351,8 @@ def test_a_connection_has_time_for_each_block_and_for_all_but_not_for_waiting(mo
     assert (connection.deadline, connection.began) == (130, False)
     connection.reading()
     assert connection.deadline == 160
+    assert not connection.stalls(now[0] + STALL)
+    assert connection.stalls(now[0] + STALL + 0.1)
     now[0] += 50
     connection.waiting()
     assert connection.deadline == float("inf")

@@ -17,6 +17,7 @@ from packager.errors import SpecError, UsageError
 from packager.handoff.instructions import instructions
 from packager.plan.plan import Plan
 from packager.programs.image.keys import DEFAULT_PATH, FORM
+from packager.programs.image.scoring import body_limit
 from packager.serving.hosts.docker.container import create_options
 from packager.serving.hosts.docker.volume import get_keys, put_keys
 from packager.serving.keys import make_keys
@@ -49,6 +50,17 @@ def test_the_server_of_the_spec_becomes_its_variables() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "size"),
+    [("100Mi", 100 << 20), ("100MiB", 100 << 20), ("5MB", 5_000_000), ("64k", 64_000), ("4096", 4096), ("'7'", 7)],
+)
+def test_a_limit_of_bodies_is_given_to_the_server_in_bytes(said: str, size: int) -> None:
+    env = plan_of(f"server: {{max_body: {said}}}\n").config.env
+    assert body_limit(env) == size
+    assert env["PACKAGER_MAX_BODY"] == str(size)
+    assert "PACKAGER_MAX_BODY" not in plan_of("").config.env
+
+
+@pytest.mark.parametrize(
     ("more", "field", "says"),
     [
         ("env: {AML_CORS_ORIGINS: '*'}\n", "env.AML_CORS_ORIGINS", "server.cors_origins"),
@@ -57,6 +69,10 @@ def test_the_server_of_the_spec_becomes_its_variables() -> None:
         ("env: {PACKAGER_AUTH: none}\n", "env.PACKAGER_AUTH", "server.auth"),
         ("server: {scoring_timeout: 300}\n", "server.scoring_timeout", "has to be longer"),
         ("server: {scoring_timeout: 0}\n", "server.scoring_timeout", ">= 0.001"),
+        ("env: {PACKAGER_MAX_BODY: '5'}\n", "env.PACKAGER_MAX_BODY", "server.max_body"),
+        ("server: {max_body: 0}\n", "server.max_body", ">= 1"),
+        ("server: {max_body: lots}\n", "server.max_body", "a size such as 100Mi"),
+        ("server: {max_body: 5 MB}\n", "server.max_body", "a size such as 100Mi"),
         ("server: {auth: token}\n", "server.auth", "token"),
         ("server: {cors_origins: ['a,b']}\n", "server.cors_origins[0]", ""),
         ("server: {cors_origins: ['https://a/path']}\n", "server.cors_origins[0]", ""),

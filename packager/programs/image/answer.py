@@ -6,8 +6,8 @@ import threading
 from collections import deque
 from typing import Any, Callable, Deque, Iterator, List, Optional, Tuple
 
-#: Bytes of bodies that wait for their turn, all together; one that is larger still fits alone.
-ROOM = 64 << 20
+#: Bytes of large bodies that wait for their turn, all together; one that is larger still fits alone.
+ROOM = 256 << 20
 #: Bytes of an answer that may wait for its client before the main thread does.
 AHEAD = 8 << 20
 
@@ -24,7 +24,7 @@ class Answer:
     """An answer on its way from the main thread to the client's: its head, then its chunks, then its end."""
 
     def __init__(self, ahead: int = AHEAD, sending: Callable[[int], None] = lambda _: None) -> None:
-        self._ahead, self._sending = ahead, sending
+        self._ahead, self.sending = ahead, sending
         self._changed = threading.Condition()
         self._head: Optional[Tuple[str, List[Tuple[str, str]]]] = None
         self._chunks: Deque[bytes] = deque()
@@ -106,7 +106,7 @@ class Answer:
                 if not self._ended:
                     self._size -= len(chunk)
                     self._changed.notify_all()
-            self._sending(len(chunk))
+            self.sending(len(chunk))
             yield chunk
 
     def close(self) -> None:

@@ -1,8 +1,9 @@
-"""Requests to `/score`, one after the other in the main thread; all others beside them, each in its own thread.
+"""Requests to `/score`, one after the other in the main thread.
 
 The inference server interrupts `run()` by a signal when it takes too long, and scripts written for Azure ML do not
-expect two calls at once: so `run()` stays in the main thread. The threads of the connections read a request's body to
-its end before it waits for its turn, and pass the answer on, so that no slow client occupies the scoring.
+expect two calls at once: so `run()` stays in the main thread. It answers what has arrived whole by itself (`put`). What
+arrives slowly has a thread, which reads the body to its end before it waits for its turn, and passes the answer on: so
+no slow client occupies the scoring.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import time
 from contextlib import suppress
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Mapping, Optional, Tuple, Type, Union
 
-from packager.programs.image.answer import AHEAD, Answer, LeftError, Room
+from packager.programs.image.answer import AHEAD, ROOM, Answer, EndedError, LeftError, Room
+from packager.programs.image.arrival import SMALL, Whole
 
 # Spelled as Python 3.9 can evaluate them.
 Environ = Dict[str, Any]
+#: What the main thread does.
+Job = Callable[[], None]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
@@ -110,31 +114,40 @@ class Scoring:
     ) -> None:
         self._app, self._client, self._started, self._broken = app, client, started, broken
         #: None ends the work, False only wakes it.
-        self._jobs: queue.SimpleQueue[Union[Tuple[Environ, Answer], Literal[False], None]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Union[Job, Literal[False], None]] = queue.SimpleQueue()
+        self._main = threading.get_ident()
         self._lock = threading.Lock()
         self._limit, self._load, self._ended = limit, 0, False
         self._largest = largest
         self._idle = threading.Event()
         self._idle.set()
-        self._room = Room()
+        # A small container has less room: `largest` follows its memory.
+        self._room = Room(min(ROOM, 2 * largest))
         #: A request is being scored.
         self.busy = False
+        #: Wakes the main thread where it waits for something else than a job.
+        self.call: Callable[[], None] = lambda: None
 
     # --- the threads of the connections ---
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
+        if threading.get_ident() == self._main:
+            return self._at_once(environ, start_response)
         # What the server takes for /score has the word in it, however many slashes surround it.
         if "score" not in environ.get("PATH_INFO", ""):
             self._client().waiting()
             return self._app(environ, start_response)
         client, answer = self._client(), None
-        held = 0
+        held = size = 0
         try:
             body = io.BytesIO()
             for block in self._blocks(environ, client):
-                self._room.take(body, len(block))
-                held += len(block)
+                size += len(block)
+                # A small body needs no room: none that stands still keeps it waiting.
+                if size > SMALL:
+                    self._room.take(body, len(block))
+                    held += len(block)
                 body.write(block)
             client.waiting()
             # What was read in full needs no counting of its length; the server would copy it once more.
@@ -153,6 +166,28 @@ class Scoring:
         finally:
             if held:
                 self._room.give_back(body, held)
+
+    def _at_once(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request that has arrived whole, in the main thread."""
+        if "score" not in environ.get("PATH_INFO", ""):
+            return self._app(environ, start_response)
+        try:
+            if self._ended:
+                raise Refused("503 Service Unavailable", "The worker is ending.", retry_after=1)
+            sock, length = environ.get("gunicorn.socket"), int(environ.get("CONTENT_LENGTH") or 0)
+            if isinstance(sock, Whole) and length <= self._largest:
+                body = sock.body(length)
+            else:
+                body = b"".join(self._blocks(environ, Client()))
+            environ["wsgi.input"], environ["wsgi.input_terminated"] = io.BytesIO(body), True
+            return self._app(environ, start_response)
+        except Refused as refused:
+            return refuse(start_response, refused)
+        except Exception:
+            raise
+        # `sys.exit()` in a script is an answer 500 to the server's own worker, too, and no end of the worker.
+        except BaseException as error:
+            raise EndedError("scoring was ended") from error
 
     def _blocks(self, environ: Environ, client: Client) -> Iterator[bytes]:
         length = environ.get("CONTENT_LENGTH") or None
@@ -196,15 +231,37 @@ class Scoring:
 
     def _submit(self, environ: Environ, client: Client) -> Answer:
         answer = Answer(sending=client.sending)
+
+        def score() -> None:
+            if self._ended:
+                answer.end(Refused("503 Service Unavailable", "The worker is ending.", retry_after=1))
+            else:
+                self._score(environ, answer)
+
         with self._lock:
             if self._ended:
                 raise Refused("503 Service Unavailable", "The worker is ending.", retry_after=1)
             if self._load > self._limit:
                 raise Refused("503 Service Unavailable", "Too many requests are waiting.", retry_after=1)
-            self._load += 1
-            self._idle.clear()
-            self._jobs.put((environ, answer))
+            self._add(score)
+        self.call()
         return answer
+
+    def put(self, job: Job) -> bool:
+        """Let the main thread do something in its turn; False where too many requests wait, or none is taken any more.
+
+        What is there when scoring ends is done all the same: it has to look whether it still may score.
+        """
+        with self._lock:
+            if self._ended or self._load > self._limit:
+                return False
+            self._add(job)
+        return True
+
+    def _add(self, job: Job) -> None:
+        self._load += 1
+        self._idle.clear()
+        self._jobs.put(job)
 
     # --- the worker's own thread ---
 
@@ -237,10 +294,20 @@ class Scoring:
 
     # --- the main thread ---
 
-    def work(self) -> None:
-        """Score what comes, until `stop` or `abort`."""
+    def work(self, look: Callable[[bool], bool] = lambda _: False) -> None:
+        """Score what comes, until `stop` or `abort`.
+
+        Args:
+            look: looks for what has arrived, and `put`s it; whether it may wait until something has. It tells whether
+                it could look at all: where not, another thread does.
+        """
+        self._main = threading.get_ident()
         while not self._ended:
-            job = self._jobs.get()
+            looked = look(not self._load)
+            try:
+                job = self._jobs.get(not looked)
+            except queue.Empty:
+                continue
             if job is False:
                 continue
             if job is None:
@@ -248,14 +315,17 @@ class Scoring:
             self.busy = True
             self._started()
             try:
-                self._score(*job)
+                job()
             finally:
                 self.busy = False
-                with self._lock:
-                    self._load -= 1
-                    if not self._load:
-                        self._idle.set()
+                self._done()
         self._drop()
+
+    def _done(self) -> None:
+        with self._lock:
+            self._load -= 1
+            if not self._load:
+                self._idle.set()
 
     def _score(self, environ: Environ, answer: Answer) -> None:
         try:
@@ -286,4 +356,5 @@ class Scoring:
             while True:
                 job = self._jobs.get_nowait()
                 if job:
-                    job[1].end(Refused("503 Service Unavailable", "The worker is ending.", retry_after=1))
+                    job()
+                    self._done()

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any, Dict
 
-from packager.programs.image import keys
-
 #: What gunicorn reads where no other file is named; ours is, so it falls to us to respect the user's.
 USERS_FILE = "gunicorn.conf.py"
 
@@ -38,13 +36,22 @@ def settings(folder: str = ".") -> Dict[str, Any]:
         worker = worker_class()
         if worker is not None:
             found["worker_class"] = worker
-    if keys.wanted(os.environ):
-        _guard(found)
+    if "control_socket" not in found:
+        # gunicorn 25.1 and newer open one for their own command, which nobody has here; an older one ignores this.
+        found.setdefault("control_socket_disable", True)
+    # Most images ask for no keys, and what is here is compiled at every start.
+    if "PACKAGER_AUTH" in os.environ:
+        from packager.programs.image import keys
+
+        if keys.wanted(os.environ):
+            _guard(found)
     return found
 
 
 def _guard(found: Dict[str, Any]) -> None:
     """Put keys in front of whatever worker there is."""
+    from packager.programs.image import keys
+
     store, users_fork, users_init = keys.load(os.environ), found.get("post_fork"), found.get("post_worker_init")
 
     def post_fork(server: Any, worker: Any) -> None:
