@@ -36,6 +36,7 @@ class Hints(msgspec.Struct, kw_only=True):
     Attributes:
         entry_script: relative to the folder.
         source_dir: relative to the folder; holds the entry script.
+        keeps_name: the source directory has its own name in the image, as v1 has it.
         environment: path of a file.
         conda, pip: an environment that is written into one of the files.
         models: paths.
@@ -50,6 +51,7 @@ class Hints(msgspec.Struct, kw_only=True):
 
     entry_script: str | None = None
     source_dir: str | None = None
+    keeps_name: bool = False
     environment: str | None = None
     conda: list[str] = []
     pip: list[str] = []
@@ -163,7 +165,7 @@ def _inference_config(data: dict[str, Any], hints: Hints, at: _Paths) -> None:
     source = data.get("sourceDirectory") or "."
     entry = at.file("entryScript", source, data["entryScript"])
     if entry is not None and hints.entry_script is None:
-        hints.entry_script, hints.source_dir = entry, at.folder(source)
+        hints.entry_script, hints.source_dir, hints.keeps_name = entry, at.folder(source), True
     if data.get("condaFile"):
         # It is relative to the source directory, or to the file itself: people do both.
         inside = at.below(source, data["condaFile"])
