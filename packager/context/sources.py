@@ -67,8 +67,10 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     """
     root = Root.of(spec_file.root)
     models = tuple(_model(spec_file, root, model, digest_model) for model in spec_file.spec.models)
-    app, left_out = _app(spec_file, root) if spec_file.spec.packages_sources else (Tree(), ())
-    return Sources(app=app, models=models, left_out=left_out)
+    if not spec_file.spec.packages_sources:
+        return Sources(app=Tree(), models=models)
+    app, selected = _app(spec_file, root)
+    return Sources(app=app, models=models, left_out=selected.left_out, secrets=selected.secrets)
 
 
 def withheld(spec_file: SpecFile) -> tuple[str, ...]:
@@ -148,7 +150,7 @@ class _WholeModel(Everything):
         return is_blobs_of_hub(folder, beside)
 
 
-def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
+def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, _Selected]:
     source_dir = _normal(spec_file.spec.source_dir)
     for model in spec_file.every_model:
         if _below(source_dir, _normal(model.path)) is not None:
@@ -175,7 +177,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
         origin = path if source_dir == "." else f"{source_dir}/{path}"
         files.append(TreeFile(path=path, size=size, mode=executable, digest=digest, origin=origin))
     _require_unasked(selected)
-    return make_tree(files, selected.folders), selected.left_out
+    return make_tree(files, selected.folders), selected
 
 
 class _Selected(NamedTuple):

@@ -103,10 +103,12 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         app: the source directory; paths relative to it.
         models: one tree for each model of the spec, in its order; each has one top entry, the file's or folder's name.
         left_out: paths below the source directory that are not packaged, relative to it (folders end with `/`).
+        secrets: those of `left_out` that are where secrets are kept.
         generated: files of the app's layer that packager makes; paths from the root of the image.
     """
 
     app: Tree
     models: tuple[Tree, ...]
     left_out: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     generated: tuple[TreeFile, ...] = ()

@@ -21,7 +21,7 @@ from packager.plan.planned import by_references
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
-from packager.steps.plan import find_base, own_template, plan_platforms
+from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets, warn_without_repository
 from packager.steps.store import keep_limit
@@ -94,6 +94,7 @@ def build(
     base = find_base(spec_file, wish.base, reporter)
     builders = _Builders(spec_file, wish, reporter)
     images = [image for name in names for image in _jobs(spec_file, name, base, builders)]
+    say_secrets((planned for job, _ in images for planned in job.planned), reporter)
     if len(images) > 1 and wish.iidfile:
         raise _one_image("--iidfile", names)
     if len(images) > 1:

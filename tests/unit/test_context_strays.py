@@ -100,6 +100,7 @@ def test_secrets_are_left_out_and_said(root: Path, path: str) -> None:
     factory.write_files(root, {path: KEY, "kept.txt": ""})
     assert paths(scan(root)) == ["kept.txt", "score.py"]
     (said,) = withheld(factory.write_spec(root, source_dir=".", models=()))
+    assert scan(root).secrets == (said,)
     assert f"{path}/".startswith(said if said.endswith("/") else f"{said}/")
 
 
