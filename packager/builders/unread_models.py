@@ -49,12 +49,14 @@ def layer_ahead(
         ContextError: a file cannot be read, or changes meanwhile; the disk is full. Nothing is remembered.
     """
     digest_memory = DigestMemory(store.root)
-    origins = {file.path: Root.of(root).join(file.origin) for file in tree.files}
+    above = Root.of(root)
+    origins = {file.path: above.join(file.origin) for file in tree.files}
     before = {path: _stamp(origin) for path, origin in origins.items()}
     read_at = digest_memory.now()
     entries = [Entry(path=folder, kind="folder", mode=FOLDER_MODE) for folder in tree.folders]
     for file in tree.files:
-        entries.append(Entry(path=file.path, mode=file.mode, size=before[file.path].size, origin=origins[file.path]))
+        size, origin = before[file.path].size, origins[file.path]
+        entries.append(Entry(path=file.path, mode=file.mode, size=size, origin=origin, below=above.real))
     entries = in_order(entries)
     digests: dict[str, str] = {}
     layer = write_layer(title, entries, "none" if holds_weights(entries) else compression, content, digests)

@@ -31,10 +31,11 @@ from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import Model
-from packager.storage.reading import changed, digest_file, failure, opened
+from packager.storage.reading import digest_file, failure, opened
 
 #: sha256 (64 hex digits) and size in bytes of a model file: `Store.digest`, or `Store.add` to keep it in the same pass.
-DigestModel = Callable[[Path], tuple[str, int]]
+#: The second argument is the folder (absolute, without links) that what is read must be in, whoever replaces the path.
+DigestModel = Callable[[Path, bytes], tuple[str, int]]
 
 #: Never packaged, at any depth: version control, caches, and what may hold secrets or describes the packaging itself.
 LEFT_OUT = frozenset(
@@ -94,7 +95,7 @@ def list_models(spec_file: SpecFile) -> tuple[Tree, ...]:
     return tuple(_model(spec_file, root, model, _unread) for model in spec_file.spec.models)
 
 
-def _unread(path: Path) -> tuple[str, int]:
+def _unread(path: Path, _below: bytes) -> tuple[str, int]:
     try:
         return "", path.stat().st_size
     except OSError as error:
@@ -313,15 +314,7 @@ def _empty_remedy(model: Model) -> str:
 
 def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
     shown = os.fsdecode(full)
-    # Held open while it is read by its name, which must not have become another file's.
-    with opened(full, root.real) as descriptor:
-        digest, size = digest_model(Path(shown))
-        try:
-            same = os.path.samestat(os.fstat(descriptor), os.stat(full))
-        except OSError:
-            same = False
-        if not same:
-            raise changed(full)
+    digest, size = digest_model(Path(shown), root.real)
     if is_pointer(full, size):
         raise _pointer(shown)
     return TreeFile(path=path, size=size, mode=_MODEL_MODE, digest=digest, origin=origin)

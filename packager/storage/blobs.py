@@ -82,14 +82,18 @@ class Blobs:
         except OSError:
             return False
 
-    def receive(self, path: Path) -> tuple[str, int]:
+    def receive(self, path: Path, below: bytes | None = None) -> tuple[str, int]:
         """Copy a file in, reading it once; return its sha256 (64 hex digits) and size in bytes.
+
+        Args:
+            path: of the file.
+            below: folder that it must be in, as for `opened`.
 
         Raises:
             ContextError: the file cannot be read, or changes meanwhile; the folder cannot be written, or is full.
         """
         with self._temporary() as (target, temporary):
-            with opened(path) as source:
+            with opened(path, below) as source:
                 digest, size = _copy(source, target, path)
             self._place(temporary, digest, size)
         return digest, size

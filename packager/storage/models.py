@@ -21,7 +21,7 @@ from packager.storage.collect import Kind
 from packager.storage.content import content_guard
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import cache_root
-from packager.storage.reading import Stamp, changed_since, digest_file, failure, not_regular
+from packager.storage.reading import Stamp, changed_since, digest_file, failure, not_regular, open_file
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,17 +69,21 @@ class Store:
         self.blobs = Blobs(self.root)
         self._memory = DigestMemory(self.root, clock)
 
-    def digest(self, path: Path) -> tuple[str, int]:
+    def digest(self, path: Path, below: bytes | None = None) -> tuple[str, int]:
         """Return sha256 (64 hex digits) and size in bytes of a file; one that has not changed is not read again.
 
+        Args:
+            path: of the file.
+            below: folder (absolute, without links) that it must be in, whoever replaces it by a link meanwhile.
+
         Raises:
-            ContextError: the file is missing, unreadable, not regular, or changes while it is read.
+            ContextError: the file is missing, unreadable, not regular, elsewhere, or changes while it is read.
         """
-        name, stamp = self._look(path)
+        name, stamp = self._look(path, below)
         if known := self._memory.recall(name, stamp):
             return known, stamp.size
         read_at = self._memory.now()
-        found = digest_file(path)
+        found = digest_file(path, below)
         self._remember(path, name, stamp, found.digest, read_at)
         return found.digest, found.size
 
@@ -93,18 +97,22 @@ class Store:
         known = self._memory.recall(name, stamp)
         return None if known is None else (known, stamp.size)
 
-    def add(self, path: Path) -> tuple[str, int]:
+    def add(self, path: Path, below: bytes | None = None) -> tuple[str, int]:
         """Put a file into the store, unless it is there; return its sha256 (64 hex digits) and size in bytes.
+
+        Args:
+            path: of the file.
+            below: as for `digest`.
 
         Raises:
             ContextError: as for `digest`, or the store cannot be written, or the disk is full. Nothing is left behind.
         """
-        name, stamp = self._look(path)
+        name, stamp = self._look(path, below)
         known = self._memory.recall(name, stamp)
         if known is not None and self.blobs.has(known, stamp.size):
             return known, stamp.size
         read_at = self._memory.now()
-        digest, size = self.blobs.receive(path)
+        digest, size = self.blobs.receive(path, below)
         self._remember(path, name, stamp, digest, read_at)
         return digest, size
 
@@ -157,9 +165,14 @@ class Store:
                 self.blobs.remove(path)
         return StoreCheck(checked=len(blobs), size=sum(found.st_size for _, found in blobs), damaged=tuple(damaged))
 
-    def _look(self, path: Path) -> tuple[str, Stamp]:
+    def _look(self, path: Path, below: bytes | None = None) -> tuple[str, Stamp]:
         try:
-            status = path.stat()
+            if below is None:
+                status = path.stat()
+            else:
+                descriptor = open_file(path, below)
+                status = os.fstat(descriptor)
+                os.close(descriptor)
         except OSError as error:
             raise failure("read", path, error) from None
         if not stat.S_ISREG(status.st_mode):

@@ -276,6 +276,17 @@ def test_a_model_that_changes_while_it_is_read_ahead(
     assert not (tmp_path / "memory").exists()
 
 
+def test_a_model_that_leads_out_of_the_folder_by_now(
+    tmp_path: Path, content: FolderContent, options: dict[str, Any]
+) -> None:
+    root, store = tmp_path / "src", Store(tmp_path / "store")
+    tree = make_tree([source(root, "m.bin", CODE, 0o444)])
+    (root / "m.bin").rename(tmp_path / "outside")
+    (root / "m.bin").symlink_to(tmp_path / "outside")
+    with pytest.raises(ContextError, match="leads out of"):
+        layer_ahead(tree, "model", root, store, content, **options)
+
+
 def test_a_model_that_is_gone_or_a_folder(tmp_path: Path, content: FolderContent, options: dict[str, Any]) -> None:
     root, store = tmp_path / "src", Store(tmp_path / "store")
     tree = make_tree([source(root, "m.bin", CODE, 0o444)])

@@ -191,5 +191,5 @@ def test_the_folder_of_templates_is_beside_the_spec_and_no_part_of_the_app(tmp_p
     (tmp_path / "s.py").write_text("def init(): ...\n")
     spec_file = load_spec(tmp_path)
     assert spec_file.templates == own
-    app = scan_sources(spec_file.for_target("cpu"), lambda path: ("0" * 64, path.stat().st_size)).app
+    app = scan_sources(spec_file.for_target("cpu"), lambda path, _: ("0" * 64, path.stat().st_size)).app
     assert [file.path for file in app.files] == ["s.py", "templates/page.html"]
