@@ -19,11 +19,11 @@ import msgspec
 
 from packager.checks.declared import looks_secret
 from packager.errors import SpecError
+from packager.given import read_given
 from packager.spec.document import parse_yaml
 from packager.spec.rules import RESERVED_ENV
 
 _JSON, _YAML = (".json",), (".yml", ".yaml")
-_MAX_BYTES = 1 << 20
 _SAMPLE = re.compile(r"(?:^|[-_.])(?:sample|request|payload|example[-_]?input|input[-_]?example)s?(?:[-_.0-9]|$)", re.I)
 _NO_SAMPLE = re.compile(r"response|output|answer|result|expected|schema|config", re.I)
 _PYTHON_OR_PIP = re.compile(r"(?:[\w.-]+::)?(?:python|pip)(?:\s*=+\s*(3\.\d+))?[\s\d.=*]*")
@@ -92,7 +92,7 @@ def read_hints(folder: Path, files: Iterable[str]) -> Hints:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig") if path.is_file() and path.stat().st_size <= _MAX_BYTES else ""
+        return read_given(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
 
