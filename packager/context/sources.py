@@ -26,7 +26,7 @@ from packager.context.strays import (
     start_of,
 )
 from packager.context.walk import Everything, Root, walk
-from packager.contract import FILE_MODE, PROGRAM_MODE
+from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import LOCK_NAME, SpecFile
@@ -50,7 +50,6 @@ LEFT_OUT_SUFFIXES = (".pyc", ".pyo")
 #: A folder or archive that a `save` is writing now, or that one left that was killed.
 UNFINISHED = re.compile(r"\..*\.packager-[a-z0-9_]{8}\Z", re.DOTALL)
 
-_MODEL_MODE = 0o444
 _MAX_DOCKERIGNORE = 1 << 20
 _MAX_SCRIPT = 1 << 20
 
@@ -317,7 +316,7 @@ def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: D
     digest, size = digest_model(Path(shown), root.real)
     if is_pointer(full, size):
         raise _pointer(shown)
-    return TreeFile(path=path, size=size, mode=_MODEL_MODE, digest=digest, origin=origin)
+    return TreeFile(path=path, size=size, mode=MODEL_MODE, digest=digest, origin=origin)
 
 
 def _normal(path: str) -> str:

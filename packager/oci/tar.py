@@ -30,8 +30,8 @@ _RECORD = 512
 # 11 octal digits: what a ustar header can say about a size.
 _MAX_SIZE = 8**11 - 1
 
-Kind = Literal["folder", "file", "link"]
-_TYPES = {"folder": b"5", "file": b"0", "link": b"2"}
+Kind = Literal["folder", "file", "link", "hard link"]
+_TYPES = {"folder": b"5", "file": b"0", "link": b"2", "hard link": b"1"}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +45,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         digest: sha256 (64 hex digits) that the file's content must have; None where nobody knows it.
         origin: the file to read, or its content.
         below: folder (absolute, without links) that the file must be in, whoever replaces it by a link meanwhile.
-        target: where a symbolic link leads.
+        target: where a symbolic link leads; of a hard link, the path of a file before it.
     """
 
     path: str
