@@ -15,6 +15,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     no_test_option,
     platform_option,
     standard_options,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @target_option
 @platform_option
 @no_test_option
+@insecure_option
 @format_option
 @standard_options
 def command(
@@ -46,7 +48,8 @@ def command(
     """Push images to their registries and print each reference with its digest.
 
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
-    `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed.
+    `docker login` is all the set-up. The engine pushes, but for a registry of --insecure-registry: to that, packager
+    does, and its compression decides the digest. Images of a spec with tests are tested before the first is pushed.
     """
     from packager.steps.push import push
 

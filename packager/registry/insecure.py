@@ -25,10 +25,20 @@ def may_be_plain(host: str, environ: Mapping[str, str] = os.environ) -> bool:
     Raises:
         UsageError: the variable holds what is no registry.
     """
-    if is_local(host):
-        return True
-    named = parse_insecure(environ.get(INSECURE_VARIABLE, ""))
-    return any(_fits(entry, host) for entry in (*named, *_engine_entries(environ)))
+    return is_local(host) or is_named(host, environ) or any(_fits(each, host) for each in _engine_entries(environ))
+
+
+def is_named(host: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user named a registry as one without TLS, which an engine does not know by that.
+
+    Args:
+        host: with its port.
+        environ: the variables of this machine.
+
+    Raises:
+        UsageError: the variable holds what is no registry.
+    """
+    return any(_fits(entry, host) for entry in parse_insecure(environ.get(INSECURE_VARIABLE, "")))
 
 
 def _fits(entry: str, host: str) -> bool:

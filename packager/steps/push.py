@@ -10,10 +10,12 @@ from packager.engine.push import Progress, Pushed, push_image, tagged
 from packager.errors import PackagerError, RegistryError
 from packager.reference import Reference
 from packager.registry.client import digest_under_tag
+from packager.registry.insecure import is_named
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import spec_references, warn_without_repository
+from packager.storage.content import ContentStore
 
 OnProgress = Callable[[Progress], None]
 
@@ -29,6 +31,8 @@ def push(
     progress: Callable[[], AbstractContextManager[OnProgress]] = lambda: nullcontext(lambda _: None),
 ) -> tuple[Pushed, ...]:
     """Push images that the engine has, with the user's Docker credentials; those of a spec with tests are tested first.
+
+    The engine pushes, but for a registry that is named as one without TLS: to that, packager does.
 
     Args:
         references: of the images; those of the spec where none is given.
@@ -56,11 +60,29 @@ def push(
     results = []
     for reference in dict.fromkeys(wanted):
         reporter.step(f"pushing {reference}")
-        with progress() as on_progress:
-            pushed = _push(reference, on_progress)
+        if is_named(Reference.parse(reference).registry):
+            pushed = _push_past_the_engine(reference, reporter)
+        else:
+            with progress() as on_progress:
+                pushed = _push(reference, on_progress)
         reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
         results.append(pushed)
     return tuple(results)
+
+
+def _push_past_the_engine(reference: str, reporter: Reporter) -> Pushed:
+    """Push to a registry without TLS, which an engine does only where its own configuration names it."""
+    from packager.builders.base import engine_image
+    from packager.registry.push import push_images
+
+    local, content = require_local(reference), ContentStore()
+    image = engine_image(reference, local.id, local.platform, content, reporter.step)
+    (result,) = push_images([image], content, [reference])
+    uploaded, present = (
+        sum(blob.digest != image.id for blob in blobs)
+        for blobs in (result.uploaded, (*result.present, *result.mounted))
+    )
+    return Pushed(reference=reference, digest=result.digest, uploaded=uploaded, present=present)
 
 
 def _push(reference: str, on_progress: OnProgress) -> Pushed:
