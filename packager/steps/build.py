@@ -202,7 +202,7 @@ class _Builders:
 
         mirrors = registry_mirrors(self.spec_file.spec.registry_mirrors)
         for planned in (each for job in jobs for each in job.planned):
-            for warning in check_before(planned, ContentStore(), mirrors, self.allow_missing):
+            for warning in check_before(planned, ContentStore(), mirrors, self.allow_missing, self.reporter.step):
                 self.reporter.warn(warning)
 
     def engine(self, buildx: str | None = None) -> Builder:
