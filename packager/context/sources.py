@@ -18,6 +18,7 @@ from packager.context.strays import (
     is_blobs_of_hub,
     is_build_metadata,
     is_cache,
+    is_hub,
     is_image_archive,
     is_image_layout,
     is_pointer,
@@ -107,8 +108,14 @@ def _unread(path: Path, _below: bytes) -> tuple[str, int]:
 class _AppSelection:
     """What of the source directory is packaged: not what the user's `.dockerignore` or our own list leaves out."""
 
-    def __init__(self, ignored: dockerignore.Matcher, own: frozenset[str], caches: frozenset[bytes]) -> None:
-        self._ignored, self._own, self._caches = ignored, own, caches
+    def __init__(
+        self,
+        ignored: dockerignore.Matcher,
+        own: frozenset[str],
+        caches: frozenset[bytes],
+        models: tuple[bytes, ...],
+    ) -> None:
+        self._ignored, self._own, self._caches, self._models = ignored, own, caches, models
 
     def keeps(self, path: str) -> bool:
         return not (self._never(path) or self._ignored.leaves_out(path) or self.withholds(path))
@@ -130,6 +137,8 @@ class _AppSelection:
             or is_image_layout(names)
             or is_cache(folder, names)
             or is_blobs_of_hub(folder, beside)
+            # Other revisions of a model lead to the same content again.
+            or (is_hub(folder, names) and any(each.startswith(folder + b"/") for each in self._models))
             or os.path.realpath(folder) in self._caches
         )
 
@@ -193,7 +202,8 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
     source_dir = _normal(spec_file.spec.source_dir)
     start = root.join(source_dir)
     ignored = _ignored(root, source_dir)
-    selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ))
+    models = tuple(root.join(_normal(model.path)) for model in spec_file.every_model)
+    selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ), models)
     found = walk(root, start, selection)
     files, left_out, secrets = [], found.left_out, []
     for path, full in found.files:

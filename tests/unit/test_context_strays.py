@@ -188,7 +188,22 @@ def test_a_hugging_face_cache_is_packaged_once(root: Path) -> None:
         f"{inside}/model.safetensors",
     ]
     sources = scan(root, models=("hub/models--a--b/snapshots/c0ffee",))
-    assert paths(sources) == ["hub/models--a--b/refs/main", "score.py"]
+    assert paths(sources) == ["score.py"]
+
+
+@pytest.mark.parametrize("named", ["snapshots/c0ffee", "snapshots/c0ffee/model.safetensors"])
+def test_what_a_hugging_face_cache_has_of_other_revisions_is_not_in_the_app(root: Path, named: str) -> None:
+    top = hub(root / "hub")
+    (top / "snapshots/decade").mkdir()
+    os.symlink("../../blobs/0a", top / "snapshots/decade/model.safetensors")
+    hub(root / "other")
+    sources = scan(root, models=(f"hub/models--a--b/{named}",))
+    inside = "other/models--a--b"
+    assert paths(sources) == [
+        *(f"{inside}/refs/main", f"{inside}/snapshots/c0ffee/config.json"),
+        *(f"{inside}/snapshots/c0ffee/model.safetensors", "score.py"),
+    ]
+    assert "hub/models--a--b/" in sources.left_out
 
 
 def test_blobs_of_others_are_packaged(root: Path) -> None:
