@@ -32,6 +32,8 @@ SWAGGER_PATH = "/swagger.json"
 #: epoch. A constant, so that no date changes a layer; not 0, which zip files cannot hold and some take for "unset".
 MTIME = 315532800
 FOLDER_MODE, FILE_MODE, PROGRAM_MODE = 0o755, 0o644, 0o755
+#: Of files of models, which are hard links to the store.
+MODEL_MODE = 0o444
 
 TITLE_LABEL = "org.opencontainers.image.title"
 VERSION_LABEL = "org.opencontainers.image.version"

@@ -16,10 +16,11 @@ import msgspec
 
 from packager.errors import EngineError
 from packager.oci.archives import Archive, Files, Layout, open_files
+from packager.oci.compose import manifest
 from packager.oci.compression import Compression, codec_name
 from packager.oci.docker_archive import Saved, choose_saved, convert
 from packager.oci.parse import base_image, parse_config
-from packager.oci.values import BaseImage, Content, Descriptor
+from packager.oci.values import BaseImage, Content, Descriptor, Image
 from packager.plan.plan import Base
 from packager.reference import Reference
 from packager.registry.origins import LayoutOrigin, RegistryOrigin, Say, changed, describe_image, fetch_image
@@ -97,6 +98,26 @@ def archive_base(archive: Archive) -> Base:
         else:
             reference, digest = name, Layout(files, str(archive)).top(archive.name).digest
     return Base(reference=reference, digest=digest, source=str(archive))
+
+
+def engine_image(reference: str, image_id: str, platform: str, content: Content, say: Say) -> Image:
+    """Return an image that the engine has as one that can be pushed; its layers are compressed by packager.
+
+    Args:
+        reference: by which the engine has it.
+        image_id: `sha256:…` by which the engine knows it.
+        platform: OCI os/arch[/variant].
+        content: the store; has the layers afterwards.
+        say: is told what takes long.
+
+    Raises:
+        ContextError, EngineError: as for `fetch_base`.
+    """
+    base = Base(reference=reference, digest=image_id, source=reference, local=True)
+    layers = fetch_base(base, platform, content, say=say).layers
+    known = Memory("bases").recall(image_id)
+    config = content.path(known.decode() if known else image_id).read_bytes()
+    return Image(platform=platform, manifest=manifest(config, layers), config=config, layers=layers)
 
 
 # --- without a manifest: `docker save` ---

@@ -84,7 +84,12 @@ def _listing(layer: Layer, content: Content) -> dict[str, tuple[object, ...]]:
                 unpacked(stream, magic) as plain,
                 tarfile.open(fileobj=plain, mode="r|", tarinfo=BoundedInfo) as archive,
             ):
-                return dict(_entry(archive, member) for member in archive)
+                found: dict[str, tuple[object, ...]] = {}
+                for member in archive:
+                    path, kept = _entry(archive, member)
+                    # Which of the names of one file comes first is the writer's affair.
+                    found[path] = found.get(_name(member.linkname), kept) if member.islnk() else kept
+                return found
     except (OSError, *DAMAGE) as error:
         raise ContextError(f"the layer {layer.blob.digest} cannot be read: {error}") from None
 
@@ -98,4 +103,8 @@ def _entry(archive: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[str, tupl
             state.update(block)
         digest = state.hexdigest()
     kept = (member.type, member.mode, member.uid, member.gid, int(member.mtime), digest)
-    return member.name.strip("/").removeprefix("./"), kept
+    return _name(member.name), kept
+
+
+def _name(path: str) -> str:
+    return path.strip("/").removeprefix("./")

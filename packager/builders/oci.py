@@ -28,7 +28,7 @@ from packager.plan.make import model_layer
 from packager.plan.plan import Plan
 from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
-from packager.storage.blobs import DamagedError, not_as_read
+from packager.storage.blobs import DAMAGED, DamagedError, not_as_read
 from packager.storage.models import Store
 from packager.storage.reading import digest_file
 
@@ -57,10 +57,6 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
     image: Image
     seconds: dict[str, float]
-
-
-#: Damaged blobs that are made again in one run; where there are more, the disk is not to be relied on.
-_DAMAGED = 100
 
 
 class OciBuilder:
@@ -165,7 +161,7 @@ class OciBuilder:
 
     def _healed(self, planned: Sequence[Planned], act: Callable[[], T]) -> T:
         """Return what an act returns; a damaged blob that it finds in the store is made again, and it is said."""
-        for _ in range(_DAMAGED):
+        for _ in range(DAMAGED):
             try:
                 return act()
             except DamagedError as error:

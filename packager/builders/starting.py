@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +141,11 @@ def judge(
 
 
 def check_before(
-    planned: Planned, content: Content, mirrors: Mapping[str, str], accepted: Collection[str]
+    planned: Planned,
+    content: Content,
+    mirrors: Mapping[str, str],
+    accepted: Collection[str],
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Return what may go wrong with an image that BuildKit is to build, a line each; nothing where it cannot be told.
 
@@ -153,25 +157,35 @@ def check_before(
         content: the store.
         mirrors: registry → mirror.
         accepted: libraries that the user knows to be missing.
+        say: is told where nothing was looked at, and why.
 
     Raises:
         ContextError: the environment would not work on the base.
     """
     plan = planned.plan
-    if plan.environment.from_source:
+
+    def unchecked(reason: str) -> tuple[str, ...]:
+        on = f"{plan.target} ({plan.platform})"
+        say(f"not looked at for {on}: whether the base has the libraries that the environment needs; {reason}")
         return ()
+
+    if plan.environment.from_source:
+        names = ", ".join(plan.environment.from_source)
+        return unchecked(f"what the stage makes of the source of {names} is known when it is made")
     offline = bool(plan.machine.gpus)
     laid = None
     try:
         if not (plan.base.local or plan.base.archived) and _is_large(plan, content, offline=offline):
-            return ()
+            return unchecked("the base is large, and would be fetched a second time")
         base = fetch_base(plan.base, plan.platform, content, mirrors)
         check = StartCheck(planned, recipe_of(plan, base, content), base, content, accepted)
         known = check.recall()
         if known is None:
             laid = laid_down(check.recipe, plan, planned.root, offline=offline)
-    except (PackagerError, OSError):
-        return ()  # BuildKit may reach what this machine does not; where not, it says so itself
+    except (PackagerError, OSError) as error:
+        # BuildKit may reach what this machine does not; where not, it says so itself.
+        reason = error.message if isinstance(error, PackagerError) else str(error)
+        return unchecked(f"base or packages are not at hand: {reason.partition(chr(10))[0]}")
     return check.check(laid) if laid is not None else known or ()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from packager.context.walk import Root
 from packager.contract import FOLDER_MODE
 from packager.oci.compression import Compression
-from packager.oci.layers import Known, holds_weights, tree_key, write_layer
+from packager.oci.layers import Known, hard_link, holds_weights, tree_key, tree_layer, write_layer
 from packager.oci.tar import Entry, in_order
 from packager.oci.values import Content, Layer
 from packager.plan.trees import Tree, TreeFile, make_tree
@@ -49,15 +49,27 @@ def layer_ahead(
         ContextError: a file cannot be read, or changes meanwhile; the disk is full. Nothing is remembered.
     """
     digest_memory = DigestMemory(store.root)
-    origins = {file.path: Root.of(root).join(file.origin) for file in tree.files}
+    above = Root.of(root)
+    origins = {file.path: above.join(file.origin) for file in tree.files}
     before = {path: _stamp(origin) for path, origin in origins.items()}
     read_at = digest_memory.now()
     entries = [Entry(path=folder, kind="folder", mode=FOLDER_MODE) for folder in tree.folders]
+    # What is one file here, by several links, is read once.
+    first: dict[tuple[int, int], str] = {}
+    links: dict[str, str] = {}
     for file in tree.files:
-        entries.append(Entry(path=file.path, mode=file.mode, size=before[file.path].size, origin=origins[file.path]))
+        stamp = before[file.path]
+        one = first.setdefault((stamp.device, stamp.inode), file.path)
+        if one != file.path:
+            links[file.path] = one
+            entries.append(hard_link(file.path, one))
+            continue
+        size, origin = before[file.path].size, origins[file.path]
+        entries.append(Entry(path=file.path, mode=file.mode, size=size, origin=origin, below=above.real))
     entries = in_order(entries)
     digests: dict[str, str] = {}
     layer = write_layer(title, entries, "none" if holds_weights(entries) else compression, content, digests)
+    digests.update((path, digests[one]) for path, one in links.items() if one in digests)
     files = [_with_digest(file, before[file.path].size, digests.get(file.path, _EMPTY)) for file in tree.files]
     for path, origin in origins.items():
         if _stamp(origin) != before[path]:
@@ -66,6 +78,9 @@ def layer_ahead(
         name = os.path.abspath(os.fsdecode(origins[file.path]))
         digest_memory.remember(name, before[file.path], file.digest, read_at=read_at)
     known = make_tree(files, tree.folders)
+    if known.twins != links:
+        # Other files have the same content, which nobody could know.
+        return known, tree_layer(known, title, root, store, content, compression, memory)
     Known(tree_key(known), compression, content, memory).remember(layer)
     return known, layer
 

@@ -20,6 +20,7 @@ _READERS = frozenset(
     }
 )
 _WRITING = frozenset("wax")
+_JOINING = frozenset({"join", "Path", "PurePath", "PosixPath"})
 
 
 def literal_path_findings(
@@ -43,7 +44,7 @@ def literal_path_findings(
             tree = ast.parse(read(path))
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue  # which is told with the imports
-        for text, line in _literals(tree):
+        for text, line in literal_paths(tree):
             wanted = posixpath.normpath(posixpath.join(APP_ROOT, text))
             if wanted not in present and is_there(posixpath.normpath(text)):
                 yield Finding(
@@ -56,19 +57,41 @@ def literal_path_findings(
                 )
 
 
-def _literals(tree: ast.AST) -> Iterator[tuple[str, int]]:
+def literal_paths(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Yield each relative path that a module reads by its literal name, with the line."""
+    told: set[int] = set()
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+        if not isinstance(node, ast.Call) or not node.args or id(node) in told:
             continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        text = node.args[0].value
+        name = _name(node)
+        text = _text(node if name in _JOINING else node.args[0])
         modes = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "mode")]
         writes = name == "open" and any(
             isinstance(each, ast.Constant) and isinstance(each.value, str) and _WRITING & set(each.value)
             for each in modes
         )
-        if name in _READERS and isinstance(text, str) and _is_relative(text) and not writes:
+        if name in _READERS and text is not None and _is_relative(text) and not writes:
+            # A path that is made of another, which comes later, is one path.
+            told.update(map(id, ast.walk(node.args[0])))
             yield text, node.lineno
+
+
+def _name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _text(node: ast.expr) -> str | None:
+    """Return a path that is written out, in one piece or joined; None of what is not known to its end."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        parts = [_text(node.left), _text(node.right)]
+    elif isinstance(node, ast.Call) and _name(node) in _JOINING and node.args:
+        parts = [_text(each) for each in node.args]
+    else:
+        return None
+    known = [each for each in parts if each is not None]
+    return posixpath.join(*known) if len(known) == len(parts) else None
 
 
 def _is_relative(text: str) -> bool:

@@ -14,6 +14,7 @@ from packager.checks.import_findings import import_findings, imported_from, name
 from packager.checks.installed import Installed
 from packager.checks.known_modules import SERVER_PACKAGE, is_standard
 from packager.checks.literal_paths import literal_path_findings
+from packager.checks.module_facts import MAX_SOURCE
 from packager.checks.pickled_models import pickle_findings
 from packager.checks.reach import Image, Reached, reach
 from packager.checks.standard_library import standard_exported
@@ -24,6 +25,7 @@ from packager.environments.declare.requirement import requirement_name
 from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.finding import Finding
+from packager.given import read_given
 from packager.laying.wheels import Source
 from packager.models.pickle_reader import PickleFacts
 from packager.models.remembered_pickle import remembered_pickle
@@ -146,8 +148,8 @@ class Looker:
         ours = [each for each in imported_from(reached) if is_standard(each.partition(".")[0], wheels.python)]
         return standard_exported(ours, wheels.python) | self._contents.exported(wheels, asked, offline=self._offline)
 
-    def _read(self, image: Image) -> _Reader:
-        return _Reader(self._spec_file.root, image)
+    def _read(self, image: Image) -> Reader:
+        return Reader(self._spec_file.root, image)
 
     def _environment(self) -> str:
         spec = self._spec_file.spec
@@ -198,17 +200,29 @@ class Looker:
             return None  # the scan of the sources has read it a moment ago; it will say so the next time
 
 
-class _Reader:
-    """Reads files of the image from where they come from."""
+class Reader:
+    """Reads files of the image from where they come from.
+
+    Args:
+        root: the folder of the spec.
+        image: it.
+    """
 
     def __init__(self, root: Path, image: Image) -> None:
         self._root, self._files, self._texts = root, image.files, image.texts
 
     def __call__(self, path: str) -> bytes:
+        """Return the content of a file.
+
+        Args:
+            path: in the image.
+
+        Raises:
+            OSError: it is not as it was scanned: missing, elsewhere, no file; or larger than `MAX_SOURCE` (EFBIG).
+        """
         if path in self._texts:
             return self._texts[path].encode()
-        with (self._root / self._files[path]).open("rb") as stream:
-            return stream.read((1 << 20) + 1)
+        return read_given(self._root / self._files[path], MAX_SOURCE, self._root)
 
 
 def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None]) -> Looker:

@@ -6,6 +6,7 @@ What a module is reached by tells how surely it runs: a helper that only a funct
 from __future__ import annotations
 
 import ast
+import errno
 import posixpath
 import sys
 import warnings
@@ -93,7 +94,7 @@ def reach(image: Image, installed: Installed, read: Callable[[str], bytes]) -> R
     Args:
         image: the image.
         installed: its packages.
-        read: returns the content of a file by its path in the image; raises OSError.
+        read: returns the content of a file by its path in the image; raises OSError (EFBIG of a large one).
     """
     texts = _Sources(image, read)
     changes: tuple[PathChange, ...] = ()
@@ -137,7 +138,7 @@ class _Sources:
         try:
             source = self._read(path)
             if len(source) > MAX_SOURCE:
-                return Facts(), (_unread(shown, f"is larger than {MAX_SOURCE} bytes, and was not looked into"),)
+                raise OSError(errno.EFBIG, "")
             minor = int(image.python.partition(".")[2])
             with warnings.catch_warnings():
                 # Of what Python finds odd in the user's text; it is theirs to see when it runs.
@@ -149,7 +150,9 @@ class _Sources:
             problems = () if path == image.entry else tuple(notebook_findings(tree, shown, sure=False))
             return read_facts(tree, world, image.python, certain), problems
         except OSError as error:
-            return Facts(), (_unread(shown, f"cannot be read: {error.strerror}"),)
+            large = f"is larger than {MAX_SOURCE} bytes, and was not looked into"
+            said = large if error.errno == errno.EFBIG else f"cannot be read: {error.strerror}"
+            return Facts(), (_unread(shown, said),)
         except (RecursionError, MemoryError):
             return Facts(), (_unread(shown, "is nested too deeply, and was not looked into"),)
         except (SyntaxError, ValueError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from packager.finding import Finding
+from packager.given import read_given
 from packager.plan.plan import Plan
 
 #: Larger files are weights and data.
@@ -41,7 +42,7 @@ def secret_findings(plan: Plan, root: Path) -> Iterator[Finding]:
         if not file.origin or file.size > MAX_BYTES:
             continue
         try:
-            data = (root / file.origin).read_bytes()
+            data = read_given(root / file.origin, MAX_BYTES, root)
         except OSError:
             continue  # the scan of the sources has read it a moment ago; it will say so the next time
         found = _ANY.search(data)

@@ -18,6 +18,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     no_test_option,
     platform_option,
     standard_options,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @build_option
 @base_option
 @click.option("--stale", is_flag=True, help="Push an image, too, that is not of the files as they are now.")
+@insecure_option
 @format_option
 @standard_options
 def command(
@@ -55,8 +57,9 @@ def command(
     """Push images to their registries and print each reference with its digest.
 
     Without REF, the references of the spec are pushed, for all of its targets. The credentials are Docker's:
-    `docker login` is all the set-up. Images of a spec with tests are tested before the first is pushed. An image
-    that is not of the spec's files as they are now is refused.
+    `docker login` is all the set-up. What packager wrote is pushed as it was written; else the engine pushes, but for a
+    registry of --insecure-registry. Images of a spec with tests are tested before the first is pushed. An image that is
+    not of the spec's files as they are now is refused.
     """
     from packager.steps.push import push
 

@@ -122,6 +122,9 @@ def _write(context: BuildContext, root: Root, sink: _Sink, store: Store) -> None
         if file is None:
             sink.write(_header(path, tarfile.DIRTYPE, FOLDER_MODE, MTIME))
             continue
+        if file.same_as:
+            sink.write(_header(path, tarfile.LNKTYPE, file.mode, mtime_of(path, file.digest), target=file.same_as))
+            continue
         sink.write(_header(path, tarfile.REGTYPE, file.mode, mtime_of(path, file.digest), file.size))
         for block in _content(file, root, store):
             sink.write(block)
@@ -130,8 +133,9 @@ def _write(context: BuildContext, root: Root, sink: _Sink, store: Store) -> None
     sink.write(bytes(2 * tarfile.BLOCKSIZE))
 
 
-def _header(path: str, kind: bytes, mode: int, mtime: int, size: int = 0) -> bytes:
+def _header(path: str, kind: bytes, mode: int, mtime: int, size: int = 0, target: str = "") -> bytes:
     info = tarfile.TarInfo(path)
+    info.linkname = target
     info.type, info.mode, info.mtime, info.size = kind, mode, mtime, size
     # Names that are long or not ASCII get an extended header, with the same content every time.
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")

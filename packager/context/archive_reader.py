@@ -51,6 +51,7 @@ class ArchiveReader:
     def entries(self, *, size: int, count: int) -> Iterator[Entry]:
         """Iterate over the entries behind the first, which may be of `size` bytes, and no more than `count`."""
         self._stream.limit = self._stream.tell() + size + (count + 1) * _HEADERS
+        files: dict[str, Entry] = {}
         while (info := self._tar.next()) is not None:
             count -= 1
             if count < 0:
@@ -63,7 +64,13 @@ class ArchiveReader:
                 for block in self._blocks(info):
                     state.update(block)
                 digest = state.hexdigest()
-            yield self._entry(info, digest)
+            entry = self._entry(info, digest)
+            first = files.get(info.linkname) if info.islnk() else None
+            if first is not None:
+                entry = first._replace(path=entry.path, mode=entry.mode, mtime_ns=entry.mtime_ns)
+            if entry.kind == "file":
+                files[entry.path] = entry
+            yield entry
         self._check_end()
 
     def _blocks(self, info: tarfile.TarInfo) -> Iterator[bytes]:

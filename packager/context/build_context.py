@@ -29,6 +29,7 @@ class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
         text: the content of a generated file.
         origin: the file to copy, relative to the folder of the spec.
         model: it belongs to a model, and comes from the store.
+        same_as: path of an earlier file of the model that has the same content: it is a hard link to that.
     """
 
     path: str
@@ -38,6 +39,7 @@ class ContextFile(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None = None
     origin: str | None = None
     model: bool = False
+    same_as: str = ""
 
 
 class BuildContext(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +106,7 @@ def _text_file(path: str, text: str) -> ContextFile:
 
 def layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]:
     """Return the files of a layer, below a folder; `model` says that they come from the store."""
+    twins = layer.tree.twins if model else {}
     return [
         ContextFile(
             path=f"{folder}/{file.path}",
@@ -113,6 +116,7 @@ def layer_files(layer: Layer, folder: str, *, model: bool) -> list[ContextFile]:
             text=file.text,
             origin=file.origin if file.text is None else None,
             model=model,
+            same_as=f"{folder}/{twins[file.path]}" if file.path in twins else "",
         )
         for file in layer.tree.files
     ]

@@ -50,7 +50,10 @@ def save(context: BuildContext, root: Path, destination: Path, store: Store, *, 
         try:
             write_folder(context, Root.of(root), os.fsencode(temporary), store)
             with _alone_in(target.parent):
-                _move_in(temporary, target, replaces=_check_previous(target, force))
+                replaces = _check_previous(target, force)
+                # With the context that is replaced, its links to the same models go.
+                with store.relinking(file.digest for file in context.files if file.model):
+                    _move_in(temporary, target, replaces=replaces)
         except OSError as error:
             raise failure("written", target, error) from None
         finally:

@@ -18,6 +18,7 @@ from packager.context.strays import (
     is_blobs_of_hub,
     is_build_metadata,
     is_cache,
+    is_hub,
     is_image_archive,
     is_image_layout,
     is_pointer,
@@ -26,15 +27,16 @@ from packager.context.strays import (
     start_of,
 )
 from packager.context.walk import Everything, Root, walk
-from packager.contract import FILE_MODE, PROGRAM_MODE
+from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import Model
-from packager.storage.reading import changed, digest_file, failure, opened
+from packager.storage.reading import digest_file, failure, opened
 
 #: sha256 (64 hex digits) and size in bytes of a model file: `Store.digest`, or `Store.add` to keep it in the same pass.
-DigestModel = Callable[[Path], tuple[str, int]]
+#: The second argument is the folder (absolute, without links) that what is read must be in, whoever replaces the path.
+DigestModel = Callable[[Path, bytes], tuple[str, int]]
 
 #: Never packaged, at any depth: version control, caches, and what may hold secrets or describes the packaging itself.
 LEFT_OUT = frozenset(
@@ -49,7 +51,6 @@ LEFT_OUT_SUFFIXES = (".pyc", ".pyo")
 #: A folder or archive that a `save` is writing now, or that one left that was killed.
 UNFINISHED = re.compile(r"\..*\.packager-[a-z0-9_]{8}\Z", re.DOTALL)
 
-_MODEL_MODE = 0o444
 _MAX_DOCKERIGNORE = 1 << 20
 _MAX_SCRIPT = 1 << 20
 
@@ -67,8 +68,10 @@ def scan_sources(spec_file: SpecFile, digest_model: DigestModel) -> Sources:
     """
     root = Root.of(spec_file.root)
     models = tuple(_model(spec_file, root, model, digest_model) for model in spec_file.spec.models)
-    app, left_out = _app(spec_file, root) if spec_file.spec.packages_sources else (Tree(), ())
-    return Sources(app=app, models=models, left_out=left_out)
+    if not spec_file.spec.packages_sources:
+        return Sources(app=Tree(), models=models)
+    app, selected = _app(spec_file, root)
+    return Sources(app=app, models=models, left_out=selected.left_out, secrets=selected.secrets)
 
 
 def withheld(spec_file: SpecFile) -> tuple[str, ...]:
@@ -92,7 +95,7 @@ def list_models(spec_file: SpecFile) -> tuple[Tree, ...]:
     return tuple(_model(spec_file, root, model, _unread) for model in spec_file.spec.models)
 
 
-def _unread(path: Path) -> tuple[str, int]:
+def _unread(path: Path, _below: bytes) -> tuple[str, int]:
     try:
         return "", path.stat().st_size
     except OSError as error:
@@ -105,8 +108,14 @@ def _unread(path: Path) -> tuple[str, int]:
 class _AppSelection:
     """What of the source directory is packaged: not what the user's `.dockerignore` or our own list leaves out."""
 
-    def __init__(self, ignored: dockerignore.Matcher, own: frozenset[str], caches: frozenset[bytes]) -> None:
-        self._ignored, self._own, self._caches = ignored, own, caches
+    def __init__(
+        self,
+        ignored: dockerignore.Matcher,
+        own: frozenset[str],
+        caches: frozenset[bytes],
+        models: tuple[bytes, ...],
+    ) -> None:
+        self._ignored, self._own, self._caches, self._models = ignored, own, caches, models
 
     def keeps(self, path: str) -> bool:
         return not (self._never(path) or self._ignored.leaves_out(path) or self.withholds(path))
@@ -128,6 +137,8 @@ class _AppSelection:
             or is_image_layout(names)
             or is_cache(folder, names)
             or is_blobs_of_hub(folder, beside)
+            # Other revisions of a model lead to the same content again.
+            or (is_hub(folder, names) and any(each.startswith(folder + b"/") for each in self._models))
             or os.path.realpath(folder) in self._caches
         )
 
@@ -148,7 +159,7 @@ class _WholeModel(Everything):
         return is_blobs_of_hub(folder, beside)
 
 
-def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
+def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, _Selected]:
     source_dir = _normal(spec_file.spec.source_dir)
     for model in spec_file.every_model:
         if _below(source_dir, _normal(model.path)) is not None:
@@ -175,7 +186,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, tuple[str, ...]]:
         origin = path if source_dir == "." else f"{source_dir}/{path}"
         files.append(TreeFile(path=path, size=size, mode=executable, digest=digest, origin=origin))
     _require_unasked(selected)
-    return make_tree(files, selected.folders), selected.left_out
+    return make_tree(files, selected.folders), selected
 
 
 class _Selected(NamedTuple):
@@ -191,7 +202,8 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
     source_dir = _normal(spec_file.spec.source_dir)
     start = root.join(source_dir)
     ignored = _ignored(root, source_dir)
-    selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ))
+    models = tuple(root.join(_normal(model.path)) for model in spec_file.every_model)
+    selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ), models)
     found = walk(root, start, selection)
     files, left_out, secrets = [], found.left_out, []
     for path, full in found.files:
@@ -311,18 +323,10 @@ def _empty_remedy(model: Model) -> str:
 
 def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:
     shown = os.fsdecode(full)
-    # Held open while it is read by its name, which must not have become another file's.
-    with opened(full, root.real) as descriptor:
-        digest, size = digest_model(Path(shown))
-        try:
-            same = os.path.samestat(os.fstat(descriptor), os.stat(full))
-        except OSError:
-            same = False
-        if not same:
-            raise changed(full)
+    digest, size = digest_model(Path(shown), root.real)
     if is_pointer(full, size):
         raise _pointer(shown)
-    return TreeFile(path=path, size=size, mode=_MODEL_MODE, digest=digest, origin=origin)
+    return TreeFile(path=path, size=size, mode=MODEL_MODE, digest=digest, origin=origin)
 
 
 def _normal(path: str) -> str:

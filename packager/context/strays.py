@@ -77,6 +77,17 @@ def is_image_layout(names: Collection[str]) -> bool:
     return _LAYOUT_MEMBERS.issubset(names)
 
 
+def is_hub(folder: bytes, names: Collection[str]) -> bool:
+    """Whether a folder is what a Hugging Face cache keeps of one repository: its content, and links by revision.
+
+    Args:
+        folder: absolute path.
+        names: in it.
+    """
+    called = os.path.basename(folder).startswith((b"models--", b"datasets--", b"spaces--"))
+    return "snapshots" in names and "blobs" in names and (called or "refs" in names)
+
+
 def is_blobs_of_hub(folder: bytes, parent: Collection[str]) -> bool:
     """Whether a folder holds the content that the links of a Hugging Face cache lead to, which is taken there.
 
@@ -84,12 +95,7 @@ def is_blobs_of_hub(folder: bytes, parent: Collection[str]) -> bool:
         folder: absolute path.
         parent: names in the folder that holds it.
     """
-    above = os.path.basename(os.path.dirname(folder))
-    return (
-        os.path.basename(folder) == b"blobs"
-        and "snapshots" in parent
-        and ("refs" in parent or above.startswith((b"models--", b"datasets--", b"spaces--")))
-    )
+    return os.path.basename(folder) == b"blobs" and is_hub(os.path.dirname(folder), parent)
 
 
 def is_image_archive(path: bytes, size: int) -> bool:

@@ -48,7 +48,7 @@ def write_files(files: Sequence[ContextFile], folders: Sequence[str], root: Root
         if file.text is not None:
             _write_data(file, path, file.text.encode())
         elif file.model:
-            _link_model(file, root, path, store)
+            _link_model(file, root, path, store, start)
         else:
             copies.append(file)
     _copy_shared(copies, root, start)
@@ -63,8 +63,13 @@ def _settle(folder: bytes) -> None:
     os.utime(folder, (MTIME, MTIME))
 
 
-def _link_model(file: ContextFile, root: Root, path: bytes, store: Store) -> None:
+def _link_model(file: ContextFile, root: Root, path: bytes, store: Store, start: bytes) -> None:
     assert file.origin is not None
+    if file.same_as:
+        # To the file in this context, which may be a copy of the store's: BuildKit keeps links within what it copies.
+        with contextlib.suppress(OSError):
+            os.link(start + file.same_as.encode(), path)
+            return
     origin = Path(os.fsdecode(root.join(file.origin)))
     store.link(file.digest, Path(os.fsdecode(path)), size=file.size, origin=origin)
 

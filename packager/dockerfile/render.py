@@ -6,10 +6,13 @@ import functools
 import json
 import os
 import resource
+import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import jinja2
@@ -27,6 +30,9 @@ from packager.targets import target_names
 MAX_TEXT = 4 << 20
 #: Bytes of memory that a user's template may take.
 _ROOM = 1 << 29
+#: Lines of a user's templates that may be run, loops and macros included, and seconds of the processor for all of them:
+#: a Dockerfile takes some thousand lines and milliseconds.
+MAX_STEPS, MAX_SECONDS = 2_000_000, 20.0
 
 _SUFFIX = ".Dockerfile.j2"
 _REMEDY = "correct the template; it can use what `plan` has: `packager plan --format json`"
@@ -173,7 +179,8 @@ def rendered(environment: jinja2.Environment, name: str, foreign: bool, **values
     Args:
         environment: has the template.
         name: of the template.
-        foreign: it may be a user's: then it gets no more memory than `_ROOM`, where the system can hold it to that.
+        foreign: it may be a user's: then it gets no more memory than `_ROOM`, where the system can hold it to that, and
+            no more work than `MAX_STEPS` and `MAX_SECONDS`.
         values: the names in its scope.
 
     Raises:
@@ -182,7 +189,7 @@ def rendered(environment: jinja2.Environment, name: str, foreign: bool, **values
     """
     parts, size = [], 0
     try:
-        with _bounded() if foreign else nullcontext():
+        with _bounded(environment) if foreign else nullcontext():
             # Jinja evaluates what is constant when it reads a template.
             for part in environment.get_template(name).generate(**values):
                 parts.append(part)
@@ -193,14 +200,52 @@ def rendered(environment: jinja2.Environment, name: str, foreign: bool, **values
                 return "".join(parts)
     except MemoryError:
         pass
+    except _EndlessError as error:
+        raise RenderError(
+            f"the template ran {MAX_STEPS} lines, or for {MAX_SECONDS:g} s, and had no end",
+            where=_place(error) or Location(file=name),
+            remedy="give its loops and macros an end",
+        ) from None
     finally:
         del parts
     raise RenderError(f"the template makes more than {MAX_TEXT} characters", where=Location(file=name), remedy=_REMEDY)
 
 
+class _EndlessError(RuntimeError):
+    """The templates ran for long enough."""
+
+
+class _Steps:
+    """Counts the lines of templates as they are run: a loop without content makes nothing that could be measured."""
+
+    def __init__(self, environment: jinja2.Environment) -> None:
+        self._environment = environment
+        self._left = MAX_STEPS
+        self._until = time.thread_time() + MAX_SECONDS
+
+    def __call__(self, frame: FrameType, _event: str, _value: object) -> _Steps | None:
+        if frame.f_globals.get("environment") is not self._environment:
+            return None  # a filter, or a value of the plan
+        self._left -= 1
+        if self._left < 0 or (self._left % 8 == 0 and time.thread_time() > self._until):
+            raise _EndlessError
+        return self
+
+
 @contextmanager
-def _bounded() -> Iterator[None]:
-    """Let this process have no more memory than it has and some: an expression can ask for any amount of it."""
+def _bounded(environment: jinja2.Environment) -> Iterator[None]:
+    """Let templates take no more memory than this process has and some, and run for no longer than they may."""
+    before = sys.gettrace()
+    sys.settrace(_Steps(environment))
+    try:
+        with _memory_bounded():
+            yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
+def _memory_bounded() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
         with open("/proc/self/statm", encoding="ascii") as file:

@@ -14,12 +14,12 @@ import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
+from packager.docker_config import config_file, read_config
 from packager.engine.failures import engine_failure, no_buildx, no_docker
 from packager.errors import EngineError, PackagerError, RegistryError, UsageError
 
@@ -87,7 +87,7 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
 
     Raises:
         EngineError: it does not answer, or refuses what is asked of it inside the `with`.
-        UsageError: the context that is named is not there.
+        UsageError: the context that is named is not there; config.json is no file that can be read.
         RegistryError: Docker's credentials cannot be read.
     """
     import docker
@@ -95,12 +95,13 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
     import requests
 
     client = None
+    read_config(os.environ)  # the library would hang over a pipe
     try:
         with warnings.catch_warnings():
             # A credential helper that is missing warns, and then raises as well.
             warnings.simplefilter("ignore", UserWarning)
             client = docker.from_env(version="auto", timeout=timeout, use_context=names_context(os.environ))
-            if os.environ.get("DOCKER_CONFIG") and not _docker_config(os.environ).is_file():
+            if os.environ.get("DOCKER_CONFIG") and not config_file(os.environ).is_file():
                 # The library would go on to the home folder, whatever DOCKER_CONFIG says.
                 client.api.reload_config(os.devnull)
             yield client
@@ -125,10 +126,10 @@ def names_context(environ: Mapping[str, str]) -> bool:
     """
     if environ.get("DOCKER_HOST"):
         return False
-    config = _docker_config(environ)
+    config = config_file(environ)
     name, by = environ.get("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
     if not name:
-        name, by = _current_context(config), f"currentContext in {config}"
+        name, by = _current_context(environ), f"currentContext in {config}"
     if name in ("", "default"):
         return False
     # docker/cli, `cli/context/store/metadatastore.go`; the library finds the folder by config.json alone.
@@ -142,15 +143,10 @@ def names_context(environ: Mapping[str, str]) -> bool:
     return True
 
 
-def _docker_config(environ: Mapping[str, str]) -> Path:
-    folder = environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
-
-
-def _current_context(config: Path) -> str:
+def _current_context(environ: Mapping[str, str]) -> str:
     try:
-        found = msgspec.json.decode(config.read_bytes()).get("currentContext")
-    except (OSError, ValueError, AttributeError):
+        found = msgspec.json.decode(read_config(environ)).get("currentContext")
+    except (ValueError, AttributeError):
         return ""
     return found if isinstance(found, str) else ""
 

@@ -142,10 +142,11 @@ def registry_failure(message: str, reference: str, *, base: bool = False) -> Pac
             remedy="install that credential helper, or take it out of Docker's config.json and log in again",
         )
     if _TLS.search(message):
+        by_us = "" if base else f" (or push with --insecure-registry {host})"
         return RegistryError(
             f"{what}: no secure connection to {host}: {said}",
             remedy="give the engine the registry's CA (/etc/docker/certs.d/HOST/ca.crt), or name one without TLS "
-            "under insecure-registries in its daemon.json",
+            f"under insecure-registries in its daemon.json{by_us}",
         )
     if _UNAVAILABLE.search(message):
         return TemporaryError(f"{what}: {host} is in trouble: {said}", remedy=f"try again later{suffix}")

@@ -19,11 +19,11 @@ import msgspec
 
 from packager.checks.declared import looks_secret
 from packager.errors import SpecError
+from packager.given import read_given
 from packager.spec.document import parse_yaml
 from packager.spec.rules import RESERVED_ENV
 
 _JSON, _YAML = (".json",), (".yml", ".yaml")
-_MAX_BYTES = 1 << 20
 _SAMPLE = re.compile(r"(?:^|[-_.])(?:sample|request|payload|example[-_]?input|input[-_]?example)s?(?:[-_.0-9]|$)", re.I)
 _NO_SAMPLE = re.compile(r"response|output|answer|result|expected|schema|config", re.I)
 _PYTHON_OR_PIP = re.compile(r"(?:[\w.-]+::)?(?:python|pip)(?:\s*=+\s*(3\.\d+))?[\s\d.=*]*")
@@ -36,6 +36,7 @@ class Hints(msgspec.Struct, kw_only=True):
     Attributes:
         entry_script: relative to the folder.
         source_dir: relative to the folder; holds the entry script.
+        keeps_name: the source directory has its own name in the image, as v1 has it.
         environment: path of a file.
         conda, pip: an environment that is written into one of the files.
         models: paths.
@@ -50,6 +51,7 @@ class Hints(msgspec.Struct, kw_only=True):
 
     entry_script: str | None = None
     source_dir: str | None = None
+    keeps_name: bool = False
     environment: str | None = None
     conda: list[str] = []
     pip: list[str] = []
@@ -90,7 +92,7 @@ def read_hints(folder: Path, files: Iterable[str]) -> Hints:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8-sig") if path.is_file() and path.stat().st_size <= _MAX_BYTES else ""
+        return read_given(path).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return ""
 
@@ -163,7 +165,7 @@ def _inference_config(data: dict[str, Any], hints: Hints, at: _Paths) -> None:
     source = data.get("sourceDirectory") or "."
     entry = at.file("entryScript", source, data["entryScript"])
     if entry is not None and hints.entry_script is None:
-        hints.entry_script, hints.source_dir = entry, at.folder(source)
+        hints.entry_script, hints.source_dir, hints.keeps_name = entry, at.folder(source), True
     if data.get("condaFile"):
         # It is relative to the source directory, or to the file itself: people do both.
         inside = at.below(source, data["condaFile"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import posixpath
 import re
 import sys
 import tomllib
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from packager.checks.entry_script import defines_contract
+from packager.checks.literal_paths import literal_paths
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.asked_models import AskedModels, asked_models, placed_models
@@ -97,8 +99,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What `look` saw; paths are relative to the folder, with `/`; `python` is empty where the environment names it.
 
     `framework` is that of the one model, where there is no entry script. `hints` are what files of Azure ML and a
-    Dockerfile say, `names` are name and version of a model where the script tells them, `notes` what was not read, and
-    why.
+    Dockerfile say, `names` are name and version of a model where the script tells them, `named_folders` those of which
+    a script in them opens a file by the folder's own name (`app/extra.json` in `app/score.py`), `notes` what was not
+    read, and why.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     framework: Kind | None = None
     hints: Hints = msgspec.field(default_factory=Hints)
     names: dict[str, tuple[str, int]] = {}
+    named_folders: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -163,6 +167,7 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
         framework=framework,
         hints=hints,
         names=names,
+        named_folders=_named_folders(folder, scripts, files) if entries else (),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -283,6 +288,26 @@ def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
     local = {part for path in scripts for part in path.removesuffix(".py").split("/")}
     found -= local | SERVED | set(sys.stdlib_module_names)
     return tuple(sorted(PACKAGES.get(name, name) for name in found))
+
+
+def _named_folders(folder: Path, scripts: list[str], files: list[str]) -> tuple[str, ...]:
+    """Return the folders of which a script in them opens what they hold by the folder's own name, and can only so."""
+    there = {parent for path in files for parent in (path, *(each.as_posix() for each in Path(path).parents))}
+    found: set[str] = set()
+    for script in scripts:
+        above = [each.as_posix() for each in Path(script).parents if each.name]
+        try:
+            tree = ast.parse(_text(folder / script)) if above else ast.Module([], [])
+        except (SyntaxError, ValueError, RecursionError):
+            continue
+        for text, _ in literal_paths(tree):
+            path = posixpath.normpath(text)
+            for source in above:
+                beside, _, name = source.rpartition("/")
+                own = path == name or path.startswith(f"{name}/")
+                if own and posixpath.join(beside, path) in there and f"{source}/{path}" not in there:
+                    found.add(source)
+    return tuple(sorted(found))
 
 
 def _python(folder: Path, project: dict[str, object], environment: str | None, hints: Hints) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 
-from packager.contract import DEFAULT_PORT
+from packager.contract import DEFAULT_PORT, MODELS_FOLDER
 from packager.init.azure_files import Hints
 from packager.init.look import Found
 from packager.spec import model as m
@@ -26,7 +27,7 @@ version: "{found.version}"
 # caches, virtual environments, the spec and the models stay out of it).
 entry_script: {_scalar(entry)}{others}
 source_dir: {_scalar(source_dir)}
-
+{_kept(found, source_dir)}
 {_models(found)}
 {_python_text(found)}
 {_environment_text(found)}
@@ -98,6 +99,15 @@ def _split(found: Found) -> tuple[str, str]:
     top, _, rest = entry.partition("/")
     beside = [path for path in (*found.models, found.environment or "") if path.startswith(f"{top}/")]
     return (top, rest) if rest and not beside else (".", entry)
+
+
+def _kept(found: Found, source_dir: str) -> str:
+    """Return the field by which the source directory keeps its name in the image, where its scripts count on that."""
+    as_v1 = found.hints.keeps_name and source_dir == found.hints.source_dir
+    able = source_dir != "." and posixpath.basename(source_dir) != MODELS_FOLDER
+    if not able or not (as_v1 or source_dir in found.named_folders):
+        return ""
+    return "# The folder keeps its name below the working directory, as Azure ML v1 has it.\nkeep_source_dir: true\n"
 
 
 def _models(found: Found) -> str:

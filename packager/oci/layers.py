@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 import msgspec
 
 from packager.context.walk import Root
-from packager.contract import FILE_MODE, FOLDER_MODE, PROGRAM_MODE
+from packager.contract import FILE_MODE, FOLDER_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError
 from packager.oci.compression import (
     MEDIA_TYPES,
@@ -31,9 +31,6 @@ from packager.storage.listing import Listed, list_folder
 from packager.storage.memory import Memory
 from packager.storage.models import Store
 from packager.storage.reading import failure, opened
-
-#: Mode of files that came from the store of models; `context.save` gives them the same.
-MODEL_MODE = 0o444
 
 #: Bytes from which a layer of weights is worth a look at a sample of the whole.
 _LARGE = 16 << 20
@@ -119,7 +116,8 @@ def recall_folder_layer(
 
 def tree_key(tree: Tree) -> str:
     """Return what a tree's layer is remembered by."""
-    return f"tree {tree.digest}"
+    # Once, files of one content were written each.
+    return f"tree {tree.digest} linked" if tree.twins else f"tree {tree.digest}"
 
 
 class Known:
@@ -198,11 +196,19 @@ def _tree_entries(tree: Tree, root: Root, store: Store) -> list[Entry]:
         if file.text is not None:
             entries.append(Entry(path=file.path, mode=file.mode, size=file.size, data=file.text.encode()))
             continue
+        if file.path in tree.twins:
+            entries.append(hard_link(file.path, tree.twins[file.path]))
+            continue
         origin: bytes = root.join(file.origin)
         if file.mode == MODEL_MODE and store.has(file.digest, file.size):
             origin = os.fsencode(store.path(file.digest))
         entries.append(Entry(path=file.path, mode=file.mode, size=file.size, digest=file.digest, origin=origin))
     return in_order(entries)
+
+
+def hard_link(path: str, first: str) -> Entry:
+    """Return the entry of a model's file whose content an earlier one has."""
+    return Entry(path=path, kind="hard link", mode=MODEL_MODE, target=first)
 
 
 def folder_entries(folder: Path, prefix: str, listing: Iterable[Listed] | None = None) -> list[Entry]:

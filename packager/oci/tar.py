@@ -18,7 +18,7 @@ import msgspec
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
 from packager.storage.blobs import not_as_read
-from packager.storage.reading import changed_since, failure
+from packager.storage.reading import changed_since, failure, open_file
 
 #: Bytes of a block that `tar_blocks` gives out: so many are read, hashed and compressed at a time.
 BLOCK = 1 << 20
@@ -29,11 +29,9 @@ TAR_VERSION = 1
 _RECORD = 512
 # 11 octal digits: what a ustar header can say about a size.
 _MAX_SIZE = 8**11 - 1
-# O_NONBLOCK, so that a named pipe that took the place of a file cannot hang us; regular files ignore it.
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-Kind = Literal["folder", "file", "link"]
-_TYPES = {"folder": b"5", "file": b"0", "link": b"2"}
+Kind = Literal["folder", "file", "link", "hard link"]
+_TYPES = {"folder": b"5", "file": b"0", "link": b"2", "hard link": b"1"}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +44,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         size: bytes of a file.
         digest: sha256 (64 hex digits) that the file's content must have; None where nobody knows it.
         origin: the file to read, or its content.
-        target: where a symbolic link leads.
+        below: folder (absolute, without links) that the file must be in, whoever replaces it by a link meanwhile.
+        target: where a symbolic link leads; of a hard link, the path of a file before it.
     """
 
     path: str
@@ -55,6 +54,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     size: int = 0
     digest: str | None = None
     origin: bytes | str | os.PathLike[str] = b""
+    below: bytes | None = None
     data: bytes | None = None
     target: str = ""
 
@@ -130,7 +130,7 @@ class _Filler:
         state = hashlib.sha256() if wanted else None
         left = entry.size
         try:
-            descriptor = os.open(entry.origin, _READ)
+            descriptor = open_file(entry.origin, entry.below)
             try:
                 while left:
                     space = self._buffer[self._filled : self._filled + left]

@@ -18,12 +18,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         spec: absolute path of the spec; the origins of files are relative to its folder.
         requirements: text of the hashed requirements.
         conda: text of the conda-lock file; empty for an environment of pip alone.
+        secrets: paths below the source directory that are not packaged because secrets are kept there.
     """
 
     plan: Plan
     spec: Path
     requirements: str
     conda: str = ""
+    secrets: tuple[str, ...] = ()
 
     @property
     def root(self) -> Path:

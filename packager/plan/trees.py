@@ -8,7 +8,7 @@ from functools import cached_property
 
 import msgspec
 
-from packager.contract import FILE_MODE, FOLDER_MODE
+from packager.contract import FILE_MODE, FOLDER_MODE, MODEL_MODE
 
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +57,17 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             state.update(f"f {file.mode:o} {file.digest} {file.path}\0".encode())
         return state.hexdigest()
 
+    @cached_property
+    def twins(self) -> dict[str, str]:
+        """Files of a model whose content an earlier one has: path → path of the first. They are hard links to it.
+
+        So is what lies behind links in the user's folder (snapshots of a Hugging Face cache, `latest -> v3`) kept once.
+        """
+        first: dict[str, str] = {}
+        models = [file for file in self.files if file.mode == MODEL_MODE and file.digest]
+        pairs = ((file.path, first.setdefault(file.digest, file.path)) for file in models)
+        return {path: other for path, other in pairs if path != other}
+
     def below(self, prefix: str) -> Tree:
         """Return the same tree under another root: `prefix` and its parents become folders of it."""
         files = tuple(
@@ -103,6 +114,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         app: the source directory; paths relative to it.
         models: one tree for each model of the spec, in its order; each has one top entry, the file's or folder's name.
         left_out: paths below the source directory that are not packaged, relative to it (folders end with `/`).
+        secrets: those of `left_out` that are where secrets are kept.
         generated: files of the app's layer that packager makes; paths from the root of the image.
         server: files of the server's layer; paths from the root of the image.
     """
@@ -110,5 +122,6 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     app: Tree
     models: tuple[Tree, ...]
     left_out: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
     generated: tuple[TreeFile, ...] = ()
     server: tuple[TreeFile, ...] = ()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packager.docker_config import config_file, read_config
 from packager.errors import RegistryError
-from packager.registry.logins import config_file
 
 if TYPE_CHECKING:
     import requests
@@ -49,11 +49,13 @@ def docker_credentials(registry: str) -> Credentials | None:
 
     Raises:
         RegistryError: a credential helper fails.
+        UsageError: config.json is no file that can be read.
     """
+    config = read_config(os.environ)
     if not config_file(os.environ).is_file() and os.environ.get("DOCKER_CONFIG"):
         # The library would go on to the home folder, whose credentials are not those that were named.
         return None
-    plain = _from_file(registry)
+    plain = _from_file(config, registry)
     if plain is not _UNKNOWN:
         return plain
     import docker.auth
@@ -81,20 +83,20 @@ def docker_credentials(registry: str) -> Credentials | None:
 _UNKNOWN = Credentials(username="?")
 
 
-def _from_file(registry: str) -> Credentials | None:
+def _from_file(data: bytes, registry: str) -> Credentials | None:
     """Return what `docker login` without a helper left, as most machines in CI have it; `_UNKNOWN` for all else.
 
     The library asks helpers and knows older forms, but takes longer to import than a push of a small layer takes.
     """
     try:
-        config = msgspec.json.decode(config_file(os.environ).read_bytes())
+        config = msgspec.json.decode(data)
         if config.get("credsStore") or config.get("credHelpers"):
             return _UNKNOWN
         entry = config["auths"][registry]
         if "identitytoken" in entry:
             return _UNKNOWN
         username, colon, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
-    except (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError):
+    except (ValueError, LookupError, AttributeError, TypeError, RuntimeError):
         return _UNKNOWN
     return Credentials(username=username, password=password) if username and colon else _UNKNOWN
 

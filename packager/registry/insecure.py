@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.given import read_given
 from packager.http import is_local
 from packager.reference import INSECURE_VARIABLE, parse_insecure
 
@@ -24,10 +25,20 @@ def may_be_plain(host: str, environ: Mapping[str, str] = os.environ) -> bool:
     Raises:
         UsageError: the variable holds what is no registry.
     """
-    if is_local(host):
-        return True
-    named = parse_insecure(environ.get(INSECURE_VARIABLE, ""))
-    return any(_fits(entry, host) for entry in (*named, *_engine_entries(environ)))
+    return is_local(host) or is_named(host, environ) or any(_fits(each, host) for each in _engine_entries(environ))
+
+
+def is_named(host: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user named a registry as one without TLS, which an engine does not know by that.
+
+    Args:
+        host: with its port.
+        environ: the variables of this machine.
+
+    Raises:
+        UsageError: the variable holds what is no registry.
+    """
+    return any(_fits(entry, host) for entry in parse_insecure(environ.get(INSECURE_VARIABLE, "")))
 
 
 def _fits(entry: str, host: str) -> bool:
@@ -45,7 +56,7 @@ def _engine_entries(environ: Mapping[str, str]) -> Iterable[str]:
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
     for path in (Path("/etc/docker/daemon.json"), Path(config) / "docker/daemon.json"):
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=dict[str, object]).get("insecure-registries")
+            found = msgspec.json.decode(read_given(path), type=dict[str, object]).get("insecure-registries")
         except (OSError, ValueError):
             continue
         # An engine with a broken file would not start; that is its own to say.

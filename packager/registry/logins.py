@@ -5,8 +5,6 @@ Source of the format: docker/cli, `cli/config/configfile/file.go`, and github.co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,12 +25,6 @@ class Logins(msgspec.Struct, frozen=True, kw_only=True):
     registries: tuple[str, ...] = ()
     helpers: tuple[str, ...] = ()
     store: str | None = None
-
-
-def config_file(environ: Mapping[str, str]) -> Path:
-    """Return where Docker's config.json is: below DOCKER_CONFIG, else in the home folder."""
-    folder = environ.get("DOCKER_CONFIG")
-    return (Path(folder) if folder else Path.home() / ".docker") / "config.json"
 
 
 def read_logins(text: bytes) -> Logins:

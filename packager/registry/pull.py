@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from packager.reference import Reference
 from packager.registry.origins import JOBS, RegistryOrigin, Say, document_of
 from packager.registry.resolve import require_digest
 from packager.storage.content import ContentStore
-from packager.storage.reading import BLOCK, failure
+from packager.storage.reading import failure, write_all
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
@@ -128,6 +127,7 @@ def write_layout(pulled: Pulled, content: ContentStore, destination: Path, *, fo
         force: replace a file that is there.
 
     Raises:
+        DamagedError: a blob was not what its name says, and is removed from the store. Nothing is left behind.
         ContextError: something is there; the disk is full. Nothing is left behind.
     """
     tar = destination.name.endswith(".tar")
@@ -165,7 +165,8 @@ def _write_folder(pulled: Pulled, content: ContentStore, documents: Mapping[str,
     for digest in pulled.blobs:
         name = digest.removeprefix("sha256:")
         # A copy: what people do to a folder of theirs must not reach the store.
-        shutil.copyfile(content.path(digest), blobs / name)
+        with (blobs / name).open("xb") as target:
+            content.copy(digest, target.fileno())
     for path in (work, *work.rglob("*")):
         path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
     for path in (*work.rglob("*"), work):
@@ -173,26 +174,25 @@ def _write_folder(pulled: Pulled, content: ContentStore, documents: Mapping[str,
 
 
 def _write_tar(pulled: Pulled, content: ContentStore, documents: Mapping[str, bytes], work: Path) -> None:
-    with work.open("wb") as stream:
+    # Without a buffer: blobs go into the file past it.
+    with work.open("xb", buffering=0) as stream:
 
         def entry(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> None:
             info = tarfile.TarInfo(name)
             info.type, info.size, info.mtime = kind, size, MTIME
             info.mode = FOLDER_MODE if kind == tarfile.DIRTYPE else FILE_MODE
-            stream.write(info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict"))
+            write_all(stream.fileno(), info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict"))
 
         for name, data in sorted(documents.items(), reverse=True):
             entry(name, len(data))
-            stream.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+            write_all(stream.fileno(), data + bytes(-len(data) % tarfile.BLOCKSIZE))
         for folder in ("blobs", "blobs/sha256"):
             entry(folder, 0, tarfile.DIRTYPE)
         for digest in pulled.blobs:
-            path = content.path(digest)
-            size = path.stat().st_size
+            size = content.path(digest).stat().st_size
             entry(f"blobs/sha256/{digest.removeprefix('sha256:')}", size)
-            with path.open("rb") as blob:
-                shutil.copyfileobj(blob, stream, BLOCK)
-            stream.write(bytes(-size % tarfile.BLOCKSIZE))
-        stream.write(bytes(2 * tarfile.BLOCKSIZE))
+            content.copy(digest, stream.fileno())
+            write_all(stream.fileno(), bytes(-size % tarfile.BLOCKSIZE))
+        write_all(stream.fileno(), bytes(2 * tarfile.BLOCKSIZE))
     with contextlib.suppress(OSError):
         work.chmod(FILE_MODE)

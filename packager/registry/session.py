@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from packager.docker_config import config_file
 from packager.errors import RegistryError, TemporaryError
 from packager.http import (
     LONGEST_WAIT,
@@ -35,7 +36,6 @@ from packager.proxies import is_loopback
 from packager.reference import DEFAULT_REGISTRY, Reference
 from packager.registry.auth import BareHeader, Credentials, basic, docker_credentials, parse_challenges
 from packager.registry.insecure import may_be_plain
-from packager.registry.logins import config_file
 from packager.registry.redirects import MOST, next_place, place
 from packager.registry.words import words_of
 

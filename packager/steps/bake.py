@@ -13,7 +13,7 @@ from packager.handoff.bake import Baked, Package, write_bake
 from packager.plan.plan import Base
 from packager.plan.planned import by_references
 from packager.spec.load import SpecFile
-from packager.steps.plan import find_base, plan_platforms
+from packager.steps.plan import find_base, plan_platforms, say_secrets
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.models import Store
@@ -66,6 +66,7 @@ def bake(
     if not packages:
         asked = " and ".join(text for text in (target and f"target {target!r}", ",".join(platforms or ())) if text)
         raise UsageError(f"no spec has {asked}", remedy="`packager plan` shows targets and platforms")
+    say_secrets((planned for package in packages for planned in package.planned), reporter)
     bases = (planned.plan.base for package in packages for planned in package.planned)
     for name in dict.fromkeys(base.reference for base in bases if base.local):
         reporter.warn(f"the base {name} is in this machine's engine alone: no other builder can build the file")

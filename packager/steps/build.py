@@ -21,7 +21,7 @@ from packager.plan.planned import by_references
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
-from packager.steps.plan import find_base, own_template, plan_platforms
+from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets, warn_without_repository
 from packager.steps.stale import remember_inputs
@@ -101,6 +101,7 @@ def build(
     base = find_base(spec_file, wish.base, reporter)
     builders = _Builders(spec_file, wish, reporter)
     images = [image for name in names for image in _jobs(spec_file, name, base, builders)]
+    say_secrets((planned for job, _ in images for planned in job.planned), reporter)
     if len(images) > 1 and wish.iidfile:
         raise _one_image("--iidfile", names)
     if len(images) > 1:
@@ -222,7 +223,7 @@ class _Builders:
 
         mirrors = registry_mirrors(self.spec_file.spec.registry_mirrors)
         for planned in (each for job in jobs for each in job.planned):
-            for warning in check_before(planned, ContentStore(), mirrors, self.allow_missing):
+            for warning in check_before(planned, ContentStore(), mirrors, self.allow_missing, self.reporter.step):
                 self.reporter.warn(warning)
 
     def engine(self, buildx: str | None = None) -> Builder:

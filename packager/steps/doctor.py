@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.given import read_given
 from packager.units import human_size
 
 #: Seconds that one external program may take.
@@ -213,15 +214,17 @@ def emulation_finding(platforms: tuple[str, ...]) -> Finding:
 
 def check_logins(environ: Mapping[str, str]) -> Finding:
     """The registries whose credentials Docker knows, by name."""
-    from packager.registry.logins import config_file, read_logins, registry_name
+    from packager.docker_config import config_file
+    from packager.registry.logins import read_logins, registry_name
 
     name, file = "registry login", config_file(environ)
     try:
-        logins = read_logins(file.read_bytes())
+        logins = read_logins(read_given(file))
     except FileNotFoundError:
         return Finding(name=name, status="warning", detail="none", remedy="docker login HOST, to push")
     except (OSError, ValueError) as error:
-        return Finding(name=name, status="warning", detail=f"{file}: {error}", remedy="mend or remove the file")
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return Finding(name=name, status="warning", detail=f"{file}: {reason}", remedy="mend or remove the file")
     lacking = [helper for helper in logins.helpers if shutil.which(helper) is None]
     if lacking:
         remedy = f"install it, or take it out of {file}"

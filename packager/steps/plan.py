@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -94,9 +94,25 @@ def plan_platforms(
         check_artefacts(own, target, plan)
         plan = with_inputs(msgspec.structs.replace(plan, own_template=template), texts)
         planned.append(
-            Planned(plan=plan, spec=spec, requirements=inputs.lock.requirements, conda=inputs.lock.conda_text)
+            Planned(
+                plan=plan,
+                spec=spec,
+                requirements=inputs.lock.requirements,
+                conda=inputs.lock.conda_text,
+                secrets=sources.secrets,
+            )
         )
     return tuple(planned)
+
+
+def say_secrets(planned: Iterable[Planned], reporter: Reporter) -> None:
+    """Say in one line which files and folders are not packaged because secrets are kept there."""
+    left_out = sorted({path for each in planned for path in each.secrets})
+    if left_out:
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        reporter.step(
+            f"not packaged, as secrets are kept there: {', '.join(left_out[:5])}{more} (see `packager check`)"
+        )
 
 
 def find_base(spec_file: SpecFile, reference: str | None, reporter: Reporter = SILENT) -> Base | None:

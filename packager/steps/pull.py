@@ -8,6 +8,7 @@ from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.registry.pull import Pulled, pull_image, write_layout
 from packager.steps.reporting import SILENT, Reporter
+from packager.storage.blobs import healed
 from packager.storage.content import ContentStore
 from packager.units import human_size
 
@@ -36,9 +37,14 @@ def pull(
         ContextError: something else is at the destination, or the disk is full.
         RegistryError, TemporaryError: the image is not to be had.
     """
-    content = ContentStore()
-    pulled = pull_image(Reference.parse(reference), content, registry_mirrors(), platform, reporter.step)
-    write_layout(pulled, content, output, force=force)
+    content, named = ContentStore(), Reference.parse(reference)
+
+    def write() -> Pulled:
+        pulled = pull_image(named, content, registry_mirrors(), platform, reporter.step)
+        write_layout(pulled, content, output, force=force)
+        return pulled
+
+    pulled = healed(write, lambda text: reporter.warn(f"{text}; it is fetched again"))
     if "docker" in pulled.top.media_type:
         # Converted, it would be an image with another digest.
         reporter.warn("the image has Docker's media types; skopeo and podman read only OCI's from a layout")

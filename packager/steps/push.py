@@ -12,6 +12,7 @@ from packager.engine.push import Progress, Pushed, push_image, tagged
 from packager.errors import PackagerError, RegistryError
 from packager.reference import Reference
 from packager.registry.client import digest_under_tag
+from packager.registry.insecure import is_named
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
@@ -35,6 +36,8 @@ def push(
     progress: Callable[[], AbstractContextManager[OnProgress]] = lambda: nullcontext(lambda _: None),
 ) -> tuple[Pushed, ...]:
     """Push images that the engine has, with the user's Docker credentials; those of a spec with tests are tested first.
+
+    The engine pushes, but for a registry that is named as one without TLS: to that, packager does.
 
     Args:
         references: of the images; those of the spec where none is given.
@@ -70,26 +73,30 @@ def push(
     for reference in dict.fromkeys(wanted):
         reporter.step(f"pushing {reference}")
         with progress() as on_progress:
-            pushed = _push(reference, on_progress)
+            pushed = _push(reference, on_progress, reporter)
         reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
         results.append(pushed)
     return tuple(results)
 
 
-def _push(reference: str, on_progress: OnProgress) -> Pushed:
-    content = ContentStore()
-    local = require_local(reference)
-    stored = recall_image(local.id, content)
+def _push(reference: str, on_progress: OnProgress, reporter: Reporter) -> Pushed:
+    content, local = ContentStore(), require_local(reference)
+    image = recall_image(local.id, content)
+    if image is None and is_named(Reference.parse(reference).registry):
+        # Without TLS an engine pushes only where its own configuration says so: packager does, in its own compression.
+        from packager.builders.base import engine_image
+
+        image = engine_image(reference, local.id, local.platform, content, reporter.step)
     try:
-        if stored is not None:
-            return push_known(reference, stored, content, on_progress)
+        if image is not None:
+            return push_known(reference, image, content, on_progress)
         return push_image(reference, on_progress=on_progress)
     except RegistryError:
         # A tag that cannot be moved refuses the same image again, too.
         digest = None
         known = {local.id, *(each.rpartition("@")[2] for each in local.repo_digests)}
         with suppress(PackagerError):
-            digest = digest_under_tag(Reference.parse(reference), known | ({stored.digest} if stored else set()))
+            digest = digest_under_tag(Reference.parse(reference), known | ({image.digest} if image else set()))
         if digest is None:
             raise
         return Pushed(reference=reference, digest=digest, uploaded=0, present=0)

@@ -15,7 +15,7 @@ from packager.handoff.context import build_context, require_no_archive
 from packager.plan.plan import Dialect
 from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
-from packager.steps.plan import find_base, plan_image
+from packager.steps.plan import find_base, plan_image, say_secrets
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.models import Store
@@ -100,6 +100,8 @@ def save_targets(
     other, store = find_base(spec_file, base, reporter), Store()
     for name in names:
         planned = plan_image(spec_file, name, platform, base=other, digest_model=store.add).in_dialect(dialect)
+        if name == names[0]:
+            say_secrets([planned], reporter)
         context = build_context(planned)
         if output is None:
             assert archive is not None, "one of the two is given"

@@ -13,9 +13,10 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from packager.contract import MTIME
 from packager.errors import ContextError
@@ -29,7 +30,13 @@ _NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
 #: Bytes up to which a blob is read before it counts as there: documents are few, and what is wrong in one decides all.
-_SMALL = 64 << 10
+SMALL = 64 << 10
+
+
+T = TypeVar("T")
+
+#: Damaged blobs that are made again in one run; where there are more, the disk is not to be relied on.
+DAMAGED = 100
 
 
 class DamagedError(ContextError):
@@ -51,6 +58,20 @@ def not_as_read(path: str | bytes | os.PathLike[str], digest: str) -> ContextErr
     return DamagedError(
         f"{os.fsdecode(path)} in the store was damaged, and is removed", remedy="run the command again: it is made anew"
     )
+
+
+def healed(act: Callable[[], T], say: Callable[[str], None]) -> T:
+    """Return what an act returns, which makes or fetches anew what is damaged in the store; `say` is told of it.
+
+    Raises:
+        DamagedError: again and again, as on a disk that fails.
+    """
+    for _ in range(DAMAGED):
+        try:
+            return act()
+        except DamagedError as error:
+            say(error.message)
+    return act()
 
 
 class Blobs:
@@ -78,21 +99,28 @@ class Blobs:
             as_written = status.st_mode == stat.S_IFREG | BLOB_MODE and status.st_mtime_ns == MTIME * 10**9
             if not as_written or size not in (None, status.st_size):
                 return False
-            return status.st_size > _SMALL or hashlib.sha256(path.read_bytes()).hexdigest() == digest
+            return status.st_size > SMALL or hashlib.sha256(path.read_bytes()).hexdigest() == digest
         except OSError:
             return False
 
-    def receive(self, path: Path) -> tuple[str, int]:
-        """Copy a file in, reading it once; return its sha256 (64 hex digits) and size in bytes.
+    def receive(self, path: Path, below: bytes | None = None) -> tuple[str, int, bool]:
+        """Copy a file in, reading it once.
+
+        Returns:
+            its sha256 (64 hex digits), size in bytes, and whether the blob is this copy: one of that name may be there.
+
+        Args:
+            path: of the file.
+            below: folder that it must be in, as for `opened`.
 
         Raises:
             ContextError: the file cannot be read, or changes meanwhile; the folder cannot be written, or is full.
         """
         with self._temporary() as (target, temporary):
-            with opened(path) as source:
+            with opened(path, below) as source:
                 digest, size = _copy(source, target, path)
-            self._place(temporary, digest, size)
-        return digest, size
+            placed = self._place(temporary, digest, size)
+        return digest, size, placed
 
     def link(self, digest: str, destination: Path) -> bool:
         """Give a blob another name: a hard link, or a copy where none can be. Return False when the blob is gone.
@@ -104,12 +132,25 @@ class Blobs:
             os.link(self.path(digest), destination)
         except OSError as error:
             if error.errno in _NO_LINK:
-                _copy_out(self.path(digest), destination)
+                self._copy_out(digest, destination)
             elif error.errno == errno.ENOENT and not self.has(digest):
                 return False
             else:
                 raise failure("written", destination, error) from None
         return True
+
+    def copy(self, digest: str, target: int) -> None:
+        """Copy a blob into an open file, and hash it on the way.
+
+        Raises:
+            DamagedError: it is not what its name says; it is removed. What was written is of no use.
+            ContextError: it is gone, or cannot be removed.
+            OSError: the target cannot be written.
+        """
+        path = self.path(digest)
+        with opened(path) as source:
+            if copy_hashed(source, target)[0] != digest:
+                raise not_as_read(path, digest)
 
     def remove(self, path: Path) -> None:
         """Remove a file of the folder; one that is gone already is fine.
@@ -128,6 +169,19 @@ class Blobs:
             if _NAME.match(path.name):
                 with contextlib.suppress(FileNotFoundError):
                     yield path, path.lstat()
+
+    def _copy_out(self, digest: str, destination: Path) -> None:
+        try:
+            with destination.open("xb") as target:
+                try:
+                    self.copy(digest, target.fileno())
+                except BaseException:
+                    destination.unlink()
+                    raise
+            destination.chmod(BLOB_MODE)
+            os.utime(destination, (MTIME, MTIME))
+        except OSError as error:
+            raise failure("written", destination, error) from None
 
     @contextmanager
     def _temporary(self) -> Iterator[tuple[int, Path]]:
@@ -150,7 +204,8 @@ class Blobs:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
 
-    def _place(self, temporary: Path, digest: str, size: int) -> None:
+    def _place(self, temporary: Path, digest: str, size: int) -> bool:
+        """Give a finished file its name; return False where one that is as it was written has that already."""
         blob = self.path(digest)
         try:
             blob.parent.mkdir(parents=True, exist_ok=True)
@@ -158,8 +213,10 @@ class Blobs:
                 # Not a rename, which would replace the blob that another process placed and linked meanwhile.
                 os.link(temporary, blob)
             except OSError:
-                if not self.has(digest, size):
-                    temporary.replace(blob)
+                if self.has(digest, size):
+                    return False
+                temporary.replace(blob)
+            return True
         except OSError as error:
             raise self._refused(error) from None
 
@@ -181,16 +238,3 @@ def _copy(source: int, target: int, path: Path) -> tuple[str, int]:
     except OSError as error:
         raise failure("copied into the store", path, error) from None
     return digest, size
-
-
-def _copy_out(blob: Path, destination: Path) -> None:
-    try:
-        with blob.open("rb") as source, destination.open("xb") as target:
-            digest, _ = copy_hashed(source.fileno(), target.fileno())
-        if digest != blob.name:
-            destination.unlink()
-            raise not_as_read(blob, blob.name)
-        destination.chmod(BLOB_MODE)
-        os.utime(destination, (MTIME, MTIME))
-    except OSError as error:
-        raise failure("written", destination, error) from None

@@ -137,6 +137,16 @@ class ContentStore:
         except OSError as error:
             raise failure("read", self.path(digest), error) from None
 
+    def copy(self, digest: str, target: int) -> None:
+        """Copy a blob into an open file (its descriptor), and hash it on the way.
+
+        Raises:
+            DamagedError: it is not what its name says; it is removed. What was written is of no use.
+            ContextError: it is not there.
+            OSError: the target cannot be written.
+        """
+        self.blobs.copy(_hex(digest), target)
+
     def verify(self) -> tuple[str, ...]:
         """Read every blob, remove the damaged ones and return their digests; they are pulled or made again.
 

@@ -56,4 +56,8 @@ class DigestMemory:
             read_at: when reading began, in nanoseconds since the epoch, by the same clock.
         """
         if max(stamp.mtime_ns, stamp.ctime_ns) + RESTED_NS <= read_at:
-            self._memory.remember(msgspec.json.encode(_Note(stamp, digest)), path)
+            self.note(path, stamp, digest)
+
+    def note(self, path: str, stamp: Stamp, digest: str) -> None:
+        """Remember a digest of a file that nobody writes to, however short the time since it got this stamp."""
+        self._memory.remember(msgspec.json.encode(_Note(stamp, digest)), path)

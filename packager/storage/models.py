@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from packager.errors import ContextError
-from packager.storage.blobs import Blobs
+from packager.storage.blobs import SMALL, Blobs
 from packager.storage.collect import Kind
 from packager.storage.content import content_guard
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import cache_root
-from packager.storage.reading import Stamp, changed_since, digest_file, failure, not_regular
+from packager.storage.reading import Stamp, changed_since, digest_file, failure, not_regular, open_file
 
 
 class StoreCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,17 +70,21 @@ class Store:
         self.blobs = Blobs(self.root)
         self._memory = DigestMemory(self.root, clock)
 
-    def digest(self, path: Path) -> tuple[str, int]:
+    def digest(self, path: Path, below: bytes | None = None) -> tuple[str, int]:
         """Return sha256 (64 hex digits) and size in bytes of a file; one that has not changed is not read again.
 
+        Args:
+            path: of the file.
+            below: folder (absolute, without links) that it must be in, whoever replaces it by a link meanwhile.
+
         Raises:
-            ContextError: the file is missing, unreadable, not regular, or changes while it is read.
+            ContextError: the file is missing, unreadable, not regular, elsewhere, or changes while it is read.
         """
-        name, stamp = self._look(path)
+        name, stamp = self._look(path, below)
         if known := self._memory.recall(name, stamp):
             return known, stamp.size
         read_at = self._memory.now()
-        found = digest_file(path)
+        found = digest_file(path, below)
         self._remember(path, name, stamp, found.digest, read_at)
         return found.digest, found.size
 
@@ -93,18 +98,24 @@ class Store:
         known = self._memory.recall(name, stamp)
         return None if known is None else (known, stamp.size)
 
-    def add(self, path: Path) -> tuple[str, int]:
+    def add(self, path: Path, below: bytes | None = None) -> tuple[str, int]:
         """Put a file into the store, unless it is there; return its sha256 (64 hex digits) and size in bytes.
+
+        Args:
+            path: of the file.
+            below: as for `digest`.
 
         Raises:
             ContextError: as for `digest`, or the store cannot be written, or the disk is full. Nothing is left behind.
         """
-        name, stamp = self._look(path)
+        name, stamp = self._look(path, below)
         known = self._memory.recall(name, stamp)
         if known is not None and self.blobs.has(known, stamp.size):
             return known, stamp.size
         read_at = self._memory.now()
-        digest, size = self.blobs.receive(path)
+        digest, size, placed = self.blobs.receive(path, below)
+        if placed:
+            self._note(digest, self._stamp(digest))
         self._remember(path, name, stamp, digest, read_at)
         return digest, size
 
@@ -119,7 +130,8 @@ class Store:
     def link(self, digest: str, destination: Path, *, size: int | None = None, origin: Path | None = None) -> None:
         """Give a blob another name: a hard link, or a copy where none can be.
 
-        A blob that somebody changed through another of its names is never passed on.
+        A blob that somebody changed through another of its names is never passed on: it is read where anything of its
+        inode changed since it was read last, by others than this store, which knows what its own links change.
 
         Args:
             digest: of the blob (64 hex digits).
@@ -132,12 +144,30 @@ class Store:
                 the destination cannot be written.
         """
         for _ in range(3):
-            if not self.blobs.has(digest, size):
+            if not self._is_sound(digest, size):
                 self._restore(digest, origin)
-            if self.blobs.link(digest, destination):
+            with self.relinking([digest]):
+                linked = self.blobs.link(digest, destination)
+            if linked:
                 return
             # The blob went between the look and the link: a `gc` of another process. It comes back from its origin.
         raise ContextError(f"{destination} cannot be written: its blob keeps vanishing", remedy="run the command again")
+
+    @contextmanager
+    def relinking(self, digests: Iterable[str]) -> Iterator[None]:
+        """Make or remove links to blobs in the block: what else the block did not change is still known as read.
+
+        A link changes the time of the inode, as other content does. Whoever else writes to a blob in that very moment,
+        and sets its time back, is not noticed here; `packager store verify`, which reads everything, finds it.
+        """
+        before = {each: stamp for each in digests if (stamp := self._stamp(each)) and self._knows(each, stamp)}
+        try:
+            yield
+        finally:
+            for digest, stamp in before.items():
+                after = self._stamp(digest)
+                if after is not None and after != stamp and after._replace(ctime_ns=stamp.ctime_ns) == stamp:
+                    self._note(digest, after)
 
     def verify(self) -> StoreCheck:
         """Read every blob; the damaged ones are removed, so that the next save adds them again from the model.
@@ -157,9 +187,14 @@ class Store:
                 self.blobs.remove(path)
         return StoreCheck(checked=len(blobs), size=sum(found.st_size for _, found in blobs), damaged=tuple(damaged))
 
-    def _look(self, path: Path) -> tuple[str, Stamp]:
+    def _look(self, path: Path, below: bytes | None = None) -> tuple[str, Stamp]:
         try:
-            status = path.stat()
+            if below is None:
+                status = path.stat()
+            else:
+                descriptor = open_file(path, below)
+                status = os.fstat(descriptor)
+                os.close(descriptor)
         except OSError as error:
             raise failure("read", path, error) from None
         if not stat.S_ISREG(status.st_mode):
@@ -170,6 +205,33 @@ class Store:
         # What was read did not change meanwhile; this also sees that the path still names that same file.
         if self._look(path)[1] == before:
             self._memory.remember(name, before, digest, read_at=read_at)
+
+    def _is_sound(self, digest: str, size: int | None) -> bool:
+        """Whether a blob is there and has its content: by what is remembered of it, or else by reading it."""
+        stamp = self._stamp(digest)
+        if stamp is None or not self.blobs.has(digest, size):
+            return False
+        # A small one was read just now.
+        if self._knows(digest, stamp):
+            return True
+        if digest_file(self.path(digest)).digest != digest:
+            return False
+        if self._stamp(digest) == stamp:
+            self._note(digest, stamp)
+        return True
+
+    def _knows(self, digest: str, stamp: Stamp) -> bool:
+        return stamp.size <= SMALL or self._memory.recall(str(self.path(digest)), stamp) == digest
+
+    def _note(self, digest: str, stamp: Stamp | None) -> None:
+        if stamp is not None and stamp.size > SMALL:
+            self._memory.note(str(self.path(digest)), stamp, digest)
+
+    def _stamp(self, digest: str) -> Stamp | None:
+        try:
+            return Stamp.of(self.path(digest).lstat())
+        except OSError:
+            return None
 
     def _restore(self, digest: str, origin: Path | None) -> None:
         existed = os.path.lexists(self.path(digest))

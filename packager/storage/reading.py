@@ -65,8 +65,13 @@ def failure(action: str, path: AnyPath, error: OSError) -> ContextError:
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def _open(path: AnyPath, below: bytes | None) -> int:
-    """Open a file for reading; one that is not below a folder is closed again before anything of it is read."""
+def open_file(path: AnyPath, below: bytes | None = None) -> int:
+    """Open a file for reading; one that is not below a folder is closed again before anything of it is read.
+
+    Raises:
+        OSError: it cannot be opened.
+        ContextError: it is not below the folder.
+    """
     descriptor = os.open(path, _READ)
     try:
         if below is not None and not _is_below(descriptor, path, below):
@@ -104,7 +109,7 @@ def opened(path: AnyPath, below: bytes | None = None) -> Iterator[int]:
         ContextError: it is missing, unreadable, not a regular file, elsewhere, or changed while the block ran.
     """
     try:
-        descriptor = _open(path, below)
+        descriptor = open_file(path, below)
     except OSError as error:
         raise failure("read", path, error) from None
     try:
@@ -129,7 +134,7 @@ def read_small(path: AnyPath, below: bytes | None = None) -> tuple[bytes, int] |
         ContextError: it is missing, unreadable, not a regular file, not `below`, or changed.
     """
     try:
-        descriptor = _open(path, below)
+        descriptor = open_file(path, below)
         try:
             before = os.fstat(descriptor)
             size = before.st_size

@@ -110,6 +110,30 @@ def environment_of(reference: str) -> dict[str, tuple[object, ...]]:
                 what = hashlib.sha256(content.read()).hexdigest() if content else each.linkname
                 found[each.name] = (each.type, each.mode, each.mtime, what)
     return found
+def test_content_of_a_model_is_once_in_either_image(
+    example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], removed: list[str]
+) -> None:
+    top = example / "hub/models--a--b"
+    for name, size in (("blobs/0a", 3_000_000), ("snapshots/1/config.json", 2), ("snapshots/2/a.txt", 2)):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(os.urandom(size))
+    for name in ("snapshots/1/model.safetensors", "snapshots/2/model.safetensors"):
+        (top / name).symlink_to("../../blobs/0a")
+    (top / "main").symlink_to("snapshots/2")
+    spec = example / "packager.yaml"
+    spec.write_text(
+        spec.read_text().replace("models:\n", "models:\n  - {path: hub/models--a--b, name: hub, version: 1}\n")
+    )
+    names = {"oci": "packager-test/once:oci", "engine": "packager-test/once:engine"}
+    removed += names.values()
+    found = []
+    for builder, name in names.items():
+        run_packager("build", "--builder", builder, *BASE, "--load", "-t", name, cwd=example, env=mirror)
+        files = files_of(name, "/var/azureml-app/azureml-models/hub/1")
+        found.append(files)
+        weights = {path: (kind, size) for path, (kind, _, _, _, size, _) in files.items() if "safetensors" in path}
+        assert sorted(weights.values()) == [(tarfile.REGTYPE, 3_000_000), (tarfile.LNKTYPE, 0), (tarfile.LNKTYPE, 0)]
+    assert found[0] == found[1]
 
 
 def files_of(reference: str, folder: str) -> dict[str, tuple[object, ...]]:

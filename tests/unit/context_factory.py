@@ -74,7 +74,7 @@ def write_project(folder: Path) -> SpecFile:
     return write_spec(folder, models=("models/m.bin", "models/net"))
 
 
-def read_digest(path: Path) -> tuple[str, int]:
+def read_digest(path: Path, below: bytes | None = None) -> tuple[str, int]:
     """A `DigestModel` that always reads."""
     found = digest_file(path)
     return found.digest, found.size

@@ -16,7 +16,8 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules beside the rooms, which every room may use. They use each other in this order alone.
 GROUND = (
-    "packager", "errors", "given", "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
+    "packager", "errors", "given", "docker_config",
+    "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
     "proxies", "connections", "http", "revision", "targets",
 )  # fmt: skip
 

@@ -250,6 +250,41 @@ def test_build_says_what_check_calls_an_error(folder: Path) -> None:
     assert "`packager check` lists all of it" in last
 
 
+@pytest.mark.parametrize("verb", ["build", "save", "bake"])
+def test_secrets_that_are_not_packaged_are_said_in_one_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    from packager.steps.reporting import Silent
+    from packager.steps.save import save_targets
+
+    class Heard(Silent):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def step(self, text: str) -> None:
+            self.said.append(text)
+
+    def act() -> list[str]:
+        heard, spec_file = Heard(), packager.load_spec(folder)
+        if verb == "build":
+            monkeypatch.setattr("packager.steps.build._build_all", lambda *_: ())
+            monkeypatch.setattr("packager.steps.build._write_files", lambda *_: None)
+            packager.build(spec_file, builder="engine", reporter=heard)
+        elif verb == "save":
+            list(save_targets(spec_file, output=folder / "out", force=True, reporter=heard))
+        else:
+            packager.bake([spec_file], folder / "docker-bake.json", force=True, reporter=heard)
+        return [each for each in heard.said if "secrets" in each]
+
+    assert act() == []
+    (folder / "src/.aws").mkdir()
+    for name in ("a", "b", "c", "d", "e"):
+        (folder / f"src/.env.{name}").write_text("TOKEN=x")
+    (folder / "src/.aws/credentials").write_text("x")
+    (said,) = act()
+    assert ": .aws/, .env.a, .env.b, .env.c, .env.d and 1 more (see" in said
+
+
 def test_a_script_without_run_is_not_packaged(folder: Path) -> None:
     (folder / "src/score.py").write_text("def init(): ...\n")
     done = run("save", "-o", "context", cwd=folder)

@@ -210,6 +210,54 @@ def test_what_is_ours_is_told_by_its_first_entry(
     assert not is_saved_archive(os.fsencode(tmp_path / "pipe.tar"))
 
 
+@pytest.mark.parametrize("linkable", [True, False])
+def test_content_of_a_model_is_in_a_context_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linkable: bool
+) -> None:
+    root, store = tmp_path / "project", Store(tmp_path / "store")
+    factory.write_project(root)
+    (root / "models/net/latest").symlink_to("parts")
+    (root / "models/net/weights.bin").write_bytes(bytes(100_000))
+    (root / "models/net/same.bin").symlink_to("weights.bin")
+    spec_file = load_spec(root)
+    context = factory.context(spec_file)
+    real = os.link
+
+    def link(source: Path | bytes, target: Path | bytes) -> None:
+        if not linkable and str(store.root / "sha256") in os.fsdecode(source):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    save(context, root, tmp_path / "context", store)
+    found = {path.name: path.stat() for path in (tmp_path / "context").rglob("*.bin")}
+    assert found["weights.bin"].st_ino == found["same.bin"].st_ino
+    assert verify(tmp_path / "context").ok
+    archive(context, root, tmp_path / "c.tar", store)
+    assert (tmp_path / "c.tar").stat().st_size < 200_000
+    assert verify(tmp_path / "c.tar").digest == verify(tmp_path / "context").digest == context.digest
+    with tarfile.open(tmp_path / "c.tar") as tar:
+        links = {each.name.rpartition("/")[2]: each.linkname for each in tar if each.islnk()}
+        assert links["weights.bin"].endswith("/net/same.bin")
+        tar.extractall(tmp_path / "again", filter="fully_trusted")
+    assert verify(tmp_path / "again").ok
+
+
+def test_a_link_of_an_archive_to_what_is_not_in_it_is_told(tmp_path: Path) -> None:
+    root, store = tmp_path / "project", Store(tmp_path / "store")
+    factory.write_project(root)
+    context = factory.context(load_spec(root))
+    archive(context, root, tmp_path / "c.tar", store)
+    with tarfile.open(tmp_path / "c.tar") as old, tarfile.open(tmp_path / "new.tar", "w") as new:
+        for member in old:
+            data = old.extractfile(member) if member.isfile() else None
+            if member.name.endswith("m.bin"):
+                member.type, member.linkname, data = tarfile.LNKTYPE, "/etc/hostname", None
+            new.addfile(member, data)
+    (difference,) = verify(tmp_path / "new.tar").differences
+    assert difference.path.endswith("m.bin")
+
+
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_damaged_model_of_the_store_is_not_shipped_and_comes_back(tmp_path: Path, size: int) -> None:
     root = tmp_path / "project"

@@ -19,6 +19,7 @@ from packager.contract import MTIME
 from packager.errors import ContextError
 from packager.spec.load import SpecFile
 from packager.storage.models import Store
+from packager.storage.reading import digest_file
 from tests.unit import context_factory as factory
 
 WEIGHTS = "layers/{}/var/azureml-app/azureml-models/model0/0/m.bin"
@@ -164,6 +165,33 @@ def test_a_damaged_blob_is_replaced_and_told_by_verify_of_older_contexts(
     save(context, spec_file.root, tmp_path / "new", store)
     assert verify(tmp_path / "new").ok
     assert [each.path for each in verify(tmp_path / "old").differences] == [model_path(context)]
+
+
+def test_models_are_read_once_for_all_contexts_that_replace_each_other(
+    spec_file: SpecFile, target: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec_file.root / "models/m.bin").write_bytes(os.urandom(100_000))
+    context = factory.context(spec_file)
+    save(context, spec_file.root, target, store)
+    reads: list[Path] = []
+
+    def digest(path: Path, below: bytes | None = None) -> Any:
+        reads.append(path)
+        return digest_file(path, below)
+
+    monkeypatch.setattr("packager.storage.models.digest_file", digest)
+    for _ in range(3):
+        save(context, spec_file.root, target, store)
+    assert reads == []
+    # Through its other name, with the old size and time.
+    victim = target / model_path(context)
+    victim.chmod(0o644)
+    victim.write_bytes(bytes(100_000))
+    victim.chmod(0o444)
+    os.utime(victim, (MTIME, MTIME))
+    save(context, spec_file.root, target, store)
+    assert verify(target).ok
+    assert len(reads) == 1
 
 
 @pytest.mark.parametrize("size", [10, 3 << 20])

@@ -15,6 +15,7 @@ from packager.errors import ContextError
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, Descriptor, Image, Layer
 from packager.storage.content import ContentStore
+from packager.storage.models import Store
 from packager.storage.reading import digest_file, opened
 from tests.unit import context_factory as factory
 from tests.unit.test_sources import paths, refused, root, scan
@@ -100,6 +101,7 @@ def test_secrets_are_left_out_and_said(root: Path, path: str) -> None:
     factory.write_files(root, {path: KEY, "kept.txt": ""})
     assert paths(scan(root)) == ["kept.txt", "score.py"]
     (said,) = withheld(factory.write_spec(root, source_dir=".", models=()))
+    assert scan(root).secrets == (said,)
     assert f"{path}/".startswith(said if said.endswith("/") else f"{said}/")
 
 
@@ -186,7 +188,22 @@ def test_a_hugging_face_cache_is_packaged_once(root: Path) -> None:
         f"{inside}/model.safetensors",
     ]
     sources = scan(root, models=("hub/models--a--b/snapshots/c0ffee",))
-    assert paths(sources) == ["hub/models--a--b/refs/main", "score.py"]
+    assert paths(sources) == ["score.py"]
+
+
+@pytest.mark.parametrize("named", ["snapshots/c0ffee", "snapshots/c0ffee/model.safetensors"])
+def test_what_a_hugging_face_cache_has_of_other_revisions_is_not_in_the_app(root: Path, named: str) -> None:
+    top = hub(root / "hub")
+    (top / "snapshots/decade").mkdir()
+    os.symlink("../../blobs/0a", top / "snapshots/decade/model.safetensors")
+    hub(root / "other")
+    sources = scan(root, models=(f"hub/models--a--b/{named}",))
+    inside = "other/models--a--b"
+    assert paths(sources) == [
+        *(f"{inside}/refs/main", f"{inside}/snapshots/c0ffee/config.json"),
+        *(f"{inside}/snapshots/c0ffee/model.safetensors", "score.py"),
+    ]
+    assert "hub/models--a--b/" in sources.left_out
 
 
 def test_blobs_of_others_are_packaged(root: Path) -> None:
@@ -245,15 +262,27 @@ def test_a_folder_that_becomes_a_link_to_the_outside_is_not_read(root: Path, tmp
         digest_file(root / "sub/key", os.fsencode(root))
 
 
-def test_a_model_that_becomes_another_file_while_it_is_read(root: Path, tmp_path: Path) -> None:
-    outside, model = tmp_path / "outside", root / "m.bin"
-    outside.write_text("of another")
-    model.write_text("weights")
+@pytest.mark.parametrize("how", ["digest", "add", "known"])
+@pytest.mark.parametrize("swapped", ["m/model.bin", "m"])
+def test_a_model_that_is_another_file_while_it_is_read(root: Path, tmp_path: Path, how: str, swapped: str) -> None:
+    outside, store = tmp_path / "outside", Store(tmp_path / "store")
+    factory.write_files(tmp_path, {"outside/model.bin": "of another", "project/m/model.bin": "weights"})
+    to = outside / "model.bin" if swapped.endswith(".bin") else outside
 
-    def replace_and_read(path: Path) -> tuple[str, int]:
-        path.rename(root / "aside")
-        path.symlink_to(outside)
-        return factory.read_digest(path)
+    def read_while_replaced(path: Path, below: bytes) -> tuple[str, int]:
+        # Before and after, all is as it was: what is opened has to tell.
+        (root / swapped).rename(root / "aside")
+        (root / swapped).symlink_to(to)
+        if how == "known":
+            assert store.digest(path)[1] == len("of another")
+        try:
+            return store.add(path, below) if how == "add" else store.digest(path, below)
+        finally:
+            (root / swapped).unlink()
+            (root / "aside").rename(root / swapped)
 
-    with pytest.raises(ContextError, match="changed"):
-        scan_sources(factory.write_spec(root, source_dir=".", models=("m.bin",)), replace_and_read)
+    spec_file = factory.write_spec(root, source_dir=".", models=("m",))
+    with pytest.raises(ContextError, match="leads out of"):
+        scan_sources(spec_file, read_while_replaced)
+    assert not list(store.blobs.all())
+    assert scan_sources(spec_file, store.add).models[0].size == len("weights")

@@ -8,16 +8,27 @@ from pathlib import Path
 
 import pytest
 
+from packager.checks.installed import Installed
+from packager.checks.module_facts import MAX_SOURCE
+from packager.checks.packaged import Reader, image_of
+from packager.checks.reach import reach
+from packager.checks.secrets import secret_findings
 from packager.dockerfile.render import make_environment
+from packager.engine.api import inspect_local
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.locks.files import read_file
-from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
+from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError, UsageError
 from packager.given import read_given
+from packager.init.azure_files import read_hints
 from packager.models.mlmodel import read_mlmodel
+from packager.registry.auth import docker_credentials
+from packager.registry.insecure import may_be_plain
 from packager.serving.cases import prepare
 from packager.spec import parse_spec
 from packager.spec.document import read_text
+from packager.steps.doctor import check_logins
 from packager.targets import load_target
+from tests.unit.context_factory import SCORE, plan, write_files, write_spec
 from tests.unit.plans import LEAST
 
 
@@ -160,3 +171,59 @@ def test_locks(tmp_path: Path, make: Callable[[Path], None]) -> None:
     with pytest.raises(LockError, match="not a regular file") as caught:
         read_file(tmp_path / "packager.lock")
     assert isinstance(caught.value, PackagerError)
+
+
+@pytest.mark.parametrize("make", [pipe, zero, Path.mkdir])
+def test_the_configuration_of_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "config.json")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    for host in ("", "unix:///nowhere"):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        with pytest.raises(UsageError, match=r"config.json cannot be read: it is not a regular file"):
+            inspect_local("a:1", required=True)
+    with pytest.raises(UsageError, match=r"config.json cannot be read: it is not a regular file"):
+        docker_credentials("reg.example.com")
+    found = check_logins({"DOCKER_CONFIG": str(tmp_path)})
+    assert (found.status, found.detail.rpartition(": ")[2]) == ("warning", "it is not a regular file")
+
+
+@pytest.mark.parametrize("make", [pipe, zero])
+def test_the_settings_of_an_engine(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    (tmp_path / "docker").mkdir()
+    make(tmp_path / "docker/daemon.json")
+    assert not may_be_plain("registry.lan:5000", {"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+@pytest.mark.parametrize("make", [*HOSTILE, folder_outside])
+def test_files_that_are_packaged_and_changed_since_they_were_scanned(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    root = tmp_path / "spec"
+    write_files(root, {"score.py": "from sub import helper\n" + SCORE, "sub/helper.py": "import os\n"})
+    spec_file = write_spec(root, source_dir=".", models=())
+    planned = plan(spec_file)
+    # As large as what was scanned was, and with a secret in it.
+    (root / "sub/helper.py").unlink()
+    make(root / "sub/helper.py")
+    if make is folder_outside:
+        (root / "sub/helper.py").write_text(f"TOKEN = 'ghp_{'a' * 36}'\n")
+    reached = reach(image_of(spec_file.spec, planned), Installed({}), Reader(root, image_of(spec_file.spec, planned)))
+    (problem,) = (each for each in reached.problems if each.file == "sub/helper.py")
+    assert problem.message.startswith("cannot be read")
+    assert list(secret_findings(planned, root)) == []
+
+
+def test_a_module_that_is_too_large_is_not_looked_into(tmp_path: Path) -> None:
+    write_files(tmp_path, {"score.py": "import helper\n" + SCORE, "helper.py": "#" * (MAX_SOURCE + 1)})
+    spec_file = write_spec(tmp_path, source_dir=".", models=())
+    image = image_of(spec_file.spec, plan(spec_file))
+    (problem,) = reach(image, Installed({}), Reader(tmp_path, image)).problems
+    assert "is larger than 1048576 bytes, and was not looked into" in problem.message
+
+
+def test_files_of_azure_ml_that_init_reads(tmp_path: Path) -> None:
+    pipe(tmp_path / "inferenceconfig.json")
+    zero(tmp_path / "Dockerfile")
+    assert read_hints(tmp_path, ["inferenceconfig.json", "Dockerfile"]).read == []

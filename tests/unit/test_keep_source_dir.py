@@ -72,7 +72,11 @@ def test_a_directory_without_a_name_of_its_own_cannot_keep_it(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    "call", ["open('./app/extra.json')", "json.load(open('app/extra.json', 'r'))", "pd.read_csv('app/extra.json')"]
+    "call",
+    [
+        *("open('./app/extra.json')", "json.load(open('app/extra.json', 'r'))", "pd.read_csv('app/extra.json')"),
+        *("open(os.path.join('app', 'extra.json'))", "open(os.path.join('.', Path('app', 'extra.json')))"),
+    ],
 )
 def test_a_path_from_beside_the_spec_is_told(tmp_path: Path, call: str) -> None:
     files = {"app/score.py": f"def init():\n    {call}\n", "app/extra.json": "{}"}

@@ -13,6 +13,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from packager.builders.unread_models import is_known, layer_ahead
@@ -205,6 +206,51 @@ def test_digest_and_layer_from_one_pass(tmp_path: Path, content: FolderContent, 
     assert content.puts == 1
 
 
+def kinds(layer: Layer, content: FolderContent) -> dict[str, tuple[bytes, int, str]]:
+    data = content.path(layer.blob.digest).read_bytes()
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data))) as archive:
+        return {each.name: (each.type, each.size, each.linkname) for each in archive if not each.isdir()}
+
+
+@pytest.mark.usefixtures("rested")
+@pytest.mark.parametrize("how", ["symlink", "hard link", "copy"])
+def test_content_of_a_model_is_in_its_layer_once(
+    tmp_path: Path, content: FolderContent, options: dict[str, Any], how: str
+) -> None:
+    root, store = tmp_path / "src", Store(tmp_path / "store")
+    files = [source(root, name, CODE, 0o444) for name in ("a", "b", "c")]
+    files += [source(root, name, data, 0o444) for name, data in (("d", b"other"), ("e", b""), ("f", b""))]
+    for name in "bc":
+        (root / name).unlink()
+        if how == "symlink":
+            (root / name).symlink_to("a")
+        elif how == "hard link":
+            (root / name).hardlink_to(root / "a")
+        else:
+            (root / name).write_bytes(CODE)
+    for path in root.iterdir():
+        os.utime(path, (1, 1))
+    tree = make_tree(files)
+    assert tree.twins == {"var/app/b": "var/app/a", "var/app/c": "var/app/a", "var/app/f": "var/app/e"}
+    layer = tree_layer(tree, "model", root, store, content, **options)
+    found = kinds(layer, content)
+    file, link = tarfile.REGTYPE, tarfile.LNKTYPE
+    assert found["var/app/a"] == (file, len(CODE), "")
+    assert found["var/app/b"] == found["var/app/c"] == (link, 0, "var/app/a")
+    assert (found["var/app/d"], found["var/app/f"]) == ((file, 5, ""), (link, 0, "var/app/e"))
+    unread = make_tree(msgspec.structs.replace(each, digest="", size=0) for each in tree.files)
+    fresh = Memory("layers", tmp_path / "fresh")
+    assert layer_ahead(unread, "model", root, store, content, memory=fresh) == (tree, layer)
+    assert tree_layer(tree, "model", root, store, content, memory=fresh) == layer
+
+
+def test_files_of_the_app_are_no_links(tmp_path: Path, content: FolderContent, options: dict[str, Any]) -> None:
+    root = tmp_path / "src"
+    tree = make_tree([source(root, "a.py", CODE), source(root, "b.py", CODE)])
+    assert tree.twins == {}
+    assert {kind for kind, _, _ in kinds(build(tree, root, content, **options), content).values()} == {tarfile.REGTYPE}
+
+
 # --- everywhere the same ----------------------------------------------------------------------------------------------
 
 SCRIPT = """
@@ -274,6 +320,17 @@ def test_a_model_that_changes_while_it_is_read_ahead(
         layer_ahead(tree, "model", root, store, Writes(tmp_path / "content"), **options)
     assert not is_known(tree, root, store)
     assert not (tmp_path / "memory").exists()
+
+
+def test_a_model_that_leads_out_of_the_folder_by_now(
+    tmp_path: Path, content: FolderContent, options: dict[str, Any]
+) -> None:
+    root, store = tmp_path / "src", Store(tmp_path / "store")
+    tree = make_tree([source(root, "m.bin", CODE, 0o444)])
+    (root / "m.bin").rename(tmp_path / "outside")
+    (root / "m.bin").symlink_to(tmp_path / "outside")
+    with pytest.raises(ContextError, match="leads out of"):
+        layer_ahead(tree, "model", root, store, content, **options)
 
 
 def test_a_model_that_is_gone_or_a_folder(tmp_path: Path, content: FolderContent, options: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ from packager.registry.pull import pull_image, write_layout
 from packager.registry.push import BlobProgress, PushResult, push_images
 from packager.registry.upload import StoppedError
 from packager.registry.upload_parts import Part
+from packager.steps.pull import pull
+from packager.steps.reporting import Silent
+from packager.storage.blobs import DamagedError
 from packager.storage.content import ContentStore, Memory
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, log_in, running
@@ -486,6 +489,47 @@ def test_a_manifest_that_is_another(registry: FakeRegistry, content: ContentStor
     registry.manifests["ml/x", wanted] = (MANIFEST, b"{}")
     with client(registry, push=False) as at, pytest.raises(RegistryError, match="answers another manifest"):
         at.get_manifest(wanted)
+
+
+@pytest.mark.parametrize("name", ["layout", "layout.tar"])
+def test_a_damaged_blob_is_not_written_into_a_layout_and_is_fetched_again(
+    registry: FakeRegistry, content: ContentStore, tmp_path: Path, name: str
+) -> None:
+    reference = f"{registry.address}/ml/x:1"
+    push_images([image_of(content, bytes(100_000))], content, [reference])
+    mine = ContentStore()
+    pulled = pull_image(Reference.parse(reference), mine, {})
+    write_layout(pulled, mine, tmp_path / f"good-{name}")
+    blob = max((mine.path(each) for each in pulled.blobs), key=lambda path: path.stat().st_size)
+    times, data = blob.stat(), blob.read_bytes()
+    assert len(data) > 1 << 16, "a look reads small ones"
+
+    def damage() -> None:
+        blob.chmod(0o644)
+        blob.write_bytes(b"X" + data[1:])
+        blob.chmod(0o444)
+        os.utime(blob, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    damage()
+    with pytest.raises(DamagedError, match="was damaged, and is removed"):
+        write_layout(pulled, mine, tmp_path / name)
+    assert not (tmp_path / name).exists()
+    blob.write_bytes(b"")
+    damage()
+    heard: list[str] = []
+
+    class Heard(Silent):
+        def warn(self, text: str) -> None:
+            heard.append(text)
+
+    pull(reference, tmp_path / name, reporter=Heard())
+    assert [each.rpartition("; ")[2] for each in heard] == ["it is fetched again"]
+    assert _bytes_of(tmp_path / name) == _bytes_of(tmp_path / f"good-{name}")
+
+
+def _bytes_of(path: Path) -> dict[str, bytes]:
+    found = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+    return {str(each.relative_to(path)): each.read_bytes() for each in found}
 
 
 def test_an_image_is_pulled_as_it_is(registry: FakeRegistry, content: ContentStore, tmp_path: Path) -> None:

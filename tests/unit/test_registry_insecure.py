@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -12,12 +13,16 @@ from click.testing import CliRunner
 
 from packager.cli import cli
 from packager.cli.common import insecure_option
+from packager.engine.api import LocalImage
+from packager.engine.push import Pushed
 from packager.errors import UsageError
-from packager.reference import parse_insecure
+from packager.oci.outputs import write_docker_archive
+from packager.reference import Reference, parse_insecure
 from packager.registry.insecure import may_be_plain
+from packager.registry.pull import pull_image
 from packager.registry.push import push_images
 from packager.storage.content import ContentStore
-from tests.unit.oci_images import image_of
+from tests.unit.oci_images import image_of, tar_of
 from tests.unit.registry_fake import running
 
 
@@ -94,7 +99,7 @@ def test_the_option_wants_a_registry() -> None:
     assert "without http://" in result.output
 
 
-@pytest.mark.parametrize("verb", ["pull", "inspect", "build", "lock", "save", "render", "plan", "bake"])
+@pytest.mark.parametrize("verb", ["push", "pull", "inspect", "build", "lock", "save", "render", "plan", "bake"])
 def test_verbs_that_ask_registries_have_the_option(verb: str) -> None:
     assert "--insecure-registry" in CliRunner().invoke(cli, [verb, "--help"]).output
 
@@ -112,3 +117,34 @@ def test_an_image_of_a_registry_without_tls_is_inspected(tmp_path: Path, monkeyp
         assert "there is no TLS" in str(CliRunner().invoke(cli, words).exception)
         shown = CliRunner().invoke(cli, [*words, "--insecure-registry", registry.address])
         assert pushed.digest in shown.output
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_push_to_a_registry_that_is_named_goes_past_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    for room in ("session", "insecure"):
+        monkeypatch.setattr(f"packager.registry.{room}.is_local", lambda host: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("PACKAGER_INSECURE_REGISTRY", raising=False)
+    content = ContentStore(tmp_path / "of-the-engine")
+    with running() as registry:
+        reference = f"{registry.address}/ml/x:1"
+        image = image_of(content, tar_of(a=b"one"))
+        archive = write_docker_archive(image, [reference], tmp_path / "saved.tar", content)
+        local = LocalImage(id=image.id, platform="linux/amd64", size=1, repo_digests=(), labels={})
+        monkeypatch.setattr("packager.steps.push.require_local", lambda _: local)
+        monkeypatch.setattr("packager.builders.base._saved_by_engine", lambda _: nullcontext(archive))
+        by_engine = Pushed(reference=reference, digest="sha256:0", uploaded=1, present=0)
+        monkeypatch.setattr("packager.steps.push.push_image", lambda *_, **__: by_engine)
+        words = ["push", reference, *(["--insecure-registry", registry.address] if named else [])]
+        result = CliRunner().invoke(cli, words, catch_exceptions=False)
+        pushed = result.stdout.strip()
+        if not named:
+            assert pushed == by_engine.pinned
+            return
+        monkeypatch.setenv("PACKAGER_INSECURE_REGISTRY", registry.address)
+        pulled = pull_image(Reference.parse(reference), ContentStore(tmp_path / "pulled"), {})
+        assert pushed == f"{reference}@{pulled.top.digest}"
+        assert image.id in pulled.blobs, "it is the engine's image, by its configuration"

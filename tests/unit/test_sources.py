@@ -209,7 +209,8 @@ def test_models_are_digested_by_the_caller(tmp_path: Path) -> None:
     spec_file = factory.write_project(tmp_path)
     asked: list[Path] = []
 
-    def digest(path: Path) -> tuple[str, int]:
+    def digest(path: Path, below: bytes) -> tuple[str, int]:
+        assert below == os.path.realpath(os.fsencode(tmp_path))
         asked.append(path)
         return "d" * 64, 7
 

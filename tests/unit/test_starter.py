@@ -227,6 +227,7 @@ def test_files_of_azure_ml_v1(tmp_path: Path) -> None:
     folder = write(tmp_path, **files, **{"deploymentconfig.json": DEPLOYMENT})
     spec = starter(folder)
     assert (spec.source_dir, spec.entry_script, spec.python) == ("src", "score.py", "3.8")
+    assert spec.keep_source_dir
     assert isinstance(spec.environment, InlineEnvironment)
     assert (spec.environment.conda, spec.environment.pip) == ((), ("six==1.16.0",))
     assert spec.env == {"MODE": "fast"}
@@ -244,7 +245,48 @@ def test_an_inference_configuration_with_a_conda_file(tmp_path: Path) -> None:
     folder = write(tmp_path, **{"app/score.py": SCRIPT, "my-inference.yml": text, "env/e.yml": conda})
     spec = starter(folder)
     assert (spec.source_dir, spec.entry_script, spec.environment) == (".", "app/score.py", "env/e.yml")
+    assert not spec.keep_source_dir
     assert "extraDockerfileSteps is not taken over" in look(folder).notes[0]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("open('./app/extra.json')", "open('app/extra.json')", "json.load(open('app/sub/../extra.json'))"),
+        *("open(os.path.join('.', 'app', 'extra.json'))", "(Path('app') / 'extra.json').read_text()"),
+        *("open(Path('app') / 'extra.json')", "os.listdir('./app')"),
+    ],
+)
+@pytest.mark.parametrize("above", ["", "code/"])
+def test_a_source_directory_that_scripts_name_keeps_its_name(tmp_path: Path, call: str, above: str) -> None:
+    files = {f"{above}app/score.py": SCRIPT, f"{above}app/helper.py": call, f"{above}app/extra.json": "{}"}
+    folder = write(tmp_path, **files)
+    found = look(folder)
+    assert found.named_folders == (f"{above}app",)
+    spec = starter(folder)
+    # What is deeper is packaged as it lies, below the folder of the spec.
+    assert (spec.source_dir, spec.keep_source_dir) == (("code", False) if above else ("app", True))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("open('extra.json')", "open('app/extra.json', 'w')", "open('app/gone.json')", "open('other/extra.json')"),
+        *("open(os.path.join(HERE, 'app', 'extra.json'))", "print('app/extra.json')", "open('app/twice.json')"),
+        *("open('/app/extra.json')", "def broken(:"),
+    ],
+)
+def test_a_source_directory_that_nobody_names_does_not(tmp_path: Path, call: str) -> None:
+    files = {"app/score.py": SCRIPT, "app/helper.py": call, "app/extra.json": "{}"}
+    files |= {"app/twice.json": "{}", "app/app/twice.json": "{}", "other/extra.json": "{}"}
+    assert not starter(write(tmp_path, **files)).keep_source_dir
+
+
+def test_the_folder_of_models_cannot_keep_its_name(tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, **{"azureml-models/score.py": SCRIPT, "inferenceconfig.json": V1.replace("src", "azureml-models")}
+    )
+    assert not starter(folder).keep_source_dir
 
 
 def test_a_deployment_of_azure_ml_v2(tmp_path: Path) -> None:

@@ -469,7 +469,16 @@ def test_what_is_copied_out_of_the_store_is_hashed(
 ) -> None:
     model.write_bytes(bytes(100_000))
     digest, size = store.add(model)
-    flip(store.path(digest))
+    damaged: list[Path] = []
+
+    def other_filesystem(source: Path, target: Path) -> None:
+        if target.name == "a":
+            if not damaged:
+                damaged.append(source)
+                flip(source)
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        os.rename(source, target)
+
     monkeypatch.setattr(os, "link", other_filesystem)
     with pytest.raises(DamagedError):
         store.link(digest, tmp_path / "a", size=size, origin=model)
@@ -478,10 +487,81 @@ def test_what_is_copied_out_of_the_store_is_hashed(
     assert (tmp_path / "a").read_bytes() == bytes(100_000)
 
 
-def other_filesystem(source: Path, target: Path) -> None:
-    if target.name == "a":
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
-    os.rename(source, target)
+# --- what is linked was read since it changed last ---
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What the store hashed only to hash it."""
+    found: list[Path] = []
+
+    def digest(path: Path, below: bytes | None = None) -> Any:
+        found.append(path)
+        return digest_file(path, below)
+
+    monkeypatch.setattr("packager.storage.models.digest_file", digest)
+    return found
+
+
+@pytest.fixture
+def weights(model: Path) -> Path:
+    model.write_bytes(os.urandom(100_000))
+    return model
+
+
+@pytest.mark.parametrize("linked", [0, 1, 3])
+def test_a_blob_with_other_content_and_its_old_time_is_not_linked(
+    tmp_path: Path, weights: Path, store: Store, linked: int
+) -> None:
+    digest, size = store.add(weights)
+    for number in range(linked):
+        store.link(digest, tmp_path / f"before{number}", size=size, origin=weights)
+    flip(store.path(digest))
+    with pytest.raises(ContextError, match="damaged"):
+        store.link(digest, tmp_path / "a", size=size)
+    store.link(digest, tmp_path / "a", size=size, origin=weights)
+    assert (tmp_path / "a").read_bytes() == weights.read_bytes()
+
+
+def test_a_blob_is_not_read_again_for_links_of_the_store(
+    tmp_path: Path, weights: Path, store: Store, hashed: list[Path]
+) -> None:
+    digest, size = store.add(weights)
+    for number in range(3):
+        Store(store.root).link(digest, tmp_path / str(number), size=size)
+    with store.relinking([digest]):
+        (tmp_path / "0").unlink()
+    store.link(digest, tmp_path / "4", size=size)
+    assert hashed == []
+    (tmp_path / "1").unlink()
+    store.link(digest, tmp_path / "5", size=size)
+    assert hashed == [store.path(digest)], "somebody else changed the inode: once"
+    store.link(digest, tmp_path / "6", size=size)
+    assert len(hashed) == 1
+
+
+def test_a_blob_that_is_there_already_is_read_before_it_is_trusted(
+    tmp_path: Path, weights: Path, store: Store, hashed: list[Path]
+) -> None:
+    digest, size = store.add(weights)
+    flip(store.path(digest))
+    twin = tmp_path / "twin"
+    twin.write_bytes(weights.read_bytes())
+    assert store.add(twin) == (digest, size)
+    store.link(digest, tmp_path / "a", size=size, origin=twin)
+    assert hashed == [store.path(digest)]
+    assert (tmp_path / "a").read_bytes() == weights.read_bytes()
+
+
+def test_what_is_written_while_links_change_is_not_taken_for_read(weights: Path, store: Store, tmp_path: Path) -> None:
+    digest, size = store.add(weights)
+    with store.relinking([digest]):
+        store.path(digest).chmod(0o644)
+        store.path(digest).write_bytes(bytes(size))
+        store.path(digest).chmod(0o444)
+    os.utime(store.path(digest), (MTIME, MTIME))
+    with pytest.raises(ContextError, match="damaged"):
+        store.link(digest, tmp_path / "a", size=size)
 
 
 def test_verify_finds_damage_that_times_do_not_tell(tmp_path: Path, model: Path, store: Store) -> None:

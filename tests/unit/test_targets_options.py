@@ -174,7 +174,7 @@ def test_an_image_holds_no_model_of_another_target(tmp_path: Path) -> None:
     )
     spec_file = load_spec(tmp_path)
     for target, model in (("cpu", "a.onnx"), ("arm-edge", "b.onnx")):
-        sources = scan_sources(spec_file.for_target(target), lambda path: ("0" * 64, path.stat().st_size))
+        sources = scan_sources(spec_file.for_target(target), lambda path, _: ("0" * 64, path.stat().st_size))
         assert [file.path for tree in sources.models for file in tree.files] == [model]
         assert [file.path for file in sources.app.files] == ["score.py"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,44 @@ def test_templates_fill_no_memory(tmp_path: Path, body: str) -> None:
     assert resource.getrlimit(resource.RLIMIT_AS) == limit
 
 
+_DOUBLING = "".join(f"{{% macro m{n + 1}() %}}{{{{ m{n}() }}}}{{{{ m{n}() }}}}{{% endmacro %}}" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) if j < 0 %}x{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% set x = namespace() %}{% endfor %}",
+        f"{{% macro m0() %}}{{% endmacro %}}{_DOUBLING}{{{{ m40() }}}}",
+        "{% include 'other.Dockerfile.j2' %}",
+    ],
+)
+def test_templates_that_make_nothing_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    monkeypatch.setattr("packager.dockerfile.render.MAX_STEPS", 50_000)
+    loops = "{% for i in range(99999) %}\n{% for j in range(99999) %}\n{% endfor %}{% endfor %}"
+    own = write(tmp_path / "templates", cpu=f"FROM x\n{body}\n", other=loops)
+    before = sys.gettrace()
+    with pytest.raises(RenderError, match=r"ran 50000 lines(?s:.*)templates/(?:cpu|other)\.Dockerfile\.j2:[12]"):
+        render(example_plan(), own)
+    assert sys.gettrace() is before
+
+
+def test_templates_whose_lines_take_long_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.dockerfile.render.MAX_SECONDS", -1)
+    own = write(tmp_path / "templates", cpu="FROM x\n{% for i in range(99) %}{{ range(9)|sum }}{% endfor %}\n")
+    with pytest.raises(RenderError, match="had no end"):
+        render(example_plan(), own)
+
+
+def test_what_a_plan_does_for_a_template_is_no_step_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.dockerfile.render.MAX_STEPS", 100)
+    own = write(
+        tmp_path / "templates", cpu="FROM x\n# {{ plan.app.folder }} {{ range(9000)|map('string')|join|length }}\n"
+    )
+    assert render(example_plan(), own).endswith(" 34890\n")
+
+
 def test_templates_may_count_and_repeat(tmp_path: Path) -> None:
     own = write(tmp_path / "templates", cpu="FROM x\n# {{ '-' * 40 }} {{ 2**10 }} {{ 1.5 * 2 }} {{ 3 * 4 }}\n")
     assert render(example_plan(), own).splitlines()[1] == f"# {'-' * 40} 1024 3.0 12"
@@ -191,5 +230,5 @@ def test_the_folder_of_templates_is_beside_the_spec_and_no_part_of_the_app(tmp_p
     (tmp_path / "s.py").write_text("def init(): ...\n")
     spec_file = load_spec(tmp_path)
     assert spec_file.templates == own
-    app = scan_sources(spec_file.for_target("cpu"), lambda path: ("0" * 64, path.stat().st_size)).app
+    app = scan_sources(spec_file.for_target("cpu"), lambda path, _: ("0" * 64, path.stat().st_size)).app
     assert [file.path for file in app.files] == ["s.py", "templates/page.html"]

@@ -85,7 +85,7 @@ def _folders(plan: Plan) -> tuple[str, ...]:
 
 
 def _placed(file: ContextFile, places: Places) -> ContextFile:
-    file = msgspec.structs.replace(file, path=file.path.removeprefix("/"))
+    file = msgspec.structs.replace(file, path=file.path.removeprefix("/"), same_as=file.same_as.removeprefix("/"))
     return file if file.text is None else msgspec.structs.replace(file, text=places.rewritten(file.text))
 
 
