@@ -36,6 +36,18 @@ INSTEAD = {
     "crypt": "use hashlib, or add legacycrypt",
 }
 
+#: A package on PyPI that brings a removed module back under its own name, for the sake of packages that import it.
+BACK = {
+    "asyncore": "standard-asyncore",
+    "audioop": "audioop-lts",
+    "cgi": "legacy-cgi",
+    "cgitb": "legacy-cgi",
+    "crypt": "standard-crypt",
+    "imghdr": "standard-imghdr",
+    "pipes": "standard-pipes",
+    "telnetlib": "standard-telnetlib",
+}
+
 #: Listed for every platform by `sys.stdlib_module_names`, and not there on Linux.
 NOT_ON_LINUX = frozenset({"_msi", "_overlapped", "_scproxy", "_winapi", "msilib", "msvcrt", "nt", "winreg", "winsound"})
 

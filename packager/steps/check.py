@@ -149,7 +149,7 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool) -
         yield from check_cors(planned.plan)
         yield from check_accelerator(planned.plan, inputs.target)
         yield from check_incompatible(planned.plan, requirements)
-        yield from looker.findings(planned.plan)
+        yield from looker.findings(planned.plan, requirements)
     else:
         yield from looker.findings_without_lock(planned.plan, inputs.environment.requirements)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]
