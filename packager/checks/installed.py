@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from packaging.utils import canonicalize_name
 
-from packager.checks.known_modules import ALTERNATIVES, PACKAGES, SAME, SERVER_FOLDER, SERVER_MODULES, SERVER_PACKAGE
+from packager.checks.known_modules import SAME, SERVER_FOLDER, SERVER_MODULES, SERVER_PACKAGE
+from packager.environments.declare.import_names import ALTERNATIVES, PACKAGES
 
 #: The two ways in which a package with an `__init__.py` says that others have parts of it (pkgutil, pkg_resources).
 _SHARES = re.compile(r"extend_path\(\s*__path__|declare_namespace\(\s*__name__")
