@@ -68,7 +68,9 @@ def choose_builder(wish: BuildWish, engine_reason: str | None) -> Choice:
         return Choice(kind="engine", buildx=None if wish.builder == "engine" else wish.builder, reason="as asked")
     reason = engine_reason or _buildkit_only(wish)
     if wish.builder == "oci" and reason:
-        raise UsageError(f"the builder without an engine cannot make this: {reason}", remedy="--builder engine")
+        raise UsageError(
+            f"the builder without an engine cannot make this: {reason}", remedy="`packager build --builder engine`"
+        )
     if reason:
         return Choice(kind="engine", reason=reason)
     return Choice(kind="oci", reason="as asked" if wish.builder == "oci" else "nothing has to run inside a container")

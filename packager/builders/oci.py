@@ -241,7 +241,7 @@ def write_image(
     plan = planned.plan
     reason = needs_engine(plan.system_packages, plan.environment.from_source, plan.own_template)
     if reason is not None:
-        raise ContextError(f"{reason}, which needs a container", remedy="--builder engine")
+        raise ContextError(f"{reason}, which needs a container", remedy="`packager build --builder engine`")
     clock = _Clock()
     with clock("base"):
         base = fetch_base(plan.base, plan.platform, content, mirrors, say=say)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 
 from packager.environments.declare.environment import Environment
+from packager.environments.declare.import_names import local_build, meant
+from packager.environments.declare.requirement import requirement_name
 from packager.errors import Location
 from packager.finding import Finding
 from packager.spec.load import SpecFile
@@ -58,6 +60,29 @@ def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator
             file=place["file"] if place else str(spec_file.document.path),
             line=int(place["line"]) if place else None,
         )
+
+
+def check_unlocked(environment: Environment, spec_file: SpecFile, *, more_indexes: bool) -> Iterator[Finding]:
+    """Yield requirements that `lock` will hardly find: names of imports, and builds that are on an index of their own.
+
+    Args:
+        environment: without a lock that fits; what is locked was found.
+        spec_file: the spec.
+        more_indexes: this machine names others than the usual index.
+    """
+    source = spec_file.spec.environment
+    for line in environment.requirements:
+        name = requirement_name(line)
+        there = more_indexes or name in environment.sources.packages
+        advice = meant(name) or (None if there else local_build(line))
+        if advice:
+            yield Finding(
+                rule="requirement-doubtful",
+                severity="warning",
+                message=f"`{line}` will hardly be found",
+                file=source if isinstance(source, str) else str(spec_file.document.path),
+                remedy=advice,
+            )
 
 
 def looks_secret(name: str) -> bool:

@@ -65,6 +65,17 @@ def imported_from(reached: Reached) -> tuple[str, ...]:
     )
 
 
+def imported_surely(reached: Reached) -> tuple[Imported, ...]:
+    """Return the imports of packages that run whenever the service starts or answers."""
+    return tuple(
+        each
+        for each in reached.imported
+        if each.found.kind is Kind.INSTALLED
+        and not each.statement.level
+        and min(each.module.sure, each.statement.sure) is Sure.CERTAIN
+    )
+
+
 def name_findings(
     image: Image, reached: Reached, exports: Mapping[str, Exported], versions: Mapping[str, str]
 ) -> Iterator[Finding]:

@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
+from packager.environments.locked import LockedPlatform
 from packager.finding import Finding
 from packager.plan.plan import Plan
+
+if TYPE_CHECKING:
+    from packager.environments.solve.incompatibilities import Asked
+
+
+def broken_rules(locked: LockedPlatform, requirements: Iterable[str]) -> tuple[Asked, ...]:
+    """Return what the rules ask of a lock that it does not have.
+
+    Args:
+        locked: on one platform.
+        requirements: what the user asks for, constraints among them; normal forms.
+    """
+    # Imported late: the rules are read from a file.
+    from packager.environments.solve.incompatibilities import asked_besides, pinned_names
+
+    packages = {each.name: each.version for each in locked.packages}
+    given = {each.name: each.version for each in locked.conda_packages}
+    return asked_besides(packages, given=given, python=locked.python, pinned=pinned_names(requirements))
 
 
 def check_incompatible(plan: Plan, requirements: Iterable[str]) -> Iterator[Finding]:
@@ -15,15 +35,8 @@ def check_incompatible(plan: Plan, requirements: Iterable[str]) -> Iterator[Find
         plan: of the target.
         requirements: what the user asks for, constraints among them; normal forms.
     """
-    # Imported late: the rules are read from a file.
-    from packager.environments.solve.incompatibilities import asked_besides, pinned_names
-
-    environment = plan.environment
-    locked = {each.name: each.version for each in environment.packages}
-    given = {each.name: each.version for each in environment.conda_packages}
-    pinned = pinned_names(requirements)
-    for each in asked_besides(locked, given=given, python=environment.locked.python, pinned=pinned):
-        there = {**given, **locked}.get(each.name)
+    for each in broken_rules(plan.environment.locked, requirements):
+        there = plan.environment.locked.versions.get(each.name)
         has = f"the lock has {each.name} {there}" if there else f"the lock has no {each.name}"
         yield Finding(
             rule="packages-incompatible",

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from packaging.utils import canonicalize_name
 
-from packager.checks.known_modules import ALTERNATIVES, PACKAGES, SAME, SERVER_FOLDER, SERVER_MODULES, SERVER_PACKAGE
+from packager.checks.known_modules import SAME, SERVER_FOLDER, SERVER_MODULES, SERVER_PACKAGE
+from packager.environments.declare.import_names import ALTERNATIVES, PACKAGES
 
 #: The two ways in which a package with an `__init__.py` says that others have parts of it (pkgutil, pkg_resources).
 _SHARES = re.compile(r"extend_path\(\s*__path__|declare_namespace\(\s*__name__")
@@ -25,11 +26,17 @@ class WheelModules(msgspec.Struct, frozen=True, kw_only=True):
         modules: dotted, packages among them; sorted.
         namespaces: of these, packages that other wheels and the app may have parts of.
         changing: of these, packages that may make modules at run time (they change `__path__` or `sys.modules`).
+        for_numpy_1: compiled modules that load with NumPy 1 alone; sorted.
+        gone: module → the modules that its import certainly imports, of those that Python or setuptools gave up.
+        at_once: of `gone`, modules that are certainly imported with what is at the top of the wheel; sorted.
     """
 
     modules: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
     changing: tuple[str, ...] = ()
+    for_numpy_1: tuple[str, ...] = ()
+    gone: dict[str, tuple[str, ...]] = {}
+    at_once: tuple[str, ...] = ()
 
 
 def modules_of(paths: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
@@ -80,6 +87,11 @@ class Installed:
     Args:
         wheels: name of each package that could be looked into → its modules.
         unknown: normalised names of those that could not.
+
+    Attributes:
+        for_numpy_1: compiled module that loads with NumPy 1 alone → its package.
+        gone: module that imports some that Python or setuptools gave up → its package, and those.
+        at_once: of these, modules that are imported with their package.
     """
 
     def __init__(self, wheels: Mapping[str, WheelModules], unknown: Iterable[str] = ()) -> None:
@@ -89,6 +101,9 @@ class Installed:
         self._namespaces: set[str] = set()
         self._changing: set[str] = set()
         self._made: frozenset[str] = frozenset()
+        self.for_numpy_1 = {module: name for name, wheel in wheels.items() for module in wheel.for_numpy_1}
+        self.gone = {module: (name, gone) for name, wheel in wheels.items() for module, gone in wheel.gone.items()}
+        self.at_once = frozenset(module for wheel in wheels.values() for module in wheel.at_once)
         regular: set[str] = set()
         self._owners: dict[str, str | None] = {}
         for name, wheel in wheels.items():
@@ -135,6 +150,12 @@ class Installed:
         """Return the module of the inference server that a top-level import gets, whatever the app has."""
         module = f"{SERVER_FOLDER}.{name}"
         return module if name != "__init__" and module in self._modules else None
+
+    def tops_of(self, name: str) -> tuple[str, ...]:
+        """Return the modules by which a package is imported: the one at its top, or of several that of its name."""
+        tops = sorted({each.partition(".")[0] for each, owner in self._owners.items() if owner == name})
+        named = [each for each in tops if name in candidates(each)]
+        return tuple(named or tops[:1] if len(tops) == 1 or named else ())
 
     def may_hold(self, module: str) -> bool:
         """Whether one of the packages that could not be looked into is named as the one that brings this module."""

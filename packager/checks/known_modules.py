@@ -36,74 +36,20 @@ INSTEAD = {
     "crypt": "use hashlib, or add legacycrypt",
 }
 
+#: A package on PyPI that brings a removed module back under its own name, for the sake of packages that import it.
+BACK = {
+    "asyncore": "standard-asyncore",
+    "audioop": "audioop-lts",
+    "cgi": "legacy-cgi",
+    "cgitb": "legacy-cgi",
+    "crypt": "standard-crypt",
+    "imghdr": "standard-imghdr",
+    "pipes": "standard-pipes",
+    "telnetlib": "standard-telnetlib",
+}
+
 #: Listed for every platform by `sys.stdlib_module_names`, and not there on Linux.
 NOT_ON_LINUX = frozenset({"_msi", "_overlapped", "_scproxy", "_winapi", "msilib", "msvcrt", "nt", "winreg", "winsound"})
-
-#: Import name → package, where they differ and the import leaves no doubt. A dotted name goes before its parents.
-PACKAGES = {
-    "Bio": "biopython",
-    "Crypto": "pycryptodome",
-    "Cryptodome": "pycryptodomex",
-    "Levenshtein": "levenshtein",
-    "MySQLdb": "mysqlclient",
-    "OpenSSL": "pyopenssl",
-    "PIL": "pillow",
-    "attr": "attrs",
-    "azure.ai.ml": "azure-ai-ml",
-    "azure.storage.blob": "azure-storage-blob",
-    "azureml.automl": "azureml-automl-runtime",
-    "azureml.contrib.services": "azureml-inference-server-http",
-    "azureml.core": "azureml-core",
-    "azureml.dataprep": "azureml-dataprep",
-    "azureml.interpret": "azureml-interpret",
-    "azureml.monitoring": "azureml-monitoring",
-    "azureml.opendatasets": "azureml-opendatasets",
-    "azureml.telemetry": "azureml-telemetry",
-    "azureml.train": "azureml-train-core",
-    "bs4": "beautifulsoup4",
-    "cairo": "pycairo",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "docx": "python-docx",
-    "dotenv": "python-dotenv",
-    "faiss": "faiss-cpu",
-    "fitz": "pymupdf",
-    "git": "gitpython",
-    "google.protobuf": "protobuf",
-    "grpc": "grpcio",
-    "hdbscan": "hdbscan",
-    "imblearn": "imbalanced-learn",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "kafka": "kafka-python",
-    "magic": "python-magic",
-    "mpl_toolkits": "matplotlib",
-    "nacl": "pynacl",
-    "onnx_tf": "onnx-tf",
-    "pkg_resources": "setuptools",
-    "pptx": "python-pptx",
-    "psycopg2": "psycopg2-binary",
-    "pylab": "matplotlib",
-    "pymongo": "pymongo",
-    "pythoncom": "pywin32",
-    "rest_framework": "djangorestframework",
-    "ruamel.yaml": "ruamel-yaml",
-    "sentence_transformers": "sentence-transformers",
-    "serial": "pyserial",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "skl2onnx": "skl2onnx",
-    "skopt": "scikit-optimize",
-    "slugify": "python-slugify",
-    "socks": "pysocks",
-    "tensorflow": "tensorflow",
-    "tflite_runtime": "tflite-runtime",
-    "usb": "pyusb",
-    "websocket": "websocket-client",
-    "wx": "wxpython",
-    "yaml": "pyyaml",
-    "zmq": "pyzmq",
-}
 
 #: Packages that people use in scripts and whose import has the same name.
 SAME = frozenset(
@@ -138,16 +84,6 @@ SAME = frozenset(
         *("tqdm", "transformers", "xgboost"),
     }
 )
-
-#: Other packages that bring the same import: any of them in the lock is enough.
-ALTERNATIVES = {
-    "cv2": ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
-    "faiss": ("faiss-gpu", "faiss-gpu-cu12"),
-    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-openvino", "ort-nightly"),
-    "psycopg2": ("psycopg2",),
-    "tensorflow": ("tensorflow-cpu", "tensorflow-gpu", "intel-tensorflow"),
-    "xgboost": ("xgboost-cpu",),
-}
 
 #: Packages of hundreds of megabytes, which are not fetched for the sake of a check.
 LARGE = frozenset(

@@ -201,7 +201,7 @@ def _bind(body: Iterable[ast.stmt], scope: Scope, module: Scope) -> None:
 
 def _bind_one(node: ast.AST, scope: Scope, module: Scope, outer: set[str]) -> None:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        _bind_import(node, scope)
+        bind_import(node, scope)
     elif isinstance(node, _Function | ast.ClassDef):
         scope.bind(node.name)
     elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
@@ -235,7 +235,8 @@ def _flat(node: ast.AST) -> Iterator[ast.AST]:
         waiting += [child for child in ast.iter_child_nodes(each) if not isinstance(child, ast.stmt)]
 
 
-def _bind_import(node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+def bind_import(node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+    """Bind the names that an import gives."""
     for alias in node.names:
         if isinstance(node, ast.Import):
             name = alias.asname or alias.name.partition(".")[0]

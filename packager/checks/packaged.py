@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
 from packager.checks.exported import Exported
+from packager.checks.failing_imports import Start, causes, failing_imports, starts_of_app, starts_of_packages
 from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, imported_from, name_findings, undecided, unknown_finding
+from packager.checks.incompatible import broken_rules
 from packager.checks.installed import Installed
 from packager.checks.known_modules import SERVER_PACKAGE, is_standard
 from packager.checks.literal_paths import literal_path_findings
@@ -60,8 +62,12 @@ class Looker:
         self._spec_file, self._contents, self._memory = spec_file, contents, memory
         self._offline, self._say = offline, say
 
-    def findings(self, plan: Plan) -> Iterator[Finding]:
+    def findings(self, plan: Plan, requirements: Sequence[str] = ()) -> Iterator[Finding]:
         """Yield what is wrong with the code and the models of one image.
+
+        Args:
+            plan: of the target.
+            requirements: what its environment asks for, constraints among it; normal forms.
 
         Raises:
             ContextError: a model cannot be read.
@@ -81,6 +87,8 @@ class Looker:
         for finding in name_findings(image, reached, self._names(reached, installed, wheels), wheels.versions):
             if (finding.file, finding.line) not in told:
                 yield finding
+        locks = f"locks/{plan.target}.requirements.txt"
+        yield from self.failing(wheels, installed, requirements, starts_of_app(image, reached, locks))
         yield from model_findings(image, reached, frozenset(installed.names))
         yield from literal_path_findings(image, reached, self._spec_file.spec, self._read(image), self._is_there)
         open_questions = undecided(reached)
@@ -126,6 +134,37 @@ class Looker:
         found += model_findings(image, reached, frozenset(installed.names))
         found += self._models(plan, reached, self._environment())
         return tuple(dict.fromkeys(each for each in found if each.severity == "error"))
+
+    def failing(
+        self, locked: LockedPlatform, installed: Installed, requirements: Sequence[str], app: Sequence[Start] = ()
+    ) -> Iterator[Finding]:
+        """Yield the packages whose import fails with what is locked beside them.
+
+        Args:
+            locked: the environment.
+            installed: its modules, as far as they are known.
+            requirements: what the user asks for, constraints among it; normal forms.
+            app: what the app and the server import.
+        """
+        told = {each.package for each in broken_rules(locked, requirements)}
+        found = causes(installed, locked, told, app)
+        if not found:
+            return
+        asked = starts_of_packages(installed, requirements, f"locks/{locked.target}.requirements.txt")
+        groups = [list(dict.fromkeys(each.statement for each in starts)) for starts in (app, asked)]
+        ways = self._contents.ways(locked, groups, found, offline=self._offline)
+        yield from failing_imports(
+            found, zip((app, asked), ways, strict=True), locked, requirements, self._environment()
+        )
+
+    def failing_known(self, locked: LockedPlatform, requirements: Sequence[str]) -> tuple[Finding, ...]:
+        """Return the packages of a lock whose import fails, as far as their wheels are on this machine.
+
+        Args:
+            locked: the environment.
+            requirements: what the user asks for, constraints among it; normal forms.
+        """
+        return tuple(self.failing(locked, self._contents.known(locked, tries=1), requirements))
 
     def _reach(self, image: Image, wheels: LockedPlatform) -> tuple[Reached, Installed, str]:
         """Follow imports with what is known of the packages; fetch the others only where an import asks for it."""

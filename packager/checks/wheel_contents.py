@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import mmap
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ from packaging.utils import canonicalize_name
 from packager.checks.exported import Exported, exported
 from packager.checks.installed import Installed, WheelModules, modules_of, wheel_modules
 from packager.checks.known_modules import LARGE
+from packager.checks.made_for import Certain, gone_imports, needs_numpy_1
+from packager.checks.wheel_walk import ways
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from packager.laying.wheels import Source
 
 #: Of what is remembered; a higher number forgets all.
-_FORMAT = 1
+_FORMAT = 2
 
 #: Bytes of a module's source that are looked at for what changes `__path__` or `sys.modules`.
 _HEAD = 1 << 18
@@ -129,6 +132,35 @@ class WheelContents:
                 break
         return found
 
+    def ways(
+        self, locked: LockedPlatform, starts: Sequence[Sequence[Certain]], wanted: Iterable[str], *, offline: bool
+    ) -> list[dict[str, tuple[str, ...]]]:
+        """Return how modules of packages are certainly reached: see `wheel_walk.ways`.
+
+        What is not in uv's cache is fetched, but for packages of hundreds of megabytes; nothing is told where what is
+        needed cannot be had.
+
+        Args:
+            locked: the environment.
+            starts: imports that certainly run, in groups.
+            wanted: modules that are asked about.
+            offline: fetch nothing.
+        """
+        asked = ["ways", _FORMAT, locked.content_key, starts, sorted(wanted)]
+        key = hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+        kept = self._memory.recall(key)
+        if kept is not None:
+            with contextlib.suppress(msgspec.DecodeError):
+                return msgspec.json.decode(kept, type=list[dict[str, tuple[str, ...]]])
+        packages = [each for each in locked.packages if each.name not in locked.from_source]
+        for without in (True,) if offline else (True, False):
+            here = packages if without else [each for each in packages if each.name not in LARGE]
+            with contextlib.suppress(PackagerError), self._laid_down(locked, here, offline=without) as site:
+                found = ways(site, starts, frozenset(wanted), locked.python)
+                self._memory.remember(msgspec.json.encode(found), key)
+                return found
+        return [{} for _ in starts]
+
     def _installed(self, locked: LockedPlatform, found: dict[str, WheelModules]) -> Installed:
         names = {*(each.name for each in locked.packages), *(package.name for package in locked.conda_packages)}
         return Installed(found, names - found.keys())
@@ -154,7 +186,7 @@ class WheelContents:
         """Lay wheels down, read what they bring, and remove them again."""
         wanted = {each.name: each for each in packages}
         with self._laid_down(locked, wanted.values(), offline=offline) as site:
-            found = {name: modules for name, modules in _read(site) if name in wanted}
+            found = {name: modules for name, modules in _read(site, locked.python) if name in wanted}
         for name, modules in found.items():
             self._memory.remember(msgspec.json.encode(modules), _key(wanted[name], locked))
         return found
@@ -180,8 +212,9 @@ class WheelContents:
 
 
 def _key(package: LockedPackage, locked: LockedPlatform, of: str = "wheel") -> str:
-    # One version may have a wheel of its own for each platform, and the lock names them side by side.
-    text = f"{of} {_FORMAT} {locked.platform} {' '.join(sorted(package.digests))}"
+    # One version may have a wheel of its own for each platform, and the lock names them side by side. What a module's
+    # import imports depends on Python, by its conditions.
+    text = f"{of} {_FORMAT} {locked.platform} {locked.python} {' '.join(sorted(package.digests))}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -192,8 +225,8 @@ def _absent(message: str, waiting: dict[str, LockedPackage]) -> list[str]:
     return sorted(names & waiting.keys())
 
 
-def _read(site: Path) -> list[tuple[str, WheelModules]]:
-    """Return package and modules for each `.dist-info` of a folder."""
+def _read(site: Path, python: str) -> list[tuple[str, WheelModules]]:
+    """Return package and modules for each `.dist-info` of a folder; for a minor version of Python."""
     found = []
     for info in sorted(site.glob("*.dist-info")):
         try:
@@ -202,8 +235,41 @@ def _read(site: Path) -> list[tuple[str, WheelModules]]:
         except (OSError, ValueError):
             continue
         name = str(canonicalize_name(info.name.removesuffix(".dist-info").partition("-")[0]))
-        found.append((name, wheel_modules(paths, _texts(site, paths))))
+        modules = wheel_modules(paths, _texts(site, paths))
+        compiled = {module: path for path in paths if path.endswith(".so") for module in modules_of([path])[0]}
+        for_numpy_1 = sorted(module for module, path in compiled.items() if _is_for_numpy_1(site / path))
+        gone = dict(_gone(site, paths, python))
+        tops = [Certain(each, ()) for each in modules.modules if "." not in each]
+        (at_once,) = ways(site, [tops], gone, python) if gone else ({},)
+        found.append(
+            (
+                name,
+                msgspec.structs.replace(
+                    modules, for_numpy_1=tuple(for_numpy_1), gone=gone, at_once=tuple(sorted(at_once))
+                ),
+            )
+        )
     return found
+
+
+def _is_for_numpy_1(path: Path) -> bool:
+    # An empty file cannot be mapped.
+    with (
+        contextlib.suppress(OSError, ValueError),
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return needs_numpy_1(data)
+    return False
+
+
+def _gone(site: Path, paths: Iterable[str], python: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for path in paths:
+        for module in modules_of([path])[0] if path.endswith(".py") else ():
+            with contextlib.suppress(OSError):
+                package = path.endswith("/__init__.py")
+                if gone := gone_imports((site / path).read_bytes(), module, python, package=package):
+                    yield module, gone
 
 
 def _decoded(kept: bytes | None) -> dict[str, Exported] | None:

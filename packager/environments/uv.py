@@ -104,6 +104,12 @@ def find_uv() -> str:
         raise PackagerError("uv is not there", remedy="install it beside packager: pip install uv") from None
 
 
+def names_indexes(environ: Mapping[str, str]) -> bool:
+    """Whether the variables of a machine name an index, or a place of wheels, beside or in place of the usual one."""
+    ours = uv_environment(environ)
+    return any(ours.get(name) for name in _INDEXES)
+
+
 def uv_version() -> str:
     """Return the version of the installed PyPI package `uv`."""
     from importlib.metadata import version

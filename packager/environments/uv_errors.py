@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from packager.environments.declare.import_names import local_build, meant
 from packager.errors import LockError, PackagerError, TemporaryError
 
 #: Lines of uv's explanation that a message repeats.
@@ -18,6 +19,8 @@ _NOT_CACHED = re.compile(
 )
 _NOT_CACHED_FILE = re.compile(r"wasn't found in the cache for: `([^`]+)`")
 _NOT_FOUND = re.compile(rf"{_NAME} was not found in the (?:package registry|provided package locations)")
+_REQUIRED = re.compile(r"you require (\S+?)(?=,|\s|$)")
+_NO_VERSION = re.compile(r"there is no version of (\S+?)(?=,|\s|$)")
 _NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 _DENIED = re.compile(
     r"401 Unauthorized|403 Forbidden|407 Proxy Authentication|lack of valid authentication credentials"
@@ -104,7 +107,10 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
     wheels = sorted(set(_NO_WHEEL.findall(text)))
     unknown = sorted(set(_NOT_FOUND.findall(text)))
     remedy = "change the requirements so that they fit together"
-    if wheels:
+    advice = _own_advice(text, frozenset({*wheels, *unknown}))
+    if advice:
+        remedy = advice
+    elif wheels:
         remedy = (
             f"ask for versions of {', '.join(wheels)} that have wheels for {solving_for}, or allow a build from source "
             f"with `build_from_source: [{', '.join(wheels)}]`"
@@ -112,6 +118,18 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
     elif unknown:
         remedy = f"check the spelling of {', '.join(unknown)}, or the index of this machine ({_INDEX_SETTINGS})"
     return LockError(f"no packages fit the requirements for {solving_for}:\n{lines}", remedy=remedy)
+
+
+def _own_advice(text: str, refused: frozenset[str]) -> str:
+    """Return what to do about requirements of the user's own that name an import, or a build of another index."""
+    asked = tuple(dict.fromkeys(_REQUIRED.findall(text)))
+    said = [meant(name) for name in sorted(refused & {*map(_bare, asked)})]
+    said += [local_build(each) for each in _NO_VERSION.findall(text) if each in asked]
+    return "; ".join(dict.fromkeys(each for each in said if each))
+
+
+def _bare(requirement: str) -> str:
+    return re.split(r"[\[<>=!~]", requirement, maxsplit=1)[0]
 
 
 def _shortened(text: str) -> str:

@@ -75,7 +75,8 @@ def lay_down_conda(
         scripts = scripts_that_matter(prefix, records)
         if scripts:
             raise NeedsEngineError(
-                f"the post-link script of {', '.join(scripts)} has to run in a container", remedy="--builder engine"
+                f"the post-link script of {', '.join(scripts)} has to run in a container",
+                remedy="`packager build --builder engine`",
             )
         warnings: tuple[str, ...] = ()
         if recipe.locked.packages:

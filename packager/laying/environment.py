@@ -146,7 +146,10 @@ def _mended(
         wrong = {}
         for path, row in paths.items():
             if not (other / path).is_file():
-                raise LockError(f"the wheel of {package.name} lacks {path!r}", remedy="take another version of it")
+                raise LockError(
+                    f"the wheel of {package.name} lacks {path!r}",
+                    remedy="take another version of it; or `packager build --builder engine`, where pip installs it",
+                )
             found = digest_file(other / path)
             if found.digest != row.digest:
                 wrong[path] = msgspec.structs.replace(row, digest=found.digest, size=str(found.size))

@@ -147,7 +147,7 @@ def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -
         name = mismatch[1] or mismatch[2]
         return LockError(
             f"{name} is not the file that was locked: its sha256 differs",
-            remedy="find out why the package index serves another file; `packager lock --upgrade-package "
+            remedy="find out why the package index serves another file; `packager lock --upgrade "
             f"{name.partition('==')[0]}` takes what it has now",
         )
     if "No space left" in text:
@@ -160,5 +160,8 @@ def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -
     if _INVALID.search(text):
         subject = _SUBJECT.search(text)
         what = f"the wheel of {subject[1]}" if subject else "a wheel"
-        return LockError(f"{what} cannot be laid down:\n{error.message}", remedy="take another version of it")
+        return LockError(
+            f"{what} cannot be laid down:\n{error.message}",
+            remedy="take another version of it; or `packager build --builder engine`, where pip installs it",
+        )
     return error

@@ -10,7 +10,7 @@ import msgspec
 
 from packager.serving.client import answers
 from packager.serving.host import Host
-from packager.serving.service import LOG_LINES, Request, Server, Service, failed, wait_until_healthy, why_it_ended
+from packager.serving.service import LOG_READ, Request, Server, Service, failed, wait_until_healthy, why_it_ended
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -50,4 +50,4 @@ def follow(server: Server, write: Callable[[bytes], None]) -> None:
     """
     for chunk in server.tail(None, follow=True):
         write(chunk)
-    raise failed(why_it_ended(server.state()), server.logs(LOG_LINES))
+    raise failed(why_it_ended(server.state()), server.logs(LOG_READ))

@@ -19,6 +19,8 @@ LOOPBACK = "127.0.0.1"
 
 #: Lines of a container's log that an error shows.
 LOG_LINES = 20
+#: Lines that are read to find out why: the log of a start that failed.
+LOG_READ = 200
 
 #: Seconds that a stopping service gets to finish requests in flight.
 GRACE = 30.0
@@ -268,12 +270,12 @@ def wait_until_healthy(
         # The state goes first: when the container ended, whatever answers on that port is not ours.
         state = container.state()
         if not state.running:
-            raise failed(why_it_ended(state), container.logs(LOG_LINES))
+            raise failed(why_it_ended(state), container.logs(LOG_READ))
         if healthy():
             return clock() - start
         passed = clock() - start
         if passed >= timeout:
-            raise failed(f"the service did not answer within {timeout:g} s", container.logs(LOG_LINES))
+            raise failed(f"the service did not answer within {timeout:g} s", container.logs(LOG_READ))
         waiting(passed)
         sleep(min(pause, timeout - passed))
         pause = min(pause * 1.5, _LONGEST_WAIT)
@@ -296,28 +298,21 @@ def why_it_ended(state: State) -> str:
     return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
 
 
-#: What a log says where not the script is at fault but what is locked, and what helps.
-_IN_LOGS = (
-    (
-        ("numpy.dtype size changed", "_ARRAY_API not found", "numpy.core.multiarray failed to import"),
-        "a package was compiled for NumPy 1: add `numpy<2` to the environment, or take a newer release of that package",
-    ),
-    (
-        ("No module named 'pkg_resources'",),
-        "a package imports pkg_resources: add `setuptools<81` to the environment, or take a newer release of it",
-    ),
-    (
-        ("No module named 'distutils'",),
-        "a package imports distutils, which Python has no longer since 3.12: add `setuptools<81` to the environment, or"
-        " take a newer release of it",
-    ),
-)
-
-
 def failed(reason: str, log: str) -> ServiceError:
-    """Return the error for a service that does not serve, with the last lines of its log."""
+    """Return the error for a service that does not serve, with the last lines of its log.
+
+    Args:
+        reason: how it ended (`why_it_ended`), or that it does not answer.
+        log: of it; more lines than are shown tell what is at fault: script, environment, model or machine.
+    """
+    # Imported late: a service that starts has none.
+    from packager.serving.tracebacks import advice, known, raised_in
+
     text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
     remedies = {"memory": "give it more (--memory), or make the model smaller", "exit code 3": "mend the entry script"}
     remedy = next((remedy for word, remedy in remedies.items() if word in reason), "look at the log above")
-    known = next((remedy for words, remedy in _IN_LOGS if any(word in log for word in words)), None)
-    return ServiceError(f"{reason}\n{text or '    (it wrote nothing)'}", remedy=known or remedy)
+    raised = raised_in(log) if "exit code 3" in reason else None
+    if raised is not None:
+        remedy = advice(raised)
+    head = f"{reason}: {raised}" if raised else reason
+    return ServiceError(f"{head}\n{text or '    (it wrote nothing)'}", remedy=known(log) or remedy)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
-from packager.checks.declared import check_declared, check_environment
+from packager.checks.declared import check_declared, check_environment, check_unlocked
 from packager.checks.incompatible import check_incompatible
 from packager.checks.script import entry_script_findings
 from packager.checks.secrets import secret_findings
@@ -16,6 +16,7 @@ from packager.dockerfile.lint import Level, lint
 from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
 from packager.environments.locks.status import TargetInputs, lock_status, read_inputs, unlocked_inputs
+from packager.environments.uv import names_indexes
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
 from packager.plan.plan import Plan
@@ -48,7 +49,8 @@ def check(
 
     looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
-    findings += [*_environment(spec_file), *_entry_script(spec_file), *_lock(spec_file)]
+    locks = [*_lock(spec_file)]
+    findings += [*_environment(spec_file, locked=not locks), *_entry_script(spec_file), *locks]
     findings += [*_withheld(spec_file), *_tests(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names:
@@ -115,13 +117,15 @@ def _withheld(spec_file: SpecFile) -> Iterator[Finding]:
         )
 
 
-def _environment(spec_file: SpecFile) -> Iterator[Finding]:
+def _environment(spec_file: SpecFile, *, locked: bool) -> Iterator[Finding]:
     try:
         environments = read_environments(spec_file)
     except PackagerError:
         return  # which is told with the lock
     for environment in environments.values():
         yield from check_environment(environment, spec_file)
+        if not locked:
+            yield from check_unlocked(environment, spec_file, more_indexes=names_indexes(os.environ))
         yield from check_gunicorn(spec_file, environment)
 
 
@@ -171,7 +175,7 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool) -
         yield from check_cors(planned.plan)
         yield from check_accelerator(planned.plan, inputs.target)
         yield from check_incompatible(planned.plan, requirements)
-        yield from looker.findings(planned.plan)
+        yield from looker.findings(planned.plan, requirements)
     else:
         yield from looker.findings_without_lock(planned.plan, inputs.environment.requirements)
     found = [each for each in lint(text, spec_file.root) if each.level != "ignore"]

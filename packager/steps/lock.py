@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import msgspec
 
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.declare.requirement import canonical_name
-from packager.environments.locks.status import lock_status, stale
+from packager.environments.locks.status import lock_status, read_inputs, stale
 from packager.environments.locks.update import LockResult, Move, update_lock
 from packager.environments.solve.conda import CondaSolver, RattlerSolver
 from packager.environments.solve.pip import Upgrade, UvSolver
@@ -53,7 +56,7 @@ def lock(
         return resolve_digest(reference, mirrors)
 
     names = tuple(sorted(set(map(canonical_name, upgrade)))) if isinstance(upgrade, tuple) else ()
-    return update_lock(
+    result = update_lock(
         spec_file,
         solver=UvSolver(spec_file.root),
         conda=_conda_solver(spec_file, conda),
@@ -63,6 +66,21 @@ def lock(
         offline=offline,
         report=reporter.step,
     )
+    moved = tuple(name for name, changes in result.changes.items() if changes)
+    return msgspec.structs.replace(result, notes=tuple(dict.fromkeys((*result.notes, *_failing(spec_file, moved)))))
+
+
+def _failing(spec_file: SpecFile, targets: Iterable[str]) -> Iterator[str]:
+    """Yield what the wheels of new locks tell of packages whose import fails: those that this machine has."""
+    for name in targets:
+        from packager.checks.packaged import make_looker
+
+        inputs = read_inputs(spec_file, name)
+        looker = make_looker(inputs.spec_file, offline=True, say=lambda _: None)
+        requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
+        for platform in inputs.platforms:
+            for each in looker.failing_known(inputs.locked(platform), requirements):
+                yield f"{each.message} ({each.remedy})"
 
 
 def _conda_solver(spec_file: SpecFile, executable: str | Path | None) -> CondaSolver:

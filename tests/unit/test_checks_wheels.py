@@ -17,19 +17,19 @@ from packager.laying.wheels import Source
 from packager.storage.memory import Memory
 
 
-def wheel(folder: Path, name: str, files: dict[str, str]) -> LockedPackage:
+def wheel(folder: Path, name: str, files: dict[str, str], version: str = "1") -> LockedPackage:
     """Write a wheel; return it as the lock would name it."""
-    info = f"{name}-1.dist-info"
+    info = f"{name}-{version}.dist-info"
     files = files | {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
-    path = folder / f"{name}-1-py3-none-any.whl"
+    path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for each, text in {**files, f"{info}/RECORD": record}.items():
             archive.writestr(each, text)
-    return LockedPackage(name=name.replace("_", "-"), version="1", digests=(sha256(path.read_bytes()).hexdigest(),))
+    return LockedPackage(name=name.replace("_", "-"), version=version, digests=(sha256(path.read_bytes()).hexdigest(),))
 
 
 @pytest.fixture

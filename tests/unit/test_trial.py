@@ -134,7 +134,6 @@ def test_lock_tries_after_it_has_written(spec_file: SpecFile, monkeypatch: pytes
         ("AttributeError: _ARRAY_API not found", "numpy<2"),
         ("ModuleNotFoundError: No module named 'pkg_resources'", "setuptools<81"),
         ("ModuleNotFoundError: No module named 'distutils'", "setuptools<81"),
-        ("KeyError: 'model'", "mend the entry script"),
     ],
 )
 def test_what_is_not_the_scripts_fault_is_not_laid_on_it(line: str, says: str) -> None:

@@ -53,6 +53,42 @@ def test_an_unknown_package() -> None:
 
 
 @pytest.mark.parametrize(
+    ("cause", "says"),
+    [
+        ("all versions of sklearn have no usable wheels and you require sklearn, we can conclude", "`scikit-learn`"),
+        ("pil was not found in the package registry and you require pil>=9, we can conclude", "`PIL` is the name"),
+        (
+            "cv2 was not found in the package registry and you require cv2[x], we can conclude",
+            "`opencv-python-headless`",
+        ),
+        (
+            "there is no version of torch==2.1.0+cu118 and you require torch==2.1.0+cu118, we can conclude",
+            "UV_INDEX or PIP_EXTRA_INDEX_URL, here and wherever the image is built; or ask for the usual index's "
+            "build, `torch==2.1.0`",
+        ),
+    ],
+)
+def test_the_name_of_an_import_and_a_build_of_another_index_are_told(cause: str, says: str) -> None:
+    hint = (
+        "hint: Wheels are required for `sklearn` because building from source is disabled\n"
+        if "wheels" in cause
+        else ""
+    )
+    error = meaning(f"error: No solution found when resolving dependencies\n  cause: Because {cause} that\n{hint}")
+    assert isinstance(error, LockError)
+    assert says in str(error.remedy)
+    assert "build_from_source" not in str(error.remedy)
+
+
+def test_what_others_require_is_no_requirement_of_the_user() -> None:
+    error = meaning(
+        "error: No solution found\n  cause: Because yaml was not found in the package registry and a==1 needs yaml "
+        "and you require a==1, we can conclude …\n"
+    )
+    assert "spelling of yaml" in str(error.remedy)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "error: Request failed after 3 retries in 7.2s\n  cause: Failed to fetch: http://h/six/\n"

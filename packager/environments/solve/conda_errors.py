@@ -8,6 +8,8 @@ from typing import Any
 
 from packager.environments.channel_credentials import redact, shown
 from packager.environments.conda import SUBDIRS
+from packager.environments.declare.import_names import meant
+from packager.environments.declare.requirement import canonical_name
 from packager.errors import LockError, PackagerError, SpecError, TemporaryError
 
 #: Lines of the solver's explanation that a message repeats.
@@ -113,7 +115,11 @@ def _remedy(message: str, platform: str, virtual: Mapping[str, Mapping[str, str]
         )
     missing = _NO_CANDIDATES.search(message)
     if missing:
-        return f"check the spelling and the version of {missing[1].removesuffix(' *')!r}, and the list of channels"
+        named = meant(canonical_name(missing[1].partition(" ")[0]), conda=True)
+        return (
+            named
+            or f"check the spelling and the version of {missing[1].removesuffix(' *')!r}, and the list of channels"
+        )
     return "change the requirements so that they fit together"
 
 
