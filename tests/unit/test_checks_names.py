@@ -111,6 +111,23 @@ def names_found(text: str, exports: dict[str, Exported], python: str = "3.13") -
     return [(each.severity, each.line, each.message) for each in found]
 
 
+@pytest.mark.parametrize(
+    ("module", "text", "package", "star"),
+    [
+        ("a.b", "from c import *", False, "c"),
+        ("a.b", "from .c import *", False, "a.c"),
+        ("a.b", "from . import *", False, "a"),
+        ("a.b", "from .c import *", True, "a.b.c"),
+        ("a.b", "from . import *", True, "a.b"),
+        ("a.b.c.d", "from ...e.f import *", False, "a.e.f"),
+        ("a.b.c.d", "from ...e import *", True, "a.b.e"),
+        ("a.b.c.d", "from ....e import *", True, "a.e"),
+    ],
+)
+def test_stars_of_relative_imports_are_those_of_the_package(module: str, text: str, package: bool, star: str) -> None:
+    assert exported(text, module, package=package).stars == (star,)
+
+
 def test_the_finding_names_package_and_version() -> None:
     text = "from numpy import asscalar, array\ndef f():\n    from numpy import asscalar\ntry:\n"
     text += "    from numpy import asscalar\nexcept ImportError:\n    pass\nfrom numpy import *\n"
