@@ -82,6 +82,10 @@ def test_a_name_that_no_line_of_a_module_makes_is_not_there(text: str) -> None:
         GETATTR + "    return 1\n",
         GETATTR + "    if name == 'gone':\n        return 1\n" + GONE,
         "def f(:\n",
+        *(
+            GETATTR + f"    if name != 'x':\n        return {each}()[name]\n" + GONE
+            for each in ("cache", "vars", "own.globals")
+        ),
     ],
 )
 def test_what_a_module_may_have_is_not_doubted(text: str) -> None:
