@@ -87,6 +87,13 @@ def test_a_difference_has_its_path(value: Any, expected: Any, options: dict[str,
     assert list(compare(value, expected, **options)) == [line]
 
 
+def test_unexpected_keys_are_told_in_the_order_of_the_answer() -> None:
+    keys = [f"key-{number * 7 % 20}" for number in range(20)]
+    assert list(compare(dict.fromkeys(keys), {keys[3]: None})) == [
+        f'$: unexpected key "{key}"' for key in keys if key != keys[3]
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "expected", "options"),
     [
