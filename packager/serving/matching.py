@@ -117,7 +117,7 @@ def compare(value: Any, expected: Any, *, absolute: float = 0.0, relative: float
                 yield f"{path}: missing, expected {shown(expected[key])}"
             else:
                 yield from compare(value[key], expected[key], absolute=absolute, relative=relative, at=path)
-        for key in value.keys() - expected.keys():
+        for key in (each for each in value if each not in expected):
             yield f"{at}: unexpected key {shown(key)}"
     elif isinstance(value, list) and isinstance(expected, list):
         if len(value) != len(expected):

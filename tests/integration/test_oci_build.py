@@ -110,6 +110,8 @@ def environment_of(reference: str) -> dict[str, tuple[object, ...]]:
                 what = hashlib.sha256(content.read()).hexdigest() if content else each.linkname
                 found[each.name] = (each.type, each.mode, each.mtime, what)
     return found
+
+
 def test_content_of_a_model_is_once_in_either_image(
     example: Path, tmp_path: Path, run_packager: RunPackager, mirror: dict[str, str], removed: list[str]
 ) -> None:

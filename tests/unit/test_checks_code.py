@@ -86,6 +86,21 @@ def test_the_finding_says_what_is_there() -> None:
     assert "did you mean 'model.pkl'" in (finding.remedy or "")
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ("y", "there is b/y"),
+        ("zy", "there are b/y, b/z"),
+        ("edcba", "there are b/a, b/b, b/c, b/d, b/e"),
+        ("gfedcba", "there are b/a, b/b, b/c, b/d, b/e and 2 more"),
+    ],
+)
+def test_some_of_what_is_there_is_said(files: str, said: str) -> None:
+    load = HEAD + "open(os.path.join(os.environ['AZUREML_MODEL_DIR'], 'b', 'lost'))"
+    (finding,) = all_findings(load, models={("m", 1): "m/1/b"}, model_files=tuple(f"m/1/b/{each}" for each in files))
+    assert finding.message.partition("; ")[2] == said
+
+
 def test_with_several_models_paths_start_with_name_and_version() -> None:
     load = HEAD + "joblib.load(os.path.join(os.environ['AZUREML_MODEL_DIR'], {}))"
     assert all_findings(load.format("'m', '1', 'model.pkl'"), models=SEVERAL) == []
@@ -174,6 +189,9 @@ def test_the_highest_version_is_the_one_without_a_number() -> None:
         ("import collections\ncollections.Mapping", "error", 2),
         ("from collections import Mapping", "error", 1),
         ("import time\ntime.clock()", "error", 2),
+        ("import numpy.linalg\nx = numpy.int", "error", 2),
+        ("import numpy.linalg as np, numpy\nx = numpy.int", "error", 2),
+        ("import numpy as np\ndef run(*data, **more):\n    return np.int", "error", 3),
     ],
 )
 def test_a_name_that_is_gone(text: str, severity: str, line: int) -> None:
@@ -187,6 +205,9 @@ def test_a_name_that_is_gone(text: str, severity: str, line: int) -> None:
         "import numpy as np\nx = np.int64, np.bool_, np.bool",
         "import numpy as np\nnp = object()\nx = np.int",
         "def run(np):\n    return np.int",
+        *(f"import numpy as np\ndef run({each}):\n    return np.int" for each in ("*np", "**np", "*, np", "np, /")),
+        "import numpy.linalg as np\nx = np.int",
+        "import my.numpy\nx = my.int",
         "import numpy as np\ntry:\n    x = np.int\nexcept AttributeError:\n    x = int",
         "import numpy as np\nx = 'np.int'",
         "from collections.abc import Mapping",

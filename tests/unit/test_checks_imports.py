@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import ast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.checks.import_findings import import_findings, undecided
 from packager.checks.installed import Installed, candidates, modules_of, provider, wheel_modules
-from packager.checks.known_modules import is_standard
+from packager.checks.known_modules import PACKAGES, is_standard
+from packager.checks.module_facts import condition
 from packager.environments.declare.import_names import PACKAGES
 from tests.unit.check_images import all_findings, follow, image, installed, short
 
@@ -271,6 +274,56 @@ def test_names_of_packages() -> None:
 )  # fmt: skip
 def test_the_standard_library_of_each_python(name: str, python: str, there: bool) -> None:
     assert is_standard(name, python) is there
+
+
+# --- conditions
+
+
+def is_met(text: str, python: str) -> bool | None:
+    return condition(
+        ast.parse(text, mode="eval").body,
+        python,
+        lambda each: ast.unparse(each) if isinstance(each, ast.Name | ast.Attribute) else None,
+    )
+
+
+@pytest.mark.parametrize("operator", ["<", "<=", ">", ">=", "==", "!="])
+@pytest.mark.parametrize("right", ["(2,)", "(3,)", "(4,)", "(2, 7)", "(3, 11)", "(3, 12)", "(3, 13)", "(4, 0)"])
+@pytest.mark.parametrize("minor", [11, 12, 13])
+def test_a_condition_of_python_is_as_python_decides_it(minor: int, operator: str, right: str) -> None:
+    known = {"versions": (3, minor, 2, "final", 0)}
+    assert is_met(f"sys.version_info {operator} {right}", f"3.{minor}") is eval(f"versions {operator} {right}", known)
+    major = right[1]
+    assert is_met(f"sys.version_info[0] {operator} {major}", f"3.{minor}") is eval(f"3 {operator} {major}")
+
+
+@pytest.mark.parametrize(
+    ("text", "met"),
+    [
+        ("sys.platform == 'linux'", True),
+        ("sys.platform != 'linux'", False),
+        ("sys.platform == 'win32'", False),
+        ("os.name != 'nt'", True),
+        ("platform.system() == 'Linux'", True),
+        ("sys.platform.startswith('lin')", True),
+        ("sys.platform.startswith('win')", False),
+        ("not TYPE_CHECKING", True),
+        ("six.PY3 and os.name == 'posix'", True),
+        ("six.PY3 and os.name == 'nt'", False),
+        ("six.PY2 or os.name == 'posix'", True),
+        ("six.PY2 or os.name == 'nt'", False),
+        ("six.PY3 or mine", True),
+        ("six.PY2 and mine", False),
+        *((text, None) for text in ("mine", "not mine", "six.PY2 or mine", "six.PY3 and mine", "sys.platform == mine")),
+        *((text, None) for text in ("sys.version_info > (3, 13, 1)", "sys.version_info[1] > 9", "3 < 4 < 5")),
+        *(
+            (text, None)
+            for text in ("sys.version_info > (3, mine)", "sys.version_info[mine] > 2", "sys.platform < 'x'")
+        ),
+    ],
+)
+def test_other_conditions(text: str, met: bool | None) -> None:
+    assert is_met(text, "3.13") is met
 
 
 # --- hostile sources

@@ -82,6 +82,10 @@ def test_a_name_that_no_line_of_a_module_makes_is_not_there(text: str) -> None:
         GETATTR + "    return 1\n",
         GETATTR + "    if name == 'gone':\n        return 1\n" + GONE,
         "def f(:\n",
+        *(
+            GETATTR + f"    if name != 'x':\n        return {each}()[name]\n" + GONE
+            for each in ("cache", "vars", "own.globals")
+        ),
     ],
 )
 def test_what_a_module_may_have_is_not_doubted(text: str) -> None:
@@ -109,6 +113,23 @@ def names_found(text: str, exports: dict[str, Exported], python: str = "3.13") -
     image, reached = follow({"score.py": text}, python=python)
     found = name_findings(image, reached, exports, {"numpy": "2.5.5"})
     return [(each.severity, each.line, each.message) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "package", "star"),
+    [
+        ("a.b", "from c import *", False, "c"),
+        ("a.b", "from .c import *", False, "a.c"),
+        ("a.b", "from . import *", False, "a"),
+        ("a.b", "from .c import *", True, "a.b.c"),
+        ("a.b", "from . import *", True, "a.b"),
+        ("a.b.c.d", "from ...e.f import *", False, "a.e.f"),
+        ("a.b.c.d", "from ...e import *", True, "a.b.e"),
+        ("a.b.c.d", "from ....e import *", True, "a.e"),
+    ],
+)
+def test_stars_of_relative_imports_are_those_of_the_package(module: str, text: str, package: bool, star: str) -> None:
+    assert exported(text, module, package=package).stars == (star,)
 
 
 def test_the_finding_names_package_and_version() -> None:

@@ -202,6 +202,14 @@ def test_what_is_no_lock_file_at_all(text: str) -> None:
         parse_conda_lock(text)
 
 
+@pytest.mark.parametrize(("text", "line", "column"), [("version: 1\npackage: ]\n", 2, 10), ("\n\na: [1\n}\n", 4, 1)])
+def test_what_is_no_yaml_is_named_with_line_and_column(text: str, line: int, column: int) -> None:
+    with pytest.raises(LockError, match="not valid YAML") as caught:
+        parse_conda_lock(text)
+    assert caught.value.where is not None
+    assert (caught.value.where.line, caught.value.where.column) == (line, column)
+
+
 def test_a_merge_conflict_is_named_with_its_line() -> None:
     text = TEXT.replace("package:\n", "<<<<<<< ours\npackage:\n=======\n>>>>>>> theirs\n")
     with pytest.raises(LockError, match="merge conflict") as caught:

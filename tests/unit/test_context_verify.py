@@ -316,9 +316,10 @@ def test_changed_and_missing_entries(tmp_path: Path, tar: bytes) -> None:
     ]
 
 
-def test_times_in_archives(tmp_path: Path, tar: bytes) -> None:
+@pytest.mark.parametrize("mtime", [1.5, 2.0**31])
+def test_times_in_archives(tmp_path: Path, tar: bytes, mtime: float) -> None:
     entries = members(tar)
-    entries[1][0].mtime = 1.5
+    entries[1][0].mtime = mtime
     assert verify(write(tmp_path, packed(entries))).retimed == (entries[1][0].name,)
 
 

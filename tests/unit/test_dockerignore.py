@@ -53,6 +53,8 @@ def left_out(text: str, *paths: str) -> list[str]:
         ("**/b", ["b", "a/b", "a/b/c"], ["ab", "a/bc"]),
         ("**b", ["b", "ab", "a/cb"], ["bc"]),
         ("a**", ["a", "ab", "ab/c"], ["b"]),
+        ("**?", ["a", "b/c"], ["ab"]),
+        ("**[bc]d", ["bd", "a/cd"], ["d", "abd"]),
         ("*/**/*.tmp", ["a/x.tmp", "a/b/x.tmp"], ["x.tmp"]),
         # Classes and escapes, as Go's filepath.Match has them.
         ("[ab]c", ["ac", "bc"], ["cc"]),
@@ -132,7 +134,7 @@ def moby_match(pattern: str, path: str) -> bool:
     return re.search(expression + r"\Z", path, re.DOTALL) is not None
 
 
-PART = st.sampled_from(["a", "b", "ab", "*", "?", "a*", "*b", "**", "a?", "**b", "a**", "**a*", ".a"])
+PART = st.sampled_from(["a", "b", "ab", "*", "?", "a*", "*b", "**", "a?", "**b", "a**", "**a*", "**?", ".a"])
 PATTERN = st.builds(
     lambda no, parts: no + "/".join(parts), st.sampled_from(["", "", "!"]), st.lists(PART, min_size=1, max_size=4)
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.errors import SpecError
-from packager.spec.document import MAX_BYTES, parse_yaml, read_text
+from packager.spec.document import MAX_BYTES, MAX_DEPTH, parse_yaml, read_text
 
 PATH = Path("packager.yaml")
 
@@ -19,6 +19,38 @@ def test_every_field_has_its_line() -> None:
     assert document.at("server.port").line == 5
     assert document.at("models[0].version").line == 3, "what is missing is reported where its parent stands"
     assert document.at("nowhere").line == 1
+
+
+def test_every_item_of_a_list_has_its_line() -> None:
+    document = parse_yaml("a:\n  - x\n  -\n    - y\n    - z\nb: [p,\n  q]\n", PATH)
+    places = {"a": 1, "a[0]": 2, "a[1]": 4, "a[1][0]": 4, "a[1][1]": 5, "b": 6, "b[0]": 6, "b[1]": 7}
+    assert {field: document.at(field).line for field in places} == places
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("a: 1\n3: x\n", 2, 1),
+        ("a: 1\nb: {c: 1, 3: x}\n", 2, 11),
+        ("a:\n    b: 1\n    b: 2\n", 3, 5),
+        ("a:\n  - x\n  - !own y\n", 3, 5),
+        ("a: 1\nb: ]\n", 2, 4),
+        ("a: 1\nb: c: d\n", 2, 5),
+    ],
+)
+def test_what_is_refused_has_its_line_and_column(text: str, line: int, column: int) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_yaml(text, PATH)
+    assert caught.value.where is not None
+    assert (caught.value.where.line, caught.value.where.column) == (line, column)
+
+
+@pytest.mark.parametrize("parts", [("[", "]"), ("{a: ", "}")])
+def test_values_are_nested_as_deep_as_is_allowed(parts: tuple[str, str]) -> None:
+    start, end = parts
+    assert parse_yaml(f"a: {start * (MAX_DEPTH - 1)}x{end * (MAX_DEPTH - 1)}", PATH).data["a"]
+    with pytest.raises(SpecError, match="nested too deeply"):
+        parse_yaml(f"a: {start * MAX_DEPTH}x{end * MAX_DEPTH}", PATH)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,24 @@ def test_a_path_from_beside_the_spec_is_told(tmp_path: Path, call: str) -> None:
     assert found(tmp_path, "source_dir: app\nkeep_source_dir: true\n", files) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "path", "advice", "not_said"),
+    [
+        ("app", "app/x.json", "open it as 'x.json'", "the app's folder"),
+        ("./app/", "app/in/x.json", "open it as 'in/x.json'", "the app's folder"),
+        ("src/app", "src/app/x.json", "open it as 'x.json': the app's folder", "keep_source_dir"),
+        ("app", "data/x.json", "put it into `source_dir`", "open it as"),
+        ("app", "app2/x.json", "put it into `source_dir`", "open it as"),
+    ],
+)
+def test_the_advice_for_a_literal_path(tmp_path: Path, source: str, path: str, advice: str, not_said: str) -> None:
+    script = f"{source}/score.py".replace("//", "/").removeprefix("./")
+    files = {script: f"def init():\n    open({path!r})\n", path: "{}"}
+    ((_, remedy),) = found(tmp_path, f"source_dir: {source}\n", files)
+    assert advice in str(remedy)
+    assert not_said not in str(remedy)
+
+
 def test_what_is_left_out_or_is_a_model(tmp_path: Path) -> None:
     files = {
         "score.py": "import helper\nimport joblib\nDATA = open('data/a.csv')\nMODEL = joblib.load('m.pkl')\n",

@@ -97,6 +97,51 @@ def test_signatures_of_a_saved_model() -> None:
     }
 
 
+#: By the numbers of onnx.proto's TensorProto.DataType and of TensorFlow's types.proto, written down from them.
+ONNX_TYPES = {"number": (1, 10, 11, 16), "boolean": (9,), "string": (8,), "integer": (2, 3, 4, 5, 6, 7, 12, 13)}
+TENSORFLOW_TYPES = {
+    "number": (1, 2, 14, 19), "boolean": (10,), "string": (7,), "integer": (3, 4, 5, 6, 9, 17, 22, 23),
+    "": (8, 11, 15, 18, 20, 21),  # complex numbers, quantised ones, resources, variants: nothing that JSON has
+}  # fmt: skip
+
+
+def each_type(types: dict[str, tuple[int, ...]]) -> list[tuple[int, str]]:
+    return [(number, kind) for kind, numbers in types.items() for number in numbers]
+
+
+@pytest.mark.parametrize(("number", "kind"), each_type(ONNX_TYPES))
+def test_each_type_of_onnx(number: int, kind: str) -> None:
+    found = read_onnx(memoryview(onnx(field(11, onnx_value("x", number, 3)), field(12, onnx_value("y", number)))))
+    assert found == Interface(
+        inputs=(Port(name="x", kind=kind, shape=(3,)),), outputs=(Port(name="y", kind=kind, shape=()),)
+    )
+
+
+@pytest.mark.parametrize(("number", "kind"), each_type(TENSORFLOW_TYPES))
+def test_each_type_of_tensorflow(number: int, kind: str) -> None:
+    data = saved_model(one=(tensor(1, "x", number, 3), tensor(2, "y", number)))
+    port = Port(name="x", kind=kind, shape=(3,))
+    assert read_saved_model(memoryview(data)) == {
+        "one": Interface(inputs=(port,), outputs=(Port(name="y", kind=kind, shape=()),))
+    }
+
+
+@pytest.mark.parametrize(("version", "read"), [(1, True), (10, True), (999, True), (0, False), (1000, False)])
+def test_a_graph_says_its_version_its_operators_and_what_it_gives(version: int, read: bool) -> None:
+    graph, operators = field(12, onnx_value("y", 1)), field(8, field(2, 17))
+    whole = field(1, version) + field(7, graph) + operators
+    lacking = [
+        *(field(7, graph) + operators, field(1, version) + operators, field(1, version) + field(7, graph)),
+        field(1, version) + field(7, field(11, onnx_value("x", 1))) + operators,
+        field(1, version) + field(7, graph) + field(7, graph) + operators,
+    ]
+    for data in lacking if read else [whole]:
+        with pytest.raises(NotProtobuf):
+            read_onnx(memoryview(data))
+    if read:
+        assert [each.name for each in read_onnx(memoryview(whole)).outputs] == ["y"]
+
+
 @given(st.binary(max_size=300), st.integers(0, 600), st.binary(max_size=4))
 def test_what_is_no_graph_is_refused_and_nothing_else_happens(data: bytes, cut: int, put: bytes) -> None:
     saved = saved_model(serving_default=(tensor(1, "a", 1, -1, 2), tensor(2, "y", 9)))
@@ -117,7 +162,9 @@ def test_what_is_no_graph_is_refused_and_nothing_else_happens(data: bytes, cut: 
 
 
 def test_numbers_of_the_wire_format() -> None:
-    assert number_of(memoryview(field(1, -1)), 1) == -1
+    for number in (0, 1, 127, 128, 1 << 14, (1 << 63) - 1, -1, -(1 << 63)):
+        assert number_of(memoryview(field(1, number)), 1) == number
+    assert number_of(memoryview(field(1, 5) + field(2, 7) + field(1, 6)), 1) == 6, "the last one counts"
     for broken in (b"\xff" * 11, b"\x08", b"\x0a\x05ab", b"\x00\x01", b"\x0b", b"\x0d\x01"):
         with pytest.raises(NotProtobuf):
             number_of(memoryview(broken), 1)

@@ -135,6 +135,26 @@ def test_environments_of_frameworks(tmp_path: Path) -> None:
     assert own.requirements == ("azureml-inference-server-http", "scikit-learn==1.8.0")
 
 
+@pytest.mark.parametrize(
+    ("version", "pin", "python"),
+    [
+        ("1", "scikit-learn==1.*", "3.9"),  # as 1.0
+        ("1.1", "scikit-learn==1.1.*", "3.10"),
+        ("1.2.2", "scikit-learn==1.2.2", "3.11"),
+        ("1.3", "scikit-learn==1.3.*", "3.12"),
+        ("1.6", "scikit-learn==1.6.*", "3.13"),
+        ("1.7.0", "scikit-learn==1.7.0", "3.13"),
+    ],
+)
+def test_a_declared_version_is_pinned_as_far_as_it_is_given_and_chooses_the_python(
+    tmp_path: Path, version: str, pin: str, python: str
+) -> None:
+    declared = SKLEARN.replace("sklearn}", f'sklearn, framework_version: "{version}"}}')
+    found = environment(tmp_path, declared, {"d.pkl": DIABETES})
+    assert pin in found.requirements
+    assert found.python == python
+
+
 def test_targets_with_models_of_their_own(tmp_path: Path) -> None:
     edge = "arm-edge: {models: [{path: m.onnx, framework: onnx}]}"
     more = f"targets: {{cpu: {{{SKLEARN.strip()}}}, {edge}}}\n"

@@ -1,12 +1,14 @@
 import http.server
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from packager.errors import ServiceError, TemporaryError, UsageError
 from packager.serving.client import refused, score
+
+#: Set when what waits shall answer: nobody waits for it any more.
+answers = threading.Event()
 
 
 class Service(http.server.BaseHTTPRequestHandler):
@@ -18,7 +20,7 @@ class Service(http.server.BaseHTTPRequestHandler):
         if path == "gone":
             return
         if path == "slow":
-            time.sleep(1)
+            answers.wait()
         status = int(path) if path.isdigit() else 200
         echo = f"{self.headers['Content-Type']}|{self.headers.get('X-Own')}|".encode() + body
         answer = echo if status == 200 else b'{"message": "no such column"}'
@@ -38,9 +40,11 @@ class Service(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        answers.clear()
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
+        answers.set()
         server.shutdown()
         thread.join()
 

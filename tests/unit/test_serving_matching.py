@@ -75,6 +75,7 @@ def test_numbers_and_depths_beyond_all_measure(body: bytes, expected: Any, said:
         (100, 102, {"relative": 0.01}, "$: 100 != 102 (tolerance 0.01 relative)"),
         (1, 2, {}, "$: 1 != 2"),
         ([1], [1, 2], {}, "$: 1 items != 2"),
+        ([1, 2, 3], [1, 2], {}, "$: 3 items != 2"),
         ({"a": 1}, {"a": 1, "b c": {}}, {}, '$["b c"]: missing, expected {}'),
         ({"a": 1, "b": 2}, {"a": 1}, {}, '$: unexpected key "b"'),
         (True, 1, {}, "$: true != 1"),
@@ -84,6 +85,13 @@ def test_numbers_and_depths_beyond_all_measure(body: bytes, expected: Any, said:
 )
 def test_a_difference_has_its_path(value: Any, expected: Any, options: dict[str, Any], line: str) -> None:
     assert list(compare(value, expected, **options)) == [line]
+
+
+def test_unexpected_keys_are_told_in_the_order_of_the_answer() -> None:
+    keys = [f"key-{number * 7 % 20}" for number in range(20)]
+    assert list(compare(dict.fromkeys(keys), {keys[3]: None})) == [
+        f'$: unexpected key "{key}"' for key in keys if key != keys[3]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,21 @@ def test_headers(value: str, good: bool) -> None:
     answer = reply(content_type="application/json; charset=utf-8")
     assert (differences(Expected(headers={"Content-Type": value}), answer) == ()) is good
     assert differences(Expected(headers={"x-own": "1"}), answer) == ('header x-own: missing, expected "1"',)
+
+
+def test_parameters_of_a_header_count_but_for_those_of_the_content_type() -> None:
+    answer = reply(accept="a/b; q=1", x_type="a/b; q=1", content_type="a/b; q=1")
+    (accept,) = differences(Expected(headers={"accept": "a/b"}), answer)
+    (own,) = differences(Expected(headers={"X-Type": "a/b"}), answer)
+    assert (accept, own) == ('header accept: "a/b; q=1" != "a/b"', 'header X-Type: "a/b; q=1" != "a/b"')
+    assert differences(Expected(headers={"content-type": "a/b; q=2"}), answer), "where they are asked for, they count"
+
+
+def test_where_two_bodies_part_some_bytes_of_both_are_shown() -> None:
+    one, other = b"0" * 40 + b"1" * 40, b"0" * 40 + b"2" * 40
+    line = f"the body differs at byte 40: {b'2' * 16!r} != {b'1' * 16!r}"
+    assert differences(Expected(body=one), reply(other)) == (line,)
+    assert differences(Expected(body=b"ab"), reply(b"abc")) == ("the body has 3 bytes != 2",)
 
 
 def test_bodies_as_bytes_and_texts() -> None:

@@ -112,6 +112,52 @@ def test_wrong_types_and_bounds_name_the_field(more: str, field: str) -> None:
     assert error.where.line >= 5
 
 
+@pytest.mark.parametrize(
+    ("more", "remedy"),
+    [
+        ("test: [{name: a, path: score}]\n", "the path of a URL"),
+        ("models: [{path: a, name: a b}]\n", "letters, digits, `.`, `_` and `-`"),
+        ("models: [{path: -a}]\n", "a path relative to the folder of the spec"),
+        ("source_dir: -a\n", "a path relative to the folder of the spec"),
+        ("python: '3'\n", "a minor version in quotes"),
+        ("python: 3.10\n", "write it in quotes"),
+        ("env: {A: 1}\n", "write it in quotes"),
+        ("models: [{path: a, framework: onyx}]\n", "sklearn, onnx, tensorflow or mlflow"),
+        ("targets: {cpu: {python: 3.10}}\n", "write it in quotes"),
+        ("targets: {cpu: {platforms: [linux]}}\n", "an OCI platform"),
+        ("system_packages: [a b]\n", "Debian package names"),
+        ("targets: {cpu: {system_packages: [a b]}}\n", "Debian package names"),
+        ("test: [{name: a, method: get}]\n", "an HTTP method in capitals"),
+    ],
+)
+def test_what_is_not_valid_comes_with_what_would_be(more: str, remedy: str) -> None:
+    assert (refused(more).remedy or "").startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("targets: {cpu: {base: 'a b'}}\n", "targets.cpu.base"),
+        ("targets: {cpu: {tags: ['a b']}}\n", "targets.cpu.tags[0]"),
+        ("targets: {cpu: {env: {PATH: x}}}\n", "targets.cpu.env.PATH"),
+        ("targets: {cpu: {system_packages: [curl, libgomp1, curl]}}\n", "targets.cpu.system_packages"),
+        ("targets: {cpu: {models: [{path: ../m}]}}\n", "targets.cpu.models[0].path"),
+        ("system_packages: [libgomp1, libgomp1]\n", "system_packages"),
+        ("registry_mirrors: {docker.io: 'a b'}\n", "registry_mirrors.docker.io"),
+    ],
+)
+def test_what_differs_by_target_keeps_the_same_rules(more: str, field: str) -> None:
+    error = refused(more)
+    assert error.where is not None
+    assert error.where.field == field
+
+
+def test_a_value_of_an_unknown_type_is_shown_shortened() -> None:
+    assert str(refused("server: {port: abc}\n")).partition("\n")[0].endswith("'abc'")
+    shown = str(refused(f"server: {{port: {'x' * 200}}}\n")).partition("\n")[0]
+    assert shown.endswith("'" + "x" * 76 + "...")
+
+
 def test_numbers_where_text_is_wanted_are_explained() -> None:
     error = refused(version="1.10")
     assert "quotes" in str(error)

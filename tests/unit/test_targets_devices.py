@@ -196,13 +196,14 @@ def test_the_spec_says_which_of_several_artefacts_is_meant() -> None:
     assert artefacts(chosen, load_target("fpga"), models).keys() == {"XLNX_VART_FIRMWARE", "PACKAGER_XMODEL"}
 
 
-def test_an_artefact_of_another_kind_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [b"\x7fELF", b"xclbin1\0rest", b"yclbin2\0rest", b"xclbin", b""])
+def test_an_artefact_of_another_kind_is_refused(tmp_path: Path, start: bytes) -> None:
     (tmp_path / "packager.yaml").write_text(LEAST + FPGA % "")
     spec_file = parse_spec(LEAST + FPGA % "", tmp_path / "packager.yaml")
     plan = msgspec.structs.replace(example_plan(), models=(model("a.xclbin"),))
     (tmp_path / "a.xclbin").write_bytes(b"xclbin2\0rest")
     check_artefacts(spec_file, load_target("fpga"), plan)
-    (tmp_path / "a.xclbin").write_bytes(b"\x7fELF")
+    (tmp_path / "a.xclbin").write_bytes(start)
     with pytest.raises(ContextError, match=r"'a\.xclbin' is no bitstream"):
         check_artefacts(spec_file, load_target("fpga"), plan)
     check_artefacts(spec_file, load_target("cpu"), plan)

@@ -37,7 +37,18 @@ def test_no_times(text: str) -> None:
         parse_age(text, "--older-than")
 
 
-@pytest.mark.parametrize("size", [0, 999, 1000, 1_300_000, 2 * 10**9])
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (1234, "1.2 kB"), (999_949, "999.9 kB"), (999_950, "1.0 MB"),
+        (999_950_000, "1.0 GB"), (20 * 10**9, "20.0 GB"), (10**12, "1.0 TB"), (7_500 * 10**12, "7500.0 TB"),
+    ],
+)  # fmt: skip
+def test_a_size_has_the_unit_that_keeps_it_short(size: int, text: str) -> None:
+    assert human_size(size) == text
+
+
+@pytest.mark.parametrize("size", [0, 999, 1000, 1_300_000, 2 * 10**9, 3 * 10**12])
 def test_what_is_shown_can_be_written(size: int) -> None:
     assert parse_size(human_size(size), "x") == size
 
