@@ -202,7 +202,8 @@ def index() -> None:
 @pytest.fixture(scope="session")
 def run_packager(tmp_path_factory: pytest.TempPathFactory) -> RunPackager:
     # packager's own store starts empty and is left behind for nobody; uv's downloads are worth keeping.
-    caches = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    # A crash of a program with compiled parts says where it was.
+    caches = {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONFAULTHANDLER": "1"}
     downloads = output(find_uv_bin(), "cache", "dir")
     if downloads:
         caches["UV_CACHE_DIR"] = downloads

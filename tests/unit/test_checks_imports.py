@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from packager.checks.import_findings import import_findings, undecided
 from packager.checks.installed import Installed, candidates, modules_of, provider, wheel_modules
+from packager.checks.known_modules import is_standard
 from packager.checks.module_facts import condition
 from packager.environments.declare.import_names import PACKAGES
 from tests.unit.check_images import all_findings, follow, image, installed, short
