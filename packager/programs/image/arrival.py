@@ -15,6 +15,8 @@ from packager.programs.image.answer import Answer, LeftError
 
 #: Bytes of a request that is waited for without a thread.
 SMALL = 256 * 1024
+#: Bytes that are read at a time: more would be memory of its own from the system, for every request.
+BLOCK = 64 * 1024
 #: What a socket takes or gives now, without waiting.
 NOW = socket.MSG_DONTWAIT
 
@@ -159,7 +161,7 @@ class Whole:
             else:
                 # What is unread at the end would take the answer back (a reset).
                 with suppress(OSError):
-                    self._sock.recv(SMALL, NOW)
+                    self._sock.recv(BLOCK, NOW)
                 self._sock.close()
                 self._gone()
 

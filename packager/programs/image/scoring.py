@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Mapping, Optional, Tuple, Type, Union
 
 from packager.programs.image.answer import AHEAD, ROOM, Answer, EndedError, LeftError, Room
-from packager.programs.image.arrival import SMALL, Whole
+from packager.programs.image.arrival import BLOCK, SMALL, Whole
 
 # Spelled as Python 3.9 can evaluate them.
 Environ = Dict[str, Any]
@@ -26,8 +26,6 @@ Job = Callable[[], None]
 StartResponse = Callable[..., Any]
 App = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-#: Bytes of a body that are read at a time.
-BLOCK = 64 * 1024
 #: Requests that wait for their turn; one more is told to come again.
 WAITING = 480
 

@@ -30,9 +30,9 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.sync import SyncWorker
 
 from packager.programs.image.answer import Answer
-from packager.programs.image.arrival import NOW, SMALL, Begun, Whole, arrived
+from packager.programs.image.arrival import BLOCK, NOW, Begun, Whole, arrived
 from packager.programs.image.loading import load_telemetry
-from packager.programs.image.scoring import BLOCK, WAITING, App, Client, Scoring, body_limit
+from packager.programs.image.scoring import WAITING, App, Client, Scoring, body_limit
 
 #: Connections at a time; more wait in the listener's backlog. Those beyond `WAITING` are for all but /score.
 CONNECTIONS = WAITING + 32
@@ -49,7 +49,9 @@ SLOWEST = 1024
 STALL, PACE, HURRY = 1.0, 1 << 20, 1.0
 #: Seconds after which a request that has not arrived whole gets a thread; and for which the main thread may not look
 #: for what arrives before the thread in front does.
-PART, PATIENCE = 0.25, 0.01
+PART, PATIENCE = 0.25, 0.02
+#: Seconds between two heartbeats, at least; the main thread tells of every request.
+BEAT = 0.3
 #: How requests begin that the main thread answers before those that wait for their turn.
 AT_ONCE = (b"GET / ", b"GET /swagger.json")
 #: Seconds for which the main thread may keep Python's lock while the thread in front waits for it.
@@ -188,6 +190,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
             each.setblocking(False)
         for watched in (self.PIPE[0], self._bell, *self.sockets):
             self._selector.register(watched, selectors.EVENT_READ)
+        self._beaten = 0.0
         #: Connections of which the selector tells when more arrives, the oldest first.
         self._parts: Dict[int, Connection] = {}
         #: How often the main thread has looked; whether it waits for something, and whether it wants the door back.
@@ -310,7 +313,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
     def _receive(self, connection: Connection) -> None:
         """Take what has arrived of a request."""
         try:
-            data = connection.sock.recv(SMALL, NOW)
+            data = connection.sock.recv(BLOCK, NOW)
         except BlockingIOError:
             data = None
         except OSError:
@@ -382,10 +385,11 @@ class Worker(SyncWorker):  # type: ignore[misc]
             with selectors.DefaultSelector() as watch:
                 watch.register(self._selector, selectors.EVENT_READ)
                 while self.alive:
-                    self._heartbeat()
+                    if time.monotonic() - self._beaten > BEAT:
+                        self._heartbeat()
+                        if not self.is_parent_alive():
+                            break
                     self._watch(watch)
-                    if not self.is_parent_alive():
-                        break
             self._finish()
         except BaseException:
             self.log.exception("the thread that accepts connections failed")
@@ -417,7 +421,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
         # While a request is scored, there is none: so the arbiter notices one that takes too long.
         if not self.scoring.busy:
             self.notify()
-        now = time.monotonic()
+        self._beaten = now = time.monotonic()
         for connection in list(self._connections.values()):
             if connection.deadline < now or (self.scoring.crowded and connection.stalls(now)):
                 connection.close()
