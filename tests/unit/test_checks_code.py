@@ -33,6 +33,12 @@ def paths(text: str, **options: object) -> list[tuple[str, int | None]]:
         "os.path.abspath(os.getenv('AZUREML_MODEL_DIR') + '/../1/model.pkl')",
         "str(Path(os.environ['AZUREML_MODEL_DIR']).parent / '1' / 'model.pkl')",
         "os.path.join(os.environ['AML_APP_ROOT'], 'azureml-models/m/1', 'model.pkl')",
+        "os.path.join(os.environ['AZUREML_MODEL_DIR'], Path('/made/by/model.pkl').name)",
+        "os.path.join(os.environ['AZUREML_MODEL_DIR'], os.path.basename('/made/by/model.pkl'))",
+        "os.path.join(os.path.dirname(os.environ['AZUREML_MODEL_DIR'] + '/x'), 'model.pkl')",
+        "os.path.normpath(os.environ['AZUREML_MODEL_DIR'] + '/./x/../model.pkl')",
+        "os.fspath(Path(os.environ['AZUREML_MODEL_DIR']).absolute() / 'model.pkl')",
+        "os.environ['AZUREML_MODEL_DIR'] + os.sep + 'model.pkl'",
     ],
 )
 def test_a_path_of_a_model_is_followed(path: str) -> None:
@@ -72,6 +78,11 @@ def init():
         "p = Path(os.environ['AZUREML_MODEL_DIR']) / 'x'\nif p.exists():\n    joblib.load(p)",
         "joblib.load(os.path.join(os.environ['AZUREML_MODEL_DIR'], '/elsewhere/x'))",
         "os.listdir(os.environ['AZUREML_MODEL_DIR'])",
+        *(
+            f"joblib.load(os.path.join(os.environ['AZUREML_MODEL_DIR'], Path('/a/x.y').{each}))"
+            for each in ("stem", "suffix")
+        ),
+        "joblib.load(str(Path(os.environ['AZUREML_MODEL_DIR'], 'x').with_suffix('.y')))",
         "import sys\nif sys.platform == 'win32':\n    open(os.environ['AZUREML_MODEL_DIR'] + '/x')",
         "os.environ['OTHER'] + '/x'",
     ],
