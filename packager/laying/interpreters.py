@@ -121,7 +121,7 @@ def _taken(
 def interpreter_kind(cache_root: Path) -> Kind:
     """Return the interpreters of bases in a cache."""
     return Kind(
-        name="interpreter of a base",
+        name="base interpreter",
         root=cache_root / "interpreters",
         patterns=("[!.]*",),
         things="folder",
