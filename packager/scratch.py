@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -32,8 +33,20 @@ def scratch(prefix: str, clock: Callable[[], float] = time.time) -> Iterator[str
 
     assert prefix in PREFIXES
     _sweep(Path(tempfile.gettempdir()), clock() - _ABANDONED)
-    with tempfile.TemporaryDirectory(prefix=prefix) as name:
+    with tempfile.TemporaryDirectory(prefix=prefix) as name, _in_use(name):
         yield name
+
+
+@contextmanager
+def _in_use(folder: str) -> Iterator[None]:
+    """Keep others from sweeping a folder away, whatever their clocks say; the lock ends with the process."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(parent: Path, before: float) -> None:
@@ -45,4 +58,18 @@ def _sweep(parent: Path, before: float) -> None:
             with suppress(OSError):
                 status = each.stat(follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mtime < before:
-                    shutil.rmtree(each.path, ignore_errors=True)
+                    _remove_unused(each.path)
+
+
+def _remove_unused(folder: str) -> None:
+    """Remove a folder that no process says it uses.
+
+    Raises:
+        OSError: one does.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)

@@ -237,7 +237,7 @@ def test_the_same_digest_whatever_the_machine_says(
         example: {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C", "HOME": str(tmp_path / "one"), "USER": "ann"},
         elsewhere: {
             "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8", "HOME": str(tmp_path / "two"),
-            "USER": "bob", "LOGNAME": "bob", "PYTHONPATH": f"{later}:{modules}",
+            "USER": "bob", "LOGNAME": "bob", "PYTHONPATH": f"{later}:{modules}", "TMPDIR": str(later),
         },
     }  # fmt: skip
     digests = []

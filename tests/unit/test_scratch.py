@@ -41,3 +41,16 @@ def test_what_killed_processes_left_goes_after_a_day(temporary: Path, prefix: st
         assert not old.exists()
     assert {new, other, file, link} == set(temporary.iterdir())
     assert (other / "in").is_dir()
+
+
+def test_a_folder_in_use_stays_whatever_the_clock_says(temporary: Path) -> None:
+    def next_year() -> float:
+        return time.time() + 31e6
+
+    with scratch("packager-build-") as used:
+        with scratch("packager-lock-", next_year):
+            assert Path(used).is_dir()
+        os.utime(used, (0, 0))
+        with scratch("packager-lock-"):
+            assert Path(used).is_dir()
+    assert list(temporary.iterdir()) == []
