@@ -12,6 +12,9 @@ from typing import Any, Dict
 #: What gunicorn reads where no other file is named; ours is, so it falls to us to respect the user's.
 USERS_FILE = "gunicorn.conf.py"
 
+#: Our worker, as gunicorn's configuration names it.
+OURS = f"{__name__.rpartition('.')[0]}.worker.Worker"
+
 #: The parts of gunicorn's worker that ours builds on, with their parameters (gunicorn 20.1 to 27).
 _PARTS = {
     "handle": ["self", "listener", "client", "addr"],
@@ -45,7 +48,24 @@ def settings(folder: str = ".") -> Dict[str, Any]:
 
         if keys.wanted(os.environ):
             _guard(found)
+    if found.get("worker_class") != OURS:
+        _bound(found)
     return found
+
+
+def _bound(found: Dict[str, Any]) -> None:
+    """Put the limit of bodies, which our worker keeps by itself, before one that is not ours."""
+    from packager.programs.image.bounded import Bounded
+    from packager.programs.image.scoring import body_limit
+
+    others_init, largest = found.get("post_worker_init"), body_limit(os.environ)
+
+    def post_worker_init(worker: Any) -> None:
+        worker.wsgi = Bounded(worker.wsgi, largest)
+        if others_init is not None:
+            others_init(worker)
+
+    found.update(post_worker_init=post_worker_init)
 
 
 def _guard(found: Dict[str, Any]) -> None:
@@ -83,7 +103,7 @@ def worker_class() -> Any:
                 raise TypeError(f"SyncWorker.{name} takes {there}")
         from packager.programs.image.worker import Worker
 
-        name = f"{Worker.__module__}.{Worker.__name__}"
+        name = OURS
         # What gunicorn makes of it is seen here, where it can still be done without, and not when it starts.
         config = Config()
         config.set("worker_class", name)

@@ -1,0 +1,45 @@
+"""A limit of requests' bodies for workers that are not ours, which keep none: older gunicorns, and a user's own."""
+
+from __future__ import annotations
+
+import io
+from typing import Any, Callable, Dict, Iterable
+
+from packager.programs.image.scoring import Refused, refuse
+
+#: Bytes that are read of a body without a length at once.
+BLOCK = 1 << 20
+#: Bytes of a body that is too large which are read on: closed before, the client would not see the answer.
+READ_ON = 1 << 16
+
+
+class Bounded:
+    """A WSGI application that refuses bodies above a limit before anything is done with them.
+
+    Args:
+        app: what answers all others.
+        largest: bytes that a body may have.
+    """
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], largest: int) -> None:
+        self._app, self._largest = app, largest
+
+    def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer a request."""
+        length, body = environ.get("CONTENT_LENGTH") or "", environ["wsgi.input"]
+        if length.isdecimal():
+            if int(length) <= self._largest:
+                return self._app(environ, start_response)
+            body.read(min(int(length), READ_ON))
+        elif "chunked" not in environ.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return self._app(environ, start_response)
+        else:
+            held = io.BytesIO()  # it says its length when it has come
+            while held.tell() <= self._largest:
+                block = body.read(min(BLOCK, self._largest + 1 - held.tell()))
+                if not block:
+                    held.seek(0)
+                    return self._app({**environ, "wsgi.input": held}, start_response)
+                held.write(block)
+        message = f"The body of the request is larger than {self._largest} bytes."
+        return refuse(start_response, Refused("413 Request Entity Too Large", message))
