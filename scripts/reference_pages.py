@@ -24,6 +24,7 @@ import click  # noqa: E402
 
 from packager import errors  # noqa: E402
 from packager.cli import cli  # noqa: E402
+from packager.cli.examples import VERB_HELP, exit_codes  # noqa: E402
 from packager.spec.schema import json_schema  # noqa: E402
 
 MADE = "<!-- Made by scripts/docs; edit what it is made of. -->"
@@ -148,6 +149,7 @@ def verbs_page(group: click.Group) -> str:
         rows = [_option(each) for each in command.params if isinstance(each, click.Option) and each.help]
         if rows:
             lines += ["", "| option | |", "|---|---|", *rows]
+        lines += _examples(" ".join(path[1:]))
     return "\n".join(lines) + "\n"
 
 
@@ -180,6 +182,13 @@ def _help(command: click.Command) -> list[str]:
             paragraph = f"```text\n{paragraph.removeprefix(chr(8)).strip(chr(10))}\n```"
         lines += ["", *paragraph.splitlines()] if lines else paragraph.splitlines()
     return lines
+
+
+def _examples(verb: str) -> list[str]:
+    """Return a verb's examples and exit codes, as `--help` has them."""
+    if verb not in VERB_HELP:
+        return []
+    return ["", "```shell", *VERB_HELP[verb][0], "```", "", f"Exit codes: {exit_codes(verb)}."]
 
 
 def _option(option: click.Option) -> str:

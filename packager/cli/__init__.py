@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from packager import __version__
+from packager.cli.examples import FIRST_STEPS, WORDS, explain
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
@@ -50,7 +51,7 @@ class _Verbs(click.Group):
             return None
         command = import_module(f"packager.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
-        return command
+        return explain(command, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -66,6 +67,12 @@ class _Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("First steps"):
+            formatter.write_text("\b\n" + "\n".join(FIRST_STEPS))
+        with formatter.section("Words"):
+            formatter.write_dl(list(WORDS.items()))
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
