@@ -187,10 +187,12 @@ class _Builders:
         """Return the builder without an engine."""
         if self._oci is None:
             from packager.builders.oci import OciBuilder, Recipes
+            from packager.environments.locks.files import read_lock
             from packager.revision import build_labels, source_date_epoch
             from packager.storage.content import ContentStore
 
-            spec, epoch = self.spec_file.spec, source_date_epoch()
+            spec, lock = self.spec_file.spec, read_lock(self.spec_file)
+            epoch = source_date_epoch(locked=lock.created if lock is not None else None)
             self._content = ContentStore()
             self._oci = OciBuilder(
                 self._content,

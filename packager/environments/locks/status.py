@@ -126,12 +126,14 @@ class TargetInputs(msgspec.Struct, frozen=True, kw_only=True):
         target: the deployment flavour.
         environment: what is asked for.
         lock: what was locked; it is fresh.
+        created: when the lock last changed, in seconds since the epoch; None of one that does not say.
     """
 
     spec_file: SpecFile
     target: Target
     environment: Environment
     lock: TargetLock
+    created: int | None = None
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -178,6 +180,7 @@ def read_inputs(spec_file: SpecFile, target: str, *, load: LoadTarget | None = N
         target=flavour,
         environment=environment,
         lock=target_lock(own, target, locked, text or "", conda_text or ""),
+        created=lock.created,
     )
 
 
