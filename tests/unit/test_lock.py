@@ -360,7 +360,10 @@ def test_a_target_that_is_gone_takes_its_file_along(folder: Path) -> None:
     [
         (lambda path: path.unlink(), "locks/cpu.requirements.txt is missing"),
         (lambda path: path.write_text(path.read_text() + "evil==1\n"), "locks/cpu.requirements.txt was edited by hand"),
-        (lambda path: path.write_text("<<<<<<< ours\n"), "locks/cpu.requirements.txt was edited by hand"),
+        (
+            lambda path: path.write_text("<<<<<<< ours\n"),
+            "locks/cpu.requirements.txt has an unresolved merge conflict in line 1: take either side of it",
+        ),
     ],
 )
 def test_a_damaged_requirements_file_is_named_and_written_anew(
@@ -374,6 +377,15 @@ def test_a_damaged_requirements_file_is_named_and_written_anew(
     run(folder, solver=FakeSolver())
     assert path.read_text() == text
     assert lock_status(load_spec(folder)) == {"cpu": ()}
+
+
+def test_a_merge_conflict_in_the_requirements_of_a_lock_is_named(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    path = folder / "locks/cpu.requirements.txt"
+    path.write_text(path.read_text() + "<<<<<<< HEAD\nsix==1\n=======\nsix==2\n>>>>>>> other\n")
+    line = path.read_text().splitlines().index("<<<<<<< HEAD") + 1
+    ((said,),) = lock_status(spec(folder)).values()
+    assert said.startswith(f"locks/cpu.requirements.txt has an unresolved merge conflict in line {line}")
 
 
 def test_a_missing_lock_is_named(folder: Path) -> None:

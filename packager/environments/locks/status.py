@@ -22,6 +22,7 @@ from packager.environments.locks.files import (
     target_lock,
 )
 from packager.errors import LockError
+from packager.given import find_conflict
 from packager.reference import Reference
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON
@@ -275,5 +276,7 @@ def _damage(path: str, digest: str, text: str | None) -> tuple[str, ...]:
     if text is None:
         return (f"{path} is missing",)
     if digest_of(text) != digest:
+        if (line := find_conflict(text)) is not None:
+            return (f"{path} has an unresolved merge conflict in line {line}: take either side of it",)
         return (f"{path} was edited by hand",)
     return ()
