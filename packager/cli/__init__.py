@@ -86,7 +86,6 @@ def main() -> None:
     import gc
 
     from packager.errors import PackagerError
-    from packager.units import visible
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
@@ -98,7 +97,7 @@ def main() -> None:
     except click.ClickException as error:
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
-        click.echo(visible(shown.getvalue()), err=True, nl=False)
+        _say(shown.getvalue().rstrip("\n"), 2)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
         sys.exit(_say(f"error: {error}", error.exit_code))
@@ -123,7 +122,9 @@ def _end(code: int) -> NoReturn:
 
 
 def _say(text: str, code: int) -> int:
+    from packager.cli.terminal import is_coloured, painted
     from packager.units import visible
 
-    click.echo(visible(text), err=True)
+    text, coloured = visible(text), is_coloured(sys.stderr)
+    click.echo(painted(text) if coloured else text, err=True, color=coloured)
     return code
