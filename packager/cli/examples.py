@@ -49,7 +49,7 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "init": (("packager init", "packager init models/churn --force"), (0, 2)),
     "lock": (
         ("packager lock", "packager lock --check", "packager lock --upgrade scikit-learn"),
-        (0, 2, 3, 7, 75, 130),
+        (0, 2, 3, 7, 8, 75, 130),
     ),
     "environment": (("packager environment list", "packager environment show sklearn"), (0, 2, 3)),
     "environment create": (("packager environment create ./venv",), (0, 2, 3, 6, 75, 130)),
@@ -61,11 +61,11 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "target list": (("packager target list",), (0, 2)),
     "target new": (("packager target new jetson --from arm-edge",), (0, 2)),
     "target show": (("packager target show cpu",), (0, 2)),
-    "export": (("packager export --format requirements -o requirements.txt",), (0, 2, 3)),
-    "check": (("packager check", "packager check --fail-on warning --format json"), (0, 2, 3, 5)),
-    "plan": (("packager plan", "packager plan --target gpu --format json"), (0, 2, 3, 4, 6)),
-    "render": (("packager render", "packager render --dialect plain > Dockerfile"), (0, 2, 3, 4, 6)),
-    "save": (("packager save -o context", "packager save --archive context.tar.gz"), (0, 2, 3, 4, 6)),
+    "export": (("packager export --format requirements -o requirements.txt",), (0, 2, 3, 75)),
+    "check": (("packager check", "packager check --fail-on warning --format json"), (0, 2, 5)),
+    "plan": (("packager plan", "packager plan --target gpu --format json"), (0, 2, 3, 4, 6, 7, 75)),
+    "render": (("packager render", "packager render --dialect plain > Dockerfile"), (0, 2, 3, 4, 6, 7, 75)),
+    "save": (("packager save -o context", "packager save --archive context.tar.gz"), (0, 2, 3, 4, 6, 7, 75)),
     "verify": (("packager verify context",), (0, 2, 6)),
     "build": (
         (
