@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -17,6 +18,8 @@ TEXT_LIMIT = 1 << 20
 # O_NONBLOCK, so that a named pipe does not hang us; O_NOCTTY, so that a terminal does not become ours.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _BLOCK = 1 << 20
+
+_CONFLICT = re.compile(r"^(?:<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
 
 
 def read_given(path: str | os.PathLike[str], limit: int = TEXT_LIMIT, below: Path | None = None) -> bytes:
@@ -45,6 +48,12 @@ def read_given(path: str | os.PathLike[str], limit: int = TEXT_LIMIT, below: Pat
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def find_conflict(text: str) -> int | None:
+    """Return the line, from 1, on which version control left a merge conflict; None where there is none."""
+    found = _CONFLICT.search(text)
+    return text.count("\n", 0, found.start()) + 1 if found else None
 
 
 def _open_below(path: str | os.PathLike[str], folder: Path) -> int:

@@ -80,6 +80,11 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         """Registry and repository, in full."""
         return f"{self.registry}/{self.repository}"
 
+    @property
+    def unplaced(self) -> bool:
+        """Whether it is below docker.io/library, as every name of one word is: Docker alone can push there."""
+        return self.registry == DEFAULT_REGISTRY and self.repository.startswith("library/")
+
     def with_tag(self, tag: str) -> Reference:
         """The same repository under another tag, without a digest."""
         return msgspec.structs.replace(self, tag=tag, digest=None)

@@ -24,6 +24,7 @@ import click  # noqa: E402
 
 from packager import errors  # noqa: E402
 from packager.cli import cli  # noqa: E402
+from packager.cli.examples import VERB_HELP, exit_codes  # noqa: E402
 from packager.spec.schema import json_schema  # noqa: E402
 
 MADE = "<!-- Made by scripts/docs; edit what it is made of. -->"
@@ -148,6 +149,7 @@ def verbs_page(group: click.Group) -> str:
         rows = [_option(each) for each in command.params if isinstance(each, click.Option) and each.help]
         if rows:
             lines += ["", "| option | |", "|---|---|", *rows]
+        lines += _examples(" ".join(path[1:]))
     return "\n".join(lines) + "\n"
 
 
@@ -180,6 +182,13 @@ def _help(command: click.Command) -> list[str]:
             paragraph = f"```text\n{paragraph.removeprefix(chr(8)).strip(chr(10))}\n```"
         lines += ["", *paragraph.splitlines()] if lines else paragraph.splitlines()
     return lines
+
+
+def _examples(verb: str) -> list[str]:
+    """Return a verb's examples and exit codes, as `--help` has them."""
+    if verb not in VERB_HELP:
+        return []
+    return ["", "```shell", *VERB_HELP[verb][0], "```", "", f"Exit codes: {exit_codes(verb)}."]
 
 
 def _option(option: click.Option) -> str:
@@ -217,6 +226,14 @@ def exit_codes_page() -> str:
             "| 0 | | Done. |",
             *rows,
             "| 130 | | Interrupted: by Ctrl-C, SIGTERM or SIGHUP. Nothing half done is left behind. |",
+            "",
+            "## By verb",
+            "",
+            "Any verb can end with 1 (a disk that is full, a defect of packager's) and with 130, too.",
+            "",
+            "| verb | exit codes |",
+            "|---|---|",
+            *(f"| `{verb}` | {', '.join(map(str, codes))} |" for verb, (_, codes) in VERB_HELP.items()),
             "",
             "- A traceback is shown for what nobody expected alone; that is a defect of packager's.",
             "- `environment diff --exit-code` ends with 1 where anything moved, `lock --check` with 3 for a stale",

@@ -59,7 +59,7 @@ def bake_images(
     check_outputs(options.outputs)
     channels = [url for job in jobs for url in job.planned.plan.environment.channels]
     machine = checked_settings(options, os.environ, channels)
-    epoch = source_date_epoch()
+    epoch = source_date_epoch(locked=jobs[0].planned.created)
     labels = {**build_labels(jobs[0].planned.root, epoch), **options.labels}
     secrets = (*options.secrets, *(secret.argument for secret in machine.secrets))
     with ExitStack() as stack:
@@ -74,7 +74,7 @@ def bake_images(
             )
         temporary = Path(stack.enter_context(scratch("packager-bake-")))
         file, metadata = temporary / "docker-bake.json", temporary / "metadata.json"
-        file.write_text(bake_text([images[number] for number in range(len(jobs))], _settings(options, epoch)), "utf-8")
+        file.write_text(bake_text([images[number] for number in range(len(jobs))], _settings(options)), "utf-8")
         variables = {
             **os.environ,
             **machine.environ,
@@ -107,11 +107,10 @@ def _place(planned: Planned) -> tuple[str, str]:
     return planned.plan.target, planned.plan.platform
 
 
-def _settings(options: BuildOptions, epoch: int) -> BakeSettings:
+def _settings(options: BuildOptions) -> BakeSettings:
     load = options.load or not (options.push or options.outputs)
     wanted = {"type=image,push=true": options.push, "type=docker": load}
     return BakeSettings(
-        args={"SOURCE_DATE_EPOCH": str(epoch)},
         no_cache=options.no_cache,
         pull=options.pull,
         cache_from=options.cache_from,

@@ -26,7 +26,7 @@ def resolve_base(text: str, mirrors: Mapping[str, str]) -> Base:
     """
     if text.startswith(ARCHIVES):
         return _archive_base(text)
-    from packager.engine.api import inspect_local
+    from packager.engine.api import engine_or_registry, inspect_local
     from packager.registry.resolve import resolve_digest
 
     try:
@@ -37,7 +37,8 @@ def resolve_base(text: str, mirrors: Mapping[str, str]) -> Base:
         local = inspect_local(text)
         if local is not None:
             return Base(reference=text, digest=local.id, source=text, local=True)
-        reference = reference.with_digest(resolve_digest(reference, mirrors))
+        with engine_or_registry(text):
+            reference = reference.with_digest(resolve_digest(reference, mirrors))
     assert reference.digest is not None
     return Base(
         reference=str(reference.without_digest()), digest=reference.digest, source=str(reference.mirrored(mirrors))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,11 @@ def inspect_image(
             origin: Origin = layout
             name, digest = str(archive), layout.layout.top(archive.name).digest
         else:
+            from packager.engine.api import engine_or_registry
+
             reference = Reference.parse(text)
-            name, digest = str(reference), require_digest(reference, mirrors)
+            with engine_or_registry(text) if reference.digest is None else nullcontext():
+                name, digest = str(reference), require_digest(reference, mirrors)
             origin = stack.enter_context(RegistryOrigin(reference, mirrors, say))
         found = list(_manifests(digest, content, origin, name, platform))
         images = tuple(

@@ -39,7 +39,7 @@ def build_image(planned: Planned, options: BuildOptions, *, say: Callable[[str],
         EngineError, RegistryError, TemporaryError: see `packager.engine.buildx.build`.
     """
     plan = planned.plan
-    epoch = source_date_epoch()
+    epoch = source_date_epoch(locked=planned.created)
     with staged(planned, say, options.builder) as (folder, _context):
         given = msgspec.structs.asdict(options) | {
             "tags": options.tags or plan.references,

@@ -10,6 +10,7 @@ from packager.environments.declare.import_names import local_build, meant
 from packager.environments.declare.requirement import requirement_name
 from packager.errors import Location
 from packager.finding import Finding
+from packager.reference import Reference
 from packager.spec.load import SpecFile
 
 _SECRET_NAME = re.compile(
@@ -44,6 +45,23 @@ def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
                 file=where.file,
                 line=where.line,
                 remedy="where two builds must be the same for months: `name=version`, and a base with snapshot sources",
+            )
+
+
+def check_place(spec_file: SpecFile) -> Iterator[Finding]:
+    """Yield a name of the image under which nobody can push it: that of `init` before it is replaced, or none."""
+    for target in spec_file.spec.target_names:
+        own = spec_file.for_target(target)
+        repository = own.spec.image.repository or own.spec.name
+        if Reference.parse(repository).unplaced:
+            where = own.at("image.repository")
+            yield Finding(
+                rule="image-unplaced",
+                severity="info",
+                message=f"{repository} names no registry, so that the image can be run here, and not be pushed",
+                file=where.file,
+                line=where.line,
+                remedy=f"to push it: `image: {{repository: registry.example.com/team/{own.spec.name}}}`, with yours",
             )
 
 

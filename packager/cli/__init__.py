@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 from packager import __version__
+from packager.cli.examples import FIRST_STEPS, WORDS, explain
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
@@ -50,7 +51,7 @@ class _Verbs(click.Group):
             return None
         command = import_module(f"packager.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
-        return command
+        return explain(command, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -67,6 +68,12 @@ class _Verbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("First steps"):
+            formatter.write_text("\b\n" + "\n".join(FIRST_STEPS))
+        with formatter.section("Words"):
+            formatter.write_dl(list(WORDS.items()))
+
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="packager", message="%(prog)s %(version)s")
@@ -79,7 +86,6 @@ def main() -> None:
     import gc
 
     from packager.errors import PackagerError
-    from packager.units import visible
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
@@ -91,7 +97,7 @@ def main() -> None:
     except click.ClickException as error:
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
-        click.echo(visible(shown.getvalue()), err=True, nl=False)
+        _say(shown.getvalue().rstrip("\n"), 2)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
         sys.exit(_say(f"error: {error}", error.exit_code))
@@ -116,7 +122,9 @@ def _end(code: int) -> NoReturn:
 
 
 def _say(text: str, code: int) -> int:
+    from packager.cli.terminal import is_coloured, painted
     from packager.units import visible
 
-    click.echo(visible(text), err=True)
+    text, coloured = visible(text), is_coloured(sys.stderr)
+    click.echo(painted(text) if coloured else text, err=True, color=coloured)
     return code

@@ -55,7 +55,7 @@ def command(file: Path, fail_on: str, offline: bool, start: bool, output_format:
 
         emit_json(msgspec.to_builtins(findings))
     for finding in findings if output_format == "text" else ():
-        emit(str(finding))
+        emit(str(finding), paint=True)
     threshold = next((each for each in SEVERITIES if each == fail_on), None)
     failing = at_least(findings, threshold) if threshold else ()
     if failing:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from packager.cli.terminal import is_coloured, painted, styled
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
 from packager.units import visible
@@ -26,11 +27,13 @@ class Reporter:
 
     def __init__(self, verbosity: int = 0) -> None:
         self.verbosity = verbosity
-        self.color = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        self.color = is_coloured(sys.stderr)
 
     def _write(self, text: str, color: str | None = None) -> None:
         text = visible(text)
-        click.echo(click.style(text, fg=color) if color and self.color else text, err=True, color=self.color)
+        if self.color:
+            text = styled(text, color) if color else painted(text)
+        click.echo(text, err=True, color=self.color)
 
     def step(self, text: str) -> None:
         """Say what is being done now, or was done."""
@@ -44,7 +47,7 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """Say what may be wrong; never silenced."""
-        self._write(f"warning: {text}", "yellow")
+        self._write(f"warning: {text}")
 
 
 def standard_options(command: Command) -> Command:
@@ -187,9 +190,15 @@ def image_options(command: Command) -> Command:
     return command
 
 
-def emit(text: str) -> None:
-    """Write a result to standard output; of control characters it shows the names."""
-    click.echo(visible(text))
+def emit(text: str, *, paint: bool = False) -> None:
+    """Write a result to standard output; of control characters it shows the names.
+
+    Args:
+        text: the result.
+        paint: its lines are findings or tests, which are coloured on a terminal.
+    """
+    coloured = paint and is_coloured(sys.stdout)
+    click.echo(painted(visible(text)) if coloured else visible(text), color=coloured)
 
 
 def emit_json(value: Mapping[str, Any] | list[Any]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from packager.cli.common import Reporter, emit, emit_json, format_option, standard_options
+from packager.cli.terminal import wrapped
 
 if TYPE_CHECKING:
     from packager.steps.doctor import Finding
@@ -39,4 +40,4 @@ def command(output_format: str, reporter: Reporter) -> None:
 def as_text(finding: Finding) -> str:
     """Return a finding as one line, and its remedy as a second one."""
     line = f"{_SIGNS[finding.status]}  {finding.name:<16}  {finding.detail}"
-    return f"{line}\n{'':27}to do: {finding.remedy}" if finding.remedy else line
+    return f"{line}\n{wrapped(f'to do: {finding.remedy}', indent=' ' * 27)}" if finding.remedy else line

@@ -8,6 +8,7 @@ import click
 
 from packager.cli import common
 from packager.cli.environment_create import create_command, run_command
+from packager.cli.terminal import wrapped
 
 if TYPE_CHECKING:
     from packager.environments.declare.curated import Curated
@@ -44,7 +45,7 @@ def list_command(output_format: str, reporter: common.Reporter) -> None:
     width = max(len(each.name) for each in found)
     for each in found:
         common.emit(f"{each.name:<{width}}  Python {each.python}  {_locked(each)}")
-        common.emit(f"{'':<{width}}  {each.description}")
+        common.emit(wrapped(each.description, indent=" " * (width + 2)))
     reporter.step("packager environment show NAME says more")
 
 

@@ -17,6 +17,7 @@ from packager.cli.common import (
     image_options,
     standard_options,
 )
+from packager.cli.terminal import table
 
 if TYPE_CHECKING:
     from packager.plan.plan import Plan
@@ -94,11 +95,9 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
         rows.append(
             (layer.name.split("-")[0], layer.title, f"{count(len(layer.tree.files), 'file')}, {size}", _origin(layer))
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
     lines = [f"{plan.name} {plan.version}, target {plan.target}, {plan.platform}"]
-    for index, row in enumerate(rows):
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
-        lines.append(f"  {cells}  {row[3]}".rstrip())
+    for index, (row, line) in enumerate(zip(rows, table(rows, indent="  "), strict=True)):
+        lines.append(line)
         if files:
             lines += _details(plan, index - (len(rows) - len(plan.layers)), row[0])
     config = plan.config

@@ -23,6 +23,7 @@ from packager.cli.common import (
 )
 from packager.cli.run import keys_option, run_wish, variables
 from packager.cli.score import key_options, post, request_options
+from packager.cli.terminal import table
 
 if TYPE_CHECKING:
     from packager.serving.service import Which
@@ -126,9 +127,8 @@ def list_(output_format: str, reporter: Reporter) -> None:
         emit_json([_data(each) for each in found])
         return
     rows = [(each.name, each.state, each.image, each.scoring_url) for each in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
-    for row in rows:
-        emit("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip())
+    for line in table(rows):
+        emit(line)
     if not rows:
         reporter.step("no services")
 

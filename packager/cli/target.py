@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from packager.cli import common
+from packager.cli.terminal import wrapped
 
 
 @click.group("target")
@@ -37,7 +38,7 @@ def list_command(file: Path, output_format: str, reporter: common.Reporter) -> N
     for target, path in found:
         mark = "  (templates/ beside the spec)" if path.parent == own else ""
         common.emit(f"{target.name:<{width}}  {', '.join(target.wheels)}{mark}")
-        common.emit(f"{'':<{width}}  {target.description}")
+        common.emit(wrapped(target.description, indent=" " * (width + 2)))
     reporter.step("packager target show NAME says more")
 
 

@@ -84,5 +84,5 @@ def command(
     if output_format == "json":
         emit_json([as_data(report) for report in reports])
     else:
-        emit("\n".join(line for report in reports for line in report_lines(report)))
+        emit("\n".join(line for report in reports for line in report_lines(report)), paint=True)
     require_passed(reports)

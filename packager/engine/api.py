@@ -21,7 +21,8 @@ import msgspec
 
 from packager.docker_config import config_file, read_config
 from packager.engine.failures import engine_failure, no_buildx, no_docker
-from packager.errors import EngineError, PackagerError, RegistryError, UsageError
+from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
+from packager.reference import Reference
 
 if TYPE_CHECKING:
     import docker
@@ -176,6 +177,30 @@ def inspect_local(reference: str, *, required: bool = False) -> LocalImage | Non
         if required:
             raise
         return None
+
+
+@contextmanager
+def engine_or_registry(reference: str) -> Iterator[None]:
+    """Say, where a registry is asked for an image in vain, that no engine answered which may have it.
+
+    Args:
+        reference: as the user wrote it; no engine has it, or none answers.
+
+    Raises:
+        RegistryError, TemporaryError: what was raised inside the `with`.
+    """
+    try:
+        yield
+    except (RegistryError, TemporaryError) as error:
+        try:
+            inspect_local(reference, required=True)
+        except EngineError as silent:
+            # A name of one word is hardly meant to be one of Docker's own images: then the engine is what is missing.
+            parts = (silent, error) if Reference.parse(reference).unplaced else (error, silent)
+            remedy = "; or ".join(each.remedy for each in parts if each.remedy)
+            message = f"{parts[0].message}; and {parts[1].message}"
+            raise type(error)(message, where=error.where, remedy=remedy) from None
+        raise
 
 
 def _by_socket(path: str) -> tuple[bool, dict[str, Any] | None]:

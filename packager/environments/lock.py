@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -98,12 +100,20 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         inputs: digest of each environment file that was read, by path relative to the spec.
         targets: by name.
         tools: versions of the tools that solved, for people; a newer tool alone does not make a lock stale.
+        changed: when what images are made of last changed: their time `created`, which is everybody's so. Unset in a
+            lock that has not changed since before there was such a time.
     """
 
     version: int = FORMAT
     inputs: dict[str, str] = {}
     targets: dict[str, LockedTarget] = {}
     tools: dict[str, str] = {}
+    changed: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
+
+    @property
+    def created(self) -> int | None:
+        """The time `changed` in seconds since the epoch; None where it is unset."""
+        return None if isinstance(self.changed, UnsetType) else int(self.changed.timestamp())
 
 
 class LockedPackage(msgspec.Struct, frozen=True, kw_only=True):

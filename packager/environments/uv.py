@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from packager.environments.child_processes import Children, Ended
-from packager.errors import PackagerError
+from packager.errors import PackagerError, UsageError
 
 # uv knows nothing of pip's settings; people who sit behind a company's index have often set only these.
 # ours → (pip's, further names of uv's own that go before it). Sources: pip's documentation, "Configuration", and uv's,
@@ -65,10 +65,12 @@ class Uv:
             locked: what a lock says is laid down: settings that would make something else of it are left out.
 
         Raises:
+            UsageError: a variable of the machine names a folder of wheels that is not there.
             PackagerError: uv is not there, or was ended by a signal.
             LockError: it was stopped.
         """
         environ = uv_environment(self._environ)
+        require_find_links(environ, self._root)
         if locked:
             environ = {name: value for name, value in environ.items() if name not in _NOT_THE_LOCK}
         if find_links is not None:
@@ -129,6 +131,28 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     result["UV_PYTHON_DOWNLOADS"] = "never"
     result["NO_COLOR"] = "1"
     return result
+
+
+def require_find_links(environ: Mapping[str, str], root: Path) -> None:
+    """Refuse a folder of wheels that is not there: uv says no more than that it cannot be read, whatever is done.
+
+    Args:
+        environ: of uv.
+        root: relative paths are relative to it.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    places = environ.get("UV_FIND_LINKS", "")
+    for place in filter(None, (each.strip() for each in places.split(","))):
+        path = unquote(place.removeprefix("file://")) if place.startswith("file://") else place
+        if "://" not in path and not (root / Path(path).expanduser()).exists():
+            pips = environ.get("PIP_FIND_LINKS", "")
+            name = "PIP_FIND_LINKS" if ",".join(pips.split()) == places else "UV_FIND_LINKS"
+            raise UsageError(
+                f"{name} names {path}, and there is no such folder",
+                remedy=f"correct it, or `unset {name}`: wheels are looked for there, beside the indexes",
+            )
 
 
 def index_switches(environ: Mapping[str, str]) -> list[str]:

@@ -70,7 +70,7 @@ def write_bake(
     Args:
         packages: the images, in the file's order.
         destination: of the file; the contexts are in a folder beside it that has its name without the ending.
-        settings: what all images have in common; SOURCE_DATE_EPOCH is put to its arguments.
+        settings: what all images have in common.
         secrets: for all images, as `--secret` takes them; what else a Dockerfile asks for comes from variables.
         labels: for all images.
         force: replace contexts that were changed by hand, and a file that is not ours.
@@ -84,8 +84,6 @@ def write_bake(
     """
     folder = _contexts_of(destination)
     _check_place(destination, force)
-    epoch = source_date_epoch()
-    settings = msgspec.structs.replace(settings, args={"SOURCE_DATE_EPOCH": str(epoch), **settings.args})
     # Whoever runs bake has BuildKit, whatever the spec's own dialect is.
     packages = [
         msgspec.structs.replace(each, planned=tuple(one.in_dialect("buildkit") for one in each.planned))
@@ -93,9 +91,9 @@ def write_bake(
     ]
     contexts = [[build_context(each) for each in package.planned] for package in packages]
     # git takes longer than all else that is done for an image.
-    built = {root: build_labels(root, epoch) for root in {each.root for each in packages}}
+    built = {key: build_labels(key[0], source_date_epoch(locked=key[1])) for key in {_key(each) for each in packages}}
     images = tuple(
-        _image(package, found, folder.name, {**built[package.root], **(labels or {})}, secrets)
+        _image(package, found, folder.name, {**built[_key(package)], **(labels or {})}, secrets)
         for package, found in zip(packages, contexts, strict=True)
     )
     # What the file cannot hold is told before anything is written.
@@ -112,6 +110,11 @@ def write_bake(
         write_text(destination, text)
     _remove_stale(folder, {Path(each.context).name for image in images for each in image.platforms}, force)
     return Baked(path=destination, images=images, contexts=digests)
+
+
+def _key(package: Package) -> tuple[Path, int | None]:
+    """Return what the labels of a build hang on: the folder, whose revision git knows, and the lock's time."""
+    return package.root, package.planned[0].created
 
 
 def _image(
@@ -166,6 +169,7 @@ def bake_platform(
         platform=planned.plan.platform,
         context=path,
         labels=labels,
+        created=source_date_epoch(locked=planned.created),
         secrets=(*(secret.argument for secret in given), *missing),
         environment=environment_key(text, context, planned.plan.platform, planned.plan.base.digest),
     )

@@ -19,6 +19,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         requirements: text of the hashed requirements.
         conda: text of the conda-lock file; empty for an environment of pip alone.
         secrets: paths below the source directory that are not packaged because secrets are kept there.
+        created: when the lock last changed, in seconds since the epoch; None of one that does not say.
     """
 
     plan: Plan
@@ -26,6 +27,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     requirements: str
     conda: str = ""
     secrets: tuple[str, ...] = ()
+    created: int | None = None
 
     @property
     def root(self) -> Path:

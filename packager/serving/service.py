@@ -6,7 +6,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, Protocol
 from urllib.parse import urljoin
 
@@ -224,6 +224,27 @@ def parse_publish(text: str | None, container_port: int) -> Publish:
     return Publish(container_port=inner, port=outer, address=address)
 
 
+def require_port(publish: Publish, title: str, ports: Sequence[int]) -> None:
+    """Refuse to publish a port on which nobody listens.
+
+    Args:
+        publish: what `-p` means.
+        title: of the image.
+        ports: that it exposes; of one that exposes none, nobody knows where it listens.
+
+    Raises:
+        UsageError: the port is none of them.
+    """
+    if not ports or publish.container_port in ports:
+        return
+    address = f"[{publish.address}]:" if ":" in (publish.address or "") else f"{publish.address}:"
+    listens = " and ".join(map(str, ports))
+    raise UsageError(
+        f"{title} listens on {listens}, and nobody would answer on {publish.container_port}",
+        remedy=f"-p {address if publish.address else ''}{publish.port}:{ports[0]}",
+    )
+
+
 def container_name(image_name: str) -> str:
     """Return a name for a container that no other one has (Docker's pattern: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`)."""
     return f"packager-{re.sub(r'[^a-zA-Z0-9_.-]', '-', image_name)}-{secrets.token_hex(3)}"
@@ -275,7 +296,7 @@ def wait_until_healthy(
             return clock() - start
         passed = clock() - start
         if passed >= timeout:
-            raise failed(f"the service did not answer within {timeout:g} s", container.logs(LOG_READ))
+            raise failed(why_it_hangs(log := container.logs(LOG_READ), timeout), log)
         waiting(passed)
         sleep(min(pause, timeout - passed))
         pause = min(pause * 1.5, _LONGEST_WAIT)
@@ -298,6 +319,22 @@ def why_it_ended(state: State) -> str:
     return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
 
 
+def why_it_hangs(log: str, timeout: float) -> str:
+    """Return in words what a service does that runs and does not answer, by its log.
+
+    Args:
+        log: of it.
+        timeout: seconds that it had.
+    """
+    # What azureml-inference-server-http 1.x writes before and after it calls init().
+    if _INIT_CALLED in log and _INIT_RETURNED not in log:
+        return f"init() has not returned within {timeout:g} s"
+    return f"the service did not answer within {timeout:g} s"
+
+
+_INIT_CALLED, _INIT_RETURNED = "Invoking user's init function", "init has completed"
+
+
 def failed(reason: str, log: str) -> ServiceError:
     """Return the error for a service that does not serve, with the last lines of its log.
 
@@ -309,10 +346,17 @@ def failed(reason: str, log: str) -> ServiceError:
     from packager.serving.tracebacks import advice, known, raised_in
 
     text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
-    remedies = {"memory": "give it more (--memory), or make the model smaller", "exit code 3": "mend the entry script"}
+    remedies = {
+        "memory": "give it more (--memory), or make the model smaller",
+        "exit code 3": "mend the entry script",
+        "init() has not": "give it more time, such as --timeout 600, or let init() do less: see the log above",
+        "did not answer": "give it more time, such as --timeout 600, or look at the log above",
+    }
     remedy = next((remedy for word, remedy in remedies.items() if word in reason), "look at the log above")
     raised = raised_in(log) if "exit code 3" in reason else None
     if raised is not None:
         remedy = advice(raised)
-    head = f"{reason}: {raised}" if raised else reason
+    # Where it stands goes first: whoever wrote the script looks for nothing else.
+    head = f"{raised.line}: {raised.said}\n{reason}" if raised and raised.line else reason
+    head = f"{reason}: {raised}" if raised and not raised.line else head
     return ServiceError(f"{head}\n{text or '    (it wrote nothing)'}", remedy=known(log) or remedy)

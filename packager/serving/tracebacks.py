@@ -35,6 +35,11 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
         return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
 
     @property
+    def said(self) -> str:
+        """What people need of it: of an import, what it says names all (`No module named 'pandas'`)."""
+        return self.text if self.kind in _IMPORTS and self.text else str(self)
+
+    @property
     def line(self) -> str:
         """The line of the app that it went through last, for people (`score.py:3`); empty where there is none."""
         ours = [(file.rpartition(_APP)[2], line) for file, line in self.frames if _APP in file]

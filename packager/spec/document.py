@@ -7,6 +7,7 @@ two equal keys, and forgets where things stood. The node graph has it all.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 import yaml
 
 from packager.errors import Location, SpecError
-from packager.given import TEXT_LIMIT, read_given
+from packager.given import TEXT_LIMIT, find_conflict, read_given
 
 #: Bytes and values that a declaration may have: far above any real one, far below what could hurt.
 MAX_BYTES = TEXT_LIMIT
@@ -30,6 +31,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+#: Of a merge conflict; a line of `=======` alone may be meant.
+_SIDE = re.compile(r"^(?:<<<<<<<|>>>>>>>) ", re.MULTILINE)
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SCALARS: dict[str, Callable[[str], Any]] = {
@@ -48,11 +52,13 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
         path: the file, as the user named it.
         data: its mapping as plain dicts, lists and scalars.
         lines: line number (from 1) of each field, by its dotted path (`models[0].name`).
+        written: what is not text to YAML, as it was written (`1.10`), by the path of its field.
     """
 
     path: Path
     data: dict[str, Any]
     lines: Mapping[str, int]
+    written: Mapping[str, str] = {}
 
     def at(self, field: str) -> Location:
         """Return the location of `field`, or of its nearest parent that stands in the file."""
@@ -106,11 +112,11 @@ def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
         encoding: Python's name of it.
 
     Raises:
-        SpecError: it is no text in that encoding, or Python knows no such encoding.
+        SpecError: it is no text in that encoding, Python knows no such encoding, or a merge conflict is unresolved.
     """
     encoding = next((each for mark, each in _MARKS if raw.startswith(mark)), encoding)
     try:
-        return raw.decode(encoding)
+        text = raw.decode(encoding)
     except UnicodeError as error:
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
         where = Location(file=str(path), line=raw.count(b"\n", 0, start) + 1)
@@ -118,6 +124,11 @@ def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
     except LookupError:
         where = Location(file=str(path), line=1)
         raise SpecError(f"{encoding!r} is no encoding", where=where, remedy="save the file in UTF-8") from None
+    if _SIDE.search(text):
+        where = Location(file=str(path), line=find_conflict(text))
+        remedy = "keep one of the two sides, and delete the other and the lines <<<<<<<, ======= and >>>>>>>"
+        raise SpecError("has an unresolved merge conflict", where=where, remedy=remedy)
+    return text
 
 
 def _missing_remedy(path: Path) -> str:
@@ -136,7 +147,7 @@ def parse_yaml(text: str, path: Path) -> Document:
     try:
         node = loader.get_single_node()
     except yaml.YAMLError as error:
-        raise _syntax_error(error, path) from None
+        raise _syntax_error(error, text, path) from None
     except RecursionError:
         raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
     finally:
@@ -149,14 +160,33 @@ def parse_yaml(text: str, path: Path) -> Document:
             remedy="a spec starts with lines such as `name: diabetes`; see `packager schema`",
         )
     reader = _Reader(path)
-    return Document(path=path, data=reader.mapping(node, "", 0), lines=reader.lines)
+    return Document(path=path, data=reader.mapping(node, "", 0), lines=reader.lines, written=reader.written)
 
 
-def _syntax_error(error: yaml.YAMLError, path: Path) -> SpecError:
+def _syntax_error(error: yaml.YAMLError, text: str, path: Path) -> SpecError:
     mark = getattr(error, "problem_mark", None)
     where = Location(file=str(path), line=mark.line + 1 if mark else None, column=mark.column + 1 if mark else None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return SpecError(f"is not valid YAML: {problem}", where=where)
+    lines = text.splitlines()
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if re.match(r" *\t", line):
+        return SpecError("a tab indents this line, and YAML takes spaces alone", where=where, remedy="write spaces")
+    remedy = next((remedy for words, remedy in _SYNTAX if words in problem), None)
+    return SpecError(f"is not valid YAML: {problem}", where=where, remedy=remedy)
+
+
+#: Words of the YAML library, and what the likely mistake is.
+_SYNTAX = (
+    (
+        "mapping values are not allowed",
+        "put a text that has `: ` in it into quotes, and indent fields of one part alike",
+    ),
+    ("could not find expected ':'", "write `name: value`, with a space after the colon"),
+    ("did not find expected key", "indent the fields of one part alike; quotes and brackets end on their own line"),
+    ("did not find expected ',' or", "close the bracket, and put commas between what is in it"),
+    ("cannot start any token", "put a text that begins with @, ` or % into quotes"),
+    ("unexpected end of stream", "close the quotes"),
+)
 
 
 def _kind(node: yaml.Node | None) -> str:
@@ -166,11 +196,12 @@ def _kind(node: yaml.Node | None) -> str:
 
 
 class _Reader:
-    """Walks a node graph once; `lines` grows as it goes."""
+    """Walks a node graph once; `lines` and `written` grow as it goes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: dict[str, int] = {}
+        self.written: dict[str, str] = {}
         self._seen: set[int] = set()
         self._left = MAX_VALUES
 
@@ -222,6 +253,8 @@ class _Reader:
         convert = _SCALARS.get(node.tag)
         if convert is None:
             raise self._fail(f"the YAML tag {node.tag!r} is not accepted", node, field, "write a plain value")
+        if convert is not str:
+            self.written[field] = node.value
         try:
             return _number(node.value) if convert in (int, float) else convert(node.value)
         except ValueError:

@@ -194,7 +194,23 @@ def _explain(error: msgspec.ValidationError, document: Document) -> SpecError:
         return SpecError(f"{field!r} is missing", where=document.at(field), remedy="add it; see `packager schema`")
     field = _with_keys(field, document)
     value = _value_at(document.data, field)
+    written = document.written.get(field)
+    if written and message.startswith("Expected `str") and not isinstance(value, str | list | dict):
+        # Of `1.10` YAML makes the number 1.1: what was written is what is meant.
+        name = re.split(r"[.\[]", field)[-1].rstrip("]")
+        quoted = f'{name}: "{written}"' if name and not name.isdigit() else f'"{written}"'
+        message = f"{written} is {_KINDS.get(type(value), 'no text')} to YAML, and this is text"
+        return SpecError(message, where=document.at(field), remedy=f"write it in quotes: {quoted}")
     return SpecError(_plain(message, value), where=document.at(field), remedy=_remedy(field, value))
+
+
+#: What YAML makes of a text without quotes.
+_KINDS: dict[type, str] = {
+    int: "a number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "nothing",
+}
 
 
 def _with_keys(field: str, document: Document) -> str:

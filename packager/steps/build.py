@@ -23,7 +23,7 @@ from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.selection import select_targets, warn_without_repository
+from packager.steps.selection import refuse_unplaced, select_targets, spec_references
 from packager.steps.stale import remember_inputs
 from packager.steps.store import keep_limit
 
@@ -93,9 +93,8 @@ def build(
         # What serves is imported where something is pushed: a build for a folder does without.
         from packager.steps.gate import needs_tests
 
+        refuse_unplaced(wish.tags or spec_references(spec_file, wish.target), None if wish.tags else spec_file)
         tested = needs_tests(spec_file, test=wish.test, reporter=reporter)
-        if not wish.tags:
-            warn_without_repository(spec_file, reporter)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
     base = find_base(spec_file, wish.base, reporter)
@@ -187,10 +186,12 @@ class _Builders:
         """Return the builder without an engine."""
         if self._oci is None:
             from packager.builders.oci import OciBuilder, Recipes
+            from packager.environments.locks.files import read_lock
             from packager.revision import build_labels, source_date_epoch
             from packager.storage.content import ContentStore
 
-            spec, epoch = self.spec_file.spec, source_date_epoch()
+            spec, lock = self.spec_file.spec, read_lock(self.spec_file)
+            epoch = source_date_epoch(locked=lock.created if lock is not None else None)
             self._content = ContentStore()
             self._oci = OciBuilder(
                 self._content,

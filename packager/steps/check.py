@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
-from packager.checks.declared import check_declared, check_environment, check_unlocked
+from packager.checks.declared import check_declared, check_environment, check_place, check_unlocked
 from packager.checks.incompatible import check_incompatible
 from packager.checks.script import entry_script_findings
 from packager.checks.secrets import secret_findings
@@ -48,7 +48,12 @@ def check(
     from packager.checks.packaged import make_looker
 
     looker = make_looker(spec_file, offline=offline, say=reporter.step)
-    findings = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file)]
+    findings = [
+        *check_declared(spec_file),
+        *check_place(spec_file),
+        *check_config(spec_file),
+        *check_gunicorn(spec_file),
+    ]
     locks = [*_lock(spec_file)]
     findings += [*_environment(spec_file, locked=not locks), *_entry_script(spec_file), *locks]
     findings += [*_withheld(spec_file), *_tests(spec_file)]

@@ -100,6 +100,7 @@ def plan_platforms(
                 requirements=inputs.lock.requirements,
                 conda=inputs.lock.conda_text,
                 secrets=sources.secrets,
+                created=inputs.created,
             )
         )
     return tuple(planned)

@@ -16,7 +16,7 @@ from packager.registry.insecure import is_named
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.selection import spec_references, warn_without_repository
+from packager.steps.selection import refuse_unplaced, spec_references
 from packager.steps.stale import build_first, refuse_stale
 from packager.storage.content import ContentStore
 
@@ -51,6 +51,7 @@ def push(
         progress: shows the progress of one push.
 
     Raises:
+        UsageError: a reference names no registry, and so a place where nobody can push.
         ServiceError: an image failed a test; nothing was pushed.
         ContextError: what an image is made from changed since it was built; nothing was pushed.
         EngineError: no engine, or no such image.
@@ -61,9 +62,9 @@ def push(
     if not asked:
         assert spec_file is not None, "without references there is a spec"
         asked = spec_references(spec_file, target, platform)
-        warn_without_repository(spec_file, reporter)
     # All are checked before the first is sent.
     wanted = [tagged(reference) for reference in asked]
+    refuse_unplaced(asked, None if references else spec_file)
     if build is not None:
         build_first(spec_file, build, references, reporter)
     if not stale:

@@ -19,7 +19,16 @@ from packager.serving.hosts.choose import request_of
 from packager.serving.hosts.docker.image import ImagePackage, image_devices, packaged_image
 from packager.serving.keys import keys_for
 from packager.serving.serve import follow, serve
-from packager.serving.service import Package, Publish, Request, Server, Service, container_name, parse_publish
+from packager.serving.service import (
+    Package,
+    Publish,
+    Request,
+    Server,
+    Service,
+    container_name,
+    parse_publish,
+    require_port,
+)
 from packager.spec.load import SpecFile
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter, say_waiting
@@ -170,6 +179,8 @@ def request_for(
     keys = keys_for(package, wish.keys, os.environ, wish.env)
     free = Publish(container_port=package.port, port=0)
     publish = free if wish.publish == "free" else parse_publish(wish.publish, package.port)
+    if isinstance(package, ImagePackage):
+        require_port(publish, package.title, package.ports)
     _warn_of_strangers(name, publish.address, keys is not None, reporter)
     return request_of(package, name, publish, env=wish.env, keys=keys, memory=wish.memory, **engine_options)
 

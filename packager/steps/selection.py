@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from packager.errors import UsageError
 from packager.plan.make import image_references
+from packager.reference import Reference
 from packager.spec.load import SpecFile
 from packager.spec.rules import check_written_tags
-from packager.steps.reporting import Reporter
 from packager.targets import load_target
 
 
@@ -51,13 +53,28 @@ def one_target(spec_file: SpecFile, target: str | None = None) -> str:
     return names[0]
 
 
-def warn_without_repository(spec_file: SpecFile, reporter: Reporter) -> None:
-    """Say where images go that are pushed, of a spec that names no repository."""
-    if spec_file.spec.image.repository is None:
-        reporter.warn(
-            f"the spec names no image.repository, so that the push goes to docker.io/library/{spec_file.spec.name} "
-            "(name yours: `image: {repository: registry.example.com/team/model}`)"
-        )
+def refuse_unplaced(references: Iterable[str], spec_file: SpecFile | None = None) -> None:
+    """Refuse to push to where nobody can: `model:1` alone is docker.io/library/model:1, of Docker's own images.
+
+    Args:
+        references: to be pushed.
+        spec_file: the spec that they come from; None where they were given.
+
+    Raises:
+        UsageError: one names no place of its own.
+    """
+    for reference in references:
+        if Reference.parse(reference).unplaced:
+            name = Reference.parse(reference).repository.rpartition("/")[2]
+            place = f"registry.example.com/team/{name}"
+            raise UsageError(
+                f"{reference} names no registry, and docker.io/library has Docker's own images: nobody can push there",
+                where=spec_file.at("image.repository") if spec_file is not None else None,
+                remedy=f"say where it goes: `image: {{repository: {place}}}` in the spec with your registry, then "
+                "`packager push --build`"
+                if spec_file is not None
+                else f"say where it goes, such as {place}:1 with your registry (`docker tag {reference} …`)",
+            )
 
 
 def spec_references(spec_file: SpecFile, target: str | None = None, platform: str | None = None) -> tuple[str, ...]:

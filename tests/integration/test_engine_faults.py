@@ -216,7 +216,7 @@ def test_an_image_that_was_not_built(run_packager: Any) -> None:
 def test_no_engine(run_packager: Any, tmp_path: Path) -> None:
     env = {"DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"}
     for verb in ("push", "run"):
-        done = run_packager(verb, "a:1", env=env, check=False)
+        done = run_packager(verb, "packager-test/a:1", env=env, check=False)
         assert done.returncode == 7
         assert "DOCKER_HOST" in done.stderr
     with pytest.raises(EngineError, match="does not answer"):
@@ -421,6 +421,26 @@ def test_a_signal_stops_the_service_gracefully(number: int, image: str) -> None:
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "starting" in said
+    assert not containers(image)
+
+
+def test_what_a_killed_run_left_behind_goes_with_the_next(image: str, run_packager: Any) -> None:
+    words = [sys.executable, "-m", "packager", "run", image, "-p", "0:5001"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        (left,) = containers(image)
+        process.kill()
+    assert containers(image) == [left], "nobody was told of the kill"
+    run_packager("run", image, "-p", "0:5001", "-e", "MODE=fail", check=False)
+    assert not containers(image)
+
+
+def test_a_port_on_which_nobody_listens_is_not_published(image: str, run_packager: Any) -> None:
+    done = run_packager("run", image, "-p", "7711:80", check=False)
+    assert done.returncode == 2
+    assert "-p 7711:5001" in done.stderr
     assert not containers(image)
 
 

@@ -77,6 +77,17 @@ def test_the_time_of_the_build_is_in_the_file(example: Callable[..., Path], monk
     assert packager.verify("docker-bake/one-cpu").digest == packager.verify("docker-bake/one-cpu").digest
 
 
+def test_each_image_of_a_file_is_as_old_as_its_own_lock(example: Callable[..., Path]) -> None:
+    for name, year in (("one", 2025), ("two", 2026)):
+        path = example(name) / "packager.lock"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"changed": f"{year}-01-01T00:00:00Z"}))
+    assert run("one", "two").exit_code == 0
+    targets = json.loads(Path("docker-bake.json").read_text())["target"]
+    for name, year, epoch in (("one", 2025, 1735689600), ("two", 2026, 1767225600)):
+        assert targets[f"{name}-cpu"]["args"]["SOURCE_DATE_EPOCH"] == str(epoch)
+        assert targets[f"{name}-cpu"]["labels"]["org.opencontainers.image.created"] == f"{year}-01-01T00:00:00Z"
+
+
 def test_contexts_that_are_no_longer_named_go_unless_they_were_edited(example: Callable[..., Path]) -> None:
     example("one"), example("two"), example("three")
     run("one", "two", "three")

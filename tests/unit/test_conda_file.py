@@ -15,12 +15,12 @@ from packager.environments.conda import SUBDIRS, CondaPackage
 from packager.environments.locks.conda_file import (
     HEADER,
     conda_lock_path,
-    find_conflict,
     format_conda_lock,
     normal_depends,
     parse_conda_lock,
 )
 from packager.errors import LockError
+from packager.given import find_conflict
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 HASHES = {"linux-64": "1" * 64, "linux-aarch64": "2" * 64}

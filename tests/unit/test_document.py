@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.errors import SpecError
-from packager.spec.document import MAX_BYTES, MAX_DEPTH, parse_yaml, read_text
+from packager.errors import Location, SpecError
+from packager.spec.document import MAX_BYTES, MAX_DEPTH, decode, parse_yaml, read_text
 
 PATH = Path("packager.yaml")
 
@@ -25,6 +25,51 @@ def test_every_item_of_a_list_has_its_line() -> None:
     document = parse_yaml("a:\n  - x\n  -\n    - y\n    - z\nb: [p,\n  q]\n", PATH)
     places = {"a": 1, "a[0]": 2, "a[1]": 4, "a[1][0]": 4, "a[1][1]": 5, "b": 6, "b[0]": 6, "b[1]": 7}
     assert {field: document.at(field).line for field in places} == places
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("name: a\n<<<<<<< HEAD\nversion: '1'\n=======\nversion: '2'\n>>>>>>> other\n", 2),
+        ("name: a\nversion: '2'\n>>>>>>> other\n", 3),
+    ],
+)
+@pytest.mark.parametrize("name", ["packager.yaml", "environment.yml", "requirements.txt"])
+def test_an_unresolved_merge_conflict_is_called_one(text: str, line: int, name: str) -> None:
+    with pytest.raises(SpecError, match="has an unresolved merge conflict") as caught:
+        decode(text.encode(), Path(name))
+    assert caught.value.where == Location(file=name, line=line)
+
+
+def test_what_only_looks_like_a_conflict_is_text() -> None:
+    text = "a: |\n  <<<<<<< HEAD\nb: x\n"
+    assert decode(text.encode(), PATH) == text
+    assert decode(b"Title\n=======\n", PATH) == "Title\n=======\n"
+
+
+@pytest.mark.parametrize("text", ["image:\n\ttags: [a]\n", "a:\n  b:\n  \tc: 1\n"])
+def test_a_tab_that_indents_is_called_one(text: str) -> None:
+    with pytest.raises(SpecError, match="a tab indents this line") as caught:
+        parse_yaml(text, PATH)
+    assert caught.value.where is not None
+    assert caught.value.where.line == text.count("\n")
+    assert parse_yaml("a:\tx\n", PATH).data == {"a": "x"}, "YAML takes it between"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("a: x: y\n", "into quotes"),
+        ("a: 1\nb 2\nc: 3\n", "a space after the colon"),
+        ("a: [1, 2\nb: 3\n", "close the bracket"),
+        ("a: @x\n", "begins with @"),
+        ("a: 'x\n", "close the quotes"),
+    ],
+)
+def test_what_is_no_yaml_says_what_is_likely_meant(text: str, remedy: str) -> None:
+    with pytest.raises(SpecError, match="is not valid YAML") as caught:
+        parse_yaml(text, PATH)
+    assert remedy in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,24 @@ def test_specs_in_the_guides_are_valid() -> None:
     assert spec.target_names == ("cpu", "gpu", "arm-edge")
 
 
+def test_recipes_are_there_and_their_specs_are_valid() -> None:
+    page = ROOT / "docs/how-to/recipes.md"
+    headings = re.findall(r"^## (.*)$", page.read_text(), re.M)
+    for words in ("private registry", "CUDA", "proxy and certificates", "port", "fails or hangs", "in the image"):
+        assert any(words in heading for heading in headings), words
+    for words in ("Rolling back", "GitLab and GitHub", "No network"):
+        assert any(words in heading for heading in headings), words
+    place, cuda = blocks(page, "yaml")
+    assert parse_spec(cuda, Path("packager.yaml")).spec.target_names == ("gpu",)
+    least = 'name: a\nversion: "1"\nentry_script: score.py\nenvironment: {pip: [six]}\n'
+    assert parse_spec(least + place, Path("packager.yaml")).spec.image.repository == "registry.example.com/team/model"
+
+
+def test_every_verb_is_in_the_table_of_exit_codes() -> None:
+    rows = re.findall(r"^\| `([a-z ]+)` \| 0, ", (ROOT / "docs/reference/exit-codes.md").read_text(), re.M)
+    assert {row.split()[0] for row in rows} == set(VERBS)
+
+
 def test_pipelines_are_yaml_with_commands() -> None:
     gitlab, github = (yaml.safe_load(text) for text in blocks(ROOT / "docs/how-to/ci.md", "yaml"))
     steps = [step.get("run", "") for step in github["jobs"]["package"]["steps"]]

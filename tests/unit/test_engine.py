@@ -17,7 +17,7 @@ import requests
 
 from packager.engine import api as engine
 from packager.engine.api import EngineInfo, LocalImage, engine_info, local_image
-from packager.errors import EngineError, PackagerError, RegistryError, UsageError
+from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
 
 # Answers of Docker Engine 26.1.5 and buildx 0.13.1, shortened.
 VERSION = {
@@ -288,6 +288,29 @@ def test_no_engine_is_an_absence_or_an_error() -> None:
         engine.inspect_local("a:1", required=True)
     with pytest.raises(EngineError, match="does not answer"):
         engine.require_local("a:1")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("no_engine")
+@pytest.mark.parametrize("kind", [TemporaryError, RegistryError])
+def test_an_image_that_an_engine_might_have_is_not_the_registrys_fault_alone(
+    kind: type[PackagerError],
+) -> None:
+    engine_first = r"^the engine does not answer: .*; and docker\.io"
+    with pytest.raises(kind, match=engine_first) as caught, engine.engine_or_registry("ok:1"):
+        raise kind("docker.io does not answer", remedy="try again")
+    assert caught.value.remedy is not None
+    assert caught.value.remedy.startswith("start Docker")
+    assert caught.value.remedy.endswith("; or try again")
+    registry_first = pytest.raises(kind, match=r"^it refuses; and the engine does not answer: ")
+    with registry_first, engine.engine_or_registry("registry.example.com/ml/ok:1"):
+        raise kind("it refuses")
+
+
+def test_where_an_engine_answers_the_registry_is_what_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "inspect_local", lambda reference, required: None)
+    with pytest.raises(RegistryError, match=r"^there is no image$"), engine.engine_or_registry("ok:1"):
+        raise RegistryError("there is no image")
 
 
 def info(**changes: Any) -> EngineInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,59 @@ def test_what_means_the_same_is_no_change(folder: Path) -> None:
     assert run(folder).written == ()
 
 
+def at(second: int) -> Callable[[], datetime]:
+    return lambda: datetime.fromtimestamp(second, UTC)
+
+
+def test_the_time_of_the_lock_moves_with_what_images_are_made_of_and_with_nothing_else(folder: Path) -> None:
+    first = run(folder, solver=FakeSolver(), now=at(1_790_000_000))
+    assert first.lock.created == 1_790_000_000
+    assert json.loads((folder / "packager.lock").read_text())["changed"] == "2026-09-21T14:13:20Z"
+
+    (folder / "requirements.txt").write_text((folder / "requirements.txt").read_text() + "# a comment\n")
+    assert run(folder, solver=NoSolver(), now=at(1_790_000_001)).lock.created == 1_790_000_000
+
+    (folder / "requirements.txt").write_text("numpy==2.3.2\n")
+    assert run(folder, solver=FakeSolver(), now=at(1_790_000_002)).lock.created == 1_790_000_002
+
+
+def test_a_lock_without_a_time_stays_as_it_is_and_gets_one_when_it_changes(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    path = folder / "packager.lock"
+    before = {name: value for name, value in json.loads(path.read_text()).items() if name != "changed"}
+    path.write_text(json.dumps(before, indent=2) + "\n")
+    text = path.read_text()
+
+    assert lock_status(spec(folder)) == {"cpu": ()}
+    assert run(folder, solver=NoSolver()).written == ()
+    assert path.read_text() == text
+    inputs = read_inputs(spec(folder), "cpu")
+    assert inputs.created is None
+
+    (folder / "requirements.txt").write_text("numpy==2.3.2\n")
+    assert run(folder, solver=FakeSolver(), now=at(1_790_000_002)).lock.created == 1_790_000_002
+    assert read_inputs(spec(folder), "cpu").created == 1_790_000_002
+
+
+def test_the_time_of_a_lock_is_in_no_digest_of_its_packages(folder: Path) -> None:
+    run(folder, solver=FakeSolver(), now=at(0))
+    before = read_inputs(spec(folder), "cpu").locked().lock_digest
+    path = folder / "packager.lock"
+    path.write_text(path.read_text().replace("1970-01-01T00:00:00Z", "2026-09-21T14:13:20Z"))
+
+    assert read_inputs(spec(folder), "cpu").created == 1_790_000_000
+    assert read_inputs(spec(folder), "cpu").locked().lock_digest == before
+
+
+@pytest.mark.parametrize("time", ["yesterday", "2026-09-21T14:13:20", 5])
+def test_a_time_that_is_none_is_an_error_of_the_lock(folder: Path, time: object) -> None:
+    run(folder, solver=FakeSolver())
+    path = folder / "packager.lock"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"changed": time}))
+    with pytest.raises(LockError, match="is not a lock"):
+        lock_status(spec(folder))
+
+
 def test_a_changed_requirement_is_solved_with_the_locked_versions_preferred(folder: Path) -> None:
     run(folder, solver=FakeSolver())
     text = (folder / "locks/cpu.requirements.txt").read_text()
@@ -306,7 +360,10 @@ def test_a_target_that_is_gone_takes_its_file_along(folder: Path) -> None:
     [
         (lambda path: path.unlink(), "locks/cpu.requirements.txt is missing"),
         (lambda path: path.write_text(path.read_text() + "evil==1\n"), "locks/cpu.requirements.txt was edited by hand"),
-        (lambda path: path.write_text("<<<<<<< ours\n"), "locks/cpu.requirements.txt was edited by hand"),
+        (
+            lambda path: path.write_text("<<<<<<< ours\n"),
+            "locks/cpu.requirements.txt has an unresolved merge conflict in line 1: take either side of it",
+        ),
     ],
 )
 def test_a_damaged_requirements_file_is_named_and_written_anew(
@@ -320,6 +377,15 @@ def test_a_damaged_requirements_file_is_named_and_written_anew(
     run(folder, solver=FakeSolver())
     assert path.read_text() == text
     assert lock_status(load_spec(folder)) == {"cpu": ()}
+
+
+def test_a_merge_conflict_in_the_requirements_of_a_lock_is_named(folder: Path) -> None:
+    run(folder, solver=FakeSolver())
+    path = folder / "locks/cpu.requirements.txt"
+    path.write_text(path.read_text() + "<<<<<<< HEAD\nsix==1\n=======\nsix==2\n>>>>>>> other\n")
+    line = path.read_text().splitlines().index("<<<<<<< HEAD") + 1
+    ((said,),) = lock_status(spec(folder)).values()
+    assert said.startswith(f"locks/cpu.requirements.txt has an unresolved merge conflict in line {line}")
 
 
 def test_a_missing_lock_is_named(folder: Path) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from packager.checks.declared import check_place
 from packager.engine import push as push_module
 from packager.engine.push import Progress, Pushed, push_image, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
 from packager.spec import load_spec, parse_spec
-from packager.steps.reporting import Silent
-from packager.steps.selection import spec_references, warn_without_repository
+from packager.steps.build import build
+from packager.steps.push import push
+from packager.steps.selection import refuse_unplaced, spec_references
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"
@@ -125,14 +127,41 @@ def test_references_of_a_spec(tmp_path: Path) -> None:
         spec_references(load_spec(spec), "gpu")
 
 
-@pytest.mark.parametrize(("image", "told"), [("", 1), ("image: {repository: registry.example.com/ml/m}\n", 0)])
-def test_a_push_says_where_it_goes_without_a_repository(image: str, told: int) -> None:
-    said: list[str] = []
+LEAST = 'name: m\nversion: "1"\nentry_script: score.py\nenvironment: requirements.txt\n'
 
-    class Heard(Silent):
-        def warn(self, text: str) -> None:
-            said.append(text)
 
-    text = f'name: m\nversion: "1"\nentry_script: score.py\nenvironment: requirements.txt\n{image}'
-    warn_without_repository(parse_spec(text, Path("packager.yaml")), Heard())
-    assert ["docker.io/library/m" in each for each in said] == [True] * told
+@pytest.mark.parametrize(
+    ("image", "line"), [("", 1), ("image:\n  repository: m   # init's\n", 6), ("image: {repository: docker.io/m}\n", 5)]
+)
+def test_the_name_that_init_knows_is_no_place_to_push_to(image: str, line: int) -> None:
+    spec_file = parse_spec(LEAST + image, Path("packager.yaml"))
+    with pytest.raises(UsageError, match="names no registry") as caught:
+        refuse_unplaced(spec_references(spec_file), spec_file)
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+    assert "repository: registry.example.com/team/m}" in str(caught.value.remedy)
+    # Nothing is looked at, tested or sent before.
+    with pytest.raises(UsageError, match="names no registry"):
+        push(spec_file=spec_file)
+    with pytest.raises(UsageError, match="names no registry"):
+        build(spec_file, push=True, check=False)
+
+
+def test_a_name_of_one_word_that_is_given_is_no_place_to_push_to() -> None:
+    with pytest.raises(UsageError, match=r"^first:1 names no registry") as caught:
+        push("first:1")
+    assert "docker tag first:1" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("name", ["registry.example.com/ml/m:1", "localhost:5000/m", "team/m:1", "127.0.0.1:5000/m"])
+def test_what_has_a_place_is_pushed(name: str) -> None:
+    refuse_unplaced([name])
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [("", 1), ("image: {repository: m}\n", 1), ("image: {repository: registry.example.com/ml/m}\n", 0)],
+)
+def test_check_says_that_an_image_cannot_be_pushed_under_its_name(image: str, found: int) -> None:
+    findings = list(check_place(parse_spec(LEAST + image, Path("packager.yaml"))))
+    assert [(each.rule, each.severity) for each in findings] == [("image-unplaced", "info")] * found

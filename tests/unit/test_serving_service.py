@@ -11,8 +11,10 @@ from packager.serving.service import (
     failed,
     parse_publish,
     reachable_host,
+    require_port,
     wait_until_healthy,
     why_it_ended,
+    why_it_hangs,
 )
 
 
@@ -145,6 +147,42 @@ def test_time_is_up() -> None:
 )
 def test_how_it_ended(state: State, words: str) -> None:
     assert words in why_it_ended(state)
+
+
+INIT = "azmlinfsrv - Invoking user's init function\nloading weights\n"
+
+
+def test_a_start_that_takes_too_long_says_whether_init_has_returned() -> None:
+    hangs = failed(why_it_hangs(INIT, 2.5), INIT)
+    assert hangs.message.startswith("init() has not returned within 2.5 s\n")
+    assert "--timeout 600" in str(hangs.remedy)
+    log = f"{INIT}azmlinfsrv - Users's init has completed successfully\n"
+    assert why_it_hangs(log, 60) == "the service did not answer within 60 s"
+    assert why_it_hangs("importing", 60) == "the service did not answer within 60 s"
+    assert "--timeout 600" in str(failed(why_it_hangs(log, 60), log).remedy)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("7711:80", "-p 7711:5001"),
+        ("80", "-p 80:5001"),
+        ("0:80", "-p 0:5001"),
+        ("0.0.0.0:7711:80", "-p 0.0.0.0:7711:5001"),
+        ("[::1]:7711:80", "-p [::1]:7711:5001"),
+    ],
+)
+def test_a_port_on_which_nobody_listens_is_not_published(text: str, says: str) -> None:
+    publish = parse_publish(text, 5001)
+    with pytest.raises(UsageError, match=r"a:1 listens on 5001, and nobody would answer on 80") as caught:
+        require_port(publish, "a:1", (5001,))
+    assert caught.value.remedy == says
+    require_port(parse_publish(says.removeprefix("-p "), 5001), "a:1", (5001,))
+
+
+def test_a_port_that_an_image_exposes_or_may_have_is_published() -> None:
+    require_port(parse_publish("7711:80", 5001), "nginx", (80, 443))
+    require_port(parse_publish("7711:80", 5001), "unknown", ())
 
 
 def test_a_service_that_wrote_nothing() -> None:

@@ -152,6 +152,24 @@ def test_what_differs_by_target_keeps_the_same_rules(more: str, field: str) -> N
     assert error.where.field == field
 
 
+@pytest.mark.parametrize(
+    ("more", "message", "remedy"),
+    [
+        ("env: {A: 1.10}\n", "1.10 is a number", 'A: "1.10"'),
+        ("env: {A: yes}\n", "yes is true or false", 'A: "yes"'),
+        ("image: {tags: [1.10]}\n", "1.10 is a number", 'quotes: "1.10"'),
+        ("targets: {cpu: {python: 3.10}}\n", "3.10 is a number", 'python: "3.10"'),
+        ("name: 007\n", "007 is a number", 'name: "007"'),
+    ],
+)
+def test_what_yaml_makes_no_text_of_is_shown_as_it_was_written(more: str, message: str, remedy: str) -> None:
+    text = more if more.startswith("name") else LEAST + more
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text + LEAST.partition("\n")[2] if more.startswith("name") else text, PATH)
+    assert caught.value.message.startswith(message)
+    assert str(caught.value.remedy).endswith(remedy)
+
+
 def test_a_value_of_an_unknown_type_is_shown_shortened() -> None:
     assert str(refused("server: {port: abc}\n")).partition("\n")[0].endswith("'abc'")
     shown = str(refused(f"server: {{port: {'x' * 200}}}\n")).partition("\n")[0]
@@ -160,7 +178,8 @@ def test_a_value_of_an_unknown_type_is_shown_shortened() -> None:
 
 def test_numbers_where_text_is_wanted_are_explained() -> None:
     error = refused(version="1.10")
-    assert "quotes" in str(error)
+    assert error.message == "1.10 is a number to YAML, and this is text", "1.1 is what YAML makes of it"
+    assert error.remedy == 'write it in quotes: version: "1.10"'
     assert error.where is not None
     assert error.where.line == 2
 

@@ -139,11 +139,11 @@ def test_a_push_of_something_stale_is_refused(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(push_step, "push_image", push_image)
     edit(folder)
     spec_file = packager.load_spec(folder)
-    with pytest.raises(ContextError, match=r"src/score\.py changed since a:1 was built"):
-        packager.push("a:1", spec_file=spec_file, test=False)
+    with pytest.raises(ContextError, match=r"src/score\.py changed since registry\.example\.com/a:1 was built"):
+        packager.push("registry.example.com/a:1", spec_file=spec_file, test=False)
     assert pushed == []
-    packager.push("a:1", spec_file=spec_file, test=False, stale=True)
-    assert pushed == ["a:1"]
+    packager.push("registry.example.com/a:1", spec_file=spec_file, test=False, stale=True)
+    assert pushed == ["registry.example.com/a:1"]
 
 
 def test_a_push_stops_at_what_check_calls_an_error(folder: Path) -> None:

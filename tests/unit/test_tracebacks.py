@@ -34,7 +34,9 @@ OS = '  File "<frozen os>", line 716, in __getitem__\n'
 
 def error(raised: str, frames: str = "") -> tuple[str, str]:
     found = failed(ENDED, LOG.format(frames=frames, raised=raised))
-    return found.message.splitlines()[0], str(found.remedy)
+    head, reason = found.message.splitlines()[:2]
+    assert reason == ENDED
+    return head, str(found.remedy)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +83,24 @@ def error(raised: str, frames: str = "") -> tuple[str, str]:
 )
 def test_what_the_traceback_says_is_said(raised: str, frames: str, says: str) -> None:
     head, remedy = error(raised, frames)
-    assert head.startswith(f"{ENDED}: ")
-    assert raised.split(": ")[0].rpartition(".")[2] in head
+    assert head.startswith("score.py:5: ")
+    kind, _, text = raised.partition(": ")
+    assert (kind.rpartition(".")[2] in head) or text in head
     assert says in remedy
     assert ("mend the entry script" in remedy) is ("mend the entry script" in says)
+
+
+def test_the_first_line_says_where_and_what() -> None:
+    assert error("ModuleNotFoundError: No module named 'pandas'")[0] == "score.py:5: No module named 'pandas'"
+    assert error("ImportError: libGL.so.1: cannot open shared object file: No such file")[0].startswith(
+        "score.py:5: libGL.so.1: cannot open"
+    )
+    assert error("KeyError: 'model'")[0] == "score.py:5: KeyError: 'model'"
+
+
+def test_without_a_line_of_the_script_the_end_goes_first() -> None:
+    log = LOG.format(frames="", raised="ValueError: x").replace("/var/azureml-app/", "/elsewhere/")
+    assert failed(ENDED, log).message.startswith(f"{ENDED}: ValueError: x\n")
 
 
 def test_the_exception_of_the_script_is_found() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from packager.environments.uv import Uv, index_logins, uv_environment
+from packager.environments.uv import Uv, index_logins, require_find_links, uv_environment
+from packager.errors import UsageError
 
 
 def test_pips_settings_are_told_to_uv() -> None:
@@ -77,8 +78,35 @@ def test_settings_do_not_change_what_a_lock_says(shown: Path) -> None:
 
 def test_a_folder_of_wheels_goes_beside_those_of_the_machine(shown: Path) -> None:
     assert uv_links(Uv(shown, {}), shown) == str(shown)
-    assert uv_links(Uv(shown, {"UV_FIND_LINKS": "/a,/b"}), shown) == f"/a,/b,{shown}"
+    assert uv_links(Uv(shown, {"UV_FIND_LINKS": "/,/usr"}), shown) == f"/,/usr,{shown}"
 
 
 def uv_links(uv: Uv, folder: Path) -> str:
     return uv.run(["pip"], find_links=folder).output.splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("environ", "name", "path"),
+    [
+        ({"PIP_FIND_LINKS": "/no/such"}, "PIP_FIND_LINKS", "/no/such"),
+        ({"PIP_FIND_LINKS": "wheels /no/such"}, "PIP_FIND_LINKS", "/no/such"),
+        ({"UV_FIND_LINKS": "wheels,missing"}, "UV_FIND_LINKS", "missing"),
+        ({"UV_FIND_LINKS": "file:///no/such%20one"}, "UV_FIND_LINKS", "/no/such one"),
+        ({"UV_FIND_LINKS": "/no/such", "PIP_FIND_LINKS": "wheels"}, "UV_FIND_LINKS", "/no/such"),
+    ],
+)
+def test_a_folder_of_wheels_that_is_not_there_is_named(
+    environ: dict[str, str], name: str, path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "wheels").mkdir()
+    with pytest.raises(UsageError) as caught:
+        Uv(tmp_path, environ).run(["pip", "compile"])
+    assert caught.value.message == f"{name} names {path}, and there is no such folder"
+    assert f"unset {name}" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("value", ["", "wheels", "https://wheels.example.com/simple", "wheels,https://x/y", "a.html"])
+def test_places_of_wheels_that_are_there_or_elsewhere_are_uvs_business(value: str, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "a.html").touch()
+    require_find_links({"UV_FIND_LINKS": value}, tmp_path)

@@ -7,7 +7,6 @@ packages, one category, sha256 on every package, sorted, and neither times nor n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -17,6 +16,7 @@ from msgspec import Meta
 from packager.environments.channel_credentials import variables
 from packager.environments.conda import SUBDIRS, CondaPackage
 from packager.errors import Location, LockError
+from packager.given import find_conflict
 from packager.spec.load import LOCK_NAME
 
 # As in the requirements file: the same packages give the same bytes, on any day and machine.
@@ -26,7 +26,6 @@ HEADER = """\
 """
 
 _REMEDY = "take the file back from version control, or run `packager lock`"
-_CONFLICT = re.compile(r"^(?:<<<<<<<|=======$|>>>>>>>|\|\|\|\|\|\|\|)", re.MULTILINE)
 _Text = Annotated[str, Meta(min_length=1, max_length=1024)]
 # Nothing here may become an option of a program, a second line, or a path that leaves its folder.
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(?!\n)$", max_length=255)]
@@ -53,12 +52,6 @@ def lock_folder(lock: str) -> str:
     """Return the folder of a lock's files, relative to the folder of the spec: `gpu.packager.lock` has `locks/gpu`."""
     stem = lock.removesuffix(LOCK_NAME).removesuffix(".")
     return f"locks/{stem}" if stem else "locks"
-
-
-def find_conflict(text: str) -> int | None:
-    """Return the line, from 1, on which version control left a merge conflict; None where there is none."""
-    found = _CONFLICT.search(text)
-    return text.count("\n", 0, found.start()) + 1 if found else None
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------

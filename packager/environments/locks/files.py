@@ -20,9 +20,9 @@ from packager.environments.conda import CondaPackage, LockedConda, minor
 from packager.environments.declare.requirements_txt import logical_lines
 from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
 from packager.environments.locked import LockedCondaHalf, LockedPlatform
-from packager.environments.locks.conda_file import conda_lock_path, find_conflict, lock_folder, parse_conda_lock
+from packager.environments.locks.conda_file import conda_lock_path, lock_folder, parse_conda_lock
 from packager.errors import Location, LockError, PackagerError, SpecError
-from packager.given import read_given
+from packager.given import find_conflict, read_given
 from packager.reference import Reference
 from packager.spec.load import LOCK_NAME, SpecFile
 from packager.spec.model import canonical

@@ -22,6 +22,7 @@ from packager.environments.locks.files import (
     target_lock,
 )
 from packager.errors import LockError
+from packager.given import find_conflict
 from packager.reference import Reference
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON
@@ -126,12 +127,14 @@ class TargetInputs(msgspec.Struct, frozen=True, kw_only=True):
         target: the deployment flavour.
         environment: what is asked for.
         lock: what was locked; it is fresh.
+        created: when the lock last changed, in seconds since the epoch; None of one that does not say.
     """
 
     spec_file: SpecFile
     target: Target
     environment: Environment
     lock: TargetLock
+    created: int | None = None
 
     @property
     def platforms(self) -> tuple[str, ...]:
@@ -178,6 +181,7 @@ def read_inputs(spec_file: SpecFile, target: str, *, load: LoadTarget | None = N
         target=flavour,
         environment=environment,
         lock=target_lock(own, target, locked, text or "", conda_text or ""),
+        created=lock.created,
     )
 
 
@@ -272,5 +276,7 @@ def _damage(path: str, digest: str, text: str | None) -> tuple[str, ...]:
     if text is None:
         return (f"{path} is missing",)
     if digest_of(text) != digest:
+        if (line := find_conflict(text)) is not None:
+            return (f"{path} has an unresolved merge conflict in line {line}: take either side of it",)
         return (f"{path} was edited by hand",)
     return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -28,6 +29,7 @@ from packager.environments.solve.conda import CondaSolver
 from packager.environments.solve.pip import Solver, Upgrade, tool_versions
 from packager.environments.solve.targets import SolvedTarget, Solvers, solve_targets
 from packager.errors import PackagerError, UsageError
+from packager.revision import lock_time
 from packager.spec.load import SpecFile
 from packager.spec.model import canonical
 
@@ -71,6 +73,7 @@ def update_lock(
     offline: bool = False,
     report: Callable[[str], None] = _silent,
     load: LoadTarget | None = None,
+    now: Callable[[], datetime] = lock_time,
 ) -> LockResult:
     """Bring the lock up to date with the spec; nothing changed: no solve, no network, and no file is written.
 
@@ -84,6 +87,7 @@ def update_lock(
         offline: neither index, channel nor registry may be asked.
         report: told what is being done.
         load: gives a target by its name; those beside the spec and ours where None.
+        now: the time that the lock gets where what images are made of changed.
 
     Raises:
         SpecError: the spec's environment, targets or base are not usable.
@@ -114,10 +118,13 @@ def update_lock(
     fresh = all(each.kept for each in solved.values())
     tools = before.tools if fresh else _tools(environments, conda)
     inputs = {path: digest for each in environments.values() for path, digest in each.inputs.items()}
-    after = Lock(inputs=dict(sorted(inputs.items())), targets=targets, tools=tools)
+    changed = targets != before.targets
+    after = Lock(
+        inputs=dict(sorted(inputs.items())), targets=targets, tools=tools, changed=now() if changed else before.changed
+    )
     return LockResult(
         lock=after,
-        changed=after.targets != before.targets,
+        changed=changed,
         changes={name: _moves(held[name], solved[name]) for name in wanted},
         bases=moved_images(before.targets, targets, base_of),
         installers=moved_images(before.targets, targets, installer_of),

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
 from packager.programs.image.keys import DEFAULT_PATH
+from packager.serving.hosts.docker.left_behind import OWNER, owner, remove_left
 from packager.serving.hosts.docker.volume import mounted, put_keys
 from packager.serving.service import GRACE, LOOPBACK, ImageRequest, Publish, Service, State, reachable_host
 
@@ -167,9 +168,13 @@ def _start(client: DockerClient, request: ImageRequest) -> RunningContainer:
     import docker.errors
 
     mark = f"{MARK}={secrets.token_hex(8)}"
+    labels = dict([mark.split("=")])
+    if not request.detach:
+        remove_left(client)
+        labels[OWNER] = owner()
     try:
         options = create_options(request, published_on(client, request.publish))
-        container = client.containers.create(**options, labels=dict([mark.split("=")]))
+        container = client.containers.create(**options, labels=labels)
         if request.keys is not None:
             put_keys(container, request.keys)
         container.start()

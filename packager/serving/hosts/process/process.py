@@ -111,6 +111,15 @@ def start(
     return Process(pid=child.pid, started=_started(child.pid) or 0, boot=_boot())
 
 
+def this_process() -> Process:
+    """Return the process that asks.
+
+    Raises:
+        OSError: the system does not tell (it is no Linux).
+    """
+    return Process(pid=os.getpid(), started=_started(os.getpid()) or 0, boot=_boot())
+
+
 def _started(pid: int) -> int | None:
     """Return when a process was started; None where there is none, or it has ended and nobody has asked how."""
     with suppress(ChildProcessError):
