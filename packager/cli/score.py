@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from packager.cli.common import Reporter, file_option, standard_options
+from packager.cli.common import Reporter, file_option, standard_options, was_named
 
 if TYPE_CHECKING:
     from packager.errors import ServiceError
@@ -186,9 +186,9 @@ def _key(key: str | None, file: Any) -> str | None:
 def _port(file: Path) -> int:
     """Return the port of the spec; where there is no spec, and none was asked for, the default one."""
     from packager.contract import DEFAULT_PORT
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import load_spec
 
-    if file == Path(DEFAULT_FILE) and not file.exists():
+    if not was_named() and not file.exists():
         return DEFAULT_PORT
     return load_spec(file).spec.server.port
 
