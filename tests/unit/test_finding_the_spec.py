@@ -109,7 +109,8 @@ def test_what_looks_like_a_spec(text: str, spec: bool, tmp_path: Path, monkeypat
     "words",
     [("check", "packager.yaml"), ("check", "."), ("check",), ("build", "."), ("build", "-t", "x:1", "."),
      ("plan", "."), ("render", "./packager.yaml"), ("save", ".", "-o", "out"), ("test", "."),
-     ("export", ".", "--format", "requirements"), ("lock", ".", "--check"), ("run", "."), ("push", "."), ("service", "deploy", "a", "."), ("bake", ".")],
+     ("export", ".", "--format", "requirements"), ("lock", ".", "--check"), ("run", "."), ("push", "."),
+     ("service", "deploy", "a", "."), ("bake", ".")],
 )  # fmt: skip
 def test_verbs_take_a_spec_or_its_folder(package: Path, words: tuple[str, ...]) -> None:
     """Each gets as far as this spec's own faults: it has no lock and no tests, and there is no engine."""
