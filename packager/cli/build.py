@@ -86,8 +86,8 @@ if TYPE_CHECKING:
     "outputs",
     multiple=True,
     metavar="DIR|FILE.tar|type=…,dest=…",
-    help="Where to write: an OCI layout in a folder, or as a tar; type=docker for `docker load`; with BuildKit its other "
-    "types, too.",
+    help="Where to write: an OCI layout in a folder, or as a tar; type=docker for `docker load`; with BuildKit "
+    "its other types, too.",
 )
 @format_option
 @standard_options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -89,10 +89,20 @@ def deploy(
     Without REF it is the first reference of the spec.
     """
     from packager.steps import service as services
+    from packager.steps.example import Caller, example_lines, spec_of
 
     wish = run_wish(reference, target, options)
     spec_file = spec_beside(file, needed=wish.reference is None or not wish.docker)
-    _show(services.deploy(name, wish, spec_file, reporter=reporter), output_format, reporter)
+    status = services.deploy(name, wish, spec_file, reporter=reporter)
+    _show(status, output_format, reporter)
+    if reporter.verbosity < 0:
+        return
+    key = services.show_keys(name).primary if status.auth == "key" else None
+    # The second word of its first line, whatever shell it is.
+    command = f"packager service keys {name} | awk 'NR==1 {{print $2}}'" if key is not None else ""
+    caller = Caller(url=status.scoring_url, service=name, key_command=command)
+    for line in example_lines(caller, spec_of(spec_file, wish.reference), status.swagger_url, key):
+        reporter.step(line)
 
 
 @command.command("update")
@@ -181,8 +191,9 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 @click.argument("name")
 @request_options
 @key_options
+@format_option
 @standard_options
-def score(name: str, data: BinaryIO | None, reporter: Reporter, **options: Any) -> None:
+def score(name: str, data: str | None, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
     post(None, _named(name), data, reporter, **options)
 
