@@ -124,6 +124,67 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     _show(services.update(name, change, timeout=options["timeout"], reporter=reporter), output_format, reporter)
 
 
+_again_options = (
+    click.option(
+        "-e",
+        "--env",
+        "env",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="Variable of a service without Docker whose value went with its process (repeatable).",
+    ),
+    _limits[-1],
+)
+
+
+def _again(command: Any) -> Any:
+    for option in reversed(_again_options):
+        command = option(command)
+    return command
+
+
+@command.command("rollback")
+@click.argument("name")
+@_again
+@format_option
+@standard_options
+def rollback(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
+    """Let service NAME run again what it ran before its last update, without losing a request.
+
+    What it ran is kept, ended, with its limits and variables, until the next update; so is what it runs now, and a
+    second rollback undoes the first. When it does not become healthy, what runs has never stopped serving.
+    """
+    from packager.steps import service as services
+
+    _show(services.rollback(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
+
+
+@command.command("stop")
+@click.argument("name")
+@standard_options
+def stop(name: str, reporter: Reporter) -> None:
+    """End service NAME for a while; requests in flight are finished first.
+
+    Its name, its keys and what it runs stay; its port is free meanwhile. A restart of the engine does not start it.
+    """
+    from packager.steps import service as services
+
+    services.stop(name)
+    reporter.step(f"{name} is stopped; packager service start {name} starts it again")
+
+
+@command.command("start")
+@click.argument("name")
+@_again
+@format_option
+@standard_options
+def start(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
+    """Start service NAME again, which was stopped or ended by itself, at its port, and wait until it is healthy."""
+    from packager.steps import service as services
+
+    _show(services.start(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
+
+
 @command.command("list")
 @format_option
 @standard_options
@@ -153,7 +214,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 
     status = look(_named(name))
     log = ""
-    if status.state not in ("Healthy", "Transitioning") and status.created:
+    if not status.taken and status.created:
         log = b"".join(logs(name, LOG_LINES)).decode(errors="replace")
     if output_format == "json":
         emit_json({**_data(status), "log": log.splitlines()})

@@ -59,7 +59,7 @@ class ProcessHost(msgspec.Struct, frozen=True):
                 write_keys(backend.keys, request.keys)
             address, port = listening.getsockname()[:2]
             try:
-                process = backend.start(package, listening, request.env, tied=True)
+                process = backend.start(backend.launch(package), package.held, listening, request.env, tied=True)
                 url = f"http://{reachable_host(address, None)}:{port}/"
                 write_bytes(folder / _RUN, msgspec.json.encode(Running(title=f"process {process.pid}", url=url)))
                 yield (
