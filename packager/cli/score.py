@@ -93,27 +93,37 @@ def command(
     text; an answer of other bytes has `base64` in its place.
     """
     from packager.errors import UsageError
-    from packager.steps.score import find_running
 
     if url and service:
         raise UsageError("--url and --service name two services", remedy="keep one of them")
-    if not service and not url:
-        found = find_running(_port(file))
-        reporter.step(f"asking {found.title} at {found.scoring_url}")
-        url, service = (None, found.service) if found.service else (found.scoring_url, None)
-    post(url, service, data, reporter, **options)
+    post(url, service, data, reporter, file=file, **options)
 
 
-def post(url: str | None, service: str | None, data: str | None, reporter: Reporter, **options: Any) -> None:
-    """Post a request to a URL or to a named service, and write the answer's body to standard output."""
+def post(
+    url: str | None,
+    service: str | None,
+    data: str | None,
+    reporter: Reporter,
+    *,
+    file: Path | None = None,
+    **options: Any,
+) -> None:
+    """Post a request to a URL or to a named service, and write the answer's body to standard output.
+
+    Where neither is given, it goes to the one service that runs, or to the port of the spec `file`.
+    """
     from packager.errors import ServiceError
-    from packager.steps.score import score
+    from packager.steps.score import find_running, score
 
     headers = _headers(options["headers"])
     body, headers = _body(data, options["form"], headers, binary=options["binary"])
     if options["binary"]:
         headers = {"Content-Type": "application/octet-stream", **headers}
     key = _key(options["key"], options["key_file"])
+    if file is not None and not url and not service:
+        found = find_running(_port(file))
+        reporter.step(f"asking {found.title} at {found.scoring_url}")
+        url, service = (None, found.service) if found.service else (found.scoring_url, None)
     if key is None and service is not None and not any(name.lower() == "authorization" for name in headers):
         key = _key_of(service)
     if key is not None:

@@ -133,11 +133,19 @@ def test_standard_input_as_curl_spells_it(sent: Sent) -> None:
     assert sent.body == b"[7]"
 
 
-def test_what_is_no_json_is_told_before_it_is_sent(sent: Sent) -> None:
+def test_what_is_no_json_is_told_before_it_is_sent(sent: Sent, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[object]()
+
+    def none(_: object) -> tuple[Status, ...]:
+        asked.append(1)
+        return ()
+
+    monkeypatch.setattr(step, "list_services", none)
     with pytest.raises(UsageError, match="--data is no JSON: Expecting property name") as caught:
         run("--data", "{rows: [1]}")
     assert caught.value.remedy == "quote it for the shell: --data '{\"rows\": [1]}'; @FILE sends a file"
     assert sent.url == ""
+    assert asked == [], "and before anybody is looked for"
     run("--data", "{rows: [1]}", "--header", "content-type: text/plain")
     assert sent.body == b"{rows: [1]}"
     run("--data", "{rows", "--binary")
