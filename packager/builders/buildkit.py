@@ -9,6 +9,7 @@ import msgspec
 
 from packager.builders.bake import BakeBuilt, BakeJob, bake_images
 from packager.builders.builder import BuildWish, BuiltImage, Candidate, Job, image_metadata
+from packager.builders.outputs import buildx_output
 from packager.builders.staging import build_image
 from packager.context.sources import DigestModel
 from packager.engine.buildx import BuildOptions
@@ -31,7 +32,8 @@ class EngineBuilder:
     def __init__(self, wish: BuildWish, buildx: str | None, say: Say) -> None:
         self._wish, self._say, self._tested = wish, say, False
         values = {name: getattr(wish, name) for name in BuildOptions.__struct_fields__ if hasattr(wish, name)}
-        self._options = BuildOptions(**{**values, "builder": buildx, "tags": ()})
+        outputs = tuple(map(buildx_output, wish.outputs))
+        self._options = BuildOptions(**{**values, "builder": buildx, "tags": (), "outputs": outputs})
 
     def read_models(self, spec_file: SpecFile) -> DigestModel:
         """Return what puts models into the store, in the pass that hashes them: contexts link to them there."""
@@ -80,7 +82,7 @@ class EngineBuilder:
                 "an engine takes one platform under a name", remedy="--push, or --builder oci with -o type=oci,dest=…"
             )
         for output in wish.outputs if len(jobs) > 1 else ():
-            if "dest=" in output:
+            if "dest=" in buildx_output(output):
                 raise UsageError(
                     f"-o {output} has a place for one image, and there are several",
                     remedy=f"choose one target: --target {jobs[0].target}",

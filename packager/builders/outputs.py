@@ -1,6 +1,7 @@
 """Where images of the content store go: registries, the engine, folders and files. The next place is one class.
 
-`-o` is written as for `docker buildx build`: `type=oci,dest=…`, `type=docker,dest=…`.
+`-o` is a path, as for every verb: an OCI layout in a folder, or as a tar. Else it is written as for `docker buildx
+build`: `type=oci,dest=…`, `type=docker,dest=…`.
 """
 
 from __future__ import annotations
@@ -152,11 +153,20 @@ class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_output(text: str) -> Output | None:
     """Return the output that `-o` names; None where it is one that only BuildKit knows."""
+    if text and text != "-" and "=" not in text:
+        return OciOutput(Path(text))
     fields = dict(field.partition("=")[::2] for field in text.split(","))
     kind, destination = fields.get("type"), fields.get("dest")
     if kind not in ("oci", "docker") or not destination or destination == "-" or set(fields) - {"type", "dest"}:
         return None
     return OciOutput(Path(destination)) if kind == "oci" else DockerArchiveOutput(Path(destination))
+
+
+def buildx_output(text: str) -> str:
+    """Return an output as `docker buildx build` takes it: a path alone would mean the image's files to it."""
+    if "=" in text or not parse_output(text):
+        return text
+    return f"type=oci,dest={text}" if text.endswith(".tar") else f"type=oci,tar=false,dest={text}"
 
 
 def takes_several(push: bool, outputs: Sequence[str]) -> bool:

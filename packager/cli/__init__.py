@@ -32,11 +32,57 @@ VERBS = {
     "inspect": "Show what is in an image, without an engine.",
     "run": "Start the image and wait until it is healthy.",
     "test": "Start the image, and hold its answers against the spec's tests.",
-    "service": "Deploy, update and delete named services.",
+    "service": "Deploy, update, roll back, stop and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
     "schema": "Print the JSON Schema of the spec.",
     "doctor": "Say which tools are there, and what to do about what is not.",
+}
+
+#: What people type who come from elsewhere → what does that here.
+ELSEWHERE = {
+    "deploy": "packager service deploy NAME",
+    "undeploy": "packager service delete NAME",
+    "update": "packager service update NAME",
+    "rollback": "packager service rollback NAME",
+    "start": "packager service start NAME",
+    "stop": "packager service stop NAME",
+    "logs": "packager service logs NAME",
+    "ps": "packager service list",
+    "ls": "packager service list",
+    "list": "packager service list",
+    "delete": "packager service delete NAME",
+    "rm": "packager service delete NAME",
+    "login": "docker login REGISTRY (packager reads the credentials that it keeps)",
+    "logout": "docker logout REGISTRY (packager reads the credentials that it keeps)",
+    "serve": "packager run",
+    "up": "packager run",
+    "predict": "packager score --data FILE",
+    "invoke": "packager score --data FILE",
+    "curl": "packager score --data FILE",
+    "publish": "packager push",
+    "upload": "packager push",
+    "package": "packager build",
+    "validate": "packager check",
+    "lint": "packager check",
+    "new": "packager init",
+    "create": "packager init",
+    "solve": "packager lock",
+    "upgrade": "packager lock --upgrade",
+    "add": "`environment:` in packager.yaml, then packager lock",
+    "install": "packager environment create PREFIX",
+    "sync": "packager environment create PREFIX",
+    "shell": "packager environment run -- bash",
+    "exec": "packager environment run -- CMD",
+    "prune": "packager store gc",
+    "clean": "packager store gc",
+    "gc": "packager store gc",
+    "cache": "packager store info",
+    "dockerfile": "packager render",
+    "containerize": "packager build",
+    "containerise": "packager build",
+    "download": "packager pull REF -o DIR",
+    "show": "packager inspect REF",
 }
 
 
@@ -53,12 +99,23 @@ class _Verbs(click.Group):
         assert isinstance(command, click.Command)
         return explain(command, cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # As git, docker and uv have them: `help`, `help VERB` and `version`.
+        if args[:1] == ["help"]:
+            args = [*(each for each in args[1:] if each not in ("-h", "--help")), "--help"]
+        elif args == ["version"]:
+            args = ["--version"]
+        return super().parse_args(ctx, args)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
+            meant = ELSEWHERE.get(args[0].lower())
+            if meant is not None:
+                raise click.UsageError(f"No such verb {args[0]!r}. Here it is: {meant}", ctx)
             close = get_close_matches(args[0], VERBS, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else f" Verbs: {', '.join(VERBS)}."
             raise click.UsageError(f"No such verb {args[0]!r}.{hint}", ctx)

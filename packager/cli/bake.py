@@ -51,16 +51,17 @@ def command(
 ) -> None:
     """Write a docker-bake.json that builds every target of every SPEC, for `docker buildx bake`.
 
-    SPEC is a spec or its folder (default: packager.yaml). The file's groups are `default`, one for each package and
-    one for each target. Environments with the same lock, base and platform are built once. A target of several
-    platforms gets one tag, an index of all of them, which wants a builder that can hold it. File and folder can be
-    moved together; run buildx where they are.
+    SPEC is a spec or its folder (default: packager.yaml here or above). The file's groups are `default`, one for each
+    package and one for each target. Environments with the same lock, base and platform are built once. A target of
+    several platforms gets one tag, an index of all of them, which wants a builder that can hold it. File and folder can
+    be moved together; run buildx where they are.
     """
+    from packager.spec.find import chosen_spec
     from packager.spec.load import load_spec
     from packager.steps.bake import bake
 
     baked = bake(
-        [load_spec(path) for path in specs or (Path("packager.yaml"),)],
+        [load_spec(path) for path in specs or (chosen_spec(None, None, reporter.step, reporter.warn),)],
         output,
         target=options["target"],
         platforms=options["platform"].split(",") if options["platform"] else None,

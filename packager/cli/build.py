@@ -85,8 +85,9 @@ if TYPE_CHECKING:
     "--output",
     "outputs",
     multiple=True,
-    metavar="type=…,dest=…",
-    help="type=oci or docker; with BuildKit also others.",
+    metavar="DIR|FILE.tar|type=…,dest=…",
+    help="Where to write: an OCI layout in a folder, or as a tar; type=docker for `docker load`; with BuildKit "
+    "its other types, too.",
 )
 @format_option
 @standard_options

@@ -13,11 +13,13 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    spec_argument,
     standard_options,
 )
 
 
 @click.command("check")
+@spec_argument
 @file_option
 @click.option(
     "--fail-on",

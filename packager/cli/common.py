@@ -54,8 +54,11 @@ def standard_options(command: Command) -> Command:
     """Add `-q` and `-v`; the verb gets a `reporter`, and leaves nothing behind when it is told to end."""
 
     def wrap(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
+        reporter = Reporter(-1 if quiet else int(verbose))
+        if "file" in kwargs:
+            kwargs = _with_spec(kwargs, reporter)
         with terminated_as_interrupted():
-            return command(*args, reporter=Reporter(-1 if quiet else int(verbose)), **kwargs)
+            return command(*args, reporter=reporter, **kwargs)
 
     wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
     wrap.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
@@ -65,15 +68,37 @@ def standard_options(command: Command) -> Command:
     return cast(Command, decorated)
 
 
+def _with_spec(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
+    """Make one path of `-f`, of the argument SPEC, of a spec in the place of another argument, and of a search."""
+    from packager.spec.find import chosen_spec, looks_like_spec
+
+    options = dict(options)
+    named = options.pop("spec", None)
+    for name in ("reference", "references", "names"):
+        given = options.get(name)
+        words = given if isinstance(given, tuple) else (given,)
+        spec = next((each for each in words if each and looks_like_spec(each)), None)
+        if spec is not None:
+            named = Path(spec)
+            options[name] = tuple(each for each in given if each != spec) if isinstance(given, tuple) else None
+    click.get_current_context().meta[_NAMED] = options["file"] is not None or named is not None
+    options["file"] = chosen_spec(options["file"], named, reporter.step, reporter.warn)
+    return options
+
+
+#: Where a command keeps whether its spec is one that somebody named.
+_NAMED = "packager.spec_named"
+
 file_option = click.option(
     "-f",
     "--file",
     "file",
     type=click.Path(path_type=Path),
-    default=Path("packager.yaml"),
-    show_default=True,
-    help="The spec, or the folder that holds it.",
+    help="The spec, or its folder (default: packager.yaml or packager.yml here, else in the nearest folder above).",
 )
+
+#: For verbs that take no other arguments; `standard_options` makes one path of it and `-f`.
+spec_argument = click.argument("spec", required=False, type=click.Path(path_type=Path), metavar="[SPEC]")
 
 format_option = click.option(
     "--format",
@@ -134,14 +159,19 @@ def spec_beside(file: Path, *, needed: bool) -> Any:
         SpecError: it is not valid.
     """
     from packager.errors import PackagerError
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import load_spec
 
-    if needed or file != Path(DEFAULT_FILE):
+    if needed or was_named():
         return load_spec(file)
     try:
         return load_spec(file)
     except PackagerError:
         return None
+
+
+def was_named() -> bool:
+    """Whether the spec is one that somebody named; else it was found, and may be there by chance."""
+    return bool(click.get_current_context().meta.get(_NAMED))
 
 
 def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: tuple[str, ...]) -> None:
@@ -184,8 +214,8 @@ dialect_option = click.option(
 
 
 def image_options(command: Command) -> Command:
-    """Add the options that say which image of which spec, with which base: `--file`, `--target`, `--platform` …."""
-    for option in (insecure_option, base_option, platform_option, target_option, file_option):
+    """Add what says which image of which spec, with which base: SPEC, `--file`, `--target`, `--platform` …."""
+    for option in (insecure_option, base_option, platform_option, target_option, file_option, spec_argument):
         command = option(command)
     return command
 

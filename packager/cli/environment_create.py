@@ -38,16 +38,21 @@ def create_command(
 @common.file_option
 @common.target_option
 @click.option(
-    "-p",
     "--prefix",
     type=click.Path(path_type=Path),
     metavar="PREFIX",
     help="Folder of the environment (default: one for each lock, in packager's cache).",
 )
+@click.option("-p", "old_prefix", type=click.Path(path_type=Path), hidden=True)
 @common.standard_options
 @click.argument("words", metavar="-- CMD [ARG]...", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(
-    file: Path, target: str | None, prefix: Path | None, words: tuple[str, ...], reporter: common.Reporter
+    file: Path,
+    target: str | None,
+    prefix: Path | None,
+    old_prefix: Path | None,
+    words: tuple[str, ...],
+    reporter: common.Reporter,
 ) -> None:
     """Run a program in the locked environment on this machine; its exit code is ours.
 
@@ -57,4 +62,7 @@ def run_command(
     from packager.spec.load import load_spec
     from packager.steps.environment import run_in_environment
 
+    if old_prefix is not None:
+        reporter.warn("-p is --publish, and its use for --prefix will end: write --prefix")
+    prefix = prefix or old_prefix
     run_in_environment(load_spec(file), words, target=target, prefix=prefix, reporter=reporter)

@@ -16,6 +16,7 @@ FORMATS = ("conda-lock", "explicit", "requirements", "pylock", "environment-yml"
 
 
 @click.command("export")
+@common.spec_argument
 @common.file_option
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Which format.")
 @click.option("--target", "target", metavar="NAME", help="One target of the spec (default: its only one).")

@@ -23,6 +23,7 @@ from packager.cli.common import (
     platform_option,
     standard_options,
     target_option,
+    was_named,
 )
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def command(
 
 def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
     """Return the spec; None where references are given, and there is none under the name that nobody chose."""
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import load_spec
 
-    if references and file == Path(DEFAULT_FILE) and not file.exists():
+    if references and not was_named() and not file.exists():
         return None
     return load_spec(file)
 

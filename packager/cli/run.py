@@ -79,6 +79,7 @@ def command(
     out as in the image, and served by the locked environment.
     """
     from packager.interruption import terminated_as_interrupted
+    from packager.steps.example import Caller, example_lines, spec_of
     from packager.steps.run import follow, start
 
     wish, detach = run_wish(reference, target, options, detach=options["detach"]), options["detach"]
@@ -90,6 +91,10 @@ def command(
                 reporter.step(f"requests need a key: {service.key_hint}")
             hint = f"to stop it: docker rm --force --volumes {service.name}" if detach else "Ctrl-C stops it"
             show_service(service, output_format)
+            if reporter.verbosity >= 0:
+                caller = Caller(url=service.scoring_url, key_command=service.key_hint if service.keys else "")
+                for line in example_lines(caller, spec_of(spec_file, wish.reference), service.swagger_url, service.key):
+                    reporter.step(line)
             reporter.step(hint)
             if not detach:
                 follow(server, lambda chunk: click.echo(chunk, nl=False, err=True))

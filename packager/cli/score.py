@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli.common import Reporter, file_option, standard_options
+from packager.cli.common import Reporter, emit_json, file_option, format_option, standard_options, was_named
 
 if TYPE_CHECKING:
     from packager.errors import ServiceError
+    from packager.steps.score import Answer
+
+#: What of JSON has no bracket and no quote.
+_SCALAR = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null")
 
 #: Variable that holds the key of a service.
 KEY_VARIABLE = "PACKAGER_KEY"
 
 _REQUEST = (
-    click.option("--data", type=click.File("rb"), metavar="FILE|-", help="Body; - is stdin."),
+    click.option(
+        "--data",
+        metavar="FILE|JSON|-",
+        help="Body: a file (also as @FILE), JSON as it stands, such as '{\"rows\": [1]}', or - for standard input.",
+    ),
     click.option(
         "--form",
         "form",
@@ -64,39 +73,61 @@ def key_options(command: Any) -> Any:
 
 
 @click.command("score")
-@click.option("--url", metavar="URL", help="Default: /score on this machine, at the spec's port.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="Default: /score of the one service that runs on this machine, else of what is at the spec's port.",
+)
 @click.option("--service", metavar="NAME", help="A service of `packager service deploy`, instead of --url.")
 @file_option
 @request_options
 @key_options
+@format_option
 @standard_options
 def command(
-    url: str | None, service: str | None, file: Path, data: BinaryIO | None, reporter: Reporter, **options: Any
+    url: str | None, service: str | None, file: Path, data: str | None, reporter: Reporter, **options: Any
 ) -> None:
-    """Post a request to a running service and print the body of its answer, byte for byte."""
+    """Post a request to a running service and print the body of its answer, byte for byte.
+
+    --format json prints {"url", "status", "content_type", "bytes", "body"} instead: `body` is the answer's JSON, or its
+    text; an answer of other bytes has `base64` in its place.
+    """
     from packager.errors import UsageError
 
     if url and service:
         raise UsageError("--url and --service name two services", remedy="keep one of them")
-    if not service:
-        url = url or f"http://127.0.0.1:{_port(file)}/score"
-    post(url, service, data, reporter, **options)
+    post(url, service, data, reporter, file=file, **options)
 
 
-def post(url: str | None, service: str | None, data: BinaryIO | None, reporter: Reporter, **options: Any) -> None:
-    """Post a request to a URL or to a named service, and write the answer's body to standard output."""
+def post(
+    url: str | None,
+    service: str | None,
+    data: str | None,
+    reporter: Reporter,
+    *,
+    file: Path | None = None,
+    **options: Any,
+) -> None:
+    """Post a request to a URL or to a named service, and write the answer's body to standard output.
+
+    Where neither is given, it goes to the one service that runs, or to the port of the spec `file`.
+    """
     from packager.errors import ServiceError
-    from packager.steps.score import score
+    from packager.steps.score import find_running, score
 
     headers = _headers(options["headers"])
+    body, headers = _body(data, options["form"], headers, binary=options["binary"])
+    if options["binary"]:
+        headers = {"Content-Type": "application/octet-stream", **headers}
     key = _key(options["key"], options["key_file"])
+    if file is not None and not url and not service:
+        found = find_running(_port(file))
+        reporter.step(f"asking {found.title} at {found.scoring_url}")
+        url, service = (None, found.service) if found.service else (found.scoring_url, None)
     if key is None and service is not None and not any(name.lower() == "authorization" for name in headers):
         key = _key_of(service)
     if key is not None:
         headers = {"Authorization": f"Bearer {key}", **headers}
-    body, headers = _body(data, options["form"], headers)
-    if options["binary"]:
-        headers = {"Content-Type": "application/octet-stream", **headers}
     if url is None:
         url = _url_of(service or "")
     try:
@@ -104,6 +135,9 @@ def post(url: str | None, service: str | None, data: BinaryIO | None, reporter: 
     except ServiceError as error:
         raise _with_state(service, error) from None
     reporter.detail(f"{answer.status}, {answer.content_type}, {len(answer.body)} bytes")
+    if options["output_format"] == "json":
+        emit_json(_as_data(url, answer))
+        return
     out = sys.stdout.buffer
     out.write(answer.body)
     if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
@@ -111,14 +145,18 @@ def post(url: str | None, service: str | None, data: BinaryIO | None, reporter: 
     out.flush()
 
 
-def _body(data: BinaryIO | None, fields: Sequence[str], headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+def _body(
+    data: str | None, fields: Sequence[str], headers: dict[str, str], *, binary: bool = False
+) -> tuple[bytes, dict[str, str]]:
     """Return the body, and the headers with its type where that is not JSON."""
     from packager.errors import UsageError
 
     if (data is None) is not bool(fields):
-        raise UsageError("a request has one of --data and --form", remedy="--data FILE, or --form NAME=@FILE")
+        remedy = "--data FILE, --data '{\"rows\": [1]}', or --form NAME=@FILE"
+        raise UsageError("a request has one of --data and --form", remedy=remedy)
     if data is not None:
-        return data.read(), headers
+        typed = binary or any(name.lower() == "content-type" for name in headers)
+        return _data(data, plain=not typed), headers
     from packager.steps.score import form
 
     parts: list[tuple[str, str | Path]] = []
@@ -129,6 +167,57 @@ def _body(data: BinaryIO | None, fields: Sequence[str], headers: dict[str, str])
         parts.append((name, Path(value[1:]) if value.startswith("@") else value))
     body, kind = form(parts)
     return body, {"Content-Type": kind, **headers}
+
+
+def _data(text: str, *, plain: bool) -> bytes:
+    """Return the body that `--data` means.
+
+    Args:
+        text: JSON as it stands, `-`, a file, or `@` and a file.
+        plain: no other type of the body was given: what stands there must be JSON.
+
+    Raises:
+        UsageError: it is no JSON, and no file that can be read.
+    """
+    import json
+
+    from packager.errors import UsageError
+
+    if text in ("-", "@-"):
+        return sys.stdin.buffer.read()
+    if text.lstrip()[:1] in ("{", "[", '"'):
+        try:
+            json.loads(text)
+        except ValueError as error:
+            if plain:
+                remedy = "quote it for the shell: --data '{\"rows\": [1]}'; @FILE sends a file"
+                raise UsageError(f"--data is no JSON: {error}", remedy=remedy) from None
+        return text.encode()
+    try:
+        return Path(text.removeprefix("@")).read_bytes()
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and _SCALAR.fullmatch(text):
+            return text.encode()
+        remedy = "--data FILE, or JSON as it stands: --data '{\"rows\": [1]}'"
+        raise UsageError(f"--data {text}: it cannot be read: {error.strerror}", remedy=remedy) from None
+
+
+def _as_data(url: str, answer: Answer) -> dict[str, Any]:
+    """Return an answer as it is printed as JSON."""
+    import base64
+    import json
+
+    known = {"url": url, "status": answer.status, "content_type": answer.content_type, "bytes": len(answer.body)}
+    try:
+        text = answer.body.decode()
+    except UnicodeDecodeError:
+        return {**known, "base64": base64.b64encode(answer.body).decode()}
+    if "json" not in answer.content_type:
+        return {**known, "body": text}
+    try:
+        return {**known, "body": json.loads(text)}
+    except ValueError:
+        return {**known, "body": text}
 
 
 def _key_of(service: str) -> str | None:
@@ -186,9 +275,9 @@ def _key(key: str | None, file: Any) -> str | None:
 def _port(file: Path) -> int:
     """Return the port of the spec; where there is no spec, and none was asked for, the default one."""
     from packager.contract import DEFAULT_PORT
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import load_spec
 
-    if file == Path(DEFAULT_FILE) and not file.exists():
+    if not was_named() and not file.exists():
         return DEFAULT_PORT
     return load_spec(file).spec.server.port
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -90,10 +90,20 @@ def deploy(
     Without REF it is the first reference of the spec.
     """
     from packager.steps import service as services
+    from packager.steps.example import Caller, example_lines, spec_of
 
     wish = run_wish(reference, target, options)
     spec_file = spec_beside(file, needed=wish.reference is None or not wish.docker)
-    _show(services.deploy(name, wish, spec_file, reporter=reporter), output_format, reporter)
+    status = services.deploy(name, wish, spec_file, reporter=reporter)
+    _show(status, output_format, reporter)
+    if reporter.verbosity < 0:
+        return
+    key = services.show_keys(name).primary if status.auth == "key" else None
+    # The second word of its first line, whatever shell it is.
+    command = f"packager service keys {name} | awk 'NR==1 {{print $2}}'" if key is not None else ""
+    caller = Caller(url=status.scoring_url, service=name, key_command=command)
+    for line in example_lines(caller, spec_of(spec_file, wish.reference), status.swagger_url, key):
+        reporter.step(line)
 
 
 @command.command("update")
@@ -113,6 +123,67 @@ def update(name: str, reference: str | None, output_format: str, reporter: Repor
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
     _show(services.update(name, change, timeout=options["timeout"], reporter=reporter), output_format, reporter)
+
+
+_again_options = (
+    click.option(
+        "-e",
+        "--env",
+        "env",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="Variable of a service without Docker whose value went with its process (repeatable).",
+    ),
+    _limits[-1],
+)
+
+
+def _again(command: Any) -> Any:
+    for option in reversed(_again_options):
+        command = option(command)
+    return command
+
+
+@command.command("rollback")
+@click.argument("name")
+@_again
+@format_option
+@standard_options
+def rollback(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
+    """Let service NAME run again what it ran before its last update, without losing a request.
+
+    What it ran is kept, ended, with its limits and variables, until the next update; so is what it runs now, and a
+    second rollback undoes the first. When it does not become healthy, what runs has never stopped serving.
+    """
+    from packager.steps import service as services
+
+    _show(services.rollback(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
+
+
+@command.command("stop")
+@click.argument("name")
+@standard_options
+def stop(name: str, reporter: Reporter) -> None:
+    """End service NAME for a while; requests in flight are finished first.
+
+    Its name, its keys and what it runs stay; its port is free meanwhile. A restart of the engine does not start it.
+    """
+    from packager.steps import service as services
+
+    services.stop(name)
+    reporter.step(f"{name} is stopped; packager service start {name} starts it again")
+
+
+@command.command("start")
+@click.argument("name")
+@_again
+@format_option
+@standard_options
+def start(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
+    """Start service NAME again, which was stopped or ended by itself, at its port, and wait until it is healthy."""
+    from packager.steps import service as services
+
+    _show(services.start(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
 
 
 @command.command("list")
@@ -143,7 +214,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 
     status = look(_named(name))
     log = ""
-    if status.state not in ("Healthy", "Transitioning") and status.created:
+    if not status.taken and status.created:
         log = b"".join(logs(name, LOG_LINES)).decode(errors="replace")
     if output_format == "json":
         emit_json({**_data(status), "log": log.splitlines()})
@@ -181,8 +252,9 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 @click.argument("name")
 @request_options
 @key_options
+@format_option
 @standard_options
-def score(name: str, data: BinaryIO | None, reporter: Reporter, **options: Any) -> None:
+def score(name: str, data: str | None, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
     post(None, _named(name), data, reporter, **options)
 

@@ -17,6 +17,7 @@ from packager.cli.common import (
     format_option,
     no_docker_option,
     platform_option,
+    spec_argument,
     standard_options,
     target_option,
 )
@@ -24,6 +25,7 @@ from packager.cli.run import variables
 
 
 @click.command("test")
+@spec_argument
 @file_option
 @target_option
 @platform_option

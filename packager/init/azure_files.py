@@ -90,6 +90,12 @@ def read_hints(folder: Path, files: Iterable[str]) -> Hints:
     return hints
 
 
+def is_sample(path: str) -> bool:
+    """Whether a file's name says that it is a sample of a request, as JSON."""
+    name = posixpath.basename(path).lower()
+    return name.endswith(_JSON) and bool(_SAMPLE.search(Path(name).stem)) and not _NO_SAMPLE.search(name)
+
+
 def _text(path: Path) -> str:
     try:
         return read_given(path).decode("utf-8-sig")
@@ -114,7 +120,7 @@ def _declaration(folder: Path, path: str, hints: Hints, known: frozenset[str]) -
             hints.notes.append(f"{error.where or path}: not read: {error.message}")
         return
     at = _Paths(path, known, hints)
-    if path.endswith(_JSON) and _SAMPLE.search(Path(name).stem) and not _NO_SAMPLE.search(name):
+    if is_sample(path):
         hints.tests.append(path)
     elif not isinstance(data, dict):
         return

@@ -68,7 +68,7 @@ targets: [cpu]
 image:
   repository: {_scalar(found.name)}   # to push it: registry.example.com/team/{found.name}
   tags: ["{{version}}", latest]
-"""
+{_tests(found.hints)}"""
 
 
 def _settings(hints: Hints) -> str:
@@ -81,13 +81,23 @@ def _settings(hints: Hints) -> str:
 
 
 def _tests(hints: Hints) -> str:
-    """Return sample requests as tests, which `packager test` sends, and `push` before it pushes."""
+    """Return sample requests as tests, which `packager test` sends, and `push` before it pushes; else how one looks."""
     if not hints.tests:
-        return ""
+        return _TEST_TO_WRITE
     lines = ["\n# Sent by `packager test`, and before every push; `expect:` says what the answer must be.", "test:"]
     for path in hints.tests[:5]:
         lines += [f"  - name: {_scalar(path)}", f"    file: {_scalar(path)}"]
     return "\n".join(lines) + "\n"
+
+
+_TEST_TO_WRITE = """
+# Requests that `packager test` sends, and `push` before it pushes; `packager run` shows the first as a command. Take
+# away the `#`, and put in what run() takes: as JSON, or `file:` and the name of a file.
+# test:
+#   - name: one row
+#     request: {data: [[1, 2, 3]]}
+#     expect: {status: 200}
+"""
 
 
 def _split(found: Found) -> tuple[str, str]:

@@ -93,6 +93,26 @@ def answers(url: str, timeout: float = 2.0) -> bool:
         connection.close()
 
 
+def description(url: str, key: str | None = None, timeout: float = 5.0) -> Any:
+    """Return what a service says of itself (its /swagger.json); None where it says nothing that can be read.
+
+    Args:
+        url: of it.
+        key: where its requests need one.
+        timeout: seconds.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
+    try:
+        connection.request("GET", parts.path, headers={"Authorization": f"Bearer {key}"} if key is not None else {})
+        answer = connection.getresponse()
+        return json.loads(answer.read()) if answer.status == http.HTTPStatus.OK else None
+    except (OSError, ValueError, RecursionError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """Follows no redirect: urllib would send the key to whatever host is named there, and a GET instead of the POST."""
 

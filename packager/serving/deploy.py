@@ -3,7 +3,7 @@
 `update` loses no request: the new backend starts beside the old one and is asked for its health there. Only then is it
 made the current one, and the forwarder looks again: each later request goes to it, those in flight end on the old one,
 and when the forwarder says that none is left, the old one gets its SIGTERM. A new backend that does not become healthy
-is removed, and nothing has happened to the old one.
+is removed, and nothing has happened to the old one. The old one is kept, ended: `rollback` is the same switch, back.
 """
 
 from __future__ import annotations
@@ -90,31 +90,123 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         TemporaryError: somebody else changes this service now.
     """
     with held(name), host_of(name, hosts).service(name) as service:
-        status_of(service, name)
-        start = service.replacement(change, say)
-        old = _current(service)
-        # An update that was killed may have left another backend, and the forwarder behind what was decided.
-        old.point()
+        _require_started(status_of(service, name))
+        _replace(service, service.replacement(change, say), "update", timeout=timeout, say=say, waiting=waiting)
+        return status_of(service, name)
+
+
+def rollback(
+    name: str, env: dict[str, str], *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
+) -> Status:
+    """Let a service run again what it ran before its last update, without losing a request.
+
+    What it runs now is kept in its place, so that a second rollback undoes the first.
+
+    Args:
+        name: of the service.
+        env: values of variables that went with their process.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        waiting: is told the seconds so far.
+        hosts: that may have it.
+
+    Raises:
+        UsageError: variables are given, and its container has them.
+        EngineError: no engine, or it refuses.
+        ServiceError: there is no such service, nothing before it, or that does not become healthy: what runs, runs on.
+        TemporaryError: somebody else changes this service now.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        _require_started(status_of(service, name))
+        _replace(service, service.retired(env), "rollback", timeout=timeout, say=say, waiting=waiting)
+        return status_of(service, name)
+
+
+def _replace(
+    service: Deployment[Any],
+    start: Callable[[], Backend],
+    what: str,
+    *,
+    timeout: float,
+    say: Say,
+    waiting: Waiting,
+) -> None:
+    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended."""
+    name, old = service.name, _current(service)
+    new: Backend | None = None
+    # An update that was killed may have left another backend, and the forwarder behind what was decided.
+    old.point()
+    service.clear()
+    try:
+        new = start()
+        say(f"{name} starts {new.title} beside {old.title}")
+        wait_until_healthy(new, new.healthy, timeout, waiting=waiting)
+        if not new.point():
+            raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
+        new.keep()
+    except BaseException as error:
+        old.point()  # first, and nothing is cleared where it fails: the current one may be the new one
+        if new is not None and what == "rollback":
+            # It was well once, and may be so again: when the machine has memory, or a database answers.
+            new.stop(_UNUSED_GRACE)
+            new.retire()
         service.clear()
-        try:
-            new = start()
-            say(f"{name} starts {new.title} beside {old.title}")
-            wait_until_healthy(new, new.healthy, timeout, waiting=waiting)
-            if not new.point():
-                raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
-            new.keep()
-        except BaseException as error:
-            _roll_back(service, old)
-            if not isinstance(error, PackagerError):
-                raise
-            message = f"{name} still runs {old.title}; the update failed: {error.message}"
-            raise type(error)(message, where=error.where, remedy=error.remedy) from None
-        say(f"{name} answers from the new one")
-        try:
-            _drain(service.forwarder, say)
-            old.stop(GRACE)
-        finally:
-            service.clear()
+        if not isinstance(error, PackagerError):
+            raise
+        message = f"{name} still runs {old.title}; the {what} failed: {error.message}"
+        raise type(error)(message, where=error.where, remedy=error.remedy) from None
+    say(f"{name} answers from the new one")
+    try:
+        _drain(service.forwarder, say)
+        old.stop(GRACE)
+        old.retire()
+    finally:
+        service.clear()
+
+
+def stop(name: str, hosts: _Hosts = HOSTS) -> Status:
+    """End a service for a while, and return it; requests in flight are finished first. Its name and settings stay.
+
+    Raises:
+        ServiceError: there is no such service.
+        EngineError: it is on no other host, and there is no engine.
+        TemporaryError: somebody else changes it now.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        status_of(service, name)
+        service.halt()
+        return status_of(service, name)
+
+
+def start(
+    name: str, env: dict[str, str], *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
+) -> Status:
+    """Start a service again that was stopped, or ended by itself, and return it when it is healthy.
+
+    Args:
+        name: of the service.
+        env: values of variables that went with their process.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        waiting: is told the seconds so far.
+        hosts: that may have it.
+
+    Raises:
+        UsageError: variables are given, and its container has them.
+        EngineError: no engine, or the port is taken meanwhile.
+        ServiceError: there is no such service, or it does not become healthy.
+        TemporaryError: somebody else changes it now.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        status = status_of(service, name)
+        if status.well:
+            say(f"{name} runs already")
+            return status
+        backend = service.resume(env)
+        say(f"{name} starts {backend.title}")
+        wait_until_healthy(backend, backend.healthy, timeout, waiting=waiting)
+        backend.point()
+        backend.keep()
         return status_of(service, name)
 
 
@@ -212,7 +304,7 @@ def require_free(host: Host[Any], name: str, hosts: _Hosts = HOSTS) -> None:
                 status = service.status()
         except (EngineError, ServiceError):
             continue
-        if status is not None and (other != host or status.well):
+        if status is not None and (other != host or status.taken):
             raise _taken(status)
 
 
@@ -265,7 +357,7 @@ def _current(service: Deployment[Any], lost: str = "") -> Backend:
 def _make_room(service: Deployment[Any], say: Say) -> None:
     status = service.status()
     if status is not None:
-        if status.well:
+        if status.taken:
             raise _taken(status)
         say(f"{service.name} was {status.state} ({status.reason}): replacing it")
     service.remove()
@@ -273,16 +365,19 @@ def _make_room(service: Deployment[Any], say: Say) -> None:
 
 def _taken(status: Status) -> UsageError:
     name = status.name
+    replaces = "start" if status.state == "Stopped" else "update"
+    does = "starts it" if replaces == "start" else "replaces what it runs"
     return UsageError(
         f"there is a service {name!r} already ({status.state}, {status.image})",
-        remedy=f"`packager service update {name}` replaces what it runs; `packager service delete {name}` removes it",
+        remedy=f"`packager service {replaces} {name}` {does}; `packager service delete {name}` removes it",
     )
 
 
-def _roll_back(service: Deployment[Any], old: Backend) -> None:
-    """Let the old backend be the current one and the only one, however far the update came."""
-    old.point()  # first, and nothing is cleared where it fails: the current one may be the new one
-    service.clear()
+def _require_started(status: Status) -> None:
+    if status.state == "Stopped":
+        raise ServiceError(
+            f"{status.name} is stopped", remedy=f"`packager service start {status.name}`, and then again"
+        )
 
 
 def _drain(forwarder: Forwarder, say: Say) -> None:

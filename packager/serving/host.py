@@ -15,7 +15,14 @@ RequestT = TypeVar("RequestT", contravariant=True)
 Say = Callable[[str], None]
 
 
-class Backend(Server, Protocol):
+class Retirable(Protocol):
+    """What can be kept, once it has ended, to be started again."""
+
+    def retire(self) -> None:
+        """Keep it as the backend before the current one; that which was kept until now goes."""
+
+
+class Backend(Server, Retirable, Protocol):
     """A server that gets the requests of a named service, or is to get them."""
 
     @property
@@ -69,6 +76,23 @@ class Replaceable(Protocol[RequestT]):
         """Remove at once all backends but the current one."""
 
 
+class Retained(Protocol):
+    """The backend that a named service had before its last update (`Backend.retire`); it has ended."""
+
+    def retired(self, env: dict[str, str]) -> Callable[[], Backend]:
+        """Return what starts the one before beside the current one; `env` has values that are nowhere any more."""
+
+
+class Pausable(Protocol):
+    """A named service that is ended for a while; its port is free meanwhile, and its name is not."""
+
+    def halt(self) -> None:
+        """End forwarder and backend; requests in flight are finished first."""
+
+    def resume(self, env: dict[str, str]) -> Backend:
+        """Start both again, and return the backend; `env` has values that are nowhere any more."""
+
+
 class Keyed(Protocol):
     """The keys of a named service; they may change while it runs."""
 
@@ -79,7 +103,7 @@ class Keyed(Protocol):
         """Replace them; the new ones hold from the next request on."""
 
 
-class Deployment(Deployed, Replaceable[RequestT], Keyed, Protocol[RequestT]):
+class Deployment(Deployed, Replaceable[RequestT], Retained, Pausable, Keyed, Protocol[RequestT]):
     """A named service of a host.
 
     Attributes:

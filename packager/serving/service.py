@@ -132,7 +132,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         name: of the container; without one, what it is, for people.
         url: its root, with a final `/`.
         unit: what it is and which, in words.
-        key_hint: where a key of it can be read, in words.
+        key_hint: a command that prints a key of it.
         seconds: from its start to its first good answer.
         keys: that its requests need; None where they need none.
     """

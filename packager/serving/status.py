@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import msgspec
 
 from packager.contract import SCORE_PATH, SWAGGER_PATH
-from packager.errors import UsageError
+from packager.errors import ServiceError, UsageError
 from packager.serving.service import State, why_it_ended
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
@@ -20,7 +20,8 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 #: Seconds in which a service that never answered may still be starting.
 STARTING = 120
 
-StateName = Literal["Transitioning", "Healthy", "Unhealthy", "Unschedulable", "Failed"]
+#: `Stopped` is ours; the others are Azure ML's words.
+StateName = Literal["Transitioning", "Healthy", "Unhealthy", "Unschedulable", "Failed", "Stopped"]
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +69,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: of the service.
-        state: in the words of Azure ML.
+        state: in the words of Azure ML; `Stopped` by `packager service stop`.
         reason: in a sentence; empty for a healthy one.
         image: reference of what it runs.
         url: its root, with a final `/`; empty where nothing is published.
@@ -96,6 +97,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ("Healthy", "Transitioning")
 
     @property
+    def taken(self) -> bool:
+        """Its name is no other's: it is well, or was stopped to be started again."""
+        return self.well or self.state == "Stopped"
+
+    @property
     def scoring_url(self) -> str:
         """Where requests are posted."""
         return urljoin(self.url, SCORE_PATH) if self.url else ""
@@ -119,8 +125,16 @@ def service_name(text: str) -> str:
     return text
 
 
+def nothing_before(name: str) -> ServiceError:
+    """Return the error for a service that was never updated, or whose last backend is gone."""
+    return ServiceError(
+        f"nothing is kept that {name} ran before",
+        remedy=f"an update keeps what it replaces; `packager service update {name} REF` runs another image",
+    )
+
+
 def decide(
-    forwarder: Seen | None, current: Seen | None, following: Seen | None, *, answers: bool
+    forwarder: Seen | None, current: Seen | None, following: Seen | None, *, answers: bool, stopped: bool = False
 ) -> tuple[StateName, str]:
     """Return the state of a service, and why.
 
@@ -129,7 +143,10 @@ def decide(
         current: the backend.
         following: the backend that an update is starting.
         answers: `GET /` through the forwarder gave 200.
+        stopped: somebody ended it by `service stop`.
     """
+    if stopped and current is not None and not current.state.running:
+        return "Stopped", "`packager service start` starts it again"
     if current is None:
         gone = "its container is gone"
         return ("Transitioning", "it is being replaced") if following is not None else ("Failed", gone)

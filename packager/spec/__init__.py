@@ -1,6 +1,7 @@
 """`packager.yaml` → `Spec`."""
 
-from packager.spec.load import DEFAULT_FILE, SpecFile, load_spec, parse_spec
+from packager.spec.find import DEFAULT_FILE
+from packager.spec.load import SpecFile, load_spec, parse_spec
 from packager.spec.model import Image, InlineEnvironment, Model, Server, Spec, TargetOptions, canonical, expand_tag
 
 __all__ = [

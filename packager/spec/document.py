@@ -133,7 +133,7 @@ def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
 
 def _missing_remedy(path: Path) -> str:
     if path.name == "packager.yaml":
-        return "`packager init` writes one; `-f FILE` names another"
+        return "`packager init` writes one, in the folder of the model; `-f FILE` names another"
     return "check the name; it is relative to the folder of the spec"
 
 

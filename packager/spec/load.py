@@ -12,9 +12,9 @@ from packager.errors import Location, SpecError
 from packager.spec import model as m
 from packager.spec import texts
 from packager.spec.document import Document, parse_yaml, read_text
+from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.rules import TAG_FORM, check_rules
 
-DEFAULT_FILE = "packager.yaml"
 LOCK_NAME = "packager.lock"
 
 
@@ -53,7 +53,7 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _has_default_beside(self) -> bool:
-        return any((self.root / name).exists() for name in (DEFAULT_FILE, "packager.yml"))
+        return any((self.root / name).exists() for name in NAMES)
 
     @property
     def templates(self) -> Path:
@@ -103,14 +103,14 @@ def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
     """Read and check a spec.
 
     Args:
-        path: the file, or the folder that holds a `packager.yaml`.
+        path: the file, or the folder that holds a `packager.yaml` or `packager.yml`.
 
     Raises:
         SpecError: with file, line, field, and what to do.
     """
     path = Path(path)
     if path.is_dir():
-        path = path / DEFAULT_FILE
+        path = spec_in(path)
     return parse_spec(read_text(path), path)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from packager.errors import SpecError
 from packager.init.look import Found, look
 from packager.init.starter import starter_spec
-from packager.spec.load import DEFAULT_FILE, parse_spec
+from packager.spec.find import spec_in
+from packager.spec.load import parse_spec
 from packager.storage.files import write_text
 
 __all__ = ["Found", "init"]
@@ -27,7 +28,7 @@ def init(folder: Path, *, entry_script: str | None = None, force: bool = False) 
     Raises:
         SpecError: there is a spec already; the folder has no entry script and no model, or several scripts.
     """
-    path = folder / DEFAULT_FILE
+    path = spec_in(folder)
     if path.exists() and not force:
         raise SpecError(f"{path} exists", remedy="edit it, or replace it with --force")
     found = look(folder, entry_script)

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from packager.errors import UsageError
-from packager.serving.client import Answer
+from packager.errors import EngineError, UsageError
+from packager.serving.client import Answer, answers
 from packager.serving.client import score as post
+from packager.serving.deploy import list_services
+from packager.serving.hosts.choose import ENGINE, PROCESSES
 from packager.serving.multipart import Part, encode
+from packager.serving.running import Running, choose_running
+from packager.serving.service import LOOPBACK
+from packager.serving.status import Status
 
-__all__ = ["Answer", "form", "score"]
+__all__ = ["Answer", "Running", "find_running", "form", "score"]
+
+
+def find_running(port: int) -> Running:
+    """Return the one service that runs on this machine; where none does, that at a port of it.
+
+    Args:
+        port: where one is looked for that nobody lists.
+
+    Raises:
+        UsageError: there are several.
+        ServiceError: there are named services, and none is healthy.
+    """
+    missing = list[str]()
+    services: tuple[Status, ...] = ()
+    try:
+        services = list_services(missing.append)
+    except EngineError as error:
+        missing.append(error.message)
+    runs = PROCESSES.runs()
+    if not missing:
+        with suppress(EngineError):
+            runs += ENGINE.runs()
+    usual = Running(title="what is at the spec's port", url=f"http://{LOOPBACK}:{port}/")
+    return choose_running(services, runs, usual, answers)
 
 
 def form(fields: Sequence[tuple[str, str | Path]]) -> tuple[bytes, str]:

@@ -27,8 +27,11 @@ __all__ = [
     "list_services",
     "logs",
     "look",
+    "rollback",
     "service_name",
     "show_keys",
+    "start",
+    "stop",
     "update",
 ]
 
@@ -65,6 +68,56 @@ def deploy(
         reporter.step(package.note)
     with terminated_as_interrupted():
         return services.deploy(host, request, timeout=wish.timeout, say=reporter.step, waiting=say_waiting(reporter))
+
+
+def rollback(
+    name: str, env: dict[str, str] | None = None, *, timeout: float = 120.0, reporter: Reporter = SILENT
+) -> Status:
+    """Let a named service run again what it ran before its last update; a second rollback undoes the first.
+
+    Args:
+        name: of the service.
+        env: values of variables that went with their process, for a service without Docker.
+        timeout: seconds until it must be healthy.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.rollback`.
+    """
+    with terminated_as_interrupted():
+        return services.rollback(
+            service_name(name), env or {}, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
+        )
+
+
+def stop(name: str) -> Status:
+    """End a named service for a while; its name, its settings and what it runs stay.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.stop`.
+    """
+    with terminated_as_interrupted():
+        return services.stop(service_name(name))
+
+
+def start(
+    name: str, env: dict[str, str] | None = None, *, timeout: float = 120.0, reporter: Reporter = SILENT
+) -> Status:
+    """Start a named service again that was stopped, or ended by itself, and return it when it is healthy.
+
+    Args:
+        name: of the service.
+        env: values of variables that went with their process, for a service without Docker.
+        timeout: seconds until it must be healthy.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.start`.
+    """
+    with terminated_as_interrupted():
+        return services.start(
+            service_name(name), env or {}, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
+        )
 
 
 def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Reporter = SILENT) -> Status:

@@ -174,6 +174,50 @@ def test_a_service_from_its_first_day_to_its_last(here: Here) -> None:
     here.run("service", "show", "days", code=7)  # it may be on the engine, which does not answer
 
 
+def test_a_rollback_and_a_pause(here: Here) -> None:
+    port = here.deploy("back", "-e", "OWN=kept", "-e", "MARK=one")
+    assert "nothing is kept that back ran before" in here.run("service", "rollback", "back", code=8).stderr
+    script = here.folder / "score.py"
+    text = script.read_text()
+    script.write_text(text.replace("/ 2", "/ 4"))
+    here.run("service", "update", "back", "-e", "MARK=two")
+    script.write_text(text)
+    assert json.loads(ask(port, {"number": 4})[1]) == {"mark": "two", "half": 1.0}
+    said = here.run("service", "rollback", "back", code=8).stderr
+    assert "to do: give them again: `packager service rollback back -e MARK=…`" in said
+    with Load(port) as load:
+        here.run("service", "rollback", "back", "-e", "MARK=one")
+        before = load.marks["one"]
+        while load.marks["one"] < before + 20 and not load.lost:
+            time.sleep(0.05)
+    load.check("two", "one")
+    found = json.loads(ask(port, {"number": 4, "environ": ["OWN"]})[1])
+    assert found == {"mark": "one", "half": 2.0, "OWN": "kept"}, "the script of before, though its file is another now"
+    assert len(here.processes()) == 4
+    here.run("service", "rollback", "back", "-e", "MARK=three")
+    assert json.loads(ask(port, {"number": 4})[1]) == {"mark": "three", "half": 1.0}
+    # A pause: the port is free, the name is not.
+    here.run("service", "stop", "back")
+    assert here.processes() == []
+    assert here.show("back")["state"] == "Stopped"
+    assert "packager service start back" in here.run("service", "deploy", "back", "--no-docker", code=2).stderr
+    assert "back is stopped" in here.run("service", "update", "back", code=8).stderr
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        said = here.run("service", "start", "back", "-e", "OWN=kept", "-e", "MARK=four", code=7).stderr
+        assert f"port {port} is taken" in said
+    assert "-e MARK=… -e OWN=…" in here.run("service", "start", "back", code=8).stderr
+    started = here.run("service", "start", "back", "-e", "OWN=kept", "-e", "MARK=four")
+    assert started.stdout == f"http://127.0.0.1:{port}/score\n"
+    assert json.loads(ask(port, {"number": 4})[1]) == {"mark": "four", "half": 1.0}
+    assert "runs already" in here.run("service", "start", "back").stderr
+    kept = [each.read_bytes() for each in here.state.rglob("*.json") if each.is_file()]
+    assert not any(b"four" in each for each in kept), "values of variables are in no file"
+    here.run("service", "delete", "back")
+
+
 def ask_quietly(port: int) -> int:
     try:
         return ask(port, {})[0]

@@ -82,7 +82,8 @@ def test_thirty_seconds_of_load_while_it_is_updated_and_a_bad_update_changes_not
     assert answered == load.marks["second"]
     assert "no such model: weights.bin" in said
     assert f"still runs {services.image}" in said
-    assert sorted(containers(f"packager.service={name}")) == [f"packager_{name}", f"packager_{name}_current"]
+    found = sorted(containers(f"packager.service={name}"))
+    assert found == [f"packager_{name}", f"packager_{name}_current", f"packager_{name}_kept"]
     inspected = subprocess.run(
         ["docker", "inspect", *containers(f"packager.service={name}")], capture_output=True, check=True
     )
@@ -131,6 +132,41 @@ def test_a_service_from_its_first_day_to_its_last(services: Services, tmp_path: 
     services.run("service", "delete", name)
     assert f"no service '{name}'" in services.fails("score", name, "--data", str(tmp_path / "request.json"))
     assert f"packager_{name}" not in subprocess.run(["docker", "network", "ls"], capture_output=True, text=True).stdout
+
+
+def test_a_rollback_and_a_pause(services: Services) -> None:
+    name, port = services.deploy("-e", "MARK=one", "--memory", "300m")
+    assert f"nothing is kept that {name} ran before" in services.fails("rollback", name)
+    services.run("service", "update", name, "-e", "MARK=two", "--memory", "400m")
+    with Load(port) as load:
+        before = load.marks["two"]
+        while load.marks["two"] < before + 20 and not load.lost:
+            time.sleep(0.05)
+        said = services.run("service", "rollback", name).stderr
+        while load.marks["one"] < 20 and not load.lost:
+            time.sleep(0.05)
+    load.check("two", "one")
+    assert f"{name} answers from the new one" in said
+    assert services.show(name)["memory"] == 300 << 20, "its limits are what they were"
+    services.run("service", "rollback", name)
+    assert json.loads(ask(port, {})[1])["mark"] == "two"
+    assert "has its variables: MARK cannot be given" in services.fails("rollback", name, "-e", "MARK=x", code=2)
+    # A pause: the port is free, the name is not, and a restart of the engine would not start it.
+    services.run("service", "stop", name)
+    assert services.show(name)["state"] == "Stopped"
+    assert f"packager service start {name}" in services.fails("deploy", name, services.image, code=2)
+    assert f"{name} is stopped" in services.fails("update", name)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port))
+        other.listen()
+        assert f"port {port} is taken" in services.fails("start", name, code=7)
+    done = services.run("service", "start", name)
+    assert done.stdout == f"http://127.0.0.1:{port}/score\n"
+    assert json.loads(ask(port, {})[1])["mark"] == "two"
+    assert "runs already" in services.run("service", "start", name).stderr
+    services.run("service", "rollback", name)
+    assert json.loads(ask(port, {})[1])["mark"] == "one"
 
 
 def test_a_service_that_does_not_start_says_why_and_makes_room(services: Services) -> None:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from packager.builders import oci as builder
-from packager.builders.outputs import Sent, takes_several
+from packager.builders.outputs import OciOutput, Sent, buildx_output, parse_output, takes_several
 from packager.contract import MTIME
 from packager.errors import ContextError, RegistryError, UsageError
 from packager.oci.compose import make_image
@@ -191,10 +191,27 @@ def test_blobs_are_copied_where_no_link_can_be(
         (True, ("type=oci,dest=layout.tar",), True),
         (True, ("type=docker,dest=image.tar",), False),
         (True, ("type=local,dest=files",), False),
+        (False, ("layout",), True),
+        (False, ("./out/layout.tar",), True),
     ],
 )
 def test_where_several_platforms_have_a_place(push: bool, outputs: tuple[str, ...], several: bool) -> None:
     assert takes_several(push, outputs) is several
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "buildx"),
+    [
+        ("layout", OciOutput(Path("layout")), "type=oci,tar=false,dest=layout"),
+        ("a/b.tar", OciOutput(Path("a/b.tar")), "type=oci,dest=a/b.tar"),
+        ("type=oci,dest=b.tar", OciOutput(Path("b.tar")), "type=oci,dest=b.tar"),
+        ("type=local,dest=b", None, "type=local,dest=b"),
+        ("-", None, "-"),
+    ],
+)
+def test_a_path_is_a_layout_for_both_builders(text: str, place: OciOutput | None, buildx: str) -> None:
+    assert parse_output(text) == place
+    assert buildx_output(text) == buildx
 
 
 # --- damage -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving import deploy as steps
 from packager.serving.service import KeyPair, Publish, Request, Server, Service, State
-from packager.serving.status import Change, StateName, Status
+from packager.serving.status import Change, StateName, Status, nothing_before
 
 OLD = KeyPair(primary="p" * 20, secondary="s" * 20)
 
@@ -44,6 +44,10 @@ class FakeBackend:
     def keep(self) -> None:
         self.service.events.append(f"keep {self.title}")
 
+    def retire(self) -> None:
+        self.service.kept = self
+        self.service.events.append(f"retire {self.title}")
+
     def stop(self, grace: float) -> None:
         self.runs = False
         self.service.events.append(f"stop {self.title}")
@@ -71,6 +75,7 @@ class FakeService:
         self.pointed: FakeBackend | None = None
         self.state: StateName = "Healthy"
         self.pair: KeyPair | None = None
+        self.kept: FakeBackend | None = None
         #: Of the next backend: how it fails, or the error that starting it raises.
         self.trouble: str | BaseException = ""
 
@@ -97,6 +102,21 @@ class FakeService:
             raise UsageError("no limits")
         return lambda: self.start(change.reference or "again")
 
+    def retired(self, env: dict[str, str]) -> Callable[[], FakeBackend]:
+        kept = self.kept
+        if kept is None:
+            raise nothing_before(self.name)
+        return lambda: self.start(" ".join([kept.title, *env.values()]))
+
+    def halt(self) -> None:
+        self.events.append("halt")
+        self.state = "Stopped"
+
+    def resume(self, env: dict[str, str]) -> FakeBackend:
+        backend = self.start(" ".join(["first", *env.values()]))
+        self.pointed, self.state = backend, "Healthy"
+        return backend
+
     def start(self, title: str) -> FakeBackend:
         self.events.append(f"start {title}")
         if isinstance(self.trouble, BaseException):
@@ -106,7 +126,7 @@ class FakeService:
 
     def clear(self) -> None:
         self.events.append("clear")
-        self.backends = [backend for backend in self.backends if backend is self.pointed]
+        self.backends = [backend for backend in self.backends if backend in (self.pointed, self.kept)]
 
     def keys(self) -> KeyPair | None:
         return self.pair
@@ -208,10 +228,10 @@ def test_an_update_switches_only_to_what_is_healthy_and_ends_the_old_one_when_it
     service.forwarder = FakeForwarder({"address": "new", "in_flight": {"old": 1, "new": 2}}, {})
     assert update(host, said, reference="b:2").image == "b:2"
     assert service.events == [
-        "point first", "clear", "start b:2", "point b:2", "keep b:2", "stop first", "clear",
+        "point first", "clear", "start b:2", "point b:2", "keep b:2", "stop first", "retire first", "clear",
     ]  # fmt: skip
     assert service.forwarder.answers == []
-    assert [backend.title for backend in service.backends] == ["b:2"]
+    assert [backend.title for backend in service.backends] == ["first", "b:2"]
     assert said == ["a starts b:2 beside first", "a answers from the new one"]
 
 
@@ -255,12 +275,94 @@ def test_an_update_puts_in_order_what_a_killed_one_left(host: FakeHost) -> None:
     service.start("left")
     update(host)
     assert service.events[1:4] == ["point first", "clear", "start again"]
-    assert [backend.title for backend in service.backends] == ["again"]
+    assert [backend.title for backend in service.backends] == ["first", "again"]
+
+
+def rollback(host: FakeHost, said: list[str] | None = None, **env: str) -> Status:
+    say = (said if said is not None else []).append
+    return steps.rollback("a", env, timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+
+
+def start(host: FakeHost, said: list[str] | None = None, **env: str) -> Status:
+    say = (said if said is not None else []).append
+    return steps.start("a", env, timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+
+
+def test_a_rollback_is_the_switch_back_and_the_next_one_undoes_it(host: FakeHost) -> None:
+    update(host, reference="b:2")
+    service, said = host.services["a"], list[str]()
+    service.events.clear()
+    assert rollback(host, said).image == "first"
+    assert service.events == [
+        "point b:2", "clear", "start first", "point first", "keep first", "stop b:2", "retire b:2", "clear",
+    ]  # fmt: skip
+    assert said == ["a starts first beside b:2", "a answers from the new one"]
+    assert rollback(host, ENV="x").image == "b:2 x"
+
+
+def test_without_an_update_there_is_nothing_to_go_back_to(host: FakeHost) -> None:
+    with pytest.raises(ServiceError, match="nothing is kept that a ran before") as raised:
+        rollback(host)
+    assert raised.value.remedy is not None
+    assert "an update keeps what it replaces" in raised.value.remedy
+    assert host.services["a"].events == []
+
+
+@pytest.mark.parametrize(("trouble", "retires"), [("ends", True), ("not seen", True), (EngineError("no"), False)])
+def test_a_rollback_that_fails_leaves_both_as_they_were(
+    host: FakeHost, trouble: str | BaseException, retires: bool
+) -> None:
+    update(host, reference="b:2")
+    service = host.services["a"]
+    service.events.clear()
+    service.trouble = trouble
+    with pytest.raises((ServiceError, EngineError), match=r"^a still runs b:2; the rollback failed: "):
+        rollback(host)
+    assert service.pointed is not None
+    assert (service.pointed.title, service.pointed.runs) == ("b:2", True)
+    assert service.kept is not None
+    assert service.kept.title == "first"
+    assert service.events[-4:] == (
+        ["point b:2", "stop first", "retire first", "clear"]
+        if retires
+        else ["clear", "start first", "point b:2", "clear"]
+    )
+    service.trouble = ""
+    assert rollback(host).image == "first"
+
+
+def test_a_service_is_stopped_and_started(host: FakeHost) -> None:
+    assert steps.stop("a", (host,)).state == "Stopped"
+    with pytest.raises(ServiceError, match="a is stopped") as raised:
+        update(host)
+    assert raised.value.remedy == "`packager service start a`, and then again"
+    with pytest.raises(ServiceError, match="a is stopped"):
+        rollback(host)
+    with pytest.raises(UsageError, match="already") as taken:
+        deploy(host)
+    assert taken.value.remedy == "`packager service start a` starts it; `packager service delete a` removes it"
+    said = list[str]()
+    assert start(host, said, ENV="x").state == "Healthy"
+    assert host.services["a"].events == ["halt", "start first x", "point first x", "keep first x"]
+    assert start(host, said).image == "first x"
+    assert said == ["a starts first x", "a runs already"]
+
+
+def test_what_is_not_there_is_neither_stopped_nor_rolled_back() -> None:
+    with pytest.raises(ServiceError, match="there is no service 'a'"):
+        steps.stop("a", (FakeHost(),))
+    with pytest.raises(ServiceError, match="there is no service 'a'"):
+        rollback(FakeHost())
+    with pytest.raises(ServiceError, match="there is no service 'a'"):
+        start(FakeHost())
 
 
 def test_only_one_changes_a_service_at_a_time(host: FakeHost) -> None:
     with steps.held("a"):
-        for change in (lambda: update(host), lambda: steps.delete("a", (host,))):
+        for change in (
+            lambda: update(host), lambda: rollback(host), lambda: start(host), lambda: steps.stop("a", (host,)),
+            lambda: steps.delete("a", (host,)),
+        ):  # fmt: skip
             with pytest.raises(TemporaryError, match="'a' is being changed"):
                 change()
         with pytest.raises(TemporaryError):

@@ -5,15 +5,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from packager.errors import EngineError, UsageError
+from packager.errors import EngineError, ServiceError, UsageError
 from packager.plan.plan import Machine
 from packager.programs.child import keeper
-from packager.serving.hosts.process.backend import Backend, bind
+from packager.serving.hosts.process.backend import Backend, Launch, bind
 from packager.serving.hosts.process.folders import run_folder, state_root
 from packager.serving.hosts.process.machine import ProcessHost
 from packager.serving.hosts.process.package import require_devices
@@ -130,6 +131,84 @@ def test_after_another_boot_a_service_is_gone_and_nobody_is_signalled(
         assert innocent.poll() is None
         innocent.terminate()
     assert ProcessHost().names() == ()
+
+
+@pytest.fixture
+def updated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServiceFolder]:
+    """A service that was updated with another value of B; its processes only sleep."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    service = ServiceFolder("a")
+    with (tmp_path / "log").open("ab") as log:
+        sleeps = [
+            start(("sleep", "60"), environ={"A": "1", "B": "2", "HOME": "x"}, folder=tmp_path, log=log, descriptors=())
+            for _ in range(2)
+        ]
+    launch = Launch(words=("server", "--port=0"), environ={}, folder=str(tmp_path), prefix=str(tmp_path / "gone"))
+    for number in (1, 2):
+        (service.folder / f"backends/{number}").mkdir(parents=True)
+        process = sleeps[0] if number == 2 else msgspec.structs.replace(sleeps[0], started=1)
+        record = BackendRecord(
+            process=process, port=1, title=f"t{number}", variables=("A", "B"), created="", healthy=True,
+            launch=launch, changed=("B",) if number == 2 else (),
+        )  # fmt: skip
+        NamedBackend(service, number, record).write()
+    known = ServiceRecord(address="127.0.0.1", port=1, forwarder=sleeps[1], spec="packager.yaml", target="cpu")
+    (service.folder / "service.json").write_bytes(msgspec.json.encode(known))
+    (service.folder / "current").write_text("1 2\n")
+    (service.folder / "kept").write_text("1\n")
+    yield service
+    for each in sleeps:
+        each.stop(5)
+
+
+def test_a_rollback_takes_the_values_that_an_update_left_alone_and_asks_for_the_others(updated: ServiceFolder) -> None:
+    with pytest.raises(
+        ServiceError, match="the values of B went with the process of a, for no file has them"
+    ) as raised:
+        updated.retired({})
+    assert raised.value.remedy == "give them again: `packager service rollback a -e B=…`"
+    with pytest.raises(ServiceError, match="the environment of t1 is gone: `packager store gc` freed it"):
+        updated.retired({"B": "0"})()
+    assert updated.current() is not None
+    assert updated.kept() is not None
+
+
+def test_the_kept_one_is_no_update_under_way_and_is_not_cleared(updated: ServiceFolder) -> None:
+    updated.clear()
+    status, kept = updated.status(), updated.kept()
+    assert status is not None
+    assert status.reason != "an update is under way"
+    assert kept is not None
+    assert kept.title == "t1"
+    current = updated.current()
+    assert current is not None
+    current.retire()
+    assert not kept.folder.exists(), "one is kept"
+
+
+def test_what_was_stopped_asks_for_all_its_variables(updated: ServiceFolder) -> None:
+    updated.halt()
+    status = updated.status()
+    assert status is not None
+    assert (status.state, status.reason) == ("Stopped", "`packager service start` starts it again")
+    with pytest.raises(ServiceError, match="the values of A, B went with the process") as raised:
+        updated.resume({})
+    assert raised.value.remedy == "give them again: `packager service start a -e A=… -e B=…`"
+    with pytest.raises(ServiceError, match="the values of B"):
+        updated.resume({"A": "1"})
+
+
+def test_a_service_of_an_older_packager_has_nothing_to_go_back_to(updated: ServiceFolder) -> None:
+    kept, current = updated.kept(), updated.current()
+    assert kept is not None
+    assert current is not None
+    for each in (kept, current):
+        each.record = msgspec.structs.replace(each.record, launch=None)
+        each.write()
+    with pytest.raises(ServiceError, match="nothing is kept that a ran before"):
+        updated.retired({})
+    with pytest.raises(ServiceError, match="nothing is left of a that could be started"):
+        updated.resume({})
 
 
 def kept(folder: Path, *program: str, bond: str = "stays") -> Backend:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import docker.errors
 import pytest
 
+from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.hosts.docker.service_containers import (
     SERVICE,
     NamedBackend,
@@ -28,7 +30,27 @@ class FakeContainer:
 
     @property
     def attrs(self) -> dict[str, Any]:
-        return {"NetworkSettings": {"Networks": {"packager_a": {"IPAddress": self.address}}}}
+        return {
+            "NetworkSettings": {"Networks": {"packager_a": {"IPAddress": self.address}}, "Ports": {}},
+            "HostConfig": {
+                "RestartPolicy": self.policy,
+                "PortBindings": {"5001/tcp": [{"HostIp": "127.0.0.1", "HostPort": "6001"}]}
+                if self.address == "10.0.0.0"
+                else {},
+            },
+            "State": {"Status": self.status, "Running": self.status == "running"},
+            "Created": "2026-01-01T00:00:00Z",
+            "Mounts": [],
+            "Config": {"Env": []},
+        }
+
+    def start(self) -> None:
+        if self.engine.refuses:
+            raise docker.errors.APIError("no", explanation=self.engine.refuses)
+        self.status = "running"
+
+    def stop(self, *, timeout: int) -> None:
+        self.status = "exited"
 
     def reload(self) -> None:
         if self not in self.engine.all:
@@ -56,6 +78,8 @@ class FakeEngine:
 
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
+        self.refuses = ""
+        self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.all = [FakeContainer(self, name, f"10.0.0.{number}") for number, name in enumerate(names)]
 
     @property
@@ -123,3 +147,66 @@ def test_the_engine_starts_again_only_what_was_healthy() -> None:
         {"Name": "unless-stopped"},
         None,
     ]
+
+
+def test_what_an_update_replaced_is_kept_and_comes_back() -> None:
+    engine = FakeEngine("previous", "current", "kept")
+    old = backend(engine, 1)
+    old.stop(0)
+    old.retire()
+    old.service.clear()
+    assert engine.roles() == ["kept", "current"], "one is kept, and the one before it goes"
+    service = service_on(engine)
+    assert service.current() is not None
+    again = service.retired({})()
+    assert engine.roles() == ["next", "current"]
+    assert again.state().running
+    again.point()
+    assert engine.roles() == ["current", "previous"]
+
+
+def test_one_that_the_engine_does_not_start_is_still_kept() -> None:
+    engine = FakeEngine("current", "kept")
+    engine.refuses = "no space left on device"
+    start = service_on(engine).retired({})
+    with pytest.raises(EngineError, match="no space left"):
+        start()
+    assert engine.roles() == ["current", "kept"]
+
+
+def test_without_an_update_nothing_is_kept() -> None:
+    with pytest.raises(ServiceError, match="nothing is kept that a ran before"):
+        service_on(FakeEngine("current")).retired({})
+    for act in (service_on(FakeEngine("current", "kept")).retired, service_on(FakeEngine("current")).resume):
+        with pytest.raises(UsageError, match="the container of a has its variables: KEY cannot be given here"):
+            act({"KEY": "v"})
+
+
+def test_both_containers_are_stopped_and_started() -> None:
+    engine = FakeEngine("current", "kept")
+    engine.all[2].status = "exited"
+    backend(engine, 1).keep()
+    service = service_on(engine)
+    service.halt()
+    assert [each.status for each in engine.all] == ["exited", "exited", "exited"]
+    status = service.status()
+    assert status is not None
+    assert status.state == "Stopped"
+    engine.refuses = "driver failed: port is already allocated"
+    with pytest.raises(EngineError, match="port 6001 is taken") as raised:
+        service.resume({})
+    assert raised.value.remedy == "end what has it, and `packager service start a` again"
+    engine.refuses = ""
+    assert service.resume({}).state().running
+    assert [each.status for each in engine.all] == ["running", "running", "exited"]
+
+
+def test_a_container_that_is_gone_cannot_be_started() -> None:
+    with pytest.raises(ServiceError, match="a container of a is gone"):
+        service_on(FakeEngine("kept")).resume({})
+
+
+def test_removing_a_service_removes_what_it_kept() -> None:
+    engine = FakeEngine("current", "kept")
+    service_on(engine).remove_role("current", "kept")
+    assert engine.roles() == []

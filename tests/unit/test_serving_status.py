@@ -23,6 +23,21 @@ def ended(exit_code: int = 0, *, memory: bool = False, **changes: Any) -> Seen:
     return seen(**{"status": "exited", "state": state, **changes})
 
 
+def test_what_was_stopped_is_not_what_failed() -> None:
+    assert decide(ended(), ended(143), None, answers=False, stopped=True)[0] == "Stopped"
+    assert decide(None, ended(137, memory=True), None, answers=False, stopped=True)[0] == "Stopped"
+    # A stop that was killed half-way: what still runs is told.
+    assert decide(ended(), UP, None, answers=False, stopped=True)[0] == "Failed"
+    assert decide(None, None, None, answers=False, stopped=True)[0] == "Failed"
+
+
+@pytest.mark.parametrize("state", ["Healthy", "Transitioning", "Stopped", "Failed", "Unhealthy", "Unschedulable"])
+def test_a_stopped_service_keeps_its_name(state: Any) -> None:
+    status = Status(name="a", state=state, reason="", image="x:1", url="")
+    assert status.taken is (state in ("Healthy", "Transitioning", "Stopped"))
+    assert status.well is (state in ("Healthy", "Transitioning"))
+
+
 @pytest.mark.parametrize(
     ("forwarder", "current", "following", "answers", "state", "reason"),
     [

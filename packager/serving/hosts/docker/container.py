@@ -90,6 +90,16 @@ def started(request: ImageRequest) -> Iterator[tuple[Service, RunningContainer]]
                 container.remove()
 
 
+def running(client: DockerClient) -> Iterator[tuple[str, str]]:
+    """Give name and URL of every container that `started` started, and that has a published port."""
+    for container in client.containers.list(filters={"label": MARK}, ignore_removed=True):
+        ports = container.attrs["NetworkSettings"]["Ports"] or {}
+        bindings = next((each for each in ports.values() if each), None)
+        if bindings:
+            host = reachable_host(bindings[0]["HostIp"], engine_host(client))
+            yield container.name or "", f"http://{host}:{bindings[0]['HostPort']}/"
+
+
 def create_options(request: ImageRequest, address: str) -> dict[str, Any]:
     """Return what the SDK's `containers.create` gets for a request. Pure.
 

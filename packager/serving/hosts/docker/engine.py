@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 import msgspec
 
 from packager.engine.api import connect
-from packager.serving.hosts.docker.container import RunningContainer, started
+from packager.serving.hosts.docker.container import RunningContainer, running, started
 from packager.serving.hosts.docker.service_containers import SERVICE, ServiceContainers
+from packager.serving.running import Running
 from packager.serving.service import ImageRequest, Service
 
 
@@ -25,6 +26,16 @@ class DockerHost(msgspec.Struct, frozen=True):
         with connect() as client:
             containers = client.containers.list(all=True, filters={"label": SERVICE}, ignore_removed=True)
             return tuple(sorted({container.labels[SERVICE] for container in containers}))
+
+    def runs(self) -> tuple[Running, ...]:
+        """Return the containers that `packager run` started.
+
+        Raises:
+            EngineError: no engine.
+        """
+        with connect() as client:
+            found = sorted(running(client))
+        return tuple(Running(title=f"the container {name}", url=url) for name, url in found)
 
     @contextmanager
     def service(self, name: str) -> Iterator[ServiceContainers]:

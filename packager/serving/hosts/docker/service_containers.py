@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
@@ -27,13 +27,13 @@ from packager.serving.hosts.docker.volume import get_keys, has_keys, mounted, pu
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
 from packager.serving.service import GRACE, ImageRequest, KeyPair, Publish, State, reachable_host
-from packager.serving.status import Change, Seen, Status, decide
+from packager.serving.status import Change, Seen, Status, decide, nothing_before
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-Role = Literal["forwarder", "current", "next", "previous"]
+Role = Literal["forwarder", "current", "next", "previous", "kept"]
 
 #: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
 SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env"))
@@ -43,7 +43,7 @@ _FORWARDER_LIMITS: dict[str, Any] = {**limits("256m"), "pids_limit": 64}
 
 _KEPT: Any = {"Name": "unless-stopped"}
 
-_ROLES: tuple[Role, ...] = ("forwarder", "current", "next", "previous")
+_ROLES: tuple[Role, ...] = ("forwarder", "current", "next", "previous", "kept")
 
 
 def container_of(name: str, role: Role) -> str:
@@ -91,6 +91,11 @@ class NamedBackend(RunningContainer):
         for container in (self.service.get("forwarder"), self.container):
             if container is not None:
                 container.update(restart_policy=_KEPT)
+
+    def retire(self) -> None:
+        """Keep it as the one before; that which was kept until now goes."""
+        self.service.remove_role("kept")
+        self.container.rename(container_of(self.service.name, "kept"))
 
     def stop(self, grace: float) -> None:
         """Let it finish the requests in flight, and end; one that does not run stays as it is."""
@@ -185,9 +190,81 @@ class ServiceContainers:
         container = self.get("current") or self.get("previous")
         return None if container is None else NamedBackend(self, container)
 
+    def retired(self, env: dict[str, str]) -> Callable[[], NamedBackend]:
+        """Return what starts the container that was there before the last update, with the keys of now.
+
+        Raises:
+            ServiceError: there is none.
+            UsageError: variables are given: the container has its own.
+        """
+        self._require_own_variables(env)
+        container, current = self.get("kept"), self.current()
+        if container is None:
+            raise nothing_before(self.name)
+        image = container.labels.get(IMAGE, "")
+
+        def start_again() -> NamedBackend:
+            container.rename(container_of(self.name, "next"))
+            keys = get_keys(current.container) if current is not None else None
+            if keys is not None and has_keys(container):
+                put_keys(container, keys)
+            try:
+                self._start_again(container, image)
+            except BaseException:
+                container.rename(container_of(self.name, "kept"))
+                raise
+            return NamedBackend(self, container)
+
+        return start_again
+
+    def halt(self) -> None:
+        """End forwarder and backend; the engine does not start again what was stopped."""
+        for role, grace in (("forwarder", GRACE + 2), ("current", GRACE)):
+            container = self.get(cast(Role, role))
+            if container is not None:
+                container.stop(timeout=round(grace))
+
+    def resume(self, env: dict[str, str]) -> NamedBackend:
+        """Start both again.
+
+        Raises:
+            EngineError: the port is taken meanwhile, or the engine refuses.
+            ServiceError: a container of it is gone.
+            UsageError: variables are given: the container has its own.
+        """
+        self._require_own_variables(env)
+        forwarder, current = self.get("forwarder"), self.current()
+        if forwarder is None or current is None:
+            raise ServiceError(f"a container of {self.name} is gone", remedy="deploy it again")
+        for container in (forwarder, current.container):
+            self._start_again(container, current.title)
+        return current
+
+    def _start_again(self, container: Container, reference: str) -> None:
+        import docker.errors
+
+        bindings = _bindings(container)
+        port = int(bindings[0]["HostPort"] or 0) if bindings else 0
+        publish = Publish(container_port=1, port=port)
+        try:
+            container.start()
+        except docker.errors.APIError as error:
+            request = ImageRequest(name=self.name, publish=publish, reference=reference)
+            failure = start_failure(str(error.explanation or error), request)
+            remedy = f"end what has it, and `packager service start {self.name}` again" if port else failure.remedy
+            raise EngineError(failure.message, remedy=remedy) from None
+        container.reload()
+
+    def _require_own_variables(self, env: dict[str, str]) -> None:
+        if env:
+            raise UsageError(
+                f"the container of {self.name} has its variables: {', '.join(env)} cannot be given here",
+                remedy=f"leave -e out; `packager service update {self.name} -e …` changes them",
+            )
+
     def clear(self) -> None:
         """Remove at once all backends but the current one."""
-        self._remove("next", "previous")
+        self.remove_role("next", "previous")
 
     def keys(self) -> KeyPair | None:
         """Return the keys of the current backend; None where its requests need none."""
@@ -272,13 +349,14 @@ class ServiceContainers:
                 put_keys(container, request.keys)
             container.start()
         except docker.errors.APIError as error:
-            self._remove(role)
+            self.remove_role(role)
             failure = start_failure(str(error.explanation or error), request)
             raise EngineError(f"{self.name} is Unschedulable: {failure.message}", remedy=failure.remedy) from None
         container.reload()
         return container
 
-    def _remove(self, *roles: Role) -> None:
+    def remove_role(self, *roles: Role) -> None:
+        """Remove at once the containers of roles, where there are any."""
         import docker.errors
 
         for role in roles:
@@ -292,7 +370,7 @@ class ServiceContainers:
         forwarder = self.get("forwarder")
         if forwarder is not None:
             forwarder.stop(timeout=round(GRACE) + 2)
-        self._remove(*_ROLES)
+        self.remove_role(*_ROLES)
         for network in self.client.networks.list(filters={"label": f"{SERVICE}={self.name}"}):
             network.remove()
 
@@ -311,13 +389,14 @@ class ServiceContainers:
 
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none."""
-        forwarder, current, following, previous = (self.get(role) for role in _ROLES)
+        forwarder, current, following, previous, _ = (self.get(role) for role in _ROLES)
         if not (forwarder or current or following or previous):
             return None
         url = self._url(forwarder)
         runs = all(container is not None and container.status == "running" for container in (forwarder, current))
         well = bool(url) and runs and answers(url, timeout=5.0)
-        state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well)
+        stopped = all(_stopped(container) for container in (forwarder, current))
+        state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well, stopped=stopped)
         current = current or following or previous
         host = current.attrs["HostConfig"] if current is not None else {}
         return Status(
@@ -339,6 +418,12 @@ class ServiceContainers:
             return ""
         host = reachable_host(bindings[0]["HostIp"] or "0.0.0.0", engine_host(self.client))
         return f"http://{host}:{bindings[0]['HostPort']}/"
+
+
+def _stopped(container: Container | None) -> bool:
+    """Whether it was stopped: the engine starts again what ended by itself, once it was healthy."""
+    look = seen(container)
+    return look is not None and look.kept and look.status == "exited" and not look.error
 
 
 def seen(container: Container | None) -> Seen | None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from packager.context.walk import Root
 from packager.context.writing import write_files
 from packager.contract import AUTH_LABEL
@@ -74,6 +76,22 @@ def write_keys(folder: Path, pair: KeyPair) -> None:
         raise failure("written", folder, error) from None
 
 
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server is started: what follows from its package, but for the socket and the user's variables.
+
+    Attributes:
+        words: the program and its arguments; `--port=0` among them stands for the port.
+        environ: variables of the package.
+        folder: it works in.
+        prefix: the environment, which is there only as long as somebody uses it.
+    """
+
+    words: tuple[str, ...]
+    environ: dict[str, str]
+    folder: str
+    prefix: str
+
+
 class Backend:
     """A server in a folder of its own, as `packager.serving.service.Server`.
 
@@ -103,26 +121,40 @@ class Backend:
         except OSError as error:
             raise failure("written", self.folder, error) from None
 
-    def start(self, package: LocalPackage, listening: socket.socket, extra: dict[str, str], *, tied: bool) -> Process:
+    def launch(self, package: LocalPackage) -> Launch:
+        """Return how the server of a package is started here."""
+        places = self._places(package)
+        keys = {KEYS_FILE: str(self.keys)} if package.labels.get(AUTH_LABEL) == "key" else {}
+        return Launch(
+            words=command(package.plan, places, 0),
+            environ=environment(package.plan, places, keys),
+            folder=places.app_root,
+            prefix=places.prefix,
+        )
+
+    def start(
+        self, launch: Launch, held: int, listening: socket.socket, extra: dict[str, str], *, tied: bool
+    ) -> Process:
         """Start the server on a socket, which is closed here.
 
         Args:
-            package: was laid out.
+            launch: how; its package was laid out.
+            held: descriptor that keeps `store gc` from the environment.
             listening: where it takes requests.
-            extra: the user's variables.
+            extra: the user's variables; none of them takes the place of the keys.
             tied: it ends when this process does.
         """
-        places = self._places(package)
         port = listening.getsockname()[1]
-        keys = {KEYS_FILE: str(self.keys)} if package.labels.get(AUTH_LABEL) == "key" else {}
         keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
+        words = (f"--port={port}" if each == "--port=0" else each for each in launch.words)
+        keys = {name: value for name, value in launch.environ.items() if name == KEYS_FILE}
         with listening, _new(self.log_file) as log:
             self.process = start(
-                (*keeper, "goes" if tied else "stays", *command(package.plan, places, port)),
-                environ=environment(package.plan, places, {**extra, **keys}),
-                folder=Path(places.app_root),
+                (*keeper, "goes" if tied else "stays", *words),
+                environ={**launch.environ, **extra, **keys},
+                folder=Path(launch.folder),
                 log=log,
-                descriptors=(listening.fileno(), package.held),
+                descriptors=(listening.fileno(), held),
             )
         return self.process
 

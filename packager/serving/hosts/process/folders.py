@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from packager.storage.collect import Guard, Kind
@@ -71,6 +71,19 @@ def run_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def live_runs() -> Iterator[Path]:
+    """Give the folders of runs that are under way."""
+    with suppress(OSError):
+        for folder in sorted((state_root() / "runs").iterdir()):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield folder
+            finally:
+                os.close(lock)
 
 
 def _remove_left(folder: Path) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
 
 from packager.serving.hosts.process.backend import Backend, bind, write_keys
-from packager.serving.hosts.process.folders import run_folder, state_root
+from packager.serving.hosts.process.folders import live_runs, run_folder, state_root
 from packager.serving.hosts.process.package import PackageRequest
 from packager.serving.hosts.process.service_folder import ServiceFolder
+from packager.serving.running import Running
 from packager.serving.service import GRACE, Service, reachable_host
+from packager.storage.files import write_bytes
+
+#: In the folder of a run: where it is reached.
+_RUN = "run.json"
 
 
 class ProcessHost(msgspec.Struct, frozen=True):
@@ -23,6 +29,14 @@ class ProcessHost(msgspec.Struct, frozen=True):
             folders = (state_root() / "services").iterdir()
             return tuple(sorted(folder.name for folder in folders if ServiceFolder(folder.name).exists))
         return ()
+
+    def runs(self) -> tuple[Running, ...]:
+        """Return what `packager run --no-docker` started."""
+        found = []
+        for folder in live_runs():
+            with suppress(OSError, msgspec.DecodeError):
+                found.append(msgspec.json.decode((folder / _RUN).read_bytes(), type=Running))
+        return tuple(found)
 
     @contextmanager
     def service(self, name: str) -> Iterator[ServiceFolder]:
@@ -45,14 +59,16 @@ class ProcessHost(msgspec.Struct, frozen=True):
                 write_keys(backend.keys, request.keys)
             address, port = listening.getsockname()[:2]
             try:
-                process = backend.start(package, listening, request.env, tied=True)
+                process = backend.start(backend.launch(package), package.held, listening, request.env, tied=True)
+                url = f"http://{reachable_host(address, None)}:{port}/"
+                write_bytes(folder / _RUN, msgspec.json.encode(Running(title=f"process {process.pid}", url=url)))
                 yield (
                     Service(
                         container_id=str(process.pid),
                         name=package.title,
-                        url=f"http://{reachable_host(address, None)}:{port}/",
+                        url=url,
                         unit=f"process {process.pid}",
-                        key_hint=f"{backend.keys / 'primary'} holds one",
+                        key_hint=f"cat {shlex.quote(str(backend.keys / 'primary'))}",
                     ),
                     backend,
                 )

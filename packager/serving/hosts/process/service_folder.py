@@ -5,9 +5,11 @@ All that is remembered of a service is in its folder:
     service.json     where its port is, and the process of the forwarder
     forwarder.py     the forwarder, with its modules in it; forwarder.log
     current          port and number of the backend that gets the requests; the forwarder reads it
+    kept             number of the backend that was the current one before the last update; it is ended
+    stopped          is there while the service is stopped
     keys/            those that its requests need, as a mounted secret has them
     control          the forwarder's Unix socket
-    backends/N/      files, log, and backend.json of each backend: one, but for the time of an update
+    backends/N/      files, log and backend.json of each backend: the current one, the kept one, that of an update
 
 Values of the user's variables are in no file: they can be secrets. An update takes them from the process that has them.
 """
@@ -19,7 +21,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,14 +34,15 @@ from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
 from packager.serving.client import answers
 from packager.serving.hosts.forwarder import forwarder_text
-from packager.serving.hosts.process.backend import Backend, bind, write_keys
+from packager.serving.hosts.process.backend import Backend, Launch, bind, write_keys
 from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
 from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
-from packager.serving.status import Change, Seen, Status, decide
+from packager.serving.status import Change, Seen, Status, decide, nothing_before
 from packager.storage.files import write_bytes
+from packager.storage.locks import hold
 from packager.storage.reading import failure
 
 #: Seconds for requests in flight at the end of a forwarder, which itself gives them 30.
@@ -67,6 +70,8 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
         created: when (RFC 3339).
         auth: its requests need a key.
         healthy: it answered once.
+        launch: how it is started again; None where an older packager started it.
+        changed: names of the user's variables whose values the backend before it did not have, or had others of.
     """
 
     process: Process
@@ -76,6 +81,8 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
     created: str
     auth: bool = False
     healthy: bool = False
+    launch: Launch | None = None
+    changed: tuple[str, ...] = ()
 
 
 class NamedBackend(Backend):
@@ -109,6 +116,13 @@ class NamedBackend(Backend):
         """Note that it was healthy; nothing starts it again."""
         self.record = msgspec.structs.replace(self.record, healthy=True)
         self.write()
+
+    def retire(self) -> None:
+        """Keep it as the one before; that which was kept until now goes."""
+        kept = self.service.kept()
+        if kept is not None and kept.number != self.number:
+            kept.remove()
+        write_bytes(self.service.folder / "kept", f"{self.number}\n".encode())
 
     def write(self) -> None:
         """Remember it."""
@@ -238,7 +252,8 @@ class ServiceFolder:
                 f"{self.name} does not run, and the values of its variables ({', '.join(old.variables)}) went with it",
                 remedy="deploy it again",
             )
-        env = {name: value for name, value in old.process.variables().items() if name in old.variables} | change.env
+        before = _values(old)
+        env = before | change.env
 
         def start_again() -> NamedBackend:
             assert change.remake is not None, "whoever updates a service without Docker can make its package"
@@ -246,15 +261,106 @@ class ServiceFolder:
             keys = keys_for(package, None, {}, env)
             if keys is not None and not self.key_folder.is_dir():
                 write_keys(self.key_folder, keys)
-            return self._start_backend(package, env)
+            return self._start_backend(package, env, before)
 
         return start_again
 
-    def clear(self) -> None:
-        """Remove at once all backends but the current one."""
+    def retired(self, env: dict[str, str]) -> Callable[[], NamedBackend]:
+        """Return what starts the backend again that was the current one before the last update.
+
+        Raises:
+            ServiceError: there is none, a process of the service is gone, or values of its variables are.
+        """
+        kept, current, service = self.kept(), self.current(), self.record()
+        if kept is None or kept.record.launch is None:
+            raise nothing_before(self.name)
+        if current is None or not service.forwarder.running:
+            raise ServiceError(f"a process of {self.name} is gone", remedy=f"`packager service start {self.name}`")
+        now = _values(current.record)
+        # What the update changed had another value then, and no file has that.
+        same = {name: value for name, value in now.items() if name not in current.record.changed}
+        values = self._complete(kept.record, same | env, "rollback")
+        return lambda: self._restart(kept, values, changed=_changed(now, values))
+
+    def halt(self) -> None:
+        """End forwarder and backend; requests in flight are finished first."""
+        write_bytes(self.folder / "stopped", b"")
+        self.record().forwarder.stop(_FORWARDER_GRACE)
         current = self.current()
         if current is not None:
-            self._remove_backends(but=current.number)
+            current.stop()
+
+    def resume(self, env: dict[str, str]) -> NamedBackend:
+        """Start both again.
+
+        Raises:
+            EngineError: the port is taken meanwhile.
+            ServiceError: its backend is gone, or values of its variables are.
+        """
+        current, service = self.current(), self.record()
+        if current is None or current.record.launch is None:
+            raise ServiceError(f"nothing is left of {self.name} that could be started", remedy="deploy it again")
+        values = self._complete(current.record, _values(current.record) | env, "start")
+        service.forwarder.stop(_FORWARDER_GRACE)
+        current.stop()
+        with bind(Publish(container_port=1, port=service.port, address=service.address)) as listening:
+            backend = self._restart(current, values, changed=current.record.changed)
+            backend.point()
+            service = msgspec.structs.replace(service, forwarder=self._start_forwarder(listening))
+            write_bytes(self.folder / "service.json", msgspec.json.encode(service))
+        (self.folder / "stopped").unlink(missing_ok=True)
+        return backend
+
+    def _complete(self, record: BackendRecord, values: dict[str, str], verb: str) -> dict[str, str]:
+        """Return the values of a backend's variables, of those that are known.
+
+        Raises:
+            ServiceError: one is not known.
+        """
+        missing = [name for name in record.variables if name not in values]
+        if missing:
+            again = "".join(f" -e {name}=…" for name in missing)
+            raise ServiceError(
+                f"the values of {', '.join(missing)} went with the process of {self.name}, for no file has them",
+                remedy=f"give them again: `packager service {verb} {self.name}{again}`",
+            )
+        return {name: value for name, value in values.items() if name in record.variables}
+
+    def _restart(self, backend: NamedBackend, env: dict[str, str], *, changed: tuple[str, ...]) -> NamedBackend:
+        """Start a backend that has ended, on another port of its own."""
+        launch = backend.record.launch
+        assert launch is not None, "whoever restarts a backend has looked"
+        held = hold(Path(launch.prefix))
+        try:
+            if not Path(launch.prefix).is_dir():
+                raise ServiceError(
+                    f"the environment of {backend.title} is gone: `packager store gc` freed it",
+                    remedy="deploy it again, which lays it down anew",
+                )
+            (backend.folder / "exit").unlink(missing_ok=True)
+            listening = bind(Publish(container_port=1, port=0))
+            port = listening.getsockname()[1]
+            process = backend.start(launch, held, listening, env, tied=False)
+        finally:
+            os.close(held)
+        backend.record = msgspec.structs.replace(
+            backend.record, process=process, port=port, healthy=False, changed=changed
+        )
+        backend.write()
+        return backend
+
+    def kept(self) -> NamedBackend | None:
+        """Return the backend that was the current one before the last update; None where there is none."""
+        with suppress(OSError, ValueError):
+            kept, current = self._backend(int((self.folder / "kept").read_text())), self.current()
+            return kept if current is None or kept is None or kept.number != current.number else None
+        return None
+
+    def clear(self) -> None:
+        """Remove at once all backends but the current and the kept one."""
+        current, kept = self.current(), self.kept()
+        if current is not None:
+            self._remove_backends(but={current.number, *((kept.number,) if kept is not None else ())})
 
     def keys(self) -> KeyPair | None:
         """Return the keys; None where its requests need none.
@@ -298,20 +404,25 @@ class ServiceFolder:
             return sorted(int(path.name) for path in (self.folder / "backends").iterdir())
         return []
 
-    def _start_backend(self, package: LocalPackage, env: dict[str, str]) -> NamedBackend:
+    def _start_backend(
+        self, package: LocalPackage, env: dict[str, str], before: dict[str, str] | None = None
+    ) -> NamedBackend:
         number = max(self._numbers(), default=0) + 1
         server = Backend(self.backend_folder(number), self.key_folder)
         try:
             server.lay_out(package)
+            launch = server.launch(package)
             listening = bind(Publish(container_port=1, port=0))
             port = listening.getsockname()[1]
             record = BackendRecord(
-                process=server.start(package, listening, env, tied=False),
+                process=server.start(launch, package.held, listening, env, tied=False),
                 port=port,
                 title=package.title,
                 variables=tuple(sorted(env)),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 auth=package.labels.get(AUTH_LABEL) == "key",
+                launch=launch,
+                changed=_changed(before or {}, env),
             )
             backend = NamedBackend(self, number, record)
             backend.write()
@@ -327,9 +438,9 @@ class ServiceFolder:
         with (self.folder / "forwarder.log").open("ab") as log:
             return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
 
-    def _remove_backends(self, but: int = 0) -> None:
+    def _remove_backends(self, but: Collection[int] = ()) -> None:
         for number in self._numbers():
-            if number != but:
+            if number not in but:
                 (self._backend(number) or Backend(self.backend_folder(number))).remove()
 
     def status(self) -> Status | None:
@@ -345,10 +456,13 @@ class ServiceFolder:
         forwarder = _seen(record.forwarder, State(running=record.forwarder.running), kept=True)
         current = _seen(backend.record.process, backend.state(), kept=backend.record.healthy) if backend else None
         runs = current is not None and current.state.running and forwarder.state.running
-        following = forwarder if len(self._numbers()) > 1 else None  # which one it is does not matter
-        state, reason = decide(forwarder, current, following, answers=runs and answers(url, timeout=5.0))
-        if not record.forwarder.of_this_boot:
-            reason = "this machine was started anew, and nothing starts it again without Docker"
+        more = len(self._numbers()) - (self.kept() is not None)
+        following = forwarder if more > 1 else None  # which one it is does not matter
+        stopped = (self.folder / "stopped").exists()
+        well = runs and answers(url, timeout=5.0)
+        state, reason = decide(forwarder, current, following, answers=well, stopped=stopped)
+        if not record.forwarder.of_this_boot and not stopped:
+            reason = f"this machine was started anew: `packager service start {self.name}` starts it again"
         return Status(
             name=self.name,
             state=state,
@@ -358,6 +472,16 @@ class ServiceFolder:
             created=backend.record.created if backend else "",
             auth="key" if backend and backend.record.auth else "none",
         )
+
+
+def _values(record: BackendRecord) -> dict[str, str]:
+    """Return the values of the user's variables that a backend's process has; none of one that has ended."""
+    return {name: value for name, value in record.process.variables().items() if name in record.variables}
+
+
+def _changed(before: dict[str, str], env: dict[str, str]) -> tuple[str, ...]:
+    """Return the names of variables that have not the value that they had."""
+    return tuple(sorted(name for name in before.keys() | env.keys() if before.get(name) != env.get(name)))
 
 
 def _seen(process: Process, state: State, *, kept: bool) -> Seen:
