@@ -202,7 +202,7 @@ def exit_codes_page() -> str:
     rows = []
     for each in sorted(classes, key=lambda error: error.exit_code):
         text = re.sub(r" \(exit code .*\)\.$", ".", (each.__doc__ or "").partition("\n")[0])
-        rows.append(f"| {each.exit_code} | `{each.__name__}` | {_cell(text)} |")
+        rows.append(f"| {each.exit_code} | {each.exit_name} | `{each.__name__}` | {_cell(text)} |")
     return "\n".join(
         [
             "# Exit codes",
@@ -210,13 +210,23 @@ def exit_codes_page() -> str:
             MADE,
             "",
             "For whoever calls packager from a script or a pipeline: what a verb ended with. An error says what is",
-            "wrong, where, and what to do; from Python it is an exception with the same `exit_code`.",
+            "wrong, where, and what to do; from Python it is an exception with the same `exit_code` and `exit_name`.",
             "",
-            "| code | exception | when |",
-            "|---|---|---|",
-            "| 0 | | Done. |",
+            "| code | name | exception | when |",
+            "|---|---|---|---|",
+            "| 0 | | | Done. |",
             *rows,
-            "| 130 | | Interrupted: by Ctrl-C, SIGTERM or SIGHUP. Nothing half done is left behind. |",
+            "| 130 | interrupted | | Interrupted: by Ctrl-C, SIGTERM or SIGHUP. Nothing half done is left behind. |",
+            "",
+            "With `--format json` an error is on standard output, too, where no result stands there already:",
+            "",
+            "```json",
+            '{"format": "packager.error/1",',
+            ' "error": {"kind": "SpecError", "exit_code": 2, "exit_name": "usage",',
+            '           "message": "unknown key \'verison\'",',
+            '           "file": "packager.yaml", "line": 2, "column": null, "field": "verison",',
+            '           "remedy": "did you mean \'version\'?"}}',
+            "```",
             "",
             "- A traceback is shown for what nobody expected alone; that is a defect of packager's.",
             "- `environment diff --exit-code` ends with 1 where anything moved, `lock --check` with 3 for a stale",

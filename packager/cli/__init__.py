@@ -6,11 +6,14 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from packager import __version__
+
+if TYPE_CHECKING:
+    from packager.cli.common import Answer
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
@@ -78,28 +81,44 @@ def main() -> None:
     """Run the command line; the exit code is that of the error's class (see `packager.errors`)."""
     import gc
 
+    from packager.cli.common import Answer
     from packager.errors import PackagerError
     from packager.units import visible
+
+    answer = Answer()
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
     gc.set_threshold(50_000)
     try:
-        code = cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = cli.main(standalone_mode=False, obj=answer)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _show_failure(answer, error)
         _end(_say("interrupted", 130))
     except click.ClickException as error:
+        _show_failure(answer, error)
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
         click.echo(visible(shown.getvalue()), err=True, nl=False)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
+        _show_failure(answer, error)
         sys.exit(_say(f"error: {error}", error.exit_code))
     except BrokenPipeError:
         # The reader of our standard output went away (`packager plan | head`): nobody is left to tell.
         sys.stderr.close()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_failure(answer: Answer, error: BaseException) -> None:
+    """Write an error to standard output as JSON, where that was asked for and no result stands there."""
+    from packager.cli.failure import as_data, json_is_asked
+
+    if not answer.given and json_is_asked(sys.argv[1:]):
+        from packager.cli.common import emit_json
+
+        emit_json(as_data(error))
 
 
 def _end(code: int) -> NoReturn:

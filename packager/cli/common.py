@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -15,6 +16,13 @@ from packager.units import human_size as human_size
 from packager.units import visible
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Answer:
+    """Whether a run has put its one JSON document on standard output; click hands it to every verb as `obj`."""
+
+    given: bool = False
 
 
 class Reporter:
@@ -196,6 +204,9 @@ def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
     """Write a result to standard output as indented JSON."""
     import json
 
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, Answer):
+        context.obj.given = True
     # In JSON's own form, so that the value stays the same.
     click.echo(visible(json.dumps(value, indent=2, ensure_ascii=False), lambda each: json.dumps(each)[1:-1]))
 

@@ -139,7 +139,8 @@ def test_verbs_and_options_are_those_that_there_are(page: Path) -> None:
 
 def test_the_rules_of_check() -> None:
     rules: set[str] = set()
-    for path in (*(ROOT / "packager/checks").rglob("*.py"), ROOT / "packager/steps/check.py"):
+    places = ("packager/steps/check.py", "packager/cli/check.py")
+    for path in (*(ROOT / "packager/checks").rglob("*.py"), *(ROOT / place for place in places)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 first = node.args[:1] if ast.unparse(node.func).endswith(("error", "finding")) else []
