@@ -37,7 +37,8 @@ VERBS = {
     "service": "Deploy, update and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
-    "schema": "Print the JSON Schema of the spec.",
+    "config": "Show your defaults for this machine, and where each comes from.",
+    "schema": "Print the JSON Schema of the spec, of your defaults, or of a verb's JSON.",
     "doctor": "Say which tools are there, and what to do about what is not.",
 }
 

@@ -60,6 +60,7 @@ def standard_options(command: Command) -> Command:
 
     def wrap(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
         with terminated_as_interrupted():
+            _set_mirrors()
             return command(*args, reporter=Reporter(-1 if quiet else int(verbose)), **kwargs)
 
     wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
@@ -129,7 +130,42 @@ def build_wish(build_first: bool, base: str | None, target: str | None, platform
         return None
     from packager.steps.build import BuildWish
 
-    return BuildWish(target=target, base=base, platforms=(platform,) if platform else ())
+    builder = user_settings().builder
+    return BuildWish(target=target, base=base, builder=builder, platforms=(platform,) if platform else ())
+
+
+def user_settings() -> Any:
+    """Return the `Settings` of this user.
+
+    Raises:
+        SpecError, UsageError: the file, or a variable, is wrong.
+    """
+    from packager.steps.settings import current_settings
+
+    return current_settings(os.environ)
+
+
+def _set_mirrors() -> None:
+    """Put the mirrors of the user's file under those of the variable, at which all that asks registries looks."""
+    # Most people have no such file, and a short command imports little.
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = folder if folder.startswith("/") else os.path.expanduser("~/.config")
+    if not os.path.exists(os.path.join(folder, "packager/config.yaml")):
+        return
+    if mirrors := user_settings().mirrors:
+        _set_for_this_run("PACKAGER_REGISTRY_MIRROR", ",".join(f"{each}={host}" for each, host in mirrors.items()))
+
+
+def load_spec(file: Path) -> Any:
+    """Return a spec with the user's defaults where it says nothing, for what is built and run on this machine.
+
+    Raises:
+        SpecError, UsageError: the spec, the user's file or a variable is wrong.
+    """
+    from packager.spec.load import load_spec as load
+    from packager.steps.settings import with_settings
+
+    return with_settings(load(file), user_settings())
 
 
 def spec_beside(file: Path, *, needed: bool) -> Any:
@@ -139,7 +175,7 @@ def spec_beside(file: Path, *, needed: bool) -> Any:
         SpecError: it is not valid.
     """
     from packager.errors import PackagerError
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import DEFAULT_FILE
 
     if needed or file != Path(DEFAULT_FILE):
         return load_spec(file)
@@ -161,15 +197,21 @@ def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: t
     except UsageError as error:
         raise click.BadParameter(f"{error.message}; {error.remedy}", context, parameter) from None
     before = os.environ.get(INSECURE_VARIABLE)
-    os.environ[INSECURE_VARIABLE] = ",".join([*([before] if before else []), *named])
+    _set_for_this_run(INSECURE_VARIABLE, ",".join([*([before] if before else []), *named]))
+
+
+def _set_for_this_run(variable: str, value: str) -> None:
+    """Set a variable until the command ends."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
 
     def restore() -> None:
         if before is None:
-            os.environ.pop(INSECURE_VARIABLE, None)
+            os.environ.pop(variable, None)
         else:
-            os.environ[INSECURE_VARIABLE] = before
+            os.environ[variable] = before
 
-    context.call_on_close(restore)
+    click.get_current_context().call_on_close(restore)
 
 
 insecure_option = click.option(

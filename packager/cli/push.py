@@ -19,6 +19,7 @@ from packager.cli.common import (
     file_option,
     format_option,
     insecure_option,
+    load_spec,
     no_test_option,
     platform_option,
     standard_options,
@@ -93,11 +94,12 @@ def command(
 
 def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
     """Return the spec; None where references are given, and there is none under the name that nobody chose."""
-    from packager.spec import DEFAULT_FILE, load_spec
+    from packager.spec import DEFAULT_FILE
 
     if references and file == Path(DEFAULT_FILE) and not file.exists():
         return None
-    return load_spec(file)
+    spec_file: SpecFile = load_spec(file)
+    return spec_file
 
 
 @contextmanager

@@ -83,6 +83,7 @@ PURE_MODULES = (
     "reference.py",
     "serving/hosts/process/places.py",
     "serving/matching.py",
+    "spec/examples.py",
     "spec/framework.py",
     "spec/model.py",
     "spec/schema.py",
