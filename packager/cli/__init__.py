@@ -13,6 +13,8 @@ import click
 from packager import __version__
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from packager.cli.common import Answer
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
@@ -37,6 +39,7 @@ VERBS = {
     "service": "Deploy, update and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
+    "completion": "Print the script by which bash, zsh or fish completes verbs, options and names.",
     "config": "Show your defaults for this machine, and where each comes from.",
     "schema": "Print the JSON Schema of the spec, of your defaults, or of a verb's JSON.",
     "doctor": "Say which tools are there, and what to do about what is not.",
@@ -66,6 +69,14 @@ class _Verbs(click.Group):
             hint = f" Did you mean {close[0]!r}?" if close else f" Verbs: {', '.join(VERBS)}."
             raise click.UsageError(f"No such verb {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb without importing all of them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):

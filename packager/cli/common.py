@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from packager.cli import complete
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
 from packager.units import visible
@@ -98,7 +99,13 @@ no_docker_option = click.option(
 
 no_test_option = click.option("--no-test", is_flag=True, help="Push without running the spec's tests, and say so.")
 
-target_option = click.option("--target", "target", metavar="NAME", help="One target of the spec (default: all).")
+target_option = click.option(
+    "--target",
+    "target",
+    metavar="NAME",
+    shell_complete=complete.targets,
+    help="One target of the spec (default: all).",
+)
 
 platform_option = click.option(
     "--platform", "platform", metavar="OS/ARCH", help="One platform of the target (default: its first)."

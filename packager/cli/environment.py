@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli import common
+from packager.cli import common, complete
 from packager.cli.environment_create import create_command, run_command
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _summary(curated: Curated) -> dict[str, Any]:
 
 
 @command.command("show")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete.curated)
 @common.format_option
 @common.standard_options
 def show_command(name: str, output_format: str, reporter: common.Reporter) -> None:

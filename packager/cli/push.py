@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command("push")
-@click.argument("references", nargs=-1, metavar="[REF]...")
+@click.argument("references", nargs=-1, metavar="[REF]...", shell_complete=complete.references)
 @file_option
 @target_option
 @platform_option

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import emit, emit_json
 
 
 @click.command("schema")
-@click.argument("name", metavar="[NAME]", default="spec")
+@click.argument("name", metavar="[NAME]", default="spec", shell_complete=complete.schemas)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to a file."
 )

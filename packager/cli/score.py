@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import Reporter, file_option, standard_options
 
 if TYPE_CHECKING:
@@ -65,7 +66,12 @@ def key_options(command: Any) -> Any:
 
 @click.command("score")
 @click.option("--url", metavar="URL", help="Default: /score on this machine, at the spec's port.")
-@click.option("--service", metavar="NAME", help="A service of `packager service deploy`, instead of --url.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    shell_complete=complete.services,
+    help="A service of `packager service deploy`, instead of --url.",
+)
 @file_option
 @request_options
 @key_options

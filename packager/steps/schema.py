@@ -11,6 +11,11 @@ from packager.spec.schema import json_schema, schema_of
 DECLARATIONS = ("spec", "config")
 
 
+def names() -> tuple[str, ...]:
+    """Return the names of all schemas."""
+    return DECLARATIONS
+
+
 def schema(name: str = "spec") -> dict[str, Any]:
     """Return a JSON Schema (draft 2020-12).
 
@@ -26,4 +31,4 @@ def schema(name: str = "spec") -> dict[str, Any]:
         from packager.steps.settings import EXAMPLES, Settings
 
         return schema_of(Settings, "config.yaml", {"Settings": EXAMPLES})
-    raise UsageError(f"there is no schema {name!r}", remedy=f"schemas: {', '.join(DECLARATIONS)}")
+    raise UsageError(f"there is no schema {name!r}", remedy=f"schemas: {', '.join(names())}")

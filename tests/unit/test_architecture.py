@@ -158,7 +158,7 @@ def test_what_decides_does_not_act(name: str) -> None:
 
 def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two; and modules that are no verb's."""
-    shared = {"common", "environment_create", "failure", "findings", "run", "score"}
+    shared = {"common", "complete", "environment_create", "failure", "findings", "run", "score"}
     for path in (PACKAGE / "cli").glob("*.py"):
         others = {name.split(".")[2] for name in imports(path) if name.startswith("packager.cli.")}
         assert others <= shared, path
