@@ -6,11 +6,13 @@ Nothing is looked for where the answer is known without: the metadata of all ins
 from __future__ import annotations
 
 import functools
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packager.errors import PackagerError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: Entry points that name a package of Python with a folder `templates` that has `<target>.toml` files; none of its
 #: code is run for them.
@@ -21,6 +23,8 @@ CHECKS = "packager.checks"
 
 def extensions(group: str) -> tuple[EntryPoint, ...]:
     """Return the entry points of a group, by name."""
+    from importlib.metadata import entry_points
+
     return tuple(sorted(entry_points(group=group), key=lambda each: (each.name, each.value)))
 
 
@@ -37,6 +41,8 @@ def target_folders() -> dict[Path, str]:
     Raises:
         PackagerError: an entry point names no package, or one without such a folder.
     """
+    from importlib.util import find_spec
+
     folders = {}
     for each in extensions(TARGETS):
         try:
