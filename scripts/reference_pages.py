@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the pages of docs/reference/ that follow from the code: spec, verbs and exit codes.
+"""Write the pages of docs/reference/ that follow from the code: spec, verbs, what they print as JSON, exit codes.
 
     scripts/reference_pages.py [--check] [FOLDER]
 
@@ -25,6 +25,8 @@ import click  # noqa: E402
 from packager import errors  # noqa: E402
 from packager.cli import cli  # noqa: E402
 from packager.spec.schema import json_schema  # noqa: E402
+from packager.steps.outputs import OUTPUTS  # noqa: E402
+from packager.steps.schema import schema  # noqa: E402
 
 MADE = "<!-- Made by scripts/docs; edit what it is made of. -->"
 Schema = dict[str, Any]
@@ -239,6 +241,57 @@ def exit_codes_page() -> str:
     )
 
 
+def outputs_page() -> str:
+    """Return the page of what verbs print as JSON: a table for each, and for each part that is met in them."""
+    lines = [
+        "# What verbs print as JSON",
+        "",
+        MADE,
+        "",
+        "For whoever reads `--format json` from a program: the fields of every verb's result. A verb whose result is",
+        "one thing for each of several (targets, images, findings, services) prints a list, also where there is one or",
+        "none; every other prints an object. `packager schema NAME` prints the JSON Schema, with its version in the",
+        "title; a version stays as long as fields are only added, so readers must pass over fields that they do not",
+        "know.",
+    ]
+    parts: dict[str, Schema] = {}
+    for name in OUTPUTS:
+        found = schema(name)
+        several = found.get("type") == "array"
+        top = (found["items"] if several else found)["$ref"].rpartition("/")[2]
+        parts |= {part: each for part, each in found["$defs"].items() if part != top}
+        about = found["$defs"][top]
+        lines += ["", f"## {name}", "", f"`{found['title']}`, {'a list of objects' if several else 'an object'}. "]
+        lines[-1] += about["description"].strip()
+        lines += ["", *_fields(about)]
+    lines += ["", "## Parts", "", "What is met in several of them, or inside of one."]
+    for part, about in sorted(parts.items()):
+        lines += ["", f"### {part}", "", about["description"].strip(), "", *_fields(about)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(definition: Schema) -> list[str]:
+    titles = {part: part for part in _all_references(definition["properties"])}
+    rows = ["| field | type | |", "|---|---|---|"]
+    for name, field in definition["properties"].items():
+        kind = _kind(field, titles) + ("" if name in definition["required"] else "; not always there")
+        if {"type": "null"} in field.get("anyOf", ()):
+            kind += " or null"
+        rows.append(f"| `{name}` | {_cell(kind)} | {_cell(_description(field))} |")
+    return rows
+
+
+def _all_references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"].rpartition("/")[2]
+        for each in value.values():
+            yield from _all_references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _all_references(each)
+
+
 def slug(title: str) -> str:
     """Return a heading's anchor, as Markdown's tools make it."""
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
@@ -254,7 +307,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where a page is another")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs/reference")
     options = parser.parse_args()
-    pages = {"spec.md": spec_page(json_schema()), "verbs.md": verbs_page(cli), "exit-codes.md": exit_codes_page()}
+    pages = {
+        "spec.md": spec_page(json_schema()),
+        "verbs.md": verbs_page(cli),
+        "exit-codes.md": exit_codes_page(),
+        "json.md": outputs_page(),
+    }
     for name, text in pages.items():
         if not options.check:
             options.folder.mkdir(parents=True, exist_ok=True)

@@ -170,7 +170,7 @@ def _verify(
     if output_format == "json":
         shown = {"target": found.target, "builder": "oci", "platforms": [found.platform], "timings": [found.timings]}
         more = {"digest": found.digest, "reference": found.reference, "differences": list(found.differences)}
-        emit_json([shown | more])
+        emit_json(shown | more)
     else:
         same = f"{reference} is exactly what these inputs give: {found.digest}"
         emit("\n".join(found.differences) or same)

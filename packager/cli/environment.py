@@ -113,7 +113,7 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
 
     found = compare_locks(old, new)
     if output_format == "json":
-        common.emit_json({"targets": [msgspec.to_builtins(each) for each in found]})
+        common.emit_json([msgspec.to_builtins(each) for each in found])
     else:
         for line in _lines(found):
             common.emit(line)

@@ -18,7 +18,8 @@ from packager.cli.common import emit, emit_json
 def command(name: str, output: Path | None) -> None:
     """Print a JSON Schema (2020-12), for editors and for validation elsewhere.
 
-    NAME is `spec` (the default: packager.yaml) or `config` (your defaults). `packager schema -o packager.schema.json`
+    NAME is `spec` (the default: packager.yaml), `config` (your defaults), or the verb whose JSON it describes: `build`,
+    `service-show`; a wrong one shows all. `packager schema -o packager.schema.json`
     renews the file that `packager init` writes beside a spec, and that the spec's first line names for editors.
     """
     from packager.spec.schema import schema_text

@@ -13,14 +13,16 @@ DECLARATIONS = ("spec", "config")
 
 def names() -> tuple[str, ...]:
     """Return the names of all schemas."""
-    return DECLARATIONS
+    from packager.steps.outputs import OUTPUTS
+
+    return (*DECLARATIONS, *OUTPUTS)
 
 
 def schema(name: str = "spec") -> dict[str, Any]:
     """Return a JSON Schema (draft 2020-12).
 
     Args:
-        name: `spec` for `packager.yaml`, `config` for a user's defaults.
+        name: `spec` for `packager.yaml`, `config` for a user's defaults, else of what a verb prints (`names`).
 
     Raises:
         UsageError: there is none of this name.
@@ -31,4 +33,8 @@ def schema(name: str = "spec") -> dict[str, Any]:
         from packager.steps.settings import EXAMPLES, Settings
 
         return schema_of(Settings, "config.yaml", {"Settings": EXAMPLES})
+    from packager.steps.outputs import OUTPUTS, VERSION
+
+    if name in OUTPUTS:
+        return schema_of(OUTPUTS[name], f"packager.{name}/{VERSION}")
     raise UsageError(f"there is no schema {name!r}", remedy=f"schemas: {', '.join(names())}")
