@@ -40,9 +40,12 @@ class PackagerError(Exception):
         message: what is wrong, in one sentence.
         where: the file, line and field at fault.
         remedy: what to do next, as an instruction.
+
+    The exit code of the command line has a number and a name, one for the other.
     """
 
     exit_code: ClassVar[int] = 1
+    exit_name: ClassVar[str] = "failed"
 
     def __init__(self, message: str, *, where: Location | None = None, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -63,57 +66,67 @@ class UsageError(PackagerError):
     """The command was called wrongly (exit code 2)."""
 
     exit_code = 2
+    exit_name = "usage"
 
 
 class SpecError(PackagerError):
     """The spec, or a file that it names as a declaration, is not valid (exit code 2)."""
 
     exit_code = 2
+    exit_name = "usage"
 
 
 class LockError(PackagerError):
     """No solution, or the lock is missing, stale or edited by hand (exit code 3)."""
 
     exit_code = 3
+    exit_name = "lock"
 
 
 class RenderError(PackagerError):
     """A template cannot be rendered (exit code 4)."""
 
     exit_code = 4
+    exit_name = "render"
 
 
 class LintError(PackagerError):
     """`check` found something at or above the threshold (exit code 5)."""
 
     exit_code = 5
+    exit_name = "lint"
 
 
 class ContextError(PackagerError):
     """A source file, a model, the store or a build context is missing, changed or in the way (exit code 6)."""
 
     exit_code = 6
+    exit_name = "context"
 
 
 class EngineError(PackagerError):
     """The engine is missing, too old, or refused (exit code 7)."""
 
     exit_code = 7
+    exit_name = "engine"
 
 
 class RegistryError(PackagerError):
     """A registry refused: credentials, name or digest (exit code 7)."""
 
     exit_code = 7
+    exit_name = "engine"
 
 
 class ServiceError(PackagerError):
     """The packaged service did not start, or answered wrongly (exit code 8)."""
 
     exit_code = 8
+    exit_name = "service"
 
 
 class TemporaryError(PackagerError):
     """The network or a server failed in a way that may pass (exit code 75, as sysexits' EX_TEMPFAIL)."""
 
     exit_code = 75
+    exit_name = "temporary"

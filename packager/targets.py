@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from packager.errors import Location, SpecError
+from packager.errors import Location, PackagerError, SpecError
+from packager.extensions import target_folders
 from packager.given import read_given
 from packager.reference import Reference
 from packager.resources import data_folder
@@ -154,13 +155,29 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def target_files(own: Path | None = None) -> dict[str, Path]:
-    """Return name → file of every target, sorted.
+    """Return name → file of every target, sorted: ours, those of installed packages, those beside a spec.
 
     Args:
-        own: the folder `templates` beside a spec; its targets take the place of ours of the same name.
+        own: the folder `templates` beside a spec; its targets take the place of others of the same name.
+
+    Raises:
+        PackagerError: an installed package's targets cannot be used, or one of them has the name of another.
     """
-    folders = (data_folder("templates"), *((own,) if own is not None and own.is_dir() else ()))
-    return dict(sorted((path.stem, path) for folder in folders for path in folder.glob("*.toml")))
+    files = _files(data_folder("templates"))
+    titles = dict.fromkeys(files, "packager itself")
+    for folder, title in target_folders().items():
+        for name, path in _files(folder).items():
+            if name in files:
+                raise PackagerError(
+                    f"the targets {title} have a {name!r}, as {titles[name]} has",
+                    remedy=f"name it otherwise there; {path}",
+                )
+            files[name], titles[name] = path, f"the package {title}"
+    return dict(sorted((files | _files(own)).items()))
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
+    return {path.stem: path for path in folder.glob("*.toml")} if folder is not None and folder.is_dir() else {}
 
 
 def target_names(own: Path | None = None) -> tuple[str, ...]:
@@ -178,9 +195,11 @@ def load_target(name: str, own: Path | None = None, where: Location | None = Non
 
     Raises:
         SpecError: there is none, or its file is not valid.
+        PackagerError: an installed package's targets cannot be used.
     """
-    files = target_files(own)
-    if name not in files:
+    # Installed packages are asked for what is not at hand: looking for them takes a while.
+    files = _files(data_folder("templates")) | _files(own)
+    if name not in files and name not in (files := target_files(own)):
         raise SpecError(f"unknown target {name!r}", where=where, remedy=f"targets: {', '.join(files)}")
     return read_target(files[name])
 
@@ -195,11 +214,18 @@ def read_target(path: Path) -> Target:
     try:
         # Ours may be links themselves, into the cache of what installed them.
         ours = path.parent == data_folder("templates")
-        text = read_given(path, below=None if ours else path.parent.parent).decode()
+        installed = not ours and path.parent in target_folders()
+        text = read_given(path, below=None if ours or installed else path.parent.parent).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"the target {path} cannot be read: {reason}", remedy="put the file itself there") from None
-    return _parsed(path, text)
+    target = _parsed(path, text)
+    if installed and (path.parent / target.template).exists():
+        raise SpecError(
+            f"{path}: {target.template} beside it is not read: templates of installed packages are not",
+            remedy='name one of packager\'s (`template = "cpu.Dockerfile.j2"`), or put both beside the spec',
+        )
+    return target
 
 
 @functools.cache

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the pages of docs/reference/ that follow from the code: spec, verbs and exit codes.
+"""Write the pages of docs/reference/ that follow from the code: spec, verbs, what they print as JSON, exit codes.
 
     scripts/reference_pages.py [--check] [FOLDER]
 
@@ -26,6 +26,8 @@ from packager import errors  # noqa: E402
 from packager.cli import cli  # noqa: E402
 from packager.cli.examples import VERB_HELP, exit_codes  # noqa: E402
 from packager.spec.schema import json_schema  # noqa: E402
+from packager.steps.outputs import OUTPUTS  # noqa: E402
+from packager.steps.schema import schema  # noqa: E402
 
 MADE = "<!-- Made by scripts/docs; edit what it is made of. -->"
 Schema = dict[str, Any]
@@ -211,7 +213,7 @@ def exit_codes_page() -> str:
     rows = []
     for each in sorted(classes, key=lambda error: error.exit_code):
         text = re.sub(r" \(exit code .*\)\.$", ".", (each.__doc__ or "").partition("\n")[0])
-        rows.append(f"| {each.exit_code} | `{each.__name__}` | {_cell(text)} |")
+        rows.append(f"| {each.exit_code} | {each.exit_name} | `{each.__name__}` | {_cell(text)} |")
     return "\n".join(
         [
             "# Exit codes",
@@ -219,13 +221,23 @@ def exit_codes_page() -> str:
             MADE,
             "",
             "For whoever calls packager from a script or a pipeline: what a verb ended with. An error says what is",
-            "wrong, where, and what to do; from Python it is an exception with the same `exit_code`.",
+            "wrong, where, and what to do; from Python it is an exception with the same `exit_code` and `exit_name`.",
             "",
-            "| code | exception | when |",
-            "|---|---|---|",
-            "| 0 | | Done. |",
+            "| code | name | exception | when |",
+            "|---|---|---|---|",
+            "| 0 | | | Done. |",
             *rows,
-            "| 130 | | Interrupted: by Ctrl-C, SIGTERM or SIGHUP. Nothing half done is left behind. |",
+            "| 130 | interrupted | | Interrupted: by Ctrl-C, SIGTERM or SIGHUP. Nothing half done is left behind. |",
+            "",
+            "With `--format json` an error is on standard output, too, where no result stands there already:",
+            "",
+            "```json",
+            '{"format": "packager.error/1",',
+            ' "error": {"kind": "SpecError", "exit_code": 2, "exit_name": "usage",',
+            '           "message": "unknown key \'verison\'",',
+            '           "file": "packager.yaml", "line": 2, "column": null, "field": "verison",',
+            '           "remedy": "did you mean \'version\'?"}}',
+            "```",
             "",
             "## By verb",
             "",
@@ -246,6 +258,57 @@ def exit_codes_page() -> str:
     )
 
 
+def outputs_page() -> str:
+    """Return the page of what verbs print as JSON: a table for each, and for each part that is met in them."""
+    lines = [
+        "# What verbs print as JSON",
+        "",
+        MADE,
+        "",
+        "For whoever reads `--format json` from a program: the fields of every verb's result. A verb whose result is",
+        "one thing for each of several (targets, images, findings, services) prints a list, also where there is one or",
+        "none; every other prints an object. `packager schema NAME` prints the JSON Schema, with its version in the",
+        "title; a version stays as long as fields are only added, so readers must pass over fields that they do not",
+        "know.",
+    ]
+    parts: dict[str, Schema] = {}
+    for name in OUTPUTS:
+        found = schema(name)
+        several = found.get("type") == "array"
+        top = (found["items"] if several else found)["$ref"].rpartition("/")[2]
+        parts |= {part: each for part, each in found["$defs"].items() if part != top}
+        about = found["$defs"][top]
+        lines += ["", f"## {name}", "", f"`{found['title']}`, {'a list of objects' if several else 'an object'}. "]
+        lines[-1] += about["description"].strip()
+        lines += ["", *_fields(about)]
+    lines += ["", "## Parts", "", "What is met in several of them, or inside of one."]
+    for part, about in sorted(parts.items()):
+        lines += ["", f"### {part}", "", about["description"].strip(), "", *_fields(about)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(definition: Schema) -> list[str]:
+    titles = {part: part for part in _all_references(definition["properties"])}
+    rows = ["| field | type | |", "|---|---|---|"]
+    for name, field in definition["properties"].items():
+        kind = _kind(field, titles) + ("" if name in definition["required"] else "; not always there")
+        if {"type": "null"} in field.get("anyOf", ()):
+            kind += " or null"
+        rows.append(f"| `{name}` | {_cell(kind)} | {_cell(_description(field))} |")
+    return rows
+
+
+def _all_references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"].rpartition("/")[2]
+        for each in value.values():
+            yield from _all_references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _all_references(each)
+
+
 def slug(title: str) -> str:
     """Return a heading's anchor, as Markdown's tools make it."""
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower())
@@ -261,7 +324,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; end with 1 where a page is another")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs/reference")
     options = parser.parse_args()
-    pages = {"spec.md": spec_page(json_schema()), "verbs.md": verbs_page(cli), "exit-codes.md": exit_codes_page()}
+    pages = {
+        "spec.md": spec_page(json_schema()),
+        "verbs.md": verbs_page(cli),
+        "exit-codes.md": exit_codes_page(),
+        "json.md": outputs_page(),
+    }
     for name, text in pages.items():
         if not options.check:
             options.folder.mkdir(parents=True, exist_ok=True)

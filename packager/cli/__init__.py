@@ -6,12 +6,17 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from packager import __version__
 from packager.cli.examples import FIRST_STEPS, WORDS, explain
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from packager.cli.common import Answer
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
@@ -35,7 +40,9 @@ VERBS = {
     "service": "Deploy, update, roll back, stop and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
-    "schema": "Print the JSON Schema of the spec.",
+    "completion": "Print the script by which bash, zsh or fish completes verbs, options and names.",
+    "config": "Show your defaults for this machine, and where each comes from.",
+    "schema": "Print the JSON Schema of the spec, of your defaults, or of a verb's JSON.",
     "doctor": "Say which tools are there, and what to do about what is not.",
 }
 
@@ -121,6 +128,14 @@ class _Verbs(click.Group):
             raise click.UsageError(f"No such verb {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb without importing all of them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
@@ -142,27 +157,43 @@ def main() -> None:
     """Run the command line; the exit code is that of the error's class (see `packager.errors`)."""
     import gc
 
+    from packager.cli.common import Answer
     from packager.errors import PackagerError
+
+    answer = Answer()
 
     # Imports make tens of thousands of objects and no garbage: looking for some all the while takes a tenth of the time
     # of a short command.
     gc.set_threshold(50_000)
     try:
-        code = cli.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
+        code = cli.main(standalone_mode=False, obj=answer)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        _show_failure(answer, error)
         _end(_say("interrupted", 130))
     except click.ClickException as error:
+        _show_failure(answer, error)
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
         _say(shown.getvalue().rstrip("\n"), 2)
         sys.exit(2 if isinstance(error, click.UsageError) else error.exit_code)
     except PackagerError as error:
+        _show_failure(answer, error)
         sys.exit(_say(f"error: {error}", error.exit_code))
     except BrokenPipeError:
         # The reader of our standard output went away (`packager plan | head`): nobody is left to tell.
         sys.stderr.close()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_failure(answer: Answer, error: BaseException) -> None:
+    """Write an error to standard output as JSON, where that was asked for and no result stands there."""
+    from packager.cli.failure import as_data, json_is_asked
+
+    if not answer.given and json_is_asked(sys.argv[1:]):
+        from packager.cli.common import emit_json
+
+        emit_json(as_data(error))
 
 
 def _end(code: int) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="The file; its build contexts are in a folder of its name beside it.",
 )
-@click.option("--target", metavar="NAME", help="This target of every spec that has it (default: all).")
+@click.option(
+    "--target",
+    metavar="NAME",
+    shell_complete=complete.targets,
+    help="This target of every spec that has it (default: all).",
+)
 @click.option("--platform", metavar="OS/ARCH,…", help="These platforms of every target (default: all that it has).")
 @base_option
 @insecure_option

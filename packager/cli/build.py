@@ -13,9 +13,11 @@ from packager.cli.common import (
     emit_json,
     format_option,
     image_options,
+    load_spec,
     no_test_option,
     pairs,
     standard_options,
+    user_settings,
 )
 
 if TYPE_CHECKING:
@@ -43,9 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--builder",
     metavar="auto|oci|engine|NAME",
-    default="auto",
-    show_default=True,
-    help="oci needs no engine; engine is BuildKit; NAME is a buildx builder.",
+    help="oci needs no engine; engine is BuildKit; NAME is a buildx builder (default: yours, else auto).",
 )
 @click.option(
     "--compression",
@@ -114,9 +114,9 @@ def command(
     commas: they get one tag, an index, as do several platforms of the spec with --push. BuildKit builds several images
     at once (`docker buildx bake`), and an environment that they share once.
     """
-    from packager.spec.load import load_spec
     from packager.steps.build import BuildWish, build
 
+    wishes["builder"] = wishes["builder"] or user_settings().builder
     pairs("--build-arg", build_args)
     wish = BuildWish(
         target=target,
@@ -171,7 +171,7 @@ def _verify(
     if output_format == "json":
         shown = {"target": found.target, "builder": "oci", "platforms": [found.platform], "timings": [found.timings]}
         more = {"digest": found.digest, "reference": found.reference, "differences": list(found.differences)}
-        emit_json([shown | more])
+        emit_json(shown | more)
     else:
         same = f"{reference} is exactly what these inputs give: {found.digest}"
         emit("\n".join(found.differences) or same)

@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
+from packager.cli import complete
 from packager.cli.terminal import is_coloured, painted, styled
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
 from packager.units import visible
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(slots=True)
+class Answer:
+    """Whether a run has put its one JSON document on standard output; click hands it to every verb as `obj`."""
+
+    given: bool = False
 
 
 class Reporter:
@@ -58,6 +67,7 @@ def standard_options(command: Command) -> Command:
         if "file" in kwargs:
             kwargs = _with_spec(kwargs, reporter)
         with terminated_as_interrupted():
+            _set_mirrors()
             return command(*args, reporter=reporter, **kwargs)
 
     wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
@@ -117,7 +127,13 @@ no_docker_option = click.option(
 
 no_test_option = click.option("--no-test", is_flag=True, help="Push without running the spec's tests, and say so.")
 
-target_option = click.option("--target", "target", metavar="NAME", help="One target of the spec (default: all).")
+target_option = click.option(
+    "--target",
+    "target",
+    metavar="NAME",
+    shell_complete=complete.targets,
+    help="One target of the spec (default: all).",
+)
 
 platform_option = click.option(
     "--platform", "platform", metavar="OS/ARCH", help="One platform of the target (default: its first)."
@@ -149,7 +165,42 @@ def build_wish(build_first: bool, base: str | None, target: str | None, platform
         return None
     from packager.steps.build import BuildWish
 
-    return BuildWish(target=target, base=base, platforms=(platform,) if platform else ())
+    builder = user_settings().builder
+    return BuildWish(target=target, base=base, builder=builder, platforms=(platform,) if platform else ())
+
+
+def user_settings() -> Any:
+    """Return the `Settings` of this user.
+
+    Raises:
+        SpecError, UsageError: the file, or a variable, is wrong.
+    """
+    from packager.steps.settings import current_settings
+
+    return current_settings(os.environ)
+
+
+def _set_mirrors() -> None:
+    """Put the mirrors of the user's file under those of the variable, at which all that asks registries looks."""
+    # Most people have no such file, and a short command imports little.
+    folder = os.environ.get("XDG_CONFIG_HOME", "")
+    folder = folder if folder.startswith("/") else os.path.expanduser("~/.config")
+    if not os.path.exists(os.path.join(folder, "packager/config.yaml")):
+        return
+    if mirrors := user_settings().mirrors:
+        _set_for_this_run("PACKAGER_REGISTRY_MIRROR", ",".join(f"{each}={host}" for each, host in mirrors.items()))
+
+
+def load_spec(file: Path) -> Any:
+    """Return a spec with the user's defaults where it says nothing, for what is built and run on this machine.
+
+    Raises:
+        SpecError, UsageError: the spec, the user's file or a variable is wrong.
+    """
+    from packager.spec.load import load_spec as load
+    from packager.steps.settings import with_settings
+
+    return with_settings(load(file), user_settings())
 
 
 def spec_beside(file: Path, *, needed: bool) -> Any:
@@ -159,7 +210,6 @@ def spec_beside(file: Path, *, needed: bool) -> Any:
         SpecError: it is not valid.
     """
     from packager.errors import PackagerError
-    from packager.spec import load_spec
 
     if needed or was_named():
         return load_spec(file)
@@ -186,15 +236,21 @@ def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: t
     except UsageError as error:
         raise click.BadParameter(f"{error.message}; {error.remedy}", context, parameter) from None
     before = os.environ.get(INSECURE_VARIABLE)
-    os.environ[INSECURE_VARIABLE] = ",".join([*([before] if before else []), *named])
+    _set_for_this_run(INSECURE_VARIABLE, ",".join([*([before] if before else []), *named]))
+
+
+def _set_for_this_run(variable: str, value: str) -> None:
+    """Set a variable until the command ends."""
+    before = os.environ.get(variable)
+    os.environ[variable] = value
 
     def restore() -> None:
         if before is None:
-            os.environ.pop(INSECURE_VARIABLE, None)
+            os.environ.pop(variable, None)
         else:
-            os.environ[INSECURE_VARIABLE] = before
+            os.environ[variable] = before
 
-    context.call_on_close(restore)
+    click.get_current_context().call_on_close(restore)
 
 
 insecure_option = click.option(
@@ -235,6 +291,9 @@ def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
     """Write a result to standard output as indented JSON."""
     import json
 
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, Answer):
+        context.obj.given = True
     # In JSON's own form, so that the value stays the same.
     click.echo(visible(json.dumps(value, indent=2, ensure_ascii=False), lambda each: json.dumps(each)[1:-1]))
 

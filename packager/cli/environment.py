@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli import common
+from packager.cli import common, complete
 from packager.cli.environment_create import create_command, run_command
 from packager.cli.terminal import wrapped
 
@@ -65,7 +65,7 @@ def _summary(curated: Curated) -> dict[str, Any]:
 
 
 @command.command("show")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete.curated)
 @common.format_option
 @common.standard_options
 def show_command(name: str, output_format: str, reporter: common.Reporter) -> None:
@@ -114,7 +114,7 @@ def diff_command(old: str, new: str, exit_code: bool, output_format: str, report
 
     found = compare_locks(old, new)
     if output_format == "json":
-        common.emit_json({"targets": [msgspec.to_builtins(each) for each in found]})
+        common.emit_json([msgspec.to_builtins(each) for each in found])
     else:
         for line in _lines(found):
             common.emit(line)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from packager.cli import common
+from packager.cli import common, complete
 
 if TYPE_CHECKING:
     pass
@@ -19,7 +19,13 @@ FORMATS = ("conda-lock", "explicit", "requirements", "pylock", "environment-yml"
 @common.spec_argument
 @common.file_option
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Which format.")
-@click.option("--target", "target", metavar="NAME", help="One target of the spec (default: its only one).")
+@click.option(
+    "--target",
+    "target",
+    metavar="NAME",
+    shell_complete=complete.targets,
+    help="One target of the spec (default: its only one).",
+)
 @click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the target (default: its first).")
 @click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Write it to this file.")
 @click.option("--offline", is_flag=True, help="For pylock: ask no index; take what uv's cache has.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     emit,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @click.command("inspect")
-@click.argument("image", metavar="REF|oci:DIR|FILE")
+@click.argument("image", metavar="REF|oci:DIR|FILE", shell_complete=complete.references)
 @click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the image (default: all there are).")
 @click.option("--files", "files", is_flag=True, help="Say what is in each layer, too (pulls the layers).")
 @insecure_option

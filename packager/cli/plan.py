@@ -15,6 +15,7 @@ from packager.cli.common import (
     format_option,
     human_size,
     image_options,
+    load_spec,
     standard_options,
 )
 from packager.cli.terminal import table
@@ -41,7 +42,6 @@ def command(
 
     Nothing is written. `--format json` gives the whole plan, every file and package included.
     """
-    from packager.spec.load import load_spec
     from packager.steps.plan import find_base, plan_image
     from packager.steps.selection import select_targets
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import Reporter, emit, emit_json, format_option, insecure_option, standard_options
 
 
 @click.command("pull")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="REF", shell_complete=complete.references)
 @click.option(
     "-o",
     "--output",

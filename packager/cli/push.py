@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -19,6 +20,7 @@ from packager.cli.common import (
     file_option,
     format_option,
     insecure_option,
+    load_spec,
     no_test_option,
     platform_option,
     standard_options,
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command("push")
-@click.argument("references", nargs=-1, metavar="[REF]...")
+@click.argument("references", nargs=-1, metavar="[REF]...", shell_complete=complete.references)
 @file_option
 @target_option
 @platform_option
@@ -94,11 +96,10 @@ def command(
 
 def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
     """Return the spec; None where references are given, and there is none under the name that nobody chose."""
-    from packager.spec import load_spec
-
     if references and not was_named() and not file.exists():
         return None
-    return load_spec(file)
+    spec_file: SpecFile = load_spec(file)
+    return spec_file
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -38,7 +39,7 @@ keys_option = click.option(
 
 
 @click.command("run")
-@click.argument("reference", required=False, metavar="[REF]")
+@click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @target_option
 @click.option(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import Reporter, emit_json, file_option, format_option, standard_options, was_named
 
 if TYPE_CHECKING:
@@ -78,7 +79,12 @@ def key_options(command: Any) -> Any:
     metavar="URL",
     help="Default: /score of the one service that runs on this machine, else of what is at the spec's port.",
 )
-@click.option("--service", metavar="NAME", help="A service of `packager service deploy`, instead of --url.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    shell_complete=complete.services,
+    help="A service of `packager service deploy`, instead of --url.",
+)
 @file_option
 @request_options
 @key_options

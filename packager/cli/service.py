@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import (
     Reporter,
     base_option,
@@ -59,8 +60,8 @@ def command() -> None:
 
 
 @command.command("deploy")
-@click.argument("name")
-@click.argument("reference", required=False, metavar="[REF]")
+@click.argument("name", shell_complete=complete.services)
+@click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @target_option
 @click.option(
@@ -107,8 +108,8 @@ def deploy(
 
 
 @command.command("update")
-@click.argument("name")
-@click.argument("reference", required=False, metavar="[REF]")
+@click.argument("name", shell_complete=complete.services)
+@click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @_limit_options
 @format_option
 @standard_options
@@ -205,7 +206,7 @@ def list_(output_format: str, reporter: Reporter) -> None:
 
 
 @command.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
 @format_option
 @standard_options
 def show(name: str, output_format: str, reporter: Reporter) -> None:
@@ -235,7 +236,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
 
 
 @command.command("logs")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
 @click.option("-n", "--tail", type=click.IntRange(min=1), metavar="N", help="The last lines alone.")
 @click.option("--follow", is_flag=True, help="Go on with what it writes, until Ctrl-C.")
 @standard_options
@@ -249,7 +250,7 @@ def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None
 
 
 @command.command("score")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
 @request_options
 @key_options
 @format_option
@@ -260,7 +261,7 @@ def score(name: str, data: str | None, reporter: Reporter, **options: Any) -> No
 
 
 @command.command("keys")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
 @click.option(
     "--regenerate",
     type=click.Choice(["primary", "secondary"]),
@@ -285,7 +286,7 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 
 
 @command.command("delete")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
 @standard_options
 def delete(name: str, reporter: Reporter) -> None:
     """Remove service NAME; requests in flight are finished first."""

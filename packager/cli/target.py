@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from packager.cli import common
+from packager.cli import common, complete
 from packager.cli.terminal import wrapped
 
 
@@ -43,7 +43,7 @@ def list_command(file: Path, output_format: str, reporter: common.Reporter) -> N
 
 
 @command.command("show")
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=complete.all_targets)
 @common.file_option
 @common.format_option
 @common.standard_options
@@ -75,7 +75,15 @@ def _data(path: Path, own: Path) -> dict[str, Any]:
 
 @command.command("new")
 @click.argument("name", metavar="NAME")
-@click.option("--from", "start", metavar="TARGET", default="cpu", show_default=True, help="The target to start with.")
+@click.option(
+    "--from",
+    "start",
+    metavar="TARGET",
+    default="cpu",
+    show_default=True,
+    shell_complete=complete.all_targets,
+    help="The target to start with.",
+)
 @common.file_option
 @common.standard_options
 def new_command(name: str, start: str, file: Path, reporter: common.Reporter) -> None:

@@ -15,6 +15,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    load_spec,
     no_docker_option,
     platform_option,
     spec_argument,
@@ -67,7 +68,6 @@ def command(
     runs as in production, on a free port of this machine, and is removed whatever happens. With --no-docker no image is
     needed: the spec's package runs in its locked environment on this machine.
     """
-    from packager.spec import load_spec
     from packager.steps.test import as_data, report_lines, require_passed, test, write_junit
 
     reports = test(

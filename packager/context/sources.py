@@ -30,7 +30,7 @@ from packager.context.walk import Everything, Root, walk
 from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
-from packager.spec.load import LOCK_NAME, SpecFile
+from packager.spec.load import LOCK_NAME, SCHEMA_NAME, SpecFile
 from packager.spec.model import Model
 from packager.storage.reading import digest_file, failure, opened
 
@@ -246,7 +246,7 @@ def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
     The models that only other targets have are among them: an image holds none but its own. So are targets and
     Dockerfile templates beside the spec, but no other files of that folder: services keep templates of theirs there.
     """
-    paths = [spec_file.document.path.name, spec_file.lock_path.name, "locks"]
+    paths = [spec_file.document.path.name, spec_file.lock_path.name, "locks", SCHEMA_NAME]
     paths += [_normal(model.path) for model in spec_file.every_model]
     ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
     paths += [f"templates/{name}" for name in ours]

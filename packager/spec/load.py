@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,7 +15,11 @@ from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.rules import TAG_FORM, check_rules
 
+_Kind = TypeVar("_Kind")
+
 LOCK_NAME = "packager.lock"
+#: The JSON Schema beside a spec, where `packager init` writes it for editors; it is in no image.
+SCHEMA_NAME = "packager.schema.json"
 
 
 class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,12 +30,14 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         document: the text's data and the line of each field, for the errors of later steps.
         target: the one that `spec` is for; None for the spec of all.
         whole: the spec of all, where `spec` is for one.
+        other_base: what `--base` is without it: a user's default, where the spec names no base.
     """
 
     spec: m.Spec
     document: Document
     target: str | None = None
     whole: m.Spec | None = None
+    other_base: str | None = None
 
     @property
     def root(self) -> Path:
@@ -117,14 +123,22 @@ def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
 def parse_spec(text: str, path: Path) -> SpecFile:
     """Check the text of a spec; `path` is used in messages and to find the folder."""
     document = parse_yaml(text, path)
-    _known_keys(document.data, m.Spec, "", document)
-    try:
-        spec = msgspec.convert(document.data, m.Spec, strict=True)
-    except msgspec.ValidationError as error:
-        raise _explain(error, document) from None
-    spec = _with_default_tags(spec, document)
+    spec = _with_default_tags(typed(document, m.Spec), document)
     check_rules(spec, document)
     return SpecFile(spec=spec, document=document)
+
+
+def typed(document: Document, kind: type[_Kind]) -> _Kind:
+    """Return what a declaration says as a value of its type.
+
+    Raises:
+        SpecError: an unknown key, or a value of another type, with its line.
+    """
+    _known_keys(document.data, kind, "", document)
+    try:
+        return msgspec.convert(document.data, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise _explain(error, document) from None
 
 
 def _with_default_tags(spec: m.Spec, document: Document) -> m.Spec:
@@ -249,6 +263,9 @@ def _plain(message: str, value: Any) -> str:
 
 _EXACT = ("environment.variables.", "targets.")
 _PATTERNS = {
+    "compression": "gzip, zstd or none",
+    "cache_limit": "a size: 20GB",
+    "mirrors": "a registry and the host to ask in its place, such as {docker.io: mirror.example.com}",
     "max_body": "a size such as 100Mi, 5MB or 4096 (bytes)",
     "version": TAG_FORM,
     "name": "lower-case letters, digits and single `.`, `_`, `-` between them",

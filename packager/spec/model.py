@@ -221,7 +221,7 @@ class Expect(_Struct, frozen=True):
     Attributes:
         status: HTTP's.
         headers: those that it must have, with these values.
-        body: the whole answer, as JSON.
+        body: the whole answer, as JSON; by default, it is not compared.
         text: the whole answer, as text.
         file: the whole answer, as JSON or bytes by the file's ending.
         tolerance: how far numbers of a JSON answer may be apart.
@@ -259,7 +259,7 @@ class Case(_Struct, frozen=True):
 
     Attributes:
         name: for people, and for reports.
-        request: the body, as JSON.
+        request: the body, as JSON; by default, there is none.
         text: the body, as text.
         file: a file with the body.
         form: fields of a form (multipart/form-data), each a text or `{file: …}`.

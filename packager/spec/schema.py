@@ -1,25 +1,58 @@
-"""The JSON Schema of the spec, made from its types."""
+"""The JSON Schema of the spec, and of other declarations, made from their types."""
 
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from packager.spec.examples import EXAMPLES
 from packager.spec.model import Spec
 
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `packager.yaml`; docstrings of its types describe the fields."""
-    schema = msgspec.json.schema(Spec)
-    for definition in schema["$defs"].values():
-        summary, _, attributes = inspect.cleandoc(definition["description"]).partition("\n\nAttributes:\n")
+    return schema_of(Spec, "packager.yaml", EXAMPLES)
+
+
+def schema_of(kind: Any, title: str, examples: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a type, described by the docstrings of it and of its parts.
+
+    Args:
+        kind: the type.
+        title: of the schema.
+        examples: name of a type → field → an example; none where None.
+    """
+    schema = msgspec.json.schema(kind)
+    for part, definition in schema.get("$defs", {}).items():
+        for name, example in (examples or {}).get(part, {}).items():
+            definition["properties"][name]["examples"] = [example]
+        summary, _, attributes = inspect.cleandoc(definition.get("description", "")).partition("\n\nAttributes:\n")
         definition["description"] = summary
-        for line in attributes.splitlines():
-            name, _, text = line.strip().partition(": ")
+        for name, text in _described(attributes).items():
             field = definition["properties"][name]
             # What may be written there is said by the field's type, for all fields of that type.
             form = field.get("description", "")
             field["description"] = f"{text[0].upper()}{text[1:]} {form}".rstrip()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "packager.yaml", **schema}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
+
+
+def schema_text(schema: dict[str, Any]) -> str:
+    """Return a schema as the text of a file."""
+    return f"{json.dumps(schema, indent=2, ensure_ascii=False)}\n"
+
+
+def _described(attributes: str) -> dict[str, str]:
+    """Return field → what a docstring's `Attributes:` says of it, over several lines, too."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in attributes.splitlines():
+        if line.startswith("        "):
+            found[name] += f" {line.strip()}"
+        elif line.strip():
+            name, _, text = line.strip().partition(": ")
+            found[name] = text
+    return found

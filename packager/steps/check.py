@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from packager.checks.accelerator import check_accelerator
 from packager.checks.declared import check_declared, check_environment, check_place, check_unlocked
 from packager.checks.incompatible import check_incompatible
+from packager.checks.of_extensions import extension_findings
 from packager.checks.script import entry_script_findings
 from packager.checks.secrets import secret_findings
 from packager.checks.serving import check_config, check_cors, check_gunicorn
@@ -56,7 +57,7 @@ def check(
     ]
     locks = [*_lock(spec_file)]
     findings += [*_environment(spec_file, locked=not locks), *_entry_script(spec_file), *locks]
-    findings += [*_withheld(spec_file), *_tests(spec_file)]
+    findings += [*_withheld(spec_file), *_tests(spec_file), *extension_findings(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
     for target in spec_file.spec.target_names:
         # Without a lock all else is looked at, so that one run tells all.
@@ -83,6 +84,7 @@ def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[
     requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
     found = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file, inputs.environment)]
     found += [*check_cors(plan), *check_accelerator(plan, inputs.target), *check_incompatible(plan, requirements)]
+    found += extension_findings(spec_file)
     found += make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
     return tuple(dict.fromkeys(finding for finding in found if finding.severity == "error"))
 

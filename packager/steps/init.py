@@ -8,14 +8,15 @@ from packager.errors import SpecError
 from packager.init.look import Found, look
 from packager.init.starter import starter_spec
 from packager.spec.find import spec_in
-from packager.spec.load import parse_spec
+from packager.spec.load import SCHEMA_NAME, parse_spec
+from packager.spec.schema import json_schema, schema_text
 from packager.storage.files import write_text
 
 __all__ = ["Found", "init"]
 
 
 def init(folder: Path, *, entry_script: str | None = None, force: bool = False) -> tuple[Path, Found]:
-    """Write a commented spec for a folder; nothing in it is run.
+    """Write a commented spec for a folder, with its JSON Schema beside it for editors; nothing in it is run.
 
     Args:
         folder: with an entry script, or a model that needs none.
@@ -32,7 +33,9 @@ def init(folder: Path, *, entry_script: str | None = None, force: bool = False) 
     if path.exists() and not force:
         raise SpecError(f"{path} exists", remedy="edit it, or replace it with --force")
     found = look(folder, entry_script)
-    text = starter_spec(found)
+    text = f"# yaml-language-server: $schema={SCHEMA_NAME}\n{starter_spec(found)}"
     parse_spec(text, path)  # what we write is held to what we read
     write_text(path, text)
+    # Beside the spec, where every editor of every checkout finds it: packager has no server that serves it.
+    write_text(folder / SCHEMA_NAME, schema_text(json_schema()))
     return path, found

@@ -117,11 +117,12 @@ def say_secrets(planned: Iterable[Planned], reporter: Reporter) -> None:
 
 
 def find_base(spec_file: SpecFile, reference: str | None, reporter: Reporter = SILENT) -> Base | None:
-    """Return the base image that a reference names, as `--base` does; None where there is no reference.
+    """Return the base image that a reference names, as `--base` does; None where there is none, by default either.
 
     Raises:
         UsageError, ContextError, RegistryError, TemporaryError: see `packager.builders.base_option.resolve_base`.
     """
+    reference = reference or spec_file.other_base
     if reference is None:
         return None
     from packager.builders.base_option import resolve_base

@@ -1,9 +1,14 @@
-"""What a step tells while it works: the command line prints it, the Python API is silent."""
+"""What a step tells while it works: the command line prints it, the Python API logs it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
+
+LOG = logging.getLogger("packager")
+# Who configures no logging hears nothing: without a handler, Python writes warnings to standard error.
+LOG.addHandler(logging.NullHandler())
 
 
 class Reporter(Protocol):
@@ -23,16 +28,19 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Says nothing."""
+    """Says nothing to people: programs that ask for it hear it from the logger `packager`."""
 
     def step(self, text: str) -> None:
-        """Say nothing."""
+        """Log what is done (INFO)."""
+        LOG.info(text)
 
     def detail(self, text: str) -> None:
-        """Say nothing."""
+        """Log what only matters when looking closely (DEBUG)."""
+        LOG.debug(text)
 
     def warn(self, text: str) -> None:
-        """Say nothing."""
+        """Log what may be wrong (WARNING)."""
+        LOG.warning(text)
 
 
 SILENT = Silent()

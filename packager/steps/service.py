@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from packager.errors import EngineError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
 from packager.serving.deploy import delete, list_services, logs, look, show_keys
-from packager.serving.hosts.choose import PROCESSES
+from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.service import LOG_LINES
 from packager.serving.status import Change, Status, service_name
@@ -29,6 +31,7 @@ __all__ = [
     "look",
     "rollback",
     "service_name",
+    "service_names",
     "show_keys",
     "start",
     "stop",
@@ -142,3 +145,12 @@ def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Repor
         return services.update(
             service_name(name), change, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
         )
+
+
+def service_names() -> tuple[str, ...]:
+    """Return the names of all services, sorted; without those on an engine that does not answer."""
+    names: set[str] = set()
+    for host in HOSTS:
+        with suppress(EngineError):
+            names |= set(host.names())
+    return tuple(sorted(names))

@@ -10,14 +10,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+import msgspec
 import pytest
 import yaml
 
 import packager
 from packager.cli import VERBS, cli
 from packager.spec import parse_spec
+from packager.spec.load import SCHEMA_NAME
+from packager.steps.settings import Settings, read_settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -139,7 +143,8 @@ def test_verbs_and_options_are_those_that_there_are(page: Path) -> None:
 
 def test_the_rules_of_check() -> None:
     rules: set[str] = set()
-    for path in (*(ROOT / "packager/checks").rglob("*.py"), ROOT / "packager/steps/check.py"):
+    places = ("packager/steps/check.py", "packager/cli/check.py")
+    for path in (*(ROOT / "packager/checks").rglob("*.py"), *(ROOT / place for place in places)):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 first = node.args[:1] if ast.unparse(node.func).endswith(("error", "finding")) else []
@@ -196,8 +201,26 @@ def test_pipelines_are_yaml_with_commands() -> None:
         assert (verbs[0], verbs[-1]) == ("lock", "build")
 
 
+def test_the_defaults_in_the_guide_are_all_that_there_are(tmp_path: Path) -> None:
+    text, line = blocks(ROOT / "docs/how-to/your-shell-and-editor.md", "yaml")
+    (path := tmp_path / "config.yaml").write_text(text)
+    settings = read_settings(path)
+    assert all(getattr(settings, field.name) for field in msgspec.structs.fields(Settings))
+    assert line.strip() == f"# yaml-language-server: $schema={SCHEMA_NAME}"
+
+
+def test_the_check_in_the_guide_finds_what_it_says() -> None:
+    (text,) = blocks(ROOT / "docs/how-to/targets-and-templates.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(text, "guide", "exec", dont_inherit=True), names)
+    spec = 'name: a\nversion: "1"\nentry_script: score.py\nenvironment: {pip: []}\nimage:\n  repository: %s\n'
+    (found,) = names["check"](parse_spec(spec % "example.com/a", Path("packager.yaml")))
+    assert (found.rule, found.line) == ("example-registry", 6)
+    assert list(names["check"](parse_spec(spec % "registry.example.com/a", Path("packager.yaml")))) == []
+
+
 def test_functions_that_the_guides_call_are_there() -> None:
-    (text,) = blocks(ROOT / "docs/how-to/from-python.md", "python")
+    text, _ = blocks(ROOT / "docs/how-to/from-python.md", "python")
     names = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
     ours = {name.removeprefix("packager.") for name in names if name.startswith("packager.")}
     assert len(ours) > 5

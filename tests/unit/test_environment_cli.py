@@ -86,7 +86,7 @@ def test_diff_of_folders_and_files(run: Run, folder: Path, tmp_path: Path) -> No
         assert text.splitlines()[1].endswith(" -> 0.1")
     run("environment", "diff", "--exit-code", ".", ".")
     data = json.loads(run("environment", "diff", "--exit-code", "--format", "json", ".", str(other), code=1).stdout)
-    assert [(each["name"], each["after"]) for each in data["targets"][0]["moves"]] == [("click", "0.1")]
+    assert [(each["name"], each["after"]) for each in data[0]["moves"]] == [("click", "0.1")]
 
 
 def git(*words: str) -> None:

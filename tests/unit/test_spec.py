@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.errors import SpecError
+from packager.cli import cli
+from packager.context.sources import scan_sources
+from packager.errors import SpecError, UsageError
 from packager.programs.image.keys import KEYS_FILE, VARIABLES
-from packager.spec import Spec, SpecFile, load_spec, parse_spec
+from packager.spec import Spec, SpecFile, load_spec, model, parse_spec
+from packager.spec.examples import EXAMPLES
 from packager.spec.model import InlineEnvironment, expand_tag
-from packager.spec.schema import json_schema
+from packager.spec.schema import json_schema, schema_text
+from packager.steps.init import init
+from packager.steps.schema import schema
+from packager.storage.models import Store
 
 PATH = Path("packager.yaml")
 LEAST = """\
@@ -336,6 +345,68 @@ def test_the_schema_describes_every_field() -> None:
             assert field["description"], f"{title}.{name}"
     assert properties["python"]["description"].startswith("By default 3.13")
     assert properties["version"]["description"].endswith("'s. Text (in quotes) that is also valid as an image tag.")
+
+
+@pytest.mark.parametrize(
+    ("name", "top", "kinds"),
+    [("spec", "Spec", set(EXAMPLES)), ("config", "Settings", {"Settings"})],
+)
+def test_every_field_has_a_description_a_default_and_an_example(name: str, top: str, kinds: set[str]) -> None:
+    found = schema(name)
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(found)
+    assert found["$ref"] == f"#/$defs/{top}"
+    assert set(found["$defs"]) == kinds
+    for part, definition in found["$defs"].items():
+        for field, about in definition["properties"].items():
+            where = f"{part}.{field}"
+            assert len(about["description"]) > 5, where
+            said = "default" in about or field in definition.get("required", ())
+            # JSON has no word for a field that is not there where null is a value.
+            assert said or "by default, " in about["description"], where
+            (example, *_) = about["examples"]
+            assert example != about.get("default"), where
+            own = {**about, "$defs": found["$defs"]}
+            assert list(validator(own).iter_errors(example)) == [], where
+
+
+def test_the_examples_are_what_packager_reads_itself() -> None:
+    """A schema's patterns may be wider than the types: each example is converted as a spec is."""
+    kinds = {kind.__name__: kind for kind in vars(model).values() if isinstance(kind, type)}
+    for part, examples in EXAMPLES.items():
+        types = {field.encode_name: field.type for field in msgspec.structs.fields(kinds[part])}
+        for name, example in examples.items():
+            msgspec.convert(example, types[name])
+
+
+def test_a_schema_that_there_is_not_is_named() -> None:
+    with pytest.raises(UsageError, match="no schema 'lock'") as caught:
+        schema("lock")
+    assert "spec, config" in str(caught.value)
+
+
+def test_what_init_writes_names_a_schema_that_is_there(tmp_path: Path) -> None:
+    """By a path that holds in every checkout; and neither the file nor the spec gets into the image."""
+    (tmp_path / "score.py").write_text("def init():\n    pass\n\n\ndef run(data):\n    return data\n")
+    path, _ = init(tmp_path)
+    first = path.read_text().partition("\n")[0]
+    name = first.removeprefix("# yaml-language-server: $schema=")
+    assert "/" not in name
+    named = json.loads((tmp_path / name).read_text())
+    assert named == json.loads(schema_text(json_schema()))
+    jsonschema.validate(load_spec(path).document.data, named)
+    paths = [file.path for file in scan_sources(load_spec(path), Store().digest).app.files]
+    assert paths == ["score.py"]
+
+
+def test_the_schema_is_renewed_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["schema", "-o", "packager.schema.json"])
+    assert done.stdout == "packager.schema.json\n"
+    printed = CliRunner().invoke(cli, ["schema"]).stdout
+    assert json.loads((tmp_path / "packager.schema.json").read_text()) == json.loads(printed)
+    refused = CliRunner().invoke(cli, ["schema", "-o", "no/folder.json"])
+    assert isinstance(refused.exception, UsageError)
 
 
 def test_mirrors_in_the_spec_are_registries() -> None:

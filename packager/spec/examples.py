@@ -1,0 +1,110 @@
+"""An example of every field of the spec, for its JSON Schema: editors show it where the field is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_PACKAGES: dict[str, Any] = {"conda": ["libxgboost=3.1"], "pip": ["scikit-learn==1.9.1"]}
+_BASE = "python:3.13-slim"
+
+#: Type of a part of the spec → field → a value that may stand there.
+EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "Spec": {
+        "name": "diabetes",
+        "version": "1.0",
+        "entry_script": "score.py",
+        "environment": "requirements.txt",
+        "description": "Tells how diabetes will progress within a year.",
+        "source_dir": "src",
+        "keep_source_dir": True,
+        "models": [{"path": "models/model.pkl", "version": 2}],
+        "python": "3.13",
+        "build_from_source": ["annoy"],
+        "installer": "pip",
+        "targets": ["cpu", "gpu"],
+        "conda": {"channel_priority": "flexible"},
+        "base": _BASE,
+        "registry_mirrors": {"docker.io": "mirror.example.com"},
+        "image": {"repository": "registry.example.com/team/diabetes"},
+        "env": {"LOG_LEVEL": "info"},
+        "system_packages": ["libgomp1"],
+        "allow_missing": ["libGL.so.1"],
+        "compile": False,
+        "server": {"workers": 4},
+        "test": [{"name": "sample", "file": "sample-request.json"}],
+        "dialect": "plain",
+        "compression": "zstd",
+    },
+    "InlineEnvironment": {
+        "curated": "sklearn",
+        "channels": ["conda-forge"],
+        **_PACKAGES,
+        "variables": {"OMP_NUM_THREADS": "1"},
+    },
+    "Model": {
+        "path": "models/model.pkl",
+        "name": "model",
+        "version": 2,
+        "framework": "sklearn",
+        "framework_version": "1.9.1",
+    },
+    "TargetOptions": {
+        "platforms": ["linux/amd64", "linux/arm64"],
+        "virtual_packages": {"__cuda": "12.4"},
+        "base": _BASE,
+        "python": "3.12",
+        "cuda": "12.8",
+        "environment": {"remove": ["onnxruntime"], "add": {"pip": ["onnxruntime-gpu"]}},
+        "models": [{"path": "models/model-int8.onnx", "name": "model"}],
+        "env": {"LOG_LEVEL": "warning"},
+        "tags": ["{version}-{target}"],
+        "system_packages": ["libgomp1"],
+        "host": {"xrt": "2.13.466"},
+    },
+    "EnvironmentChanges": {"remove": ["onnxruntime"], "add": {"pip": ["onnxruntime-gpu"]}},
+    "AddedPackages": _PACKAGES,
+    "CondaOptions": {
+        "channel_priority": "flexible",
+        "installer": "micromamba",
+        "installer_base": "debian:stable-slim",
+        "name_map": "names.yml",
+        "channel_mirrors": {"https://conda.example.com/": "https://mirror.example.com/"},
+    },
+    "Image": {"repository": "registry.example.com/team/diabetes", "tags": ["{version}", "latest"]},
+    "Server": {
+        "port": 8080,
+        "workers": 4,
+        "timeout": 60,
+        "scoring_timeout": 2.5,
+        "cors_origins": ["https://app.example.com"],
+        "auth": "key",
+        "max_body": "100Mi",
+    },
+    "Case": {
+        "name": "sample",
+        "request": {"data": [[1, 2]]},
+        "text": "how are you",
+        "file": "sample-request.json",
+        "form": {"image": {"file": "cat.jpg"}, "threshold": "0.5"},
+        "content_type": "text/csv",
+        "method": "GET",
+        "path": "/score?version=2",
+        "headers": {"X-Request-Id": "1"},
+        "key": False,
+        "expect": {"status": 200, "body": [209.9], "tolerance": 0.1},
+    },
+    "FormFile": {"file": "cat.jpg", "content_type": "image/jpeg"},
+    "Expect": {
+        "status": 400,
+        "headers": {"Content-Type": "application/json"},
+        "body": [209.9, 67.4],
+        "text": "ok",
+        "file": "expected.json",
+        "tolerance": 0.001,
+        "schema": {"type": "array"},
+        "contains": ["209"],
+        "max_latency": 0.5,
+    },
+    "Tolerance": {"absolute": 0.01, "relative": 0.001},
+}

@@ -1,0 +1,742 @@
+"""What verbs print with `--format json`: one type for each, with its version.
+
+A verb whose result is one thing for each of several (targets, images, findings, services) prints a list, also where
+there is one or none; every other prints an object. A version stays as long as fields are only added.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from packager.finding import Finding
+from packager.steps.settings import Setting
+
+
+class _Output(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what is printed; a reader must expect fields that are newer than it."""
+
+
+class Failure(_Output, frozen=True):
+    """What is wrong, where, and what to do.
+
+    Attributes:
+        kind: class of `packager.errors`.
+        exit_code: of the command.
+        exit_name: the exit code's name.
+        message: what is wrong.
+        file: where; null where nothing of a file is wrong, as for those that follow.
+        line: in the file, from 1.
+        column: in the line, from 1.
+        field: dotted path in the file (`models[0].name`).
+        remedy: what to do.
+    """
+
+    kind: str
+    exit_code: int
+    exit_name: str
+    message: str
+    file: str | None
+    line: int | None
+    column: int | None
+    field: str | None
+    remedy: str | None
+
+
+class Error(_Output, frozen=True):
+    """An error that ended a verb with `--format json`, where no result stands on standard output.
+
+    Attributes:
+        format: of this object.
+        error: the error.
+    """
+
+    format: Literal["packager.error/1"]
+    error: Failure
+
+
+class LockedConda(_Output, frozen=True):
+    """Conda's half of a lock.
+
+    Attributes:
+        file: path beside the spec.
+        digest: of the file.
+        installer: image of the stage that installs.
+        packages: those that moved.
+    """
+
+    file: str
+    digest: str
+    installer: Any
+    packages: tuple[Moved, ...]
+
+
+class Moved(_Output, frozen=True):
+    """A package that moved.
+
+    Attributes:
+        name: normalised.
+        before: version so far; null where it is new.
+        after: version now; null where it is gone.
+    """
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+class LockedTarget(_Output, frozen=True):
+    """What a target was locked to.
+
+    Attributes:
+        base: image, with its digest.
+        requirements: file of pip's half.
+        digest: of that file.
+        packages: pip's packages that moved.
+        conda: conda's half; not there without conda packages.
+    """
+
+    base: str
+    requirements: str
+    digest: str
+    packages: tuple[Moved, ...]
+    conda: LockedConda | msgspec.UnsetType = msgspec.UNSET
+
+
+class Locked(_Output, frozen=True):
+    """What `lock` wrote.
+
+    Attributes:
+        changed: anything moved.
+        written: files.
+        targets: name → what it was locked to.
+    """
+
+    changed: bool
+    written: tuple[str, ...]
+    targets: dict[str, LockedTarget]
+
+
+class Freshness(_Output, frozen=True):
+    """What `lock --check` found.
+
+    Attributes:
+        fresh: the lock is for this spec.
+        targets: name → what changed since.
+    """
+
+    fresh: bool
+    targets: dict[str, tuple[str, ...]]
+
+
+class Planned(_Output, frozen=True):
+    """What an image will be made of.
+
+    Attributes:
+        name: of the package.
+        version: of the package.
+        target: deployment flavour.
+        platform: OCI os/arch.
+        template: of the Dockerfile.
+        references: that the image gets.
+        base: reference, digest, source and whether only the engine has it.
+        system_packages: Debian packages.
+        environment: Python, packages, channels and digest.
+        server: layer of packager's own files.
+        models: a layer each, with digest, folder, size and files.
+        app: layer of the app.
+        config: of the image: variables, labels, entrypoint, user, port.
+        spec_digest: of the spec.
+        lock_digest: of the lock.
+        machine: what running it needs.
+        files: of the build context for people.
+        dialect: of the Dockerfile.
+    """
+
+    name: str
+    version: str
+    target: str
+    platform: str
+    template: str
+    references: tuple[str, ...]
+    base: dict[str, Any]
+    system_packages: tuple[str, ...]
+    environment: dict[str, Any]
+    server: dict[str, Any]
+    models: tuple[dict[str, Any], ...]
+    app: dict[str, Any]
+    config: dict[str, Any]
+    spec_digest: str
+    lock_digest: str
+    machine: dict[str, Any]
+    files: tuple[str, ...]
+    dialect: str
+
+
+class SavedContext(_Output, frozen=True):
+    """A build context that was written.
+
+    Attributes:
+        target: it is for.
+        platform: OCI os/arch.
+        dialect: of its Dockerfile.
+        path: folder or archive.
+        digest: of the context.
+        files: how many.
+        size: bytes of all files.
+    """
+
+    target: str
+    platform: str
+    dialect: str
+    path: str
+    digest: str
+    files: int
+    size: int
+
+
+class Difference(_Output, frozen=True):
+    """One thing of a context that is not as its packager.json says.
+
+    Attributes:
+        kind: `missing`, `extra`, `changed` or `manifest`.
+        path: in the context.
+        detail: what of it.
+    """
+
+    kind: str
+    path: str
+    detail: str
+
+
+class Verified(_Output, frozen=True):
+    """What `verify` found.
+
+    Attributes:
+        digest: of the context.
+        name: of the package.
+        version: of the package.
+        target: deployment flavour.
+        platform: OCI os/arch.
+        files: how many are listed.
+        size: bytes of these.
+        differences: empty where all is as listed.
+        retimed: files with another modification time than `save` gave.
+    """
+
+    digest: str
+    name: str
+    version: str
+    target: str
+    platform: str
+    files: int
+    size: int
+    differences: tuple[Difference, ...]
+    retimed: tuple[str, ...]
+
+
+class Built(_Output, frozen=True):
+    """An image that was built.
+
+    Attributes:
+        target: of the spec.
+        builder: `oci` or `engine`.
+        platforms: OCI os/arch.
+        manifests: platform → digest of its manifest.
+        digest: that registries have; empty where there is none.
+        id: of the image in the engine.
+        images: references, with the digest where there is one.
+        pushed: they are at their registries.
+        timings: seconds of each step, for each platform; of the builder oci, as the two that follow.
+        loaded: the engine has them.
+        bytes_sent: to registries.
+    """
+
+    target: str
+    builder: str
+    platforms: tuple[str, ...]
+    manifests: dict[str, str]
+    digest: str
+    id: str
+    images: tuple[str, ...]
+    pushed: bool
+    timings: tuple[dict[str, float], ...] | msgspec.UnsetType = msgspec.UNSET
+    loaded: bool | msgspec.UnsetType = msgspec.UNSET
+    bytes_sent: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Compared(_Output, frozen=True):
+    """What `build --verify` found.
+
+    Attributes:
+        target: of the spec.
+        builder: `oci`.
+        platforms: OCI os/arch, one.
+        timings: seconds of each step, for each platform.
+        digest: of the image that these inputs give.
+        reference: the image that it was compared with.
+        differences: empty where it is the same.
+    """
+
+    target: str
+    builder: str
+    platforms: tuple[str, ...]
+    timings: tuple[dict[str, float], ...]
+    digest: str
+    reference: str
+    differences: tuple[str, ...]
+
+
+class BakedImage(_Output, frozen=True):
+    """An image of a bake file.
+
+    Attributes:
+        name: of its target in the file.
+        package: its spec's name.
+        target: deployment flavour.
+        platforms: OCI os/arch.
+        references: that it gets.
+        contexts: name of a context → its digest.
+        environments: targets of the file that make environments.
+    """
+
+    name: str
+    package: str
+    target: str
+    platforms: tuple[str, ...]
+    references: tuple[str, ...]
+    contexts: dict[str, str]
+    environments: tuple[str, ...]
+
+
+class Baked(_Output, frozen=True):
+    """A bake file that was written.
+
+    Attributes:
+        path: of the file.
+        images: that it builds.
+    """
+
+    path: str
+    images: tuple[BakedImage, ...]
+
+
+class Pushed(_Output, frozen=True):
+    """An image that a registry has now.
+
+    Attributes:
+        reference: of the image.
+        digest: at the registry.
+        image: reference with digest.
+        uploaded: layers that were sent.
+        present: layers that were there.
+    """
+
+    reference: str
+    digest: str
+    image: str
+    uploaded: int
+    present: int
+
+
+class Pulled(_Output, frozen=True):
+    """An image that was fetched.
+
+    Attributes:
+        reference: as it was asked for, in full.
+        top: descriptor of its manifest or index, as the OCI image specification has it.
+        blobs: digests of all that it is made of.
+        size: bytes of all of them.
+        output: the folder or file.
+    """
+
+    reference: str
+    top: dict[str, Any]
+    blobs: tuple[str, ...]
+    size: int
+    output: str
+
+
+class InspectedImage(_Output, frozen=True):
+    """An image of one platform.
+
+    Attributes:
+        platform: OCI os/arch.
+        digest: of its manifest.
+        size: bytes to pull.
+        created: RFC 3339.
+        user: that it runs as.
+        working_dir: where it starts.
+        entrypoint: words.
+        command: words.
+        env: `NAME=VALUE`.
+        ports: that it listens on.
+        health: how it is asked.
+        labels: name → value.
+        layers: each with digest, diff_id, media_type, size, title, and with --files what is in it.
+    """
+
+    platform: str
+    digest: str
+    size: int
+    created: str
+    user: str
+    working_dir: str
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
+    env: tuple[str, ...]
+    ports: tuple[str, ...]
+    health: tuple[str, ...]
+    labels: dict[str, str]
+    layers: tuple[dict[str, Any], ...]
+
+
+class Inspected(_Output, frozen=True):
+    """What a reference or archive names.
+
+    Attributes:
+        name: that was asked for.
+        digest: of the index where there is one, else of the manifest.
+        images: one for each platform.
+    """
+
+    name: str
+    digest: str
+    images: tuple[InspectedImage, ...]
+
+
+class Urls(_Output, frozen=True):
+    """Where a service is; empty where nothing is published.
+
+    Attributes:
+        root: with a final `/`.
+        score: where requests are posted.
+        swagger: its description.
+    """
+
+    root: str
+    score: str
+    swagger: str
+
+
+class Running(_Output, frozen=True):
+    """A container, or a process without Docker, that was started.
+
+    Attributes:
+        container: id of the container.
+        name: of the container.
+        urls: where it is reached.
+    """
+
+    container: str
+    name: str
+    urls: Urls
+
+
+class Service(_Output, frozen=True):
+    """A named service.
+
+    Attributes:
+        name: of the service.
+        state: in the words of Azure ML.
+        reason: in a sentence; empty for a healthy one.
+        image: that it runs.
+        urls: where it is reached.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often it was started again.
+        created: RFC 3339.
+        auth: `key` where requests need one, else `none`.
+        log: last lines, of `service show`.
+    """
+
+    name: str
+    state: str
+    reason: str
+    image: str
+    urls: Urls
+    memory: int
+    cpus: float
+    restarts: int
+    created: str
+    auth: str
+    log: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Keys(_Output, frozen=True):
+    """The keys of a service.
+
+    Attributes:
+        primary: the one.
+        secondary: the other.
+    """
+
+    primary: str
+    secondary: str
+
+
+class Test(_Output, frozen=True):
+    """A test of the spec.
+
+    Attributes:
+        name: of the test.
+        passed: the answer is as expected.
+        seconds: until the answer.
+        differences: from what was expected.
+    """
+
+    name: str
+    passed: bool
+    seconds: float
+    differences: tuple[str, ...]
+
+
+class Tested(_Output, frozen=True):
+    """What an image answered.
+
+    Attributes:
+        image: reference.
+        target: deployment flavour.
+        platform: OCI os/arch.
+        passed: all tests did.
+        start_seconds: until it was healthy.
+        failure: why it did not start; empty where it did.
+        log: its last lines, where something failed.
+        tests: each with its outcome.
+    """
+
+    image: str
+    target: str
+    platform: str
+    passed: bool
+    start_seconds: float
+    failure: str
+    log: tuple[str, ...]
+    tests: tuple[Test, ...]
+
+
+class CuratedSummary(_Output, frozen=True):
+    """A curated environment.
+
+    Attributes:
+        name: by which a spec takes it.
+        description: one line.
+        python: minor version.
+        locked: target → platforms that it is locked for.
+    """
+
+    name: str
+    description: str
+    python: str | None
+    locked: dict[str, tuple[str, ...]]
+
+
+class CuratedDetails(CuratedSummary, frozen=True):
+    """A curated environment, with what is in it.
+
+    Attributes:
+        name: by which a spec takes it.
+        description: one line.
+        python: minor version.
+        locked: target → platforms that it is locked for.
+        remarks: of its file.
+        environment: text of its file.
+        packages: target → locked packages, each with name, version and platforms.
+    """
+
+    remarks: tuple[str, ...]
+    environment: str
+    packages: dict[str, tuple[dict[str, Any], ...]]
+
+
+class PackageMove(Moved, frozen=True):
+    """A package that moved between two locks.
+
+    Attributes:
+        name: normalised.
+        before: version so far; null where it is new.
+        after: version now; null where it is gone.
+        manager: `pip` or `conda`.
+    """
+
+    manager: str
+
+
+class TargetMoves(_Output, frozen=True):
+    """What moved in one target between two locks.
+
+    Attributes:
+        target: its name.
+        status: `changed`, or `added` and `removed` for a target that only one of the locks has.
+        moves: packages.
+    """
+
+    target: str
+    status: str
+    moves: tuple[PackageMove, ...]
+
+
+class TargetFile(_Output, frozen=True):
+    """A target: what its file holds, and where it is from.
+
+    Attributes:
+        name: of the target.
+        description: one line.
+        template: of its Dockerfile.
+        file: path of its file.
+        own: it stands beside the spec.
+    """
+
+    name: str
+    description: str
+    template: str
+    file: str
+    own: bool
+
+
+class Examined(_Output, frozen=True):
+    """A tool or setting that `doctor` looked at.
+
+    Attributes:
+        name: of what was looked for.
+        status: `ok`, `missing`, or `warning` for what works only in part.
+        detail: what is there.
+        remedy: what to do.
+        required: `lock`, `check` and `save` need it.
+    """
+
+    name: str
+    status: Literal["ok", "missing", "warning"]
+    detail: str
+    remedy: str | None
+    required: bool
+
+
+class KindOfStore(_Output, frozen=True):
+    """One kind of what is kept on this machine.
+
+    Attributes:
+        name: of one of them.
+        path: folder of all.
+        entries: how many.
+        held: how many are in use now.
+        size: bytes on the disk.
+        shared: bytes that they have together with others.
+        unneeded: how many `store gc` removes.
+        frees: bytes that this frees.
+    """
+
+    name: str
+    path: str
+    entries: int
+    held: int
+    size: int
+    shared: int
+    unneeded: int
+    frees: int
+
+
+class StoreInfo(_Output, frozen=True):
+    """What is kept on this machine.
+
+    Attributes:
+        size: bytes on the disk.
+        frees: bytes that `store gc` frees.
+        kinds: each kind.
+    """
+
+    size: int
+    frees: int
+    kinds: tuple[KindOfStore, ...]
+
+
+class CheckedImages(_Output, frozen=True):
+    """Layers that were read.
+
+    Attributes:
+        checked: how many.
+        damaged: digests of damaged ones.
+    """
+
+    checked: int
+    damaged: tuple[str, ...]
+
+
+class StoreVerified(_Output, frozen=True):
+    """What `store verify` found.
+
+    Attributes:
+        checked: models that were read.
+        size: bytes of these.
+        damaged: digests of damaged ones.
+        images: the same of layers.
+    """
+
+    checked: int
+    size: int
+    damaged: tuple[str, ...]
+    images: CheckedImages
+
+
+class Removed(_Output, frozen=True):
+    """What went of one kind.
+
+    Attributes:
+        removed: how many.
+        freed: bytes.
+    """
+
+    removed: int
+    freed: int
+
+
+class Collected(_Output, frozen=True):
+    """What `store gc` removed.
+
+    Attributes:
+        freed: bytes.
+        dry_run: nothing was removed: it is what would be.
+        kinds: name → what went of it.
+    """
+
+    freed: int
+    dry_run: bool
+    kinds: dict[str, Removed]
+
+
+#: Name for `packager schema` → type; that of a verb below a verb has both words.
+OUTPUTS: dict[str, Any] = {
+    "bake": Baked,
+    "build": list[Built],
+    "build-verify": Compared,
+    "check": list[Finding],
+    "config-list": list[Setting],
+    "doctor": list[Examined],
+    "environment-diff": list[TargetMoves],
+    "environment-list": list[CuratedSummary],
+    "environment-show": CuratedDetails,
+    "error": Error,
+    "inspect": Inspected,
+    "lock": Locked,
+    "lock-check": Freshness,
+    "plan": list[Planned],
+    "pull": Pulled,
+    "push": list[Pushed],
+    "run": Running,
+    "save": list[SavedContext],
+    "service-deploy": Service,
+    "service-keys": Keys,
+    "service-list": list[Service],
+    "service-show": Service,
+    "service-update": Service,
+    "store-gc": Collected,
+    "store-info": StoreInfo,
+    "store-verify": StoreVerified,
+    "target-list": list[TargetFile],
+    "target-show": TargetFile,
+    "test": list[Tested],
+    "verify": Verified,
+}
+#: All are of this version so far.
+VERSION = 1
