@@ -16,6 +16,7 @@ from packager.context.archive_reader import open_archive
 from packager.context.entries import Entry, folder_entries
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
+from packager.progress import reading
 from packager.storage.reading import failure, opened
 
 #: Entries of an archive that are not listed, before reading it ends.
@@ -86,7 +87,8 @@ def verify(path: Path | str) -> VerifyResult:
         return _verify_archive(full)
     data = _read_manifest(full, path)
     manifest = m.decode_manifest(data, str(path / m.NAME))
-    return _result(manifest, data, folder_entries(full))
+    with reading(f"verifying {path.name}", sum(file.size for file in manifest.files)):
+        return _result(manifest, data, folder_entries(full))
 
 
 def _read_manifest(folder: bytes, shown: Path) -> bytes:
@@ -112,8 +114,10 @@ def _verify_archive(path: bytes) -> VerifyResult:
         manifest = m.decode_manifest(reader.manifest, m.NAME)
         # A few entries more than are listed are differences to be told; many are an attack.
         count = len(manifest.files) + len(manifest.folders) + _EXTRA
-        entries = reader.entries(size=sum(file.size for file in manifest.files), count=count)
-        return _result(manifest, reader.manifest, itertools.chain((reader.first,), entries))
+        size = sum(file.size for file in manifest.files)
+        entries = reader.entries(size=size, count=count)
+        with reading(f"verifying {os.path.basename(os.fsdecode(path))}", size):
+            return _result(manifest, reader.manifest, itertools.chain((reader.first,), entries))
 
 
 # --- pure -------------------------------------------------------------------------------------------------------------

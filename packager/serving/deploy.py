@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -28,13 +28,10 @@ DRAIN = 120.0
 _UNUSED_GRACE = 2.0
 
 _Hosts = Sequence[Host[Any]]
-Waiting = Callable[[float], None]
 RequestT = TypeVar("RequestT", bound=Request)
 
 
-def deploy(
-    host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
-) -> Status:
+def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
 
     Args:
@@ -42,7 +39,6 @@ def deploy(
         request: what; its name becomes that of the service.
         timeout: seconds until it must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have a service of that name.
 
     Raises:
@@ -59,7 +55,7 @@ def deploy(
         try:
             backend = service.first(request)
             say(f"Transitioning: {name} starts {backend.title}")
-            wait_until_healthy(backend, backend.healthy, timeout, waiting=waiting)
+            wait_until_healthy(backend, backend.healthy, timeout)
         except BaseException as error:
             if backend is not None and isinstance(error, ServiceError):
                 backend.stop(_UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
@@ -71,7 +67,7 @@ def deploy(
         return status_of(service, name)
 
 
-def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS) -> Status:
+def update(name: str, change: Change, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Replace what a service runs, and return it when requests go to the new backend and the old one is gone.
 
     Args:
@@ -79,7 +75,6 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         change: what is new; an image of the same name may be a new one, too, and a package is made anew of its spec.
         timeout: seconds until the new backend must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have it.
 
     Raises:
@@ -99,7 +94,7 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         try:
             new = start()
             say(f"{name} starts {new.title} beside {old.title}")
-            wait_until_healthy(new, new.healthy, timeout, waiting=waiting)
+            wait_until_healthy(new, new.healthy, timeout)
             if not new.point():
                 raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
             new.keep()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 
@@ -36,16 +35,3 @@ class Silent:
 
 
 SILENT = Silent()
-
-
-def say_waiting(reporter: Reporter) -> Callable[[float], None]:
-    """Return what says every ten seconds that a start still goes on."""
-    said = 0.0
-
-    def say(seconds: float) -> None:
-        nonlocal said
-        if seconds - said >= 10:
-            said = seconds
-            reporter.step(f"not healthy yet after {seconds:.0f} s")
-
-    return say

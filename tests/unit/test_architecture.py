@@ -16,7 +16,7 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules beside the rooms, which every room may use. They use each other in this order alone.
 GROUND = (
-    "packager", "errors", "given", "docker_config",
+    "packager", "errors", "given", "docker_config", "progress",
     "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
     "proxies", "connections", "http", "revision", "targets",
 )  # fmt: skip
@@ -157,7 +157,7 @@ def test_what_decides_does_not_act(name: str) -> None:
 
 def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two."""
-    shared = {"common", "environment_create", "run", "score"}
+    shared = {"common", "watching", "environment_create", "run", "score"}
     for path in (PACKAGE / "cli").glob("*.py"):
         others = {name.split(".")[2] for name in imports(path) if name.startswith("packager.cli.")}
         assert others <= shared, path

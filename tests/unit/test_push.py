@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from packager.engine import push as push_module
-from packager.engine.push import Progress, Pushed, push_image, read_push, tagged
+from packager.engine.push import Pushed, push_image, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
+from packager.progress import listening
 from packager.spec import load_spec, parse_spec
 from packager.steps.reporting import Silent
 from packager.steps.selection import spec_references, warn_without_repository
+from tests.unit.heard import Heard
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"
@@ -40,12 +42,12 @@ RECORDS = [
 
 
 def test_what_was_pushed() -> None:
-    seen: list[Progress] = []
-    pushed = read_push(REFERENCE, RECORDS, seen.append)
+    heard = Heard()
+    with listening(heard):
+        pushed = read_push(REFERENCE, RECORDS)
     assert pushed == Pushed(reference=REFERENCE, digest=DIGEST, uploaded=1, present=2)
     assert pushed.pinned == f"{REFERENCE}@{DIGEST}"
-    assert Progress(layer="c", status="Pushing", current=10, total=20) in seen
-    assert len(seen) == 7
+    assert heard.told == [("pushing c", 20, 10)]
 
 
 @pytest.mark.parametrize(

@@ -104,15 +104,6 @@ def test_waiting_looks_often_first() -> None:
     assert time.pauses == sorted(time.pauses)
 
 
-def test_it_is_told_that_we_wait() -> None:
-    time, told = FakeTime(), list[float]()
-    wait_until_healthy(
-        FakeContainer(), lambda: time.now > 3, 60, clock=time.clock, sleep=time.sleep, waiting=told.append
-    )
-    assert told[0] == 0
-    assert told[-1] > 2
-
-
 def test_it_ends_before_it_answers() -> None:
     with pytest.raises(ServiceError) as caught:
         wait(FakeContainer(looks=3), 100, 60, FakeTime())
