@@ -248,7 +248,7 @@ def words(seen: Seen) -> str:
     """Return how far work is: `512.0 MB of 1.1 GB, 128.0 MB/s, 4 s left`."""
     total, unit = seen.work.total, seen.work.unit
     if total is None:
-        return _time(seen.seconds)
+        return f"{human_size(seen.done)}, {_time(seen.seconds)}" if seen.done else _time(seen.seconds)
     if unit == "items":
         parts = [f"{min(seen.done, total)} of {total}"]
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -87,8 +87,7 @@ def verify(path: Path | str) -> VerifyResult:
         return _verify_archive(full)
     data = _read_manifest(full, path)
     manifest = m.decode_manifest(data, str(path / m.NAME))
-    with reading(f"verifying {path.name}", sum(file.size for file in manifest.files)):
-        return _result(manifest, data, folder_entries(full))
+    return _result(manifest, data, _told(folder_entries(full), manifest, full))
 
 
 def _read_manifest(folder: bytes, shown: Path) -> bytes:
@@ -114,10 +113,21 @@ def _verify_archive(path: bytes) -> VerifyResult:
         manifest = m.decode_manifest(reader.manifest, m.NAME)
         # A few entries more than are listed are differences to be told; many are an attack.
         count = len(manifest.files) + len(manifest.folders) + _EXTRA
-        size = sum(file.size for file in manifest.files)
-        entries = reader.entries(size=size, count=count)
-        with reading(f"verifying {os.path.basename(os.fsdecode(path))}", size):
-            return _result(manifest, reader.manifest, itertools.chain((reader.first,), entries))
+        entries = reader.entries(size=sum(file.size for file in manifest.files), count=count)
+        return _result(manifest, reader.manifest, itertools.chain((reader.first,), _told(entries, manifest, path)))
+
+
+def _told(entries: Iterable[Entry], manifest: m.Manifest, path: bytes) -> Iterator[Entry]:
+    """Pass on entries that are read while this is iterated over, and tell how far it is."""
+    size = 0
+    with reading(
+        f"verifying {os.path.basename(os.fsdecode(path))}", sum(file.size for file in manifest.files)
+    ) as reached:
+        for entry in entries:
+            # Small files are read in one go, and tell nothing themselves.
+            size += entry.size
+            reached(size)
+            yield entry
 
 
 # --- pure -------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from packager.oci.archives import Archive, Layout, open_files
 from packager.oci.docker_archive import check_diff_id
 from packager.oci.parse import ImageManifest, base_image, choose, parse, parse_config
 from packager.oci.values import BaseImage, Content, Descriptor
-from packager.progress import in_thread, working
+from packager.progress import in_thread, reading, working
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
 
@@ -188,7 +188,8 @@ class LayoutOrigin:
 
     def blob(self, descriptor: Descriptor, content: Content) -> None:
         """See `Origin`."""
-        self.layout.blob(descriptor, content)
+        with reading(f"reading {descriptor.digest[7:19]} of {self._archive.path.name}", descriptor.size):
+            self.layout.blob(descriptor, content)
 
 
 def changed(named: str, expected: str, found: str) -> ContextError:

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from packager.contract import MTIME
 from packager.errors import ContextError, PackagerError
-from packager.progress import reading
+from packager.progress import count_read, reading
 from packager.storage.blobs import BLOB_MODE, Blobs
 from packager.storage.collect import DAY, Guard, Kind
 from packager.storage.locks import hold
@@ -208,6 +208,7 @@ def _copy(stream: BinaryIO, target: int, shown: Path) -> tuple[str, int]:
             raise failure("written", shown, error) from None
         state.update(data)
         size += len(data)
+        count_read(len(data))
     return state.hexdigest(), size
 
 

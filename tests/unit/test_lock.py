@@ -21,10 +21,12 @@ from packager.environments.locks.status import lock_status, read_inputs
 from packager.environments.locks.update import LockResult, update_lock
 from packager.environments.solve.pip import Solved, Upgrade
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
+from packager.progress import listening
 from packager.reference import Reference
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
 from packager.targets import Target, load_target
+from tests.unit.heard import Heard
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 DIGEST = "sha256:" + "d" * 64
@@ -508,6 +510,14 @@ def test_verb_is_quiet_where_it_is_told_to_be(folder: Path, monkeypatch: pytest.
     assert (folder / "packager.lock").is_file()
     assert verb(folder, "-q").stdout == ""
     assert json.loads(verb(folder, "-q", "--format", "json").stdout)["changed"] is False
+
+
+def test_solves_are_told(folder: Path) -> None:
+    heard = Heard()
+    with listening(heard):
+        run(folder, solver=FakeSolver())
+        run(folder)
+    assert heard.titles == ["solving cpu for linux/amd64"]
 
 
 def test_verb_passes_upgrades_on(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -539,6 +539,22 @@ def _bytes_of(path: Path) -> dict[str, bytes]:
     return {str(each.relative_to(path)): each.read_bytes() for each in found}
 
 
+def test_a_pull_tells_each_blob_and_what_is_written(
+    registry: FakeRegistry, content: ContentStore, tmp_path: Path
+) -> None:
+    image = image_of(content, b"one", b"two" * CHUNK)
+    push_images([image], content, [f"{registry.address}/ml/x:1"], connect=Connect())
+    mine, heard = ContentStore(tmp_path / "mine"), Heard()
+    with listening(heard):
+        pulled = pull_image(Reference.parse(f"{registry.address}/ml/x:1"), mine, {})
+        write_layout(pulled, mine, tmp_path / "x")
+    *blobs, written = heard.told
+    expected = [*(layer.blob.digest for layer in image.layers), image.id]
+    assert sorted(title for title, _, _ in blobs) == sorted(f"pulling {digest[7:19]}" for digest in expected)
+    assert all(total == done for _, total, done in blobs)
+    assert written == ("writing x", pulled.size, pulled.size)
+
+
 def test_an_image_is_pulled_as_it_is(registry: FakeRegistry, content: ContentStore, tmp_path: Path) -> None:
     images = [image_of(content, b"one", platform=each) for each in ("linux/amd64", "linux/arm64")]
     (result,) = push_images(images, content, [f"{registry.address}/ml/x:1"], connect=Connect())

@@ -13,14 +13,18 @@ import pytest
 
 from packager.context.sources import scan_sources
 from packager.context.verify import verify
+from packager.oci.archives import Archive
 from packager.oci.layers import write_layer
+from packager.oci.outputs import write_oci_archive
 from packager.oci.tar import Entry
 from packager.progress import count_read, in_thread, is_heard, listening, reading, working
+from packager.registry.origins import LayoutOrigin
 from packager.spec import load_spec
 from packager.storage.content import ContentStore
 from packager.storage.models import Store
 from packager.storage.reading import BLOCK, digest_file
 from tests.unit.heard import Heard
+from tests.unit.oci_images import image_of
 
 
 def test_nobody_hears_what_nobody_asked_for() -> None:
@@ -117,6 +121,23 @@ def test_a_layer_is_told_by_its_title(tmp_path: Path) -> None:
     assert done >= BLOCK  # headers are more
     with listening(None):
         assert write_layer("model weights", [entry], "gzip", ContentStore(tmp_path / "other")) == layer
+
+
+def test_a_base_that_is_an_archive_is_told_by_its_layers(tmp_path: Path) -> None:
+    content = ContentStore(tmp_path / "content")
+    image = image_of(content, os.urandom(BLOCK), os.urandom(2 * BLOCK))
+    heard = Heard()
+    with listening(heard):
+        write_oci_archive([image], [], tmp_path / "base.tar", content)
+    ((title, total, done),) = heard.told
+    assert (title, done >= (total or 0) > 3 * BLOCK) == ("writing base.tar", True)
+    heard.told.clear()
+    with listening(heard), LayoutOrigin(Archive(kind="oci-archive", path=tmp_path / "base.tar")) as origin:
+        for layer in image.layers:
+            origin.blob(layer.blob, ContentStore(tmp_path / "other"))
+    sizes = [layer.blob.size for layer in image.layers]
+    assert [(total, done) for _, total, done in heard.told] == [(size, size) for size in sizes]
+    assert all(title.endswith(" of base.tar") for title in heard.titles)
 
 
 def test_an_unread_context_is_no_work(tmp_path: Path) -> None:

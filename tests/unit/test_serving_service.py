@@ -3,6 +3,7 @@ import re
 import pytest
 
 from packager.errors import ServiceError, UsageError
+from packager.progress import listening
 from packager.serving.service import (
     Publish,
     Service,
@@ -14,6 +15,7 @@ from packager.serving.service import (
     wait_until_healthy,
     why_it_ended,
 )
+from tests.unit.heard import Heard
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,15 @@ def test_waiting_looks_often_first() -> None:
     assert time.pauses[0] == 0.1
     assert max(time.pauses) == 1.0
     assert time.pauses == sorted(time.pauses)
+
+
+def test_it_is_told_that_we_wait() -> None:
+    heard = Heard()
+    with listening(heard):
+        wait(FakeContainer(), 3, 60, FakeTime())
+        with pytest.raises(ServiceError):
+            wait(FakeContainer(looks=3), 100, 60, FakeTime())
+    assert heard.told == [("waiting until it is healthy", None, 0)] * 2
 
 
 def test_it_ends_before_it_answers() -> None:

@@ -43,6 +43,7 @@ class Clock:
         (Work("a", 10 * MB), 12 * MB, 6.0, "10.0 MB of 10.0 MB, 2.0 MB/s, 6 s"),
         (Work("a", 40, "items"), 10, 5.0, "10 of 40, 15 s left"),
         (Work("a"), 0, 61.2, "1 min 1 s"),
+        (Work("a"), 5 * MB, 61.2, "5.0 MB, 1 min 1 s"),
         (Work("a", 0), 0, 0.0, "0 B of 0 B"),
     ],
 )
