@@ -91,6 +91,8 @@ def read_push(reference: str, records: Iterable[Mapping[str, Any]]) -> Pushed:
             states[layer] = status
             detail = record.get("progressDetail") or {}
             layers.reach(layer, int(detail.get("current", 0)), int(detail.get("total", 0)))
+            if status == "Pushed":
+                layers.end(layer)
     if not digest:
         raise RegistryError(f"the push of {reference} ended without a digest", remedy="push it again")
     uploaded = sum(status == "Pushed" for status in states.values())
@@ -99,22 +101,32 @@ def read_push(reference: str, records: Iterable[Mapping[str, Any]]) -> Pushed:
 
 
 class _Layers:
-    """What the engine sends, as work that is told; bytes are those before compression, and a layer ends with all."""
+    """What the engine sends, as work that is told; bytes are those before compression.
+
+    Args:
+        stack: ends what is not pushed when all ends.
+    """
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._sending: dict[str, tuple[Advance, int]] = {}
+        self._sending: dict[str, tuple[ExitStack, Advance, int]] = {}
 
     def reach(self, layer: str, current: int, total: int) -> None:
         """Tell that so many bytes of a layer are sent."""
         if total <= 0:
             return
         if layer not in self._sending:
-            self._sending[layer] = self._stack.enter_context(working(f"pushing {layer}", total)), 0
-        advance, before = self._sending[layer]
+            work = self._stack.enter_context(ExitStack())
+            self._sending[layer] = work, work.enter_context(working(f"pushing {layer}", total)), 0
+        work, advance, before = self._sending[layer]
         if current > before:
             advance(current - before)
-            self._sending[layer] = advance, current
+            self._sending[layer] = work, advance, current
+
+    def end(self, layer: str) -> None:
+        """Tell that a layer is pushed."""
+        if layer in self._sending:
+            self._sending.pop(layer)[0].close()
 
 
 def _failure(reference: str, message: str) -> PackagerError:

@@ -50,6 +50,23 @@ def test_what_was_pushed() -> None:
     assert heard.told == [("pushing c", 20, 10)]
 
 
+def test_each_layer_is_told_until_it_is_pushed() -> None:
+    heard = Heard()
+
+    def records() -> Iterator[dict[str, Any]]:
+        for name in ("a", "b"):
+            yield layer("Pushing", name, current=10, total=20)
+            yield layer("Pushing", name, current=25, total=20)
+        yield layer("Pushed", "a")
+        assert heard.told == [("pushing a", 20, 25)]
+        assert [work.title for work in heard.running] == ["pushing b"]
+        yield {"error": "blob upload invalid"}
+
+    with listening(heard), pytest.raises(RegistryError):
+        read_push(REFERENCE, records())
+    assert heard.titles == ["pushing a", "pushing b"]
+
+
 @pytest.mark.parametrize(
     ("message", "kind"),
     [
