@@ -185,11 +185,12 @@ class Bars:
         progress = self._opened()
         for seen in shown:
             total = seen.work.total
-            if seen.work not in self._tasks:
-                title = visible(seen.work.title).replace("\n", " ")
-                self._tasks[seen.work] = progress.add_task(title, total=total, words=words(seen))
             done = min(seen.done, total) if total is not None else 0
-            progress.update(self._tasks[seen.work], completed=done, words=words(seen))
+            if seen.work in self._tasks:
+                progress.update(self._tasks[seen.work], completed=done, words=words(seen))
+            else:
+                title = visible(seen.work.title).replace("\n", " ")
+                self._tasks[seen.work] = progress.add_task(title, total=total, completed=done, words=words(seen))
         progress.refresh()
 
     def ended(self, seen: Seen) -> None:
