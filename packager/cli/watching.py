@@ -256,13 +256,13 @@ def words(seen: Seen) -> str:
         parts = [f"{human_size(min(seen.done, total))} of {human_size(total)}"]
     if not seen.done or seen.seconds <= 0:
         return parts[0]
-    rate = seen.done / seen.seconds
+    rate, left = seen.done / seen.seconds, total - seen.done
+    if left <= 0:
+        # Whoever gets it may still be at it.
+        return f"{parts[0]}, {_time(seen.seconds)}"
     if unit == "bytes":
         parts.append(f"{human_size(int(rate))}/s")
-    left = total - seen.done
-    # Where all is sent, whoever gets it may still be at it.
-    parts.append(f"{_time(left / rate)} left" if left > 0 else _time(seen.seconds))
-    return ", ".join(parts)
+    return ", ".join([*parts, f"{_time(left / rate)} left"])
 
 
 def end_words(seen: Seen) -> str:

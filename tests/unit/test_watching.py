@@ -40,7 +40,7 @@ class Clock:
         (Work("a", 100000 * MB), 100 * MB, 10.0, "100.0 MB of 100.0 GB, 10.0 MB/s, 2 h 46 min left"),
         (Work("a", 1000 * MB), 500 * MB, 75.0, "500.0 MB of 1.0 GB, 6.7 MB/s, 1 min 15 s left"),
         # All is sent, and the other side is still at it; some of it was sent twice.
-        (Work("a", 10 * MB), 12 * MB, 6.0, "10.0 MB of 10.0 MB, 2.0 MB/s, 6 s"),
+        (Work("a", 10 * MB), 12 * MB, 6.0, "10.0 MB of 10.0 MB, 6 s"),
         (Work("a", 40, "items"), 10, 5.0, "10 of 40, 15 s left"),
         (Work("a"), 0, 61.2, "1 min 1 s"),
         (Work("a"), 5 * MB, 61.2, "5.0 MB, 1 min 1 s"),
@@ -131,7 +131,7 @@ def test_work_of_threads_is_counted_whole() -> None:
 # --- the command line ---
 
 VERB = """
-import sys, threading
+import os, signal, sys, threading
 import click
 from packager.cli import common, watching
 from packager.progress import working
@@ -165,6 +165,8 @@ def verb(reporter):
         advance(50_000_000)
         if reporter._watch is not None:
             assert told.enough.wait(60)
+        if "INTERRUPTED" in os.environ:
+            signal.raise_signal(signal.SIGINT)
         reporter.step("a line of a step")
         reporter.warn("a warning")
     print("result")
@@ -195,9 +197,9 @@ def on_terminal(script: Path, *options: str, **env: str) -> str:
     except OSError:  # Linux: the other side is closed
         pass
     assert process.stdout is not None
-    assert process.stdout.read() == b"result\n"
+    assert process.stdout.read() == (b"" if "INTERRUPTED" in env else b"result\n")
     process.stdout.close()
-    assert process.wait() == 0
+    assert process.wait() == int("INTERRUPTED" in env)
     os.close(ours)
     return found.decode()
 
@@ -220,6 +222,13 @@ def test_a_terminal_gets_bars_that_go_again(script: Path) -> None:
     # The cursor, which was hidden, is back, and the last frame is erased.
     assert written.count("\x1b[?25l") == written.count("\x1b[?25h") >= 1
     assert written.rindex("\x1b[2K") > written.rindex("weights")
+
+
+def test_an_interruption_leaves_the_terminal_as_it_was(script: Path) -> None:
+    written = on_terminal(script, INTERRUPTED="1")
+    assert written.count("\x1b[?25l") == written.count("\x1b[?25h") >= 1
+    assert written.rindex("\x1b[2K") > written.rindex("weights")
+    assert written.rstrip().endswith("Aborted!")
 
 
 @pytest.mark.parametrize("options", [("--progress", "plain"), ()])
