@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -130,8 +131,10 @@ class Watch:
             looking.join()
 
     def _keep_looking(self, stop: threading.Event, pause: float) -> None:
-        while not stop.wait(pause):
-            self.look()
+        # Nobody reads standard error any more: whoever writes next from the verb's own thread is told.
+        with suppress(OSError):
+            while not stop.wait(pause):
+                self.look()
 
 
 class Lines:

@@ -104,6 +104,21 @@ def test_the_thread_that_looks_ends_with_the_work() -> None:
     assert threading.active_count() == before
 
 
+def test_the_end_of_whoever_reads_is_no_traceback_of_a_thread() -> None:
+    """pytest makes an error of an exception that a thread does not handle."""
+    looked = threading.Event()
+
+    class Closed(Lines):
+        def show(self, running: Sequence[Seen]) -> None:
+            if running:
+                looked.set()
+                raise BrokenPipeError
+
+    watch = Watch(Closed(pytest.fail), look=0.001)
+    with listening(watch), working("a"):
+        assert looked.wait(60)
+
+
 def test_work_of_threads_is_counted_whole() -> None:
     seen: list[Seen] = []
 
