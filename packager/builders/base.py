@@ -22,6 +22,7 @@ from packager.oci.docker_archive import Saved, choose_saved, convert
 from packager.oci.parse import base_image, parse_config
 from packager.oci.values import BaseImage, Content, Descriptor, Image
 from packager.plan.plan import Base
+from packager.progress import working
 from packager.reference import Reference
 from packager.registry.origins import LayoutOrigin, RegistryOrigin, Say, changed, describe_image, fetch_image
 from packager.storage.content import ContentStore, content_root
@@ -147,7 +148,8 @@ def _manifest_digest(files: Files, named: str) -> str:
 def _convert(
     files: Files, saved: Saved, platform: str, content: Content, named: str, compression: Compression
 ) -> BaseImage:
-    image = convert(files, saved, platform, content, named, compression)
+    with working(f"packing {named}"):
+        image = convert(files, saved, platform, content, named, compression)
     # Written last, and found first by `_recall`.
     content.put(BytesIO(saved.config), saved.id)
     return image
@@ -165,8 +167,10 @@ def _saved_by_engine(name: str) -> Iterator[Path]:
         with connect() as client:
             blocks = client.images.get(name).save(chunk_size=1 << 20)
             try:
-                for block in blocks:
-                    file.write(block)
+                with working("taking it out of the engine") as advance:
+                    for block in blocks:
+                        file.write(block)
+                        advance(len(block))
                 file.flush()
             except OSError as error:
                 raise failure("written", file.name, error) from None

@@ -6,8 +6,7 @@ in the content store as it was written, so that it can be pushed under the diges
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from packager.contract import BASE_NAME_LABEL
@@ -18,8 +17,7 @@ from packager.reference import Reference
 from packager.storage.memory import Memory
 
 if TYPE_CHECKING:
-    from packager.engine.push import Progress, Pushed
-    from packager.registry.push import BlobProgress
+    from packager.engine.push import Pushed
 
 _KIND = "images"
 
@@ -61,36 +59,27 @@ def recall_image(image_id: str, content: Content) -> Image | None:
     return Image(platform=platform, manifest=document, config=config, layers=layers)
 
 
-def push_known(reference: str, image: Image, content: Content, on_progress: Callable[[Progress], None]) -> Pushed:
+def push_known(reference: str, image: Image, content: Content) -> Pushed:
     """Push an image as it was written here: its digest is the one that its build printed.
 
     Args:
         reference: with a tag.
         image: it was recalled.
         content: the store.
-        on_progress: is told of each step of each layer, by one thread at a time.
 
     Raises:
         RegistryError, TemporaryError: see `packager.registry.push.push_images`.
     """
-    from packager.engine.push import Progress, Pushed
+    from packager.engine.push import Pushed
     from packager.registry.push import push_images
 
-    titles = {layer.blob.digest: layer.title or layer.blob.digest[7:19] for layer in image.layers}
-    lock = threading.Lock()
-
-    def show(blob: BlobProgress) -> None:
-        if title := titles.get(blob.blob.digest):
-            status = _STATUS[blob.status]
-            with lock:
-                on_progress(Progress(layer=title, status=status, current=blob.sent, total=blob.blob.size))
-
-    (result,) = push_images([image], content, [reference], mount_from=_mounts(reference, image), on_progress=show)
+    layers = {layer.blob.digest for layer in image.layers}
+    (result,) = push_images([image], content, [reference], mount_from=_mounts(reference, image))
     return Pushed(
         reference=reference,
         digest=result.digest,
-        uploaded=sum(blob.digest in titles for blob in result.uploaded),
-        present=sum(blob.digest in titles for blob in (*result.mounted, *result.present)),
+        uploaded=sum(blob.digest in layers for blob in result.uploaded),
+        present=sum(blob.digest in layers for blob in (*result.mounted, *result.present)),
     )
 
 
@@ -117,12 +106,3 @@ def _mounts(reference: str, image: Image) -> dict[str, str]:
         return base_mounts(name, [image], [reference])
     except PackagerError:
         return {}  # an archive, or an image that only an engine has
-
-
-#: In the engine's words.
-_STATUS = {
-    "present": "Layer already exists",
-    "mounted": "Mounted from another repository",
-    "uploading": "Pushing",
-    "uploaded": "Pushed",
-}

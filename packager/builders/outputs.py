@@ -16,6 +16,7 @@ from packager.builders.known import base_mounts, remember_image
 from packager.errors import EngineError
 from packager.oci.values import Content, Image, digest_of
 from packager.plan.plan import Base
+from packager.progress import working
 
 Say = Callable[[str], None]
 
@@ -185,12 +186,15 @@ def load_into_engine(image: Image, references: Sequence[str], content: Content) 
     """
     from packager.engine.api import connect
     from packager.oci.outputs import docker_entries, index_json
-    from packager.oci.tar import tar_blocks
+    from packager.oci.tar import counted, tar_blocks
 
-    blocks = tar_blocks(docker_entries(image, references, content))
+    entries = docker_entries(image, references, content)
+    size = sum(entry.size for entry in entries)
     with connect() as client:
-        # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
-        loaded = client.images.load(cast(Any, _as_bytes(blocks)))
+        with working("loading into the engine", size) as advance:
+            blocks = counted(tar_blocks(entries), advance)
+            # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
+            loaded = client.images.load(cast(Any, _as_bytes(blocks)))
         ids = {str(each.id) for each in loaded}
         ids |= {str(client.images.get(reference).id) for reference in references}
     # The classic store names an image by its configuration, containerd's by its manifest, or by the index around it.

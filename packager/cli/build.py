@@ -67,13 +67,6 @@ if TYPE_CHECKING:
 @click.option("--verify", metavar="REF", help="Build nothing: say whether REF is exactly what these inputs give.")
 @click.option("--timings", is_flag=True, help="Builder oci: say how long each step took.")
 @click.option(
-    "--progress",
-    type=click.Choice(["auto", "tty", "plain", "quiet"]),
-    default="auto",
-    show_default=True,
-    help="How BuildKit's progress is shown, on standard error.",
-)
-@click.option(
     "--metadata-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -101,7 +94,6 @@ def command(
     no_check: bool,
     labels: tuple[str, ...],
     build_args: tuple[str, ...],
-    progress: str,
     output_format: str,
     reporter: Reporter,
     **wishes: Any,
@@ -125,7 +117,7 @@ def command(
         check=not no_check,
         labels=pairs("--label", labels),
         build_args=build_args,
-        progress="quiet" if reporter.verbosity < 0 and progress == "auto" else progress,
+        progress=reporter.progress,
         **wishes,
     )
     spec_file = load_spec(file)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -16,6 +17,9 @@ from packager.cli.terminal import is_coloured, painted, styled
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
 from packager.units import visible
+
+if TYPE_CHECKING:
+    from packager.cli.watching import Watch
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,17 +36,35 @@ class Reporter:
 
     Args:
         verbosity: -1 quiet (warnings only), 0 normal, 1 verbose.
+        progress: how work that takes long is shown: `auto`, `tty`, `plain` or `quiet`.
     """
 
-    def __init__(self, verbosity: int = 0) -> None:
+    def __init__(self, verbosity: int = 0, progress: str = "auto") -> None:
         self.verbosity = verbosity
+        self.progress = "quiet" if verbosity < 0 and progress == "auto" else progress
+        self._watch: Watch | None = None
         self.color = is_coloured(sys.stderr)
 
     def _write(self, text: str, color: str | None = None) -> None:
         text = visible(text)
         if self.color:
             text = styled(text, color) if color else painted(text)
-        click.echo(text, err=True, color=self.color)
+        if self._watch is None or not self._watch.write(text):
+            click.echo(text, err=True, color=self.color)
+
+    @contextmanager
+    def shows_progress(self) -> Iterator[None]:
+        """Show how far the work of the block is (`packager.progress`), unless it is to be silent."""
+        from packager.cli.watching import watch
+        from packager.progress import listening
+
+        self._watch = watch(cast(Any, self.progress), self._write)
+        try:
+            with listening(self._watch):
+                yield
+        finally:
+            if self._watch is not None:
+                self._watch.close()
 
     def step(self, text: str) -> None:
         """Say what is being done now, or was done."""
@@ -60,13 +82,13 @@ class Reporter:
 
 
 def standard_options(command: Command) -> Command:
-    """Add `-q` and `-v`; the verb gets a `reporter`, and leaves nothing behind when it is told to end."""
+    """Add `-q`, `-v` and `--progress`; the verb gets a `reporter`, and leaves nothing behind when it is told to end."""
 
-    def wrap(*args: Any, quiet: bool, verbose: bool, **kwargs: Any) -> Any:
-        reporter = Reporter(-1 if quiet else int(verbose))
+    def wrap(*args: Any, quiet: bool, verbose: bool, progress: str, **kwargs: Any) -> Any:
+        reporter = Reporter(-1 if quiet else int(verbose), progress)
         if "file" in kwargs:
             kwargs = _with_spec(kwargs, reporter)
-        with terminated_as_interrupted():
+        with terminated_as_interrupted(), reporter.shows_progress():
             _set_mirrors()
             return command(*args, reporter=reporter, **kwargs)
 
@@ -74,7 +96,14 @@ def standard_options(command: Command) -> Command:
     wrap.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
     verbose = click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
     quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
-    decorated: Any = quiet(verbose(wrap))
+    shown = click.option(
+        "--progress",
+        type=click.Choice(["auto", "tty", "plain", "quiet"]),
+        default="auto",
+        show_default=True,
+        help="Progress on standard error: bars (tty), lines (plain) or none (quiet); auto draws bars on a terminal.",
+    )
+    decorated: Any = quiet(verbose(shown(wrap)))
     return cast(Command, decorated)
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from packager.spec.load import SpecFile
     from packager.steps.lock import LockResult, Move
 
+#: Packages of a target that are listed.
+MOST = 10
+
 
 @click.command("lock")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
@@ -115,8 +118,8 @@ def command(
         reporter.step(f"note: {note}")
     if output_format == "json":
         common.emit_json(_as_json(result))
-    else:
-        common.emit("\n".join(_as_text(result)))
+    elif reporter.verbosity >= 0:
+        common.emit("\n".join(_as_text(result, most=None if reporter.verbosity else MOST)))
     if trial:
         from packager.steps.trial import require_started, try_start
 
@@ -136,19 +139,40 @@ def _check(spec_file: SpecFile, output_format: str) -> None:
         common.emit("fresh")
 
 
-def _as_text(result: LockResult) -> list[str]:
+def _as_text(result: LockResult, most: int | None = MOST) -> list[str]:
+    """Return what was done; of each target at most so many packages that changed, and none where all are new."""
     # A comment that changed alone makes packager.lock be written again, for its digests of the inputs: no news.
     if not result.changed and all(each.endswith("packager.lock") for each in result.written):
         return ["unchanged"]
     lines = list(result.written)
     for target in result.lock.targets:
-        moved = [f"  {_move(move)}" for move in result.changes[target]]
-        for title, images in (("installer", result.installers), ("base", result.bases)):
-            if target in images:
-                before, after = images[target]
-                moved.insert(0, f"  {title} {after}" if before is None else f"  {title} {before} -> {after}")
-        lines += [f"{target}:", *moved] if moved else []
+        images = []
+        for title, moved in (("base", result.bases), ("installer", result.installers)):
+            if target in moved:
+                before, after = moved[target]
+                images.append(f"  {title} {after}" if before is None else f"  {title} {before} -> {after}")
+        moves = result.changes[target]
+        if moves or images:
+            summary, listed = _changes(moves, result.counts.get(target, 0), most)
+            lines += [f"{target}: {summary}" if summary else f"{target}:", *images, *listed]
     return lines
+
+
+def _changes(moves: tuple[Move, ...], total: int, most: int | None) -> tuple[str, list[str]]:
+    """Return `56 packages: 2 added, 1 updated`, and lines of what they are."""
+    if not moves:
+        return "", []
+    added = sum(move.before is None for move in moves)
+    removed = sum(move.after is None for move in moves)
+    counts = {"added": added, "removed": removed, "updated": len(moves) - added - removed}
+    said = ", ".join(f"{number} {word}" for word, number in counts.items() if number)
+    if total == added == len(moves):
+        # Locked for the first time: its files list them.
+        said, most = "all new", 0 if most is not None else None
+    shown = [f"  {_move(move)}" for move in moves[:most]]
+    if shown and len(shown) < len(moves):
+        shown.append(f"  and {len(moves) - len(shown)} more (-v)")
+    return f"{common.count(total, 'package')}: {said}", shown
 
 
 def _move(move: Move) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +27,6 @@ from packager.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from packager.engine.push import Progress
     from packager.spec.load import SpecFile
 
 
@@ -75,7 +72,6 @@ def command(
         build=build_wish(build_first, base, target, platform),
         stale=stale,
         reporter=reporter,
-        progress=lambda: _shown(reporter),
     )
     if output_format == "json":
         emit_json(
@@ -100,40 +96,3 @@ def _spec(file: Path, references: tuple[str, ...]) -> SpecFile | None:
         return None
     spec_file: SpecFile = load_spec(file)
     return spec_file
-
-
-@contextmanager
-def _shown(reporter: Reporter) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows a push: as a bar on a terminal, as a line for each finished layer elsewhere."""
-    import sys
-
-    if reporter.verbosity < 0:
-        yield lambda _: None
-        return
-    if not sys.stderr.isatty():
-        yield _lines(reporter)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def draw(progress: Progress) -> None:
-            if progress.total <= 0:
-                return
-            if progress.layer not in tasks:
-                tasks[progress.layer] = bars.add_task(progress.layer, total=progress.total)
-            bars.update(tasks[progress.layer], completed=min(progress.current, progress.total), total=progress.total)
-
-        yield draw
-
-
-def _lines(reporter: Reporter) -> Callable[[Progress], None]:
-    def say(progress: Progress) -> None:
-        if progress.status == "Pushed" or progress.status.startswith(("Layer already", "Mounted", "Retrying")):
-            reporter.step(f"  {progress.layer}: {progress.status}")
-
-    return say

@@ -20,6 +20,7 @@ from packager.context.save import new_file
 from packager.context.walk import Root
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError, UsageError
+from packager.progress import count_read, reading
 from packager.storage.blobs import not_as_read
 from packager.storage.models import Store
 from packager.storage.reading import BLOCK, opened
@@ -53,7 +54,8 @@ def archive(context: BuildContext, root: Path, file: Path, store: Store, *, forc
     compression = _compression(file)
     target = Path(os.path.abspath(file))
     _check_previous(target, force)
-    with new_file(target) as stream, _compressed(stream, compression) as packed:
+    size = sum(each.size for each in context.files)
+    with new_file(target) as stream, _compressed(stream, compression) as packed, reading(f"writing {file.name}", size):
         _write(context, Root.of(root), packed, store)
     return file
 
@@ -128,6 +130,7 @@ def _write(context: BuildContext, root: Root, sink: _Sink, store: Store) -> None
         sink.write(_header(path, tarfile.REGTYPE, file.mode, mtime_of(path, file.digest), file.size))
         for block in _content(file, root, store):
             sink.write(block)
+            count_read(len(block))
         sink.write(bytes(-file.size % tarfile.BLOCKSIZE))
     # Two empty blocks are the end of a tar (POSIX pax, "ustar Interchange Format").
     sink.write(bytes(2 * tarfile.BLOCKSIZE))

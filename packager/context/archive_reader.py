@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from packager.context.entries import Entry
 from packager.context.manifest import MAX_BYTES, NAME, is_manifest_start
 from packager.errors import ContextError
+from packager.progress import count_read
 from packager.storage.reading import BLOCK, opened
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class ArchiveReader:
                 state = hashlib.sha256()
                 for block in self._blocks(info):
                     state.update(block)
+                    count_read(len(block))
                 digest = state.hexdigest()
             entry = self._entry(info, digest)
             first = files.get(info.linkname) if info.islnk() else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from packager.context.walk import Everything, Root, walk
 from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
+from packager.progress import is_heard, reading
 from packager.spec.load import LOCK_NAME, SCHEMA_NAME, SpecFile
 from packager.spec.model import Model
 from packager.storage.reading import digest_file, failure, opened
@@ -298,12 +300,11 @@ def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestMo
     real = root.resolve(full)
     top = posixpath.basename(origin)
     if not os.path.isdir(real):
-        tree = make_tree([_model_file(root, top, origin, full, digest_model)])
+        tree = make_tree(_model_files(root, model, [(top, origin, full)], digest_model))
     else:
         found = walk(root, full, _WholeModel())
-        files = [
-            _model_file(root, f"{top}/{path}", f"{origin}/{path}", each, digest_model) for path, each in found.files
-        ]
+        named = [(f"{top}/{path}", f"{origin}/{path}", each) for path, each in found.files]
+        files = _model_files(root, model, named, digest_model)
         tree = make_tree(files, (top, *(f"{top}/{folder}" for folder in found.folders)))
     if not tree.size:
         raise ContextError(f"the model {model.path!r} is empty", where=where, remedy=_empty_remedy(model))
@@ -319,6 +320,30 @@ def _pointer(shown: str) -> ContextError:
 
 def _empty_remedy(model: Model) -> str:
     return f"save the model {model.called!r} there; a download or a `git lfs pull` may not be complete"
+
+
+def _model_files(
+    root: Root, model: Model, files: Sequence[tuple[str, str, bytes]], digest_model: DigestModel
+) -> list[TreeFile]:
+    """Return the files of a model, given by path in the image, path from the spec, and path here."""
+    found, size = [], 0
+    # Digests that are not taken, or that are remembered, take no time.
+    total = _size(full for _, _, full in files) if is_heard() else None
+    with reading(f"reading model {model.called}", total) as reached:
+        for path, origin, full in files:
+            found.append(_model_file(root, path, origin, full, digest_model))
+            size += found[-1].size
+            reached(size)
+    return found
+
+
+def _size(paths: Iterable[bytes]) -> int:
+    """Return the bytes of all files that are there."""
+    size = 0
+    for path in paths:
+        with suppress(OSError):
+            size += os.stat(path).st_size
+    return size
 
 
 def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: DigestModel) -> TreeFile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from packager.context.archive_reader import open_archive
 from packager.context.entries import Entry, folder_entries
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
+from packager.progress import reading
 from packager.storage.reading import failure, opened
 
 #: Entries of an archive that are not listed, before reading it ends.
@@ -86,7 +87,7 @@ def verify(path: Path | str) -> VerifyResult:
         return _verify_archive(full)
     data = _read_manifest(full, path)
     manifest = m.decode_manifest(data, str(path / m.NAME))
-    return _result(manifest, data, folder_entries(full))
+    return _result(manifest, data, _told(folder_entries(full), manifest, full))
 
 
 def _read_manifest(folder: bytes, shown: Path) -> bytes:
@@ -113,7 +114,20 @@ def _verify_archive(path: bytes) -> VerifyResult:
         # A few entries more than are listed are differences to be told; many are an attack.
         count = len(manifest.files) + len(manifest.folders) + _EXTRA
         entries = reader.entries(size=sum(file.size for file in manifest.files), count=count)
-        return _result(manifest, reader.manifest, itertools.chain((reader.first,), entries))
+        return _result(manifest, reader.manifest, itertools.chain((reader.first,), _told(entries, manifest, path)))
+
+
+def _told(entries: Iterable[Entry], manifest: m.Manifest, path: bytes) -> Iterator[Entry]:
+    """Pass on entries that are read while this is iterated over, and tell how far it is."""
+    size = 0
+    with reading(
+        f"verifying {os.path.basename(os.fsdecode(path))}", sum(file.size for file in manifest.files)
+    ) as reached:
+        for entry in entries:
+            # Small files are read in one go, and tell nothing themselves.
+            size += entry.size
+            reached(size)
+            yield entry
 
 
 # --- pure -------------------------------------------------------------------------------------------------------------

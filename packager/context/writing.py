@@ -12,6 +12,7 @@ from pathlib import Path
 from packager.context.build_context import BuildContext, ContextFile, mtime_of
 from packager.context.walk import Root
 from packager.contract import FOLDER_MODE, MTIME
+from packager.progress import reading
 from packager.storage.models import Store
 from packager.storage.reading import changed_since, copy_hashed, opened, read_small, write_all
 
@@ -43,14 +44,19 @@ def write_files(files: Sequence[ContextFile], folders: Sequence[str], root: Root
     for each in folders:
         os.mkdir(start + each.encode())
     copies = []
-    for file in files:
-        path = start + file.path.encode()
-        if file.text is not None:
-            _write_data(file, path, file.text.encode())
-        elif file.model:
-            _link_model(file, root, path, store, start)
-        else:
-            copies.append(file)
+    size = 0
+    # A link to the store takes no time; a copy, or reading again what somebody may have changed, does.
+    with reading("writing models", sum(file.size for file in files if file.model)) as reached:
+        for file in files:
+            path = start + file.path.encode()
+            if file.text is not None:
+                _write_data(file, path, file.text.encode())
+            elif file.model:
+                _link_model(file, root, path, store, start)
+                size += file.size
+                reached(size)
+            else:
+                copies.append(file)
     _copy_shared(copies, root, start)
     # At the end, for writing into a folder sets its time; and modes too, for the umask would have its say.
     for each in folders:

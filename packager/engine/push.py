@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -10,23 +11,8 @@ import msgspec
 from packager.engine.api import connect, require_local
 from packager.engine.failures import registry_failure
 from packager.errors import EngineError, PackagerError, RegistryError, UsageError
+from packager.progress import Advance, working
 from packager.reference import Reference
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one layer is.
-
-    Attributes:
-        layer: its short id.
-        status: in the engine's words (`Pushing`, `Pushed`, `Layer already exists` …).
-        current: bytes sent, uncompressed; 0 where unknown.
-        total: bytes to send, uncompressed; 0 where unknown.
-    """
-
-    layer: str
-    status: str
-    current: int
-    total: int
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,12 +48,11 @@ def tagged(reference: str) -> str:
     return reference if parsed.tag else f"{reference}:latest"
 
 
-def push_image(reference: str, *, on_progress: Callable[[Progress], None] = lambda _: None) -> Pushed:
+def push_image(reference: str) -> Pushed:
     """Push one image. The engine tries a failed upload again by itself, for about a minute.
 
     Args:
         reference: with a tag; the engine has an image of that name.
-        on_progress: is told of each step of each layer.
 
     Raises:
         UsageError: no valid reference.
@@ -80,12 +65,10 @@ def push_image(reference: str, *, on_progress: Callable[[Progress], None] = lamb
     repository, _, tag = reference.rpartition(":")
     with connect() as client:
         records = client.api.push(repository, tag=tag, stream=True, decode=True)
-        return read_push(reference, records, on_progress)
+        return read_push(reference, records)
 
 
-def read_push(
-    reference: str, records: Iterable[Mapping[str, Any]], on_progress: Callable[[Progress], None] = lambda _: None
-) -> Pushed:
+def read_push(reference: str, records: Iterable[Mapping[str, Any]]) -> Pushed:
     """Return what the engine's records of a push say (Engine API, `POST /images/{name}/push`).
 
     A failure has no status code there: it is a record with `error`, after the 200 of the request.
@@ -95,26 +78,55 @@ def read_push(
     """
     states: dict[str, str] = {}
     digest = ""
-    for record in records:
-        if "error" in record or "errorDetail" in record:
-            raise _failure(reference, str(record.get("error") or record["errorDetail"].get("message", "")))
-        aux = record.get("aux") or {}
-        digest = str(aux.get("Digest") or digest)
-        layer, status = record.get("id"), str(record.get("status", ""))
-        if not layer:
-            continue
-        states[layer] = status
-        detail = record.get("progressDetail") or {}
-        on_progress(
-            Progress(
-                layer=layer, status=status, current=int(detail.get("current", 0)), total=int(detail.get("total", 0))
-            )
-        )
+    with ExitStack() as stack:
+        layers = _Layers(stack)
+        for record in records:
+            if "error" in record or "errorDetail" in record:
+                raise _failure(reference, str(record.get("error") or record["errorDetail"].get("message", "")))
+            aux = record.get("aux") or {}
+            digest = str(aux.get("Digest") or digest)
+            layer, status = record.get("id"), str(record.get("status", ""))
+            if not layer:
+                continue
+            states[layer] = status
+            detail = record.get("progressDetail") or {}
+            layers.reach(layer, int(detail.get("current", 0)), int(detail.get("total", 0)))
+            if status == "Pushed":
+                layers.end(layer)
     if not digest:
         raise RegistryError(f"the push of {reference} ended without a digest", remedy="push it again")
     uploaded = sum(status == "Pushed" for status in states.values())
     present = sum(status.startswith(("Layer already exists", "Mounted from")) for status in states.values())
     return Pushed(reference=reference, digest=digest, uploaded=uploaded, present=present)
+
+
+class _Layers:
+    """What the engine sends, as work that is told; bytes are those before compression.
+
+    Args:
+        stack: ends what is not pushed when all ends.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._sending: dict[str, tuple[ExitStack, Advance, int]] = {}
+
+    def reach(self, layer: str, current: int, total: int) -> None:
+        """Tell that so many bytes of a layer are sent."""
+        if total <= 0:
+            return
+        if layer not in self._sending:
+            work = self._stack.enter_context(ExitStack())
+            self._sending[layer] = work, work.enter_context(working(f"pushing {layer}", total)), 0
+        work, advance, before = self._sending[layer]
+        if current > before:
+            advance(current - before)
+            self._sending[layer] = work, advance, current
+
+    def end(self, layer: str) -> None:
+        """Tell that a layer is pushed."""
+        if layer in self._sending:
+            self._sending.pop(layer)[0].close()
 
 
 def _failure(reference: str, message: str) -> PackagerError:

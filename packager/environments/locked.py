@@ -62,6 +62,11 @@ class LockedPlatform(msgspec.Struct, frozen=True, kw_only=True):
         return self.conda.packages if self.conda else ()
 
     @property
+    def size(self) -> int:
+        """How many packages there are, of both halves."""
+        return len(self.conda_packages) + len(self.packages)
+
+    @property
     def subdir(self) -> str:
         """The platform in conda's words (`linux-64`)."""
         return SUBDIRS[self.platform]

@@ -14,6 +14,7 @@ import msgspec
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import Recipe
 from packager.laying.wheels import Source
+from packager.progress import working
 from packager.storage.collect import Guard, Kind
 from packager.storage.content import content_guard
 from packager.storage.listing import list_folder, stamp
@@ -61,7 +62,8 @@ def cached(
             note.unlink(missing_ok=True)
             if folder.exists():
                 shutil.rmtree(folder)
-            laid = make(recipe, folder, source)
+            with working(f"laying down {recipe.locked.size} packages"):
+                laid = make(recipe, folder, source)
             kept = _Note(laid=msgspec.structs.replace(laid, listing=()), stamp=stamp(laid.listing))
             note.write_bytes(msgspec.json.encode(kept))
             return laid

@@ -24,6 +24,7 @@ from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError
 from packager.laying.recipe import COMPILING, Interpreter
 from packager.programs.stage.compile import compiled_path, cut, groups
+from packager.progress import working
 from packager.resources import program
 from packager.spec.model import canonical
 from packager.storage.collect import Kind
@@ -97,7 +98,8 @@ class Compiler:
         missing = [each for each, laid in zip(zip(keys, found.values(), strict=True), known, strict=True) if not laid]
         if not missing:
             return
-        self._run(self.find(prefix), prefix, folder, [paths for _, paths in missing])
+        with working(f"byte-compiling {len(missing)} packages"):
+            self._run(self.find(prefix), prefix, folder, [paths for _, paths in missing])
         for key, paths in missing:
             self._keep(key, folder, (compiled_path(path, tag) for path in paths))
 

@@ -23,6 +23,7 @@ from packager.environments.locks.files import format_requirements
 from packager.environments.uv import Uv
 from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
+from packager.progress import working
 from packager.scratch import scratch
 from packager.storage.reading import failure
 
@@ -81,12 +82,13 @@ def create(
         held = _check_place(prefix, locked, force)
         if held and not force:
             return False
-        say(f"laying down {len(locked.conda_packages) + len(locked.packages)} packages for {locked.platform}")
+        say(f"laying down {locked.size} packages for {locked.platform}")
         staging = Path(tempfile.mkdtemp(prefix=f".{prefix.name[:40]}.packager-", dir=prefix.parent))
         try:
             made = staging / "env"
-            scripts = _conda(locked, made, prefix, machine) if locked.conda else _venv(locked, made, machine)
-            _pip(locked, made, machine)
+            with working(f"laying down {locked.size} packages"):
+                scripts = _conda(locked, made, prefix, machine) if locked.conda else _venv(locked, made, machine)
+                _pip(locked, made, machine)
             _move_paths(made, prefix)
             _mark(made, locked, complete=not scripts)
             if os.path.lexists(prefix):

@@ -24,9 +24,10 @@ from packager.oci.compression import (
     is_incompressible,
     sample_offsets,
 )
-from packager.oci.tar import TAR_VERSION, Entry, in_order, tar_blocks
+from packager.oci.tar import TAR_VERSION, Entry, counted, in_order, tar_blocks
 from packager.oci.values import Content, Descriptor, Layer
 from packager.plan.trees import Tree, parent_of
+from packager.progress import working
 from packager.storage.listing import Listed, list_folder
 from packager.storage.memory import Memory
 from packager.storage.models import Store
@@ -179,9 +180,11 @@ def write_layer(
     from packager.oci.packing import PackedStream
 
     codec, block = codec_for(compression)
-    with PackedStream(tar_blocks(entries, block, digests), codec) as stream:
-        digest, size = content.put(cast(BinaryIO, stream))
-        diff_id = stream.diff_id or digest
+    with working(f"packing {title}", sum(entry.size for entry in entries)) as advance:
+        blocks = counted(tar_blocks(entries, block, digests), advance)
+        with PackedStream(blocks, codec) as stream:
+            digest, size = content.put(cast(BinaryIO, stream))
+            diff_id = stream.diff_id or digest
     return Layer(
         blob=Descriptor(media_type=MEDIA_TYPES[compression], digest=digest, size=size), diff_id=diff_id, title=title
     )

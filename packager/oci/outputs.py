@@ -19,8 +19,9 @@ from packager.context.save import new_file, new_parents
 from packager.contract import FILE_MODE, FOLDER_MODE, REF_NAME
 from packager.errors import ContextError, UsageError
 from packager.oci.compose import make_index, manifest_descriptor
-from packager.oci.tar import Entry, in_order, tar_blocks
+from packager.oci.tar import Entry, counted, in_order, tar_blocks
 from packager.oci.values import INDEX, Content, Descriptor, Image, digest_of
+from packager.progress import reading, working
 from packager.reference import Reference
 from packager.storage.blobs import not_as_read
 from packager.storage.reading import digest_file, failure
@@ -47,8 +48,9 @@ def write_layout(images: Sequence[Image], references: Sequence[str], destination
         try:
             made = Path(name) / "layout"
             made.mkdir()
-            for entry in entries:
-                _place(made / entry.path, entry)
+            with reading(f"writing {target.name}", sum(entry.size for entry in entries)):
+                for entry in entries:
+                    _place(made / entry.path, entry)
             made.chmod(FOLDER_MODE)
             _move_in(made, target, Path(name) / "before")
         except OSError as error:
@@ -213,7 +215,8 @@ def _write_archive(entries: Sequence[Entry], file: Path) -> Path:
     target = Path(os.path.abspath(file))
     if os.path.lexists(target) and (target.is_symlink() or not target.is_file()):
         raise ContextError(f"{target} is there and not a file", remedy="name a new file")
-    with new_file(target) as stream:
-        for block in tar_blocks(entries):
+    size = sum(entry.size for entry in entries)
+    with new_file(target) as stream, working(f"writing {file.name}", size) as advance:
+        for block in counted(tar_blocks(entries), advance):
             stream.write(block)
     return file

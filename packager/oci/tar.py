@@ -17,6 +17,7 @@ import msgspec
 
 from packager.contract import FOLDER_MODE, MTIME
 from packager.errors import ContextError
+from packager.progress import Advance
 from packager.storage.blobs import not_as_read
 from packager.storage.reading import changed_since, failure, open_file
 
@@ -100,6 +101,13 @@ def tar_blocks(
     filler.write(_ZEROS + _ZEROS)
     yield from filler.take()
     yield from filler.rest()
+
+
+def counted(blocks: Iterable[memoryview], advance: Advance) -> Iterator[memoryview]:
+    """Pass blocks on, and say how many bytes they are."""
+    for block in blocks:
+        advance(len(block))
+        yield block
 
 
 class _Filler:

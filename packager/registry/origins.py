@@ -12,6 +12,7 @@ from packager.oci.archives import Archive, Layout, open_files
 from packager.oci.docker_archive import check_diff_id
 from packager.oci.parse import ImageManifest, base_image, choose, parse, parse_config
 from packager.oci.values import BaseImage, Content, Descriptor
+from packager.progress import in_thread, reading, working
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
 
@@ -59,7 +60,7 @@ def fetch_image(digest: str, platform: str, content: Content, origin: Origin, na
 
         blobs = {layer.blob.digest: layer.blob for layer in missing}
         with ThreadPoolExecutor(min(JOBS, len(blobs))) as pool:
-            for done in [pool.submit(origin.blob, blob, content) for blob in blobs.values()]:
+            for done in [pool.submit(in_thread(origin.blob), blob, content) for blob in blobs.values()]:
                 done.result()
     return image
 
@@ -100,6 +101,16 @@ def document_of(digest: str, content: Content, origin: Origin) -> bytes:
     return data
 
 
+def download_shown(client: RegistryClient, descriptor: Descriptor, content: Content) -> None:
+    """Take a blob into the content store, and tell how far it is.
+
+    Raises:
+        RegistryError, TemporaryError, ContextError: see `packager.registry.download.download`.
+    """
+    with working(f"pulling {descriptor.digest[7:19]}", descriptor.size) as advance:
+        client.download(descriptor, content, advance)
+
+
 class RegistryOrigin:
     """A registry that is connected to when something is asked of it; to be used in a `with`.
 
@@ -136,7 +147,7 @@ class RegistryOrigin:
 
     def blob(self, descriptor: Descriptor, content: Content) -> None:
         """See `Origin`."""
-        self.client.download(descriptor, content)
+        download_shown(self.client, descriptor, content)
 
 
 class LayoutOrigin:
@@ -177,7 +188,8 @@ class LayoutOrigin:
 
     def blob(self, descriptor: Descriptor, content: Content) -> None:
         """See `Origin`."""
-        self.layout.blob(descriptor, content)
+        with reading(f"reading {descriptor.digest[7:19]} of {self._archive.path.name}", descriptor.size):
+            self.layout.blob(descriptor, content)
 
 
 def changed(named: str, expected: str, found: str) -> ContextError:

@@ -20,8 +20,9 @@ from packager.errors import ContextError
 from packager.oci.parse import ImageIndex as _Index
 from packager.oci.parse import choose, named_by, parse
 from packager.oci.values import INDEX, Descriptor
+from packager.progress import in_thread, reading
 from packager.reference import Reference
-from packager.registry.origins import JOBS, RegistryOrigin, Say, document_of
+from packager.registry.origins import JOBS, RegistryOrigin, Say, document_of, download_shown
 from packager.registry.resolve import require_digest
 from packager.storage.content import ContentStore
 from packager.storage.reading import failure, write_all
@@ -102,7 +103,7 @@ def _fetch_all(missing: list[Descriptor], origin: RegistryOrigin, content: Conte
     client = origin.client
     with ThreadPoolExecutor(min(JOBS, len(missing))) as pool:
         try:
-            for done in [pool.submit(client.download, blob, content) for blob in missing]:
+            for done in [pool.submit(in_thread(download_shown), client, blob, content) for blob in missing]:
                 done.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -140,7 +141,7 @@ def write_layout(pulled: Pulled, content: ContentStore, destination: Path, *, fo
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [msgspec.to_builtins(pulled.top)]}
     documents = {"index.json": msgspec.json.encode(index), "oci-layout": _LAYOUT}
     try:
-        with _temporary(target) as work:
+        with _temporary(target) as work, reading(f"writing {target.name}", pulled.size):
             if tar:
                 _write_tar(pulled, content, documents, work)
             else:

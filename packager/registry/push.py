@@ -13,6 +13,7 @@ import msgspec
 from packager.errors import UsageError
 from packager.oci.compose import make_index
 from packager.oci.values import CONFIG, INDEX, MANIFEST, Content, Descriptor, Image, digest_of
+from packager.progress import in_thread, working
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
 from packager.registry.upload import StoppedError
@@ -21,17 +22,8 @@ JOBS = 4
 #: Seconds that an interrupted push may take to bring chunks under way to their end, where another run continues.
 GRACE = 5.0
 
-Status = Literal["present", "mounted", "uploading", "uploaded"]
+Status = Literal["present", "mounted", "uploaded"]
 Connect = Callable[..., RegistryClient]
-
-
-class BlobProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far one blob is: what it is for people, bytes sent (those sent in vain included), and its status."""
-
-    blob: Descriptor
-    title: str
-    sent: int
-    status: Status
 
 
 class PushResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +58,6 @@ def push_images(
     *,
     index: bytes | None = None,
     mount_from: Mapping[str, str] | None = None,
-    on_progress: Callable[[BlobProgress], None] = lambda progress: None,
     jobs: int = JOBS,
     connect: Connect = RegistryClient,
 ) -> tuple[PushResult, ...]:
@@ -78,7 +69,6 @@ def push_images(
         references: repositories with tags (`latest` without one).
         index: of the images; made where there are several and None is given.
         mount_from: digest of a blob → repository of the same registry that has it (the base's).
-        on_progress: is told of each blob, in any thread.
         jobs: blobs that are sent at the same time.
         connect: makes the clients.
 
@@ -102,7 +92,7 @@ def push_images(
         registry = tags[0].registry
         stop = threading.Event()
         with connect(tags[0], push=True, mount_from=mounts.values(), stopped=stop.is_set) as client:
-            push = _Push(client, content, mounts, on_progress, stop)
+            push = _Push(client, content, mounts, stop)
             results.append(push.run(images, index, tags, jobs))
         mounts.update({blob.digest: tags[0].repository for blob in (*results[-1].uploaded, *results[-1].mounted)})
     return tuple(results)
@@ -137,13 +127,11 @@ class _Push:
         client: RegistryClient,
         content: Content,
         mount_from: Mapping[str, str],
-        on_progress: Callable[[BlobProgress], None],
         stop: threading.Event,
     ) -> None:
         self._client = client
         self._content = content
         self._mount_from = mount_from
-        self._on_progress = on_progress
         self._stop = stop
         self._lock = threading.Lock()
         self._sent = 0
@@ -177,7 +165,7 @@ class _Push:
         # The largest first, so that it is not what everyone waits for at the end.
         order = sorted(blobs.values(), key=lambda item: (-item[0].size, item[0].digest))
         pool = ThreadPoolExecutor(min(jobs, len(order)))
-        futures = [pool.submit(self._send_or_stop, blob, title) for blob, title in order]
+        futures = [pool.submit(in_thread(self._send_or_stop), blob, title) for blob, title in order]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
             if self._stop.is_set():
@@ -207,27 +195,24 @@ class _Push:
             return None
         source, location = self._mount_from.get(blob.digest), None
         if self._client.has_blob(blob):
-            return self._finished(blob, title, "present")
+            return self._finished(blob, "present")
         if source is not None and source != self._client.at.repository:
             mounted, location = self._client.mount(blob, source)
             if mounted:
-                return self._finished(blob, title, "mounted")
-        sent = 0
+                return self._finished(blob, "mounted")
+        with working(f"pushing {title or blob.digest[7:19]}", blob.size) as advance:
 
-        def on_bytes(count: int) -> None:
-            nonlocal sent
-            sent += count
-            with self._lock:
-                self._sent += count
-            self._on_progress(BlobProgress(blob=blob, title=title, sent=sent, status="uploading"))
+            def on_bytes(count: int) -> None:
+                with self._lock:
+                    self._sent += count
+                advance(count)
 
-        self._client.upload(blob, self._content.path(blob.digest), location, on_bytes)
-        return self._finished(blob, title, "uploaded", sent)
+            self._client.upload(blob, self._content.path(blob.digest), location, on_bytes)
+        return self._finished(blob, "uploaded")
 
-    def _finished(self, blob: Descriptor, title: str, status: Status, sent: int = 0) -> None:
+    def _finished(self, blob: Descriptor, status: Status) -> None:
         with self._lock:
             self._done[status].append(blob)
-        self._on_progress(BlobProgress(blob=blob, title=title, sent=sent, status=status))
 
 
 def _descriptors(image: Image) -> tuple[Descriptor, ...]:

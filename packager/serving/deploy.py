@@ -28,13 +28,10 @@ DRAIN = 120.0
 _UNUSED_GRACE = 2.0
 
 _Hosts = Sequence[Host[Any]]
-Waiting = Callable[[float], None]
 RequestT = TypeVar("RequestT", bound=Request)
 
 
-def deploy(
-    host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
-) -> Status:
+def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
 
     Args:
@@ -42,7 +39,6 @@ def deploy(
         request: what; its name becomes that of the service.
         timeout: seconds until it must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have a service of that name.
 
     Raises:
@@ -59,7 +55,7 @@ def deploy(
         try:
             backend = service.first(request)
             say(f"Transitioning: {name} starts {backend.title}")
-            wait_until_healthy(backend, backend.healthy, timeout, waiting=waiting)
+            wait_until_healthy(backend, backend.healthy, timeout)
         except BaseException as error:
             if backend is not None and isinstance(error, ServiceError):
                 backend.stop(_UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
@@ -71,7 +67,7 @@ def deploy(
         return status_of(service, name)
 
 
-def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS) -> Status:
+def update(name: str, change: Change, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Replace what a service runs, and return it when requests go to the new backend and the old one is gone.
 
     Args:
@@ -79,7 +75,6 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
         change: what is new; an image of the same name may be a new one, too, and a package is made anew of its spec.
         timeout: seconds until the new backend must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have it.
 
     Raises:
@@ -91,13 +86,11 @@ def update(name: str, change: Change, *, timeout: float, say: Say, waiting: Wait
     """
     with held(name), host_of(name, hosts).service(name) as service:
         _require_started(status_of(service, name))
-        _replace(service, service.replacement(change, say), "update", timeout=timeout, say=say, waiting=waiting)
+        _replace(service, service.replacement(change, say), "update", timeout=timeout, say=say)
         return status_of(service, name)
 
 
-def rollback(
-    name: str, env: dict[str, str], *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
-) -> Status:
+def rollback(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Let a service run again what it ran before its last update, without losing a request.
 
     What it runs now is kept in its place, so that a second rollback undoes the first.
@@ -107,7 +100,6 @@ def rollback(
         env: values of variables that went with their process.
         timeout: seconds until it must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have it.
 
     Raises:
@@ -118,7 +110,7 @@ def rollback(
     """
     with held(name), host_of(name, hosts).service(name) as service:
         _require_started(status_of(service, name))
-        _replace(service, service.retired(env), "rollback", timeout=timeout, say=say, waiting=waiting)
+        _replace(service, service.retired(env), "rollback", timeout=timeout, say=say)
         return status_of(service, name)
 
 
@@ -129,7 +121,6 @@ def _replace(
     *,
     timeout: float,
     say: Say,
-    waiting: Waiting,
 ) -> None:
     """Start a backend beside the current one, let the requests go to it, and keep the old one, ended."""
     name, old = service.name, _current(service)
@@ -140,7 +131,7 @@ def _replace(
     try:
         new = start()
         say(f"{name} starts {new.title} beside {old.title}")
-        wait_until_healthy(new, new.healthy, timeout, waiting=waiting)
+        wait_until_healthy(new, new.healthy, timeout)
         if not new.point():
             raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
         new.keep()
@@ -178,9 +169,7 @@ def stop(name: str, hosts: _Hosts = HOSTS) -> Status:
         return status_of(service, name)
 
 
-def start(
-    name: str, env: dict[str, str], *, timeout: float, say: Say, waiting: Waiting, hosts: _Hosts = HOSTS
-) -> Status:
+def start(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Start a service again that was stopped, or ended by itself, and return it when it is healthy.
 
     Args:
@@ -188,7 +177,6 @@ def start(
         env: values of variables that went with their process.
         timeout: seconds until it must be healthy.
         say: is told what is done.
-        waiting: is told the seconds so far.
         hosts: that may have it.
 
     Raises:
@@ -204,7 +192,7 @@ def start(
             return status
         backend = service.resume(env)
         say(f"{name} starts {backend.title}")
-        wait_until_healthy(backend, backend.healthy, timeout, waiting=waiting)
+        wait_until_healthy(backend, backend.healthy, timeout)
         backend.point()
         backend.keep()
         return status_of(service, name)

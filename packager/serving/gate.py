@@ -64,7 +64,6 @@ def check(
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
-    waiting: Callable[[float], None] = lambda _: None,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
     """Start a package on a free port, send it requests, end it, and return how it did.
@@ -78,7 +77,6 @@ def check(
         timeout: seconds until it must be healthy.
         env: variables beside the image's own.
         headers: of each request, where the test itself gives none.
-        waiting: is told the seconds so far, while it starts.
         done: is told of each test.
 
     Raises:
@@ -92,7 +90,7 @@ def check(
     report = Report(image=shown or package.title, target=package.target, platform=package.platform)
     key = {"Authorization": f"Bearer {keys.primary}"} if keys else {}
     try:
-        with serve(host, request, timeout=timeout, waiting=waiting) as (service, server):
+        with serve(host, request, timeout=timeout) as (service, server):
             outcomes = []
             for case in cases:
                 outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}))

@@ -21,7 +21,6 @@ def serve(
     request: RequestT,
     *,
     timeout: float,
-    waiting: Callable[[float], None] = lambda _: None,
 ) -> Iterator[tuple[Service, Server]]:
     """Run what is requested as it runs in production, and give the service as soon as it answers.
 
@@ -31,14 +30,13 @@ def serve(
         host: where.
         request: what.
         timeout: seconds until it must answer.
-        waiting: is told the seconds so far.
 
     Raises:
         EngineError: no engine, no such image, or the port is taken.
         ServiceError: it ended or did not answer in time; with the last lines of its log.
     """
     with host.start(request) as (service, server):
-        seconds = wait_until_healthy(server, lambda: answers(service.url), timeout, waiting=waiting)
+        seconds = wait_until_healthy(server, lambda: answers(service.url), timeout)
         yield msgspec.structs.replace(service, seconds=seconds, keys=request.keys), server
 
 

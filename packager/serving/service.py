@@ -14,6 +14,7 @@ import msgspec
 
 from packager.contract import DEFAULT_PORT, SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, UsageError
+from packager.progress import working
 
 LOOPBACK = "127.0.0.1"
 
@@ -271,7 +272,6 @@ def wait_until_healthy(
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-    waiting: Callable[[float], None] = lambda _: None,
 ) -> float:
     """Wait until a service answers, and return the seconds that it took.
 
@@ -281,25 +281,24 @@ def wait_until_healthy(
         timeout: seconds.
         clock: the time, in seconds.
         sleep: waits for some seconds.
-        waiting: is told the seconds so far, at every look.
 
     Raises:
         ServiceError: the container ended, or time is up; with the last lines of its log.
     """
     start, pause = clock(), _FIRST_WAIT
-    while True:
-        # The state goes first: when the container ended, whatever answers on that port is not ours.
-        state = container.state()
-        if not state.running:
-            raise failed(why_it_ended(state), container.logs(LOG_READ))
-        if healthy():
-            return clock() - start
-        passed = clock() - start
-        if passed >= timeout:
-            raise failed(why_it_hangs(log := container.logs(LOG_READ), timeout), log)
-        waiting(passed)
-        sleep(min(pause, timeout - passed))
-        pause = min(pause * 1.5, _LONGEST_WAIT)
+    with working("waiting until it is healthy"):
+        while True:
+            # The state goes first: when the container ended, whatever answers on that port is not ours.
+            state = container.state()
+            if not state.running:
+                raise failed(why_it_ended(state), container.logs(LOG_READ))
+            if healthy():
+                return clock() - start
+            passed = clock() - start
+            if passed >= timeout:
+                raise failed(why_it_hangs(log := container.logs(LOG_READ), timeout), log)
+            sleep(min(pause, timeout - passed))
+            pause = min(pause * 1.5, _LONGEST_WAIT)
 
 
 def why_it_ended(state: State) -> str:

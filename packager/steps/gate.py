@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -17,7 +17,7 @@ from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.reports import outcome_lines
 from packager.serving.service import Package
 from packager.spec.load import SpecFile
-from packager.steps.reporting import Reporter, say_waiting
+from packager.steps.reporting import Reporter
 
 
 def needs_tests(spec_file: SpecFile, *, test: bool, reporter: Reporter) -> bool:
@@ -53,7 +53,7 @@ def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], report
     packages = image_packages({candidate.reference: candidate.target for candidate in candidates})
     titles = {candidate.reference: candidate.title for candidate in candidates}
     cases = prepare(spec_file)
-    require_passed(try_packages(cases, packages, reporter, titles=titles, show=True, waiting=say_waiting(reporter)))
+    require_passed(try_packages(cases, packages, reporter, titles=titles, show=True))
 
 
 def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, test: bool, reporter: Reporter) -> None:
@@ -112,7 +112,6 @@ def try_packages(
     show: bool = False,
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
-    waiting: Callable[[float], None] = lambda _: None,
 ) -> list[Report]:
     """Test packages one after the other, and return how they did.
 
@@ -124,7 +123,6 @@ def try_packages(
         show: tell how each test went.
         timeout: seconds until each must be healthy.
         env: variables beside the image's own.
-        waiting: is told the seconds so far, while one starts.
 
     Raises:
         EngineError: no engine, or no such image.
@@ -135,7 +133,7 @@ def try_packages(
         title = (titles or {}).get(package.title, package.title)
         reporter.step(f"testing {title} ({len(cases)} test{'' if len(cases) == 1 else 's'}){note}")
         with terminated_as_interrupted():
-            report = check(package, cases, shown=title, timeout=timeout, env=env, waiting=waiting)
+            report = check(package, cases, shown=title, timeout=timeout, env=env)
         for line in (line for outcome in report.outcomes if show for line in outcome_lines(outcome)):
             reporter.step(f"  {line}")
         reports.append(report)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 
 from packager.builders.builder import BuildWish
 from packager.builders.known import push_known, recall_image
 from packager.engine.api import require_local
-from packager.engine.push import Progress, Pushed, push_image, tagged
+from packager.engine.push import Pushed, push_image, tagged
 from packager.errors import PackagerError, RegistryError
 from packager.reference import Reference
 from packager.registry.client import digest_under_tag
@@ -19,8 +19,6 @@ from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import refuse_unplaced, spec_references
 from packager.steps.stale import build_first, refuse_stale
 from packager.storage.content import ContentStore
-
-OnProgress = Callable[[Progress], None]
 
 
 def push(
@@ -33,7 +31,6 @@ def push(
     build: BuildWish | None = None,
     stale: bool = False,
     reporter: Reporter = SILENT,
-    progress: Callable[[], AbstractContextManager[OnProgress]] = lambda: nullcontext(lambda _: None),
 ) -> tuple[Pushed, ...]:
     """Push images that the engine has, with the user's Docker credentials; those of a spec with tests are tested first.
 
@@ -48,7 +45,6 @@ def push(
         build: build the images first, so.
         stale: push images, too, that are not of the spec's files as they are now.
         reporter: is told what is done.
-        progress: shows the progress of one push.
 
     Raises:
         UsageError: a reference names no registry, and so a place where nobody can push.
@@ -73,14 +69,13 @@ def push(
     results = []
     for reference in dict.fromkeys(wanted):
         reporter.step(f"pushing {reference}")
-        with progress() as on_progress:
-            pushed = _push(reference, on_progress, reporter)
+        pushed = _push(reference, reporter)
         reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
         results.append(pushed)
     return tuple(results)
 
 
-def _push(reference: str, on_progress: OnProgress, reporter: Reporter) -> Pushed:
+def _push(reference: str, reporter: Reporter) -> Pushed:
     content, local = ContentStore(), require_local(reference)
     image = recall_image(local.id, content)
     if image is None and is_named(Reference.parse(reference).registry):
@@ -90,8 +85,8 @@ def _push(reference: str, on_progress: OnProgress, reporter: Reporter) -> Pushed
         image = engine_image(reference, local.id, local.platform, content, reporter.step)
     try:
         if image is not None:
-            return push_known(reference, image, content, on_progress)
-        return push_image(reference, on_progress=on_progress)
+            return push_known(reference, image, content)
+        return push_image(reference)
     except RegistryError:
         # A tag that cannot be moved refuses the same image again, too.
         digest = None

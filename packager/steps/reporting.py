@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Protocol
 
 LOG = logging.getLogger("packager")
@@ -44,16 +43,3 @@ class Silent:
 
 
 SILENT = Silent()
-
-
-def say_waiting(reporter: Reporter) -> Callable[[float], None]:
-    """Return what says every ten seconds that a start still goes on."""
-    said = 0.0
-
-    def say(seconds: float) -> None:
-        nonlocal said
-        if seconds - said >= 10:
-            said = seconds
-            reporter.step(f"not healthy yet after {seconds:.0f} s")
-
-    return say

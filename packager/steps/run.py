@@ -31,7 +31,7 @@ from packager.serving.service import (
 )
 from packager.spec.load import SpecFile
 from packager.steps.package import package_on_machine
-from packager.steps.reporting import SILENT, Reporter, say_waiting
+from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target, spec_references
 from packager.steps.stale import build_first, warn_of_stale
 
@@ -130,7 +130,7 @@ def start(
         name = container_name(re.split("[:@]", package.title.rpartition("/")[2])[0])
     host, request = request_for(wish, package, name, devices=wish.devices, detach=wish.detach, reporter=reporter)
     reporter.step(f"starting {package.title}" + (f"; {package.note}" if package.note else ""))
-    with serve(host, request, timeout=wish.timeout, waiting=say_waiting(reporter)) as running:
+    with serve(host, request, timeout=wish.timeout) as running:
         yield running
 
 

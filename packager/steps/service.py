@@ -17,7 +17,7 @@ from packager.serving.service import LOG_LINES
 from packager.serving.status import Change, Status, service_name
 from packager.spec.load import SpecFile, load_spec
 from packager.steps.package import package_on_machine
-from packager.steps.reporting import SILENT, Reporter, say_waiting
+from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish, check_memory, find_package, refuse_without_docker, request_for
 
 __all__ = [
@@ -70,7 +70,7 @@ def deploy(
     if package.note:
         reporter.step(package.note)
     with terminated_as_interrupted():
-        return services.deploy(host, request, timeout=wish.timeout, say=reporter.step, waiting=say_waiting(reporter))
+        return services.deploy(host, request, timeout=wish.timeout, say=reporter.step)
 
 
 def rollback(
@@ -88,9 +88,7 @@ def rollback(
         UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.rollback`.
     """
     with terminated_as_interrupted():
-        return services.rollback(
-            service_name(name), env or {}, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
-        )
+        return services.rollback(service_name(name), env or {}, timeout=timeout, say=reporter.step)
 
 
 def stop(name: str) -> Status:
@@ -118,9 +116,7 @@ def start(
         UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.start`.
     """
     with terminated_as_interrupted():
-        return services.start(
-            service_name(name), env or {}, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
-        )
+        return services.start(service_name(name), env or {}, timeout=timeout, say=reporter.step)
 
 
 def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Reporter = SILENT) -> Status:
@@ -142,9 +138,7 @@ def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Repor
 
     change = msgspec.structs.replace(change, remake=remake)
     with terminated_as_interrupted():
-        return services.update(
-            service_name(name), change, timeout=timeout, say=reporter.step, waiting=say_waiting(reporter)
-        )
+        return services.update(service_name(name), change, timeout=timeout, say=reporter.step)
 
 
 def service_names() -> tuple[str, ...]:

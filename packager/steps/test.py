@@ -15,7 +15,7 @@ from packager.serving.service import Package
 from packager.spec.load import SpecFile
 from packager.steps.gate import image_packages, require_passed, try_packages
 from packager.steps.package import package_on_machine
-from packager.steps.reporting import SILENT, Reporter, say_waiting
+from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import refuse_dockers
 from packager.steps.selection import select_targets, spec_references
 from packager.steps.stale import build_first, warn_of_stale
@@ -86,4 +86,4 @@ def test(
             build_first(spec_file, build, image or (), reporter)
         packages = image_packages(references, platform)
         warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
-    return try_packages(cases, packages, reporter, timeout=timeout, env=env, waiting=say_waiting(reporter))
+    return try_packages(cases, packages, reporter, timeout=timeout, env=env)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from packager.contract import MTIME
 from packager.errors import ContextError, PackagerError
+from packager.progress import count_read, reading
 from packager.storage.blobs import BLOB_MODE, Blobs
 from packager.storage.collect import DAY, Guard, Kind
 from packager.storage.locks import hold
@@ -154,15 +155,17 @@ class ContentStore:
             ContextError: a damaged one cannot be removed.
         """
         damaged = []
-        for path, status in list(self.blobs.all()):
-            with opened(path) as descriptor:
-                sound = self.blobs.has(path.name) and hash_descriptor(descriptor)[0] == path.name
-            if sound:
-                with contextlib.suppress(OSError):
-                    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # looking after it is no use of it
-            else:
-                self.blobs.remove(path)
-                damaged.append(f"sha256:{path.name}")
+        blobs = list(self.blobs.all())
+        with reading("reading layers", sum(status.st_size for _, status in blobs)):
+            for path, status in blobs:
+                with opened(path) as descriptor:
+                    sound = self.blobs.has(path.name) and hash_descriptor(descriptor)[0] == path.name
+                if sound:
+                    with contextlib.suppress(OSError):
+                        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # looking after it is no use of it
+                else:
+                    self.blobs.remove(path)
+                    damaged.append(f"sha256:{path.name}")
         return tuple(damaged)
 
     def _begin_use(self) -> bool:
@@ -205,6 +208,7 @@ def _copy(stream: BinaryIO, target: int, shown: Path) -> tuple[str, int]:
             raise failure("written", shown, error) from None
         state.update(data)
         size += len(data)
+        count_read(len(data))
     return state.hexdigest(), size
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import ContextError
+from packager.progress import reading
 from packager.storage.blobs import SMALL, Blobs
 from packager.storage.collect import Kind
 from packager.storage.content import content_guard
@@ -177,14 +178,15 @@ class Store:
         """
         damaged = []
         blobs = list(self.blobs.all())
-        for path, _ in blobs:
-            try:
-                sound = self.blobs.has(path.name) and digest_file(path).digest == path.name
-            except ContextError:
-                sound = False
-            if not sound:
-                damaged.append(path.name)
-                self.blobs.remove(path)
+        with reading("reading models", sum(found.st_size for _, found in blobs)):
+            for path, _ in blobs:
+                try:
+                    sound = self.blobs.has(path.name) and digest_file(path).digest == path.name
+                except ContextError:
+                    sound = False
+                if not sound:
+                    damaged.append(path.name)
+                    self.blobs.remove(path)
         return StoreCheck(checked=len(blobs), size=sum(found.st_size for _, found in blobs), damaged=tuple(damaged))
 
     def _look(self, path: Path, below: bytes | None = None) -> tuple[str, Stamp]:

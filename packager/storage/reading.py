@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from packager.errors import ContextError
+from packager.progress import count_read
 
 #: Bytes of one read. Large enough that calls cost nothing, small enough to stay in a processor's cache between the
 #: write and the hashing of the same block.
@@ -222,6 +223,7 @@ def hash_descriptor(descriptor: int) -> tuple[str, int]:
     while count := os.readv(descriptor, [buffer]):
         state.update(view[:count])
         size += count
+        count_read(count)
     return state.hexdigest(), size
 
 
@@ -239,6 +241,7 @@ def copy_hashed(source: int, target: int) -> tuple[str, int]:
         state.update(data)
         write_all(target, data)
         size += len(data)
+        count_read(len(data))
         data = os.read(source, BLOCK)
     return state.hexdigest(), size
 
@@ -255,6 +258,7 @@ def _copy_large(source: int, target: int, first: bytes) -> tuple[str, int]:
             data = memoryview(filled)[:count]
             hashing = pool.submit(state.update, data)
             write_all(target, data)
+            count_read(count)
             count = os.readv(source, [other])
             size += count
             hashing.result()

@@ -112,5 +112,5 @@ def run(folder: Path, command: str, output: str, base: str | None = None) -> Non
     assert done.returncode == 0, f"{command}: {done.stdout}"
     printed = done.stdout if done.stdout.endswith("\n") or not done.stdout else done.stdout + "\n"
     # Which a busy machine says.
-    printed = re.sub(r"^not healthy yet after .*\n", "", printed, flags=re.M)
+    printed = re.sub(r"^  [^:\n]+: (\d|ended after).* (s|left)\n", "", printed, flags=re.M)
     assert matches(output, printed), f"$ {command}\n{printed}"

@@ -16,7 +16,7 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules beside the rooms, which every room may use. They use each other in this order alone.
 GROUND = (
-    "packager", "errors", "given", "docker_config",
+    "packager", "errors", "given", "docker_config", "progress",
     "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
     "proxies", "connections", "http", "revision", "extensions", "targets",
 )  # fmt: skip
@@ -160,6 +160,7 @@ def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two; and modules that are no verb's."""
     shared = {
         *("common", "complete", "environment_create", "examples", "failure", "findings", "run", "score", "terminal"),
+        "watching",
     }
     for path in (PACKAGE / "cli").glob("*.py"):
         others = {name.split(".")[2] for name in imports(path) if name.startswith("packager.cli.")}

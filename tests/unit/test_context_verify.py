@@ -23,9 +23,11 @@ from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.context.verify import Difference, verify
 from packager.errors import ContextError
+from packager.progress import listening
 from packager.spec.load import SpecFile
 from packager.storage.models import Store
 from tests.unit import context_factory as factory
+from tests.unit.heard import Heard
 
 APP = "var/azureml-app/score.py"
 
@@ -52,6 +54,18 @@ def tar(shared: tuple[SpecFile, BuildContext, Path]) -> bytes:
 @pytest.fixture
 def saved(tmp_path: Path, shared: tuple[SpecFile, BuildContext, Path]) -> Path:
     return save(shared[1], shared[0].root, tmp_path / "saved", Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive"])
+def test_it_tells_how_far_it_is(saved: Path, shared: tuple[SpecFile, BuildContext, Path], kind: str) -> None:
+    path = saved if kind == "folder" else shared[2]
+    heard = Heard()
+    with listening(heard):
+        result = verify(path)
+    ((title, total, done),) = heard.told
+    assert (title, total) == (f"verifying {path.name}", result.size)
+    # The manifest is read, too, and lists not itself.
+    assert done >= result.size > 0
 
 
 def app_path(context: BuildContext) -> str:

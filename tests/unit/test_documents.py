@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -19,6 +20,7 @@ import yaml
 
 import packager
 from packager.cli import VERBS, cli
+from packager.progress import working
 from packager.spec import parse_spec
 from packager.spec.load import SCHEMA_NAME
 from packager.steps.settings import Settings, read_settings
@@ -220,8 +222,19 @@ def test_the_check_in_the_guide_finds_what_it_says() -> None:
 
 
 def test_functions_that_the_guides_call_are_there() -> None:
-    text, _ = blocks(ROOT / "docs/how-to/from-python.md", "python")
-    names = {ast.unparse(node.func) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)}
+    found = "\n".join(blocks(ROOT / "docs/how-to/from-python.md", "python"))
+    names = {ast.unparse(node.func) for node in ast.walk(ast.parse(found)) if isinstance(node, ast.Call)}
     ours = {name.removeprefix("packager.") for name in names if name.startswith("packager.")}
     assert len(ours) > 5
     assert ours <= set(packager.__all__)
+
+
+def test_the_listener_of_the_guide_hears(capsys: pytest.CaptureFixture[str]) -> None:
+    text = blocks(ROOT / "docs/how-to/from-python.md", "python")[1]
+
+    def build(*_: object, push: bool) -> None:
+        with working("pushing model weights", 5) as advance:
+            advance(5)
+
+    exec(text, {"packager": SimpleNamespace(build=build), "spec_file": None})
+    assert capsys.readouterr().out == "pushing model weights 5 bytes\n"

@@ -22,10 +22,12 @@ from packager.environments.locks.status import lock_status, read_inputs
 from packager.environments.locks.update import LockResult, update_lock
 from packager.environments.solve.pip import Solved, Upgrade
 from packager.errors import LockError, SpecError, TemporaryError, UsageError
+from packager.progress import listening
 from packager.reference import Reference
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
 from packager.targets import Target, load_target
+from tests.unit.heard import Heard
 
 AMD, ARM = "linux/amd64", "linux/arm64"
 DIGEST = "sha256:" + "d" * 64
@@ -536,11 +538,52 @@ def test_verb_shows_moves(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None
     (locked / "requirements.txt").write_text("six\nnumpy\n")
     monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakeSolver({"six": "2"}))
     result = verb(locked)
-    assert result.stdout == "locks/cpu.requirements.txt\npackager.lock\ncpu:\n  + numpy 1\n  six 1 -> 2\n"
+    written = "locks/cpu.requirements.txt\npackager.lock\n"
+    assert result.stdout == f"{written}cpu: 3 packages: 1 added, 1 updated\n  + numpy 1\n  six 1 -> 2\n"
     assert result.stderr == "solving cpu for linux/amd64, Python 3.13\n"
     (locked / "requirements.txt").write_text("numpy\n")
     shown = json.loads(verb(locked, "--upgrade", "numpy", "--format", "json").stdout)
     assert shown["targets"]["cpu"]["packages"] == [{"name": "six", "before": "2", "after": None}]
+
+
+def test_verb_says_how_many_are_locked_and_lists_none_of_them_at_first(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakeSolver())
+    lines = verb(folder).stdout.splitlines()
+    assert lines[:3] == ["locks/cpu.requirements.txt", "packager.lock", "cpu: 2 packages: all new"]
+    assert lines[3].startswith("  base ")
+    assert len(lines) == 4
+    (folder / "packager.lock").unlink()
+    (folder / "locks/cpu.requirements.txt").unlink()
+    assert "  + six 1" in verb(folder, "-v").stdout.splitlines()
+
+
+def test_verb_lists_some_of_many_changes(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakeSolver())
+    (locked / "requirements.txt").write_text("".join(f"p{number:02}\n" for number in range(30)))
+    lines = verb(locked).stdout.splitlines()
+    assert lines[2] == "cpu: 31 packages: 30 added, 1 removed"
+    assert lines[3:] == [*(f"  + p{number:02} 1" for number in range(10)), "  and 21 more (-v)"]
+    (locked / "requirements.txt").write_text("six\n")
+    assert len(verb(locked, "-v").stdout.splitlines()) == 3 + 31
+
+
+def test_verb_is_quiet_where_it_is_told_to_be(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("packager.steps.lock.UvSolver", lambda root: FakeSolver())
+    done = verb(folder, "-q")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert (folder / "packager.lock").is_file()
+    assert verb(folder, "-q").stdout == ""
+    assert json.loads(verb(folder, "-q", "--format", "json").stdout)["changed"] is False
+
+
+def test_solves_are_told(folder: Path) -> None:
+    heard = Heard()
+    with listening(heard):
+        run(folder, solver=FakeSolver())
+        run(folder)
+    assert heard.titles == ["solving cpu for linux/amd64"]
 
 
 def test_verb_passes_upgrades_on(locked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -510,11 +510,14 @@ def test_verb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "packager.yaml").write_text(spec)
     done = CliRunner().invoke(command, ["-f", str(folder)])
     assert mirrors == [{"conda-forge": "https://m.example.com/cf", "other": "https://n.example.com/o"}]
-    assert "  + conda numpy 3.13.5\n  + conda python 3.13.5\n  + azureml-inference" in done.stdout
+    assert "cpu: 4 packages: all new\n  base " in done.stdout
     assert "note: numpy>=2 is not installed by pip: conda brings numpy\n" in done.stderr
     conda.versions = {"numpy": "3.13.6"}
     done = CliRunner().invoke(command, ["-f", str(folder), "--upgrade", "numpy"])
-    assert done.stdout == "locks/cpu.conda-lock.yml\npackager.lock\ncpu:\n  conda numpy 3.13.5 -> 3.13.6\n"
+    assert (
+        done.stdout
+        == "locks/cpu.conda-lock.yml\npackager.lock\ncpu: 4 packages: 1 updated\n  conda numpy 3.13.5 -> 3.13.6\n"
+    )
     shown = json.loads(CliRunner().invoke(command, ["-f", str(folder), "--format", "json"]).stdout)
     locked = read_lock(load_spec(folder))
     assert locked

@@ -18,16 +18,18 @@ from packager.http import TRIES, wait_before
 from packager.oci.compose import make_index
 from packager.oci.outputs import write_layout as write_images
 from packager.oci.values import INDEX, LAYER, MANIFEST, Descriptor, digest_of
+from packager.progress import Work, listening
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
 from packager.registry.pull import pull_image, write_layout
-from packager.registry.push import BlobProgress, PushResult, push_images
+from packager.registry.push import PushResult, push_images
 from packager.registry.upload import StoppedError
 from packager.registry.upload_parts import Part
 from packager.steps.pull import pull
 from packager.steps.reporting import Silent
 from packager.storage.blobs import DamagedError
 from packager.storage.content import ContentStore, Memory
+from tests.unit.heard import Heard
 from tests.unit.oci_images import image_of
 from tests.unit.registry_fake import FakeRegistry, Fault, log_in, running
 
@@ -88,9 +90,10 @@ def test_blobs_go_first_each_once_then_the_manifest_then_the_tags(
     registry: FakeRegistry, content: ContentStore
 ) -> None:
     image = image_of(content, b"one", b"two" * CHUNK)
-    seen: list[BlobProgress] = []
+    heard = Heard()
     references = [f"{registry.address}/ml/x:{tag}" for tag in ("1", "2", "1")]
-    (result,) = push_images([image], content, references, connect=Connect(), on_progress=seen.append)
+    with listening(heard):
+        (result,) = push_images([image], content, references, connect=Connect())
     assert result.digest == image.digest
     assert result.references == tuple(references[:2])
     assert {blob.size for blob in result.uploaded} == {3, 3 * CHUNK, len(image.config)}
@@ -99,7 +102,9 @@ def test_blobs_go_first_each_once_then_the_manifest_then_the_tags(
     assert registry.count("POST") == 3
     writes = [asked.path for asked in registry.asked if asked.method in ("POST", "PUT", "PATCH")]
     assert [path.rpartition("/")[2] for path in writes[-2:]] == ["1", "2"]
-    assert [each.status for each in seen if each.blob.size == 3] == ["uploading", "uploaded"]
+    assert sorted((total, done) for _, total, done in heard.told) == sorted(
+        (each.size,) * 2 for each in result.uploaded
+    )
     assert not list((content.root.parent / "cache").rglob("memory/uploads/*")), "finished uploads are forgotten"
 
 
@@ -406,10 +411,12 @@ def test_one_token_for_all_and_another_when_it_runs_out(
     log_in(tmp_path, registry.address)
     registry.token = "first"
 
-    def runs_out(progress: BlobProgress) -> None:
-        registry.token = "second"
+    class RunsOut(Heard):
+        def advance(self, work: Work, count: int) -> None:
+            registry.token = "second"
 
-    push(registry, content, BIG, on_progress=runs_out)
+    with listening(RunsOut()):
+        push(registry, content, BIG)
     assert registry.count("GET", "^/token") == 2
     assert all("s3cret" not in str(asked) for asked in registry.asked)
 
@@ -530,6 +537,22 @@ def test_a_damaged_blob_is_not_written_into_a_layout_and_is_fetched_again(
 def _bytes_of(path: Path) -> dict[str, bytes]:
     found = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
     return {str(each.relative_to(path)): each.read_bytes() for each in found}
+
+
+def test_a_pull_tells_each_blob_and_what_is_written(
+    registry: FakeRegistry, content: ContentStore, tmp_path: Path
+) -> None:
+    image = image_of(content, b"one", b"two" * CHUNK)
+    push_images([image], content, [f"{registry.address}/ml/x:1"], connect=Connect())
+    mine, heard = ContentStore(tmp_path / "mine"), Heard()
+    with listening(heard):
+        pulled = pull_image(Reference.parse(f"{registry.address}/ml/x:1"), mine, {})
+        write_layout(pulled, mine, tmp_path / "x")
+    *blobs, written = heard.told
+    expected = [*(layer.blob.digest for layer in image.layers), image.id]
+    assert sorted(title for title, _, _ in blobs) == sorted(f"pulling {digest[7:19]}" for digest in expected)
+    assert all(total == done for _, total, done in blobs)
+    assert written == ("writing x", pulled.size, pulled.size)
 
 
 def test_an_image_is_pulled_as_it_is(registry: FakeRegistry, content: ContentStore, tmp_path: Path) -> None:

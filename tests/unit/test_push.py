@@ -10,12 +10,14 @@ import pytest
 
 from packager.checks.declared import check_place
 from packager.engine import push as push_module
-from packager.engine.push import Progress, Pushed, push_image, read_push, tagged
+from packager.engine.push import Pushed, push_image, read_push, tagged
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
+from packager.progress import listening
 from packager.spec import load_spec, parse_spec
 from packager.steps.build import build
 from packager.steps.push import push
 from packager.steps.selection import refuse_unplaced, spec_references
+from tests.unit.heard import Heard
 
 DIGEST = "sha256:" + "5" * 64
 REFERENCE = "127.0.0.1:5000/e/p:1"
@@ -42,12 +44,29 @@ RECORDS = [
 
 
 def test_what_was_pushed() -> None:
-    seen: list[Progress] = []
-    pushed = read_push(REFERENCE, RECORDS, seen.append)
+    heard = Heard()
+    with listening(heard):
+        pushed = read_push(REFERENCE, RECORDS)
     assert pushed == Pushed(reference=REFERENCE, digest=DIGEST, uploaded=1, present=2)
     assert pushed.pinned == f"{REFERENCE}@{DIGEST}"
-    assert Progress(layer="c", status="Pushing", current=10, total=20) in seen
-    assert len(seen) == 7
+    assert heard.told == [("pushing c", 20, 10)]
+
+
+def test_each_layer_is_told_until_it_is_pushed() -> None:
+    heard = Heard()
+
+    def records() -> Iterator[dict[str, Any]]:
+        for name in ("a", "b"):
+            yield layer("Pushing", name, current=10, total=20)
+            yield layer("Pushing", name, current=25, total=20)
+        yield layer("Pushed", "a")
+        assert heard.told == [("pushing a", 20, 25)]
+        assert [work.title for work in heard.running] == ["pushing b"]
+        yield {"error": "blob upload invalid"}
+
+    with listening(heard), pytest.raises(RegistryError):
+        read_push(REFERENCE, records())
+    assert heard.titles == ["pushing a", "pushing b"]
 
 
 @pytest.mark.parametrize(

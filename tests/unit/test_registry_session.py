@@ -418,7 +418,7 @@ def test_a_registry_of_the_list_that_has_tls_gets_it(monkeypatch: pytest.MonkeyP
 def engine_with(monkeypatch: pytest.MonkeyPatch, identity: str, *repo_digests: str) -> None:
     """An engine whose push is refused."""
 
-    def refuse(reference: str, *, on_progress: object) -> Pushed:
+    def refuse(reference: str) -> Pushed:
         raise RegistryError("tag is immutable")
 
     local = LocalImage(id=identity, platform="linux/amd64", size=1, repo_digests=repo_digests, labels={})

@@ -163,9 +163,7 @@ def request(name: str = "a") -> Request:
 
 
 def deploy(host: FakeHost, *others: FakeHost, name: str = "a") -> Status:
-    return steps.deploy(
-        host, request(name), timeout=5, say=lambda _: None, waiting=lambda _: None, hosts=(*others, host)
-    )
+    return steps.deploy(host, request(name), timeout=5, say=lambda _: None, hosts=(*others, host))
 
 
 @pytest.fixture
@@ -179,7 +177,7 @@ def host() -> FakeHost:
 
 def update(host: FakeHost, said: list[str] | None = None, **change: Any) -> Status:
     say = (said if said is not None else []).append
-    return steps.update("a", Change(**change), timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+    return steps.update("a", Change(**change), timeout=5, say=say, hosts=(host,))
 
 
 def test_a_first_backend_is_kept_once_it_is_healthy() -> None:
@@ -280,12 +278,12 @@ def test_an_update_puts_in_order_what_a_killed_one_left(host: FakeHost) -> None:
 
 def rollback(host: FakeHost, said: list[str] | None = None, **env: str) -> Status:
     say = (said if said is not None else []).append
-    return steps.rollback("a", env, timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+    return steps.rollback("a", env, timeout=5, say=say, hosts=(host,))
 
 
 def start(host: FakeHost, said: list[str] | None = None, **env: str) -> Status:
     say = (said if said is not None else []).append
-    return steps.start("a", env, timeout=5, say=say, waiting=lambda _: None, hosts=(host,))
+    return steps.start("a", env, timeout=5, say=say, hosts=(host,))
 
 
 def test_a_rollback_is_the_switch_back_and_the_next_one_undoes_it(host: FakeHost) -> None:
@@ -394,7 +392,7 @@ def test_a_service_is_looked_for_on_every_host(host: FakeHost) -> None:
         with pytest.raises(ServiceError, match="there is no service 'b'"):
             absent()
     with pytest.raises(ServiceError, match="there is no service 'b'"):
-        steps.update("b", Change(), timeout=1, say=pytest.fail, waiting=print, hosts=both)
+        steps.update("b", Change(), timeout=1, say=pytest.fail, hosts=both)
 
 
 def test_without_an_engine_the_others_are_listed_and_it_is_said(host: FakeHost) -> None:

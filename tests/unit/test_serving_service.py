@@ -3,6 +3,7 @@ import re
 import pytest
 
 from packager.errors import ServiceError, UsageError
+from packager.progress import listening
 from packager.serving.service import (
     Publish,
     Service,
@@ -16,6 +17,7 @@ from packager.serving.service import (
     why_it_ended,
     why_it_hangs,
 )
+from tests.unit.heard import Heard
 
 
 @pytest.mark.parametrize(
@@ -107,12 +109,12 @@ def test_waiting_looks_often_first() -> None:
 
 
 def test_it_is_told_that_we_wait() -> None:
-    time, told = FakeTime(), list[float]()
-    wait_until_healthy(
-        FakeContainer(), lambda: time.now > 3, 60, clock=time.clock, sleep=time.sleep, waiting=told.append
-    )
-    assert told[0] == 0
-    assert told[-1] > 2
+    heard = Heard()
+    with listening(heard):
+        wait(FakeContainer(), 3, 60, FakeTime())
+        with pytest.raises(ServiceError):
+            wait(FakeContainer(looks=3), 100, 60, FakeTime())
+    assert heard.told == [("waiting until it is healthy", None, 0)] * 2
 
 
 def test_it_ends_before_it_answers() -> None:

@@ -43,6 +43,7 @@ class LockResult(msgspec.Struct, frozen=True, kw_only=True):
         lock: as it is on disk now.
         changed: whether anything that an image is made of is other than before.
         changes: target → its packages that moved, sorted by name, conda's first.
+        counts: target → how many packages it has, where they were solved.
         bases: target → its base so far (`None` when it is new) and now, where they differ.
         installers: the same of the image of the stage that installs conda packages.
         written: the files that were written, relative to the folder of the spec.
@@ -52,6 +53,7 @@ class LockResult(msgspec.Struct, frozen=True, kw_only=True):
     lock: Lock
     changed: bool
     changes: dict[str, tuple[Move, ...]]
+    counts: dict[str, int] = {}
     bases: dict[str, tuple[str | None, str]]
     installers: dict[str, tuple[str | None, str]] = {}
     written: tuple[str, ...]
@@ -126,6 +128,7 @@ def update_lock(
         lock=after,
         changed=changed,
         changes={name: _moves(held[name], solved[name]) for name in wanted},
+        counts={name: each.count for name, each in solved.items() if not each.kept},
         bases=moved_images(before.targets, targets, base_of),
         installers=moved_images(before.targets, targets, installer_of),
         written=_write(spec_file, before, after, texts),

@@ -20,6 +20,7 @@ from packager.environments.locks.status import Held
 from packager.environments.solve.conda import CondaSolver
 from packager.environments.solve.pip import Solved, Solver, Upgrade
 from packager.errors import PackagerError
+from packager.progress import in_thread, working
 from packager.spec.model import canonical
 
 if TYPE_CHECKING:
@@ -59,6 +60,13 @@ class SolvedTarget(msgspec.Struct, frozen=True, kw_only=True):
     conda: SolvedConda | None = None
     kept: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many packages there are, of both halves."""
+        conda = self.conda.packages if self.conda else ()
+        # Of several platforms, each has its own file of a package.
+        return len({each.name for each in self.packages}) + len({each.name for each in conda})
 
 
 def solve_targets(
@@ -144,7 +152,7 @@ def _conda_halves(
         # The one that was locked before goes first, for its versions are to stay.
         first = next((name for name in names if held[name].conda_text is not None), names[0])
         work = _conda_work(first, asked[first], held[first], solvers, freed, report)
-        solving.update(dict.fromkeys(names, pool.submit(work)))
+        solving.update(dict.fromkeys(names, pool.submit(in_thread(work))))
     found.update({name: future.result() for name, future in solving.items()})
     return found
 
@@ -163,7 +171,8 @@ def _conda_work(
         assert solvers.conda is not None, "given where conda is asked"
         report(f"solving {target} for {', '.join(request.virtual_packages)}: conda packages")
         known = None if isinstance(before, UnsetType) else before
-        return solvers.conda.solve(request, held.conda_packages(), upgrade, solvers.offline, known)
+        with working(f"solving conda packages of {target}"):
+            return solvers.conda.solve(request, held.conda_packages(), upgrade, solvers.offline, known)
 
     return _named(target, work)
 
@@ -213,9 +222,8 @@ def _pip_halves(
         for platform in wanted[first].platforms:
             key = _platform_key(wanted[first], platform, halves.get(first), preferred)
             if key not in shared:
-                shared[key] = pool.submit(
-                    _pip_work(first, wanted[first], platform, halves.get(first), preferred, solvers, upgrade, report)
-                )
+                work = _pip_work(first, wanted[first], platform, halves.get(first), preferred, solvers, upgrade, report)
+                shared[key] = pool.submit(in_thread(work))
             jobs[platform] = shared[key]
         solving.update(dict.fromkeys(names, jobs))
     for name, jobs in solving.items():
@@ -249,6 +257,7 @@ def _pip_work(
 
     def work() -> Solved:
         report(f"solving {target} for {platform}, Python {given.python if given else request.python}")
-        return solvers.pip.solve(request, platform, preferred, upgrade, solvers.offline, given)
+        with working(f"solving {target} for {platform}"):
+            return solvers.pip.solve(request, platform, preferred, upgrade, solvers.offline, given)
 
     return _named(target, work)
