@@ -25,7 +25,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "export", "load_spec", "lock",
-    "plan_image", "push", "render", "run", "save", "score", "test", "verify",
+    "plan_image", "push", "render", "run", "save", "score", "test", "tree",
+    "verify", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from packager.steps.bake import bake
     from packager.steps.build import build, compare
     from packager.steps.check import check
+    from packager.steps.dependencies import tree, why
     from packager.steps.export import export
     from packager.steps.lock import lock
     from packager.steps.plan import plan_image
@@ -52,6 +54,8 @@ _ELSEWHERE = {
     "load_spec": "packager.spec.load",
     "plan_image": "packager.steps.plan",
     "render": "packager.steps.save",
+    "tree": "packager.steps.dependencies",
+    "why": "packager.steps.dependencies",
 }
 
 

@@ -21,6 +21,8 @@ VERBS = {
     "export": "Print the lock in a format of other tools.",
     "check": "Find what is wrong with spec, lock, entry script, models and Dockerfile.",
     "plan": "Show what each layer of the image will hold.",
+    "tree": "Show the locked packages, what they need, and how large they are.",
+    "why": "Say who needs a package.",
     "render": "Print the Dockerfile.",
     "save": "Write the build context to a folder or an archive.",
     "verify": "Recompute every digest of a saved build context.",
