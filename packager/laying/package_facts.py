@@ -40,11 +40,17 @@ _LIMIT = 64 << 20
 _LONGEST = 60
 _CLASSIFIER = "License :: "
 #: Runs of uv with which it is found out which packages its cache has not.
-_TRIES = 24
+TRIES = 24
 
 
 def wheel_facts(
-    locked: LockedPlatform, source: Source, cache: Path, *, fetch: bool, memory: Memory | None = None
+    locked: LockedPlatform,
+    source: Source,
+    cache: Path,
+    *,
+    fetch: bool,
+    tries: int = TRIES,
+    memory: Memory | None = None,
 ) -> dict[str, PackageFacts]:
     """Return the facts of pip's packages, by name; what is not known on this machine is left out, or fetched.
 
@@ -53,6 +59,7 @@ def wheel_facts(
         source: index settings of this machine; its `offline` is not looked at.
         cache: packager's, below which wheels are laid down for a moment.
         fetch: take what neither the memory nor uv's cache has from the index.
+        tries: runs of uv at most with which it is found out what its cache has.
         memory: of packages that were looked into; this user's where None.
 
     Raises:
@@ -70,7 +77,7 @@ def wheel_facts(
         if package.name not in found and package.name not in locked.from_source:
             waiting.append(package)
     looked = dict(
-        _look(locked, waiting, source, cache) if fetch else _look_offline(locked, waiting, source, cache, [_TRIES])
+        _look(locked, waiting, source, cache) if fetch else _look_offline(locked, waiting, source, cache, [tries])
     )
     for package in waiting:
         if package.name in looked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from packager.builders.base_size import base_size
 from packager.cli import cli
 from packager.environments.conda import CondaPackage
 from packager.environments.dependencies import Dependencies, PackageFacts, dependencies
@@ -19,9 +21,12 @@ from packager.environments.locks.status import read_inputs
 from packager.laying import package_facts
 from packager.laying.package_facts import conda_facts, parse_facts, wheel_facts
 from packager.laying.wheels import Source
+from packager.plan.plan import Base
 from packager.spec import load_spec
 from packager.steps.dependencies import find_package
 from packager.storage.memory import Memory
+from tests.unit.oci_content import FolderContent
+from tests.unit.oci_images import image_of
 from tests.unit.test_oci_environment import make_wheel
 
 #: name → bytes, and what it needs.
@@ -247,3 +252,39 @@ def test_why_of_what_is_not_there_says_what_is(diabetes: Path) -> None:
         why(load_spec(diabetes), "nmpy")
     assert caught.value.remedy == "did you mean numpy?"
     assert find_package(example("app"), "ODD_name") is not None
+
+
+# --- sizes in a plan --------------------------------------------------------------------------------------------------
+
+
+def test_plan_tells_sizes_that_are_known(diabetes: Path) -> None:
+    number = len(read_inputs(load_spec(diabetes), "cpu").locked().packages)
+    text = run("plan", "-f", diabetes)
+    assert f"{number} packages, {number}.0 MB" in text
+    assert "largest: annotated-types 0.8.0 1.0 MB, " in text
+    (data,) = json.loads(run("plan", "-f", diabetes, "--format", "json"))
+    assert {each["size"] for each in data["environment"]["packages"]} == {1_000_000}
+    assert data["base"]["size"] is None
+    first = run("plan", "-f", diabetes, "--files").splitlines()[3]
+    assert first.split() == ["1.0", "MB", "annotated-types", "0.8.0"]
+
+
+def test_plan_without_what_it_could_know_tells_none(
+    diabetes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    text = run("plan", "-f", diabetes)
+    assert "largest" not in text
+    assert " packages, " not in text
+
+
+def test_a_base_is_as_large_as_its_layers_where_the_store_knows_it(tmp_path: Path) -> None:
+    content = FolderContent(tmp_path / "content")
+    image = image_of(content, b"x" * 100, b"y" * 50)
+    base = Base(reference="r.example.com/base:1", digest=image.digest, source=f"r.example.com/base@{image.digest}")
+    assert base_size(base, "linux/amd64", content) is None
+    for document in (image.manifest, image.config):
+        content.put(io.BytesIO(document))
+    assert base_size(base, "linux/amd64", content) == 150
+    assert base_size(base, "linux/arm64", content) is None
