@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "export", "load_spec", "lock",
-    "plan_image", "push", "render", "run", "save", "score", "test", "tree",
+    "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
     "verify", "why",
 ]  # fmt: skip
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from packager.steps.lock import lock
     from packager.steps.plan import plan_image
     from packager.steps.push import push
+    from packager.steps.report import report
     from packager.steps.run import run
     from packager.steps.save import archive, render, save
     from packager.steps.score import score

@@ -33,6 +33,7 @@ VERBS = {
     "inspect": "Show what is in an image, without an engine.",
     "run": "Start the image and wait until it is healthy.",
     "test": "Start the image, and hold its answers against the spec's tests.",
+    "report": "Write a page about the package: what is in it, findings, tests, how to run it.",
     "service": "Deploy, update and delete named services.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
