@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "export", "load_spec", "lock",
+    "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export", "load_spec", "lock",
     "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
     "verify", "why",
 ]  # fmt: skip
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from packager.steps.build import build, compare
     from packager.steps.check import check
     from packager.steps.dependencies import tree, why
+    from packager.steps.diff import diff
     from packager.steps.export import export
     from packager.steps.lock import lock
     from packager.steps.plan import plan_image

@@ -31,6 +31,7 @@ VERBS = {
     "push": "Push image references that the engine has to their registries.",
     "pull": "Fetch an image into a folder or file, without an engine.",
     "inspect": "Show what is in an image, without an engine.",
+    "diff": "Say what differs between two of images, specs and locks.",
     "run": "Start the image and wait until it is healthy.",
     "test": "Start the image, and hold its answers against the spec's tests.",
     "report": "Write a page about the package: what is in it, findings, tests, how to run it.",

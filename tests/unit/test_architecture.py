@@ -83,6 +83,7 @@ PURE_MODULES = (
     "oci/values.py",
     "proxies.py",
     "reference.py",
+    "report/difference.py",
     "report/treemap.py",
     "serving/hosts/process/places.py",
     "serving/matching.py",
