@@ -117,7 +117,8 @@ def _lines(plan: Plan, sizes: KnownSizes, environment: object, files: bool) -> l
             lines += _details(plan, sizes, index - (len(rows) - len(plan.layers)), row[0])
         elif row[0] == "environment" and (largest := _by_size(plan, sizes)):
             indent = " " * (widths[0] + 4)
-            lines.append(f"{indent}largest: {', '.join(f'{title} {human_size(size)}' for size, title in largest[:4])}")
+            word = "largest" if len(largest) == _package_count(plan) else "largest of those that are known"
+            lines.append(f"{indent}{word}: {', '.join(f'{title} {human_size(size)}' for size, title in largest[:4])}")
     config = plan.config
     lines.append(f"  runs as {config.user}, port {config.port}: {' '.join(config.entrypoint)}")
     return lines + [f"  image {reference}" for reference in plan.references]
@@ -125,10 +126,13 @@ def _lines(plan: Plan, sizes: KnownSizes, environment: object, files: bool) -> l
 
 def _environment_size(plan: Plan, sizes: KnownSizes) -> str:
     """Return `25 packages, 234.7 MB`; without a size where that of some is not known."""
-    environment, title = plan.environment, plan.environment.title.removeprefix("environment of ")
+    title = plan.environment.title.removeprefix("environment of ")
     known = [*sizes.packages.values(), *sizes.conda.values()]
-    whole = len(known) == len(environment.packages) + len(environment.conda_packages)
-    return f"{title}, {human_size(sum(known))}" if whole else title
+    return f"{title}, {human_size(sum(known))}" if len(known) == _package_count(plan) else title
+
+
+def _package_count(plan: Plan) -> int:
+    return len(plan.environment.packages) + len(plan.environment.conda_packages)
 
 
 def _by_size(plan: Plan, sizes: KnownSizes) -> list[tuple[int, str]]:

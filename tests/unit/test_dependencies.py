@@ -269,6 +269,17 @@ def test_plan_tells_sizes_that_are_known(diabetes: Path) -> None:
     assert first.split() == ["1.0", "MB", "annotated-types", "0.8.0"]
 
 
+def test_plan_says_that_it_knows_some_sizes_alone(
+    diabetes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    locked = read_inputs(load_spec(diabetes), "cpu").locked()
+    Memory("packages").forget(*package_facts._key(locked.packages[0], locked))
+    text = run("plan", "-f", diabetes)
+    assert "largest of those that are known: " in text
+    assert " packages, " not in text
+
+
 def test_plan_without_what_it_could_know_tells_none(
     diabetes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
