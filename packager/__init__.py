@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "export", "load_spec", "lock",
-    "plan_image", "push", "render", "run", "save", "score", "test", "verify",
+    "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export", "load_spec", "lock",
+    "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
+    "verify", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from packager.steps.bake import bake
     from packager.steps.build import build, compare
     from packager.steps.check import check
+    from packager.steps.dependencies import tree, why
+    from packager.steps.diff import diff
     from packager.steps.export import export
     from packager.steps.lock import lock
     from packager.steps.plan import plan_image
     from packager.steps.push import push
+    from packager.steps.report import report
     from packager.steps.run import run
     from packager.steps.save import archive, render, save
     from packager.steps.score import score
@@ -52,6 +56,8 @@ _ELSEWHERE = {
     "load_spec": "packager.spec.load",
     "plan_image": "packager.steps.plan",
     "render": "packager.steps.save",
+    "tree": "packager.steps.dependencies",
+    "why": "packager.steps.dependencies",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from packager.builders.image_contents import ImagePackage
 from packager.oci.archives import Archive, open_files
 from packager.oci.docker_archive import choose_saved, convert
 from packager.oci.parse import (
@@ -64,7 +65,10 @@ class LayerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageView(msgspec.Struct, frozen=True, kw_only=True):
-    """An image of one platform: its digest, bytes to pull, the part of its configuration that matters, its layers."""
+    """An image of one platform: its digest, bytes to pull, the part of its configuration that matters, its layers.
+
+    On demand, the packages of its environment, too, the largest first.
+    """
 
     platform: str
     digest: str
@@ -79,6 +83,7 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True):
     health: tuple[str, ...]
     labels: dict[str, str]
     layers: tuple[LayerView, ...]
+    packages: tuple[ImagePackage, ...] | None = None
 
 
 class Inspected(msgspec.Struct, frozen=True, kw_only=True):

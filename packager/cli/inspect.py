@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 @click.argument("image", metavar="REF|oci:DIR|FILE", shell_complete=complete.references)
 @click.option("--platform", "platform", metavar="OS/ARCH", help="One platform of the image (default: all there are).")
 @click.option("--files", "files", is_flag=True, help="Say what is in each layer, too (pulls the layers).")
+@click.option("--packages", is_flag=True, help="List its packages, the largest first (pulls the layers).")
 @insecure_option
 @format_option
 @standard_options
-def command(image: str, platform: str | None, files: bool, output_format: str, reporter: Reporter) -> None:
+def command(
+    image: str, platform: str | None, files: bool, packages: bool, output_format: str, reporter: Reporter
+) -> None:
     """Show platforms, configuration, labels and layers of an image; no engine is needed.
 
     A name is looked for in the engine, where one answers, then at its registry. Or the image is in an OCI layout
@@ -40,7 +43,7 @@ def command(image: str, platform: str | None, files: bool, output_format: str, r
 
     from packager.steps.inspect import inspect
 
-    found = inspect(image, platform=platform, files=files, reporter=reporter)
+    found = inspect(image, platform=platform, files=files, packages=packages, reporter=reporter)
     if output_format == "json":
         emit_json(msgspec.to_builtins(found))
         return
@@ -74,8 +77,26 @@ def _image(image: ImageView, *, alone: bool) -> Iterator[str]:
     for name, value in image.labels.items():
         yield f"  label     {_line(name)}={_line(value)}"
     yield f"  layers    {len(image.layers)}, {human_size(image.size)}"
+    if parts := _parts(image):
+        yield f"  parts     {', '.join(f'{name} {human_size(size)}' for name, size in parts)}"
     for layer in image.layers:
         yield from _layer(layer)
+    if image.packages is not None:
+        yield f"  packages  {len(image.packages)}"
+    for package in image.packages or ():
+        size = "" if package.size is None else human_size(package.size)
+        conda = "  conda" if package.manager == "conda" else ""
+        yield f"    {size:>9}  {_line(package.name)} {_line(package.version)}{conda}"
+
+
+def _parts(image: ImageView) -> list[tuple[str, int]]:
+    """Return base, environment, models and app with their bytes, largest first; nothing where layers do not say it."""
+    names = {"environment of ": "environment", "model ": "models", "app ": "app", "packager's files ": "server"}
+    found: dict[str, int] = {}
+    for layer in image.layers:
+        name = next((part for start, part in names.items() if layer.title.startswith(start)), "base")
+        found[name] = found.get(name, 0) + layer.size
+    return sorted(found.items(), key=lambda each: -each[1]) if "environment" in found else []
 
 
 def _layer(layer: LayerView) -> Iterator[str]:

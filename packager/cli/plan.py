@@ -22,6 +22,7 @@ from packager.cli.terminal import table
 
 if TYPE_CHECKING:
     from packager.plan.plan import Plan
+    from packager.steps.plan import KnownSizes
 
 
 @click.command("plan")
@@ -40,27 +41,37 @@ def command(
 ) -> None:
     """Show what each layer of the image will hold, how large it is, and where each thing comes from.
 
-    Nothing is written. `--format json` gives the whole plan, every file and package included.
+    No image or context is written. Sizes of base and packages are told where this machine knows them (`packager tree`
+    finds those of packages out); the largest stand first. `--format json` gives the whole plan, every file included.
     """
-    from packager.steps.plan import find_base, plan_image
+    from packager.steps.plan import find_base, known_sizes, plan_image
     from packager.steps.selection import select_targets
 
     spec_file = load_spec(file)
     names, other = select_targets(spec_file, target), find_base(spec_file, base, reporter)
-    plans = [plan_image(spec_file, name, platform, base=other).plan for name in names]
+    planned = [plan_image(spec_file, name, platform, base=other) for name in names]
+    shown = [(each.plan, known_sizes(each)) for each in planned]
     if output_format == "json":
-        emit_json([plan_data(plan) for plan in plans])
+        emit_json([plan_data(plan, sizes) for plan, sizes in shown])
         return
-    emit("\n\n".join("\n".join(_lines(plan, spec_file.spec.environment, files)) for plan in plans))
+    emit("\n\n".join("\n".join(_lines(plan, sizes, spec_file.spec.environment, files)) for plan, sizes in shown))
 
 
-def plan_data(plan: Plan) -> dict[str, Any]:
-    """Return a plan as JSON data: its fields, and digest, folder and size of each layer."""
+def plan_data(plan: Plan, sizes: KnownSizes) -> dict[str, Any]:
+    """Return a plan as JSON data: its fields, digest, folder and size of each layer, and sizes that are known."""
     import msgspec
 
     data: dict[str, Any] = msgspec.to_builtins(plan)
     shown = zip((data["server"], *data["models"], data["app"]), plan.layers, strict=True)
     data["environment"] = _environment(data["environment"], plan)
+    data["base"]["size"] = sizes.base
+    conda = data["environment"]["conda"]
+    for packages, known in (
+        (data["environment"]["packages"], sizes.packages),
+        (conda and conda["packages"], sizes.conda),
+    ):
+        for package in packages or ():
+            package["size"] = known.get(package["name"])
     for layer, value in shown:
         layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)
     return data
@@ -78,9 +89,12 @@ def _environment(environment: dict[str, Any], plan: Plan) -> dict[str, Any]:
     return {**environment, **values}
 
 
-def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
+def _lines(plan: Plan, sizes: KnownSizes, environment: object, files: bool) -> list[str]:
     declared = environment if isinstance(environment, str) else "the model" if environment is None else "the spec"
-    base_size = "in the engine" if plan.base.local else "at its registry"
+    place = "in the engine" if plan.base.local else "in the archive" if plan.base.archived else "at its registry"
+    base_size = (
+        place if sizes.base is None else human_size(sizes.base) + (" to pull" if place == "at its registry" else "")
+    )
     rows = [("base", plan.base.reference, base_size, plan.base.digest[:19])]
     if plan.system_packages:
         number = count(len(plan.system_packages), "Debian package")
@@ -89,7 +103,7 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
     locks = f"locks/{plan.target}.requirements.txt (from {declared})"
     if plan.environment.conda:
         locks = f"locks/{plan.target}.conda-lock.yml, {locks}"
-    rows.append(("environment", content, plan.environment.title.removeprefix("environment of "), locks))
+    rows.append(("environment", content, _environment_size(plan, sizes), locks))
     for layer in plan.layers:
         size = human_size(layer.tree.size)
         rows.append(
@@ -99,17 +113,48 @@ def _lines(plan: Plan, environment: object, files: bool) -> list[str]:
     for index, (row, line) in enumerate(zip(rows, table(rows, indent="  "), strict=True)):
         lines.append(line)
         if files:
-            lines += _details(plan, index - (len(rows) - len(plan.layers)), row[0])
+            lines += _details(plan, sizes, index - (len(rows) - len(plan.layers)), row[0])
+        elif row[0] == "environment" and (largest := _by_size(plan, sizes)):
+            indent = " " * (max(len(other[0]) for other in rows) + 4)
+            word = "largest" if len(largest) == _package_count(plan) else "largest of those that are known"
+            lines.append(f"{indent}{word}: {', '.join(f'{title} {human_size(size)}' for size, title in largest[:4])}")
     config = plan.config
     lines.append(f"  runs as {config.user}, port {config.port}: {' '.join(config.entrypoint)}")
     return lines + [f"  image {reference}" for reference in plan.references]
 
 
-def _details(plan: Plan, layer: int, kind: str) -> list[str]:
+def _environment_size(plan: Plan, sizes: KnownSizes) -> str:
+    """Return `25 packages, 234.7 MB`; without a size where that of some is not known."""
+    title = plan.environment.title.removeprefix("environment of ")
+    known = [*sizes.packages.values(), *sizes.conda.values()]
+    return f"{title}, {human_size(sum(known))}" if len(known) == _package_count(plan) else title
+
+
+def _package_count(plan: Plan) -> int:
+    return len(plan.environment.packages) + len(plan.environment.conda_packages)
+
+
+def _by_size(plan: Plan, sizes: KnownSizes) -> list[tuple[int, str]]:
+    """Return size and name of the packages whose size is known, the largest first."""
+    halves = ((plan.environment.conda_packages, sizes.conda), (plan.environment.packages, sizes.packages))
+    found = [
+        (known[each.name], f"{each.name} {each.version}")
+        for some, known in halves
+        for each in some
+        if each.name in known
+    ]
+    return sorted(found, key=lambda each: (-each[0], each[1]))
+
+
+def _details(plan: Plan, sizes: KnownSizes, layer: int, kind: str) -> list[str]:
     if kind == "environment":
-        conda = plan.environment.conda_packages
-        shown = [f"      {package.name} {package.version} {package.build}  {package.channel}" for package in conda]
-        return shown + [f"      {package.name} {package.version}" for package in plan.environment.packages]
+        rows = [
+            (sizes.conda.get(each.name), f"{each.name} {each.version} {each.build}  {each.channel}")
+            for each in plan.environment.conda_packages
+        ]
+        rows += [(sizes.packages.get(each.name), f"{each.name} {each.version}") for each in plan.environment.packages]
+        rows.sort(key=lambda row: (-(row[0] or 0), row[1]))
+        return [f"      {'' if size is None else human_size(size):>9}  {title}" for size, title in rows]
     if layer < 0:
         return []
     return [

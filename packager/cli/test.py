@@ -44,6 +44,14 @@ from packager.cli.run import variables
     show_default=True,
     help="Seconds until it must be healthy.",
 )
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Send each request so often, and say how its times are spread.",
+)
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML, too.")
 @format_option
 @standard_options
@@ -57,6 +65,7 @@ def command(
     image: str | None,
     env: tuple[str, ...],
     timeout: float,
+    repeat: int,
     junit: Path | None,
     output_format: str,
     reporter: Reporter,
@@ -77,6 +86,7 @@ def command(
         platform=platform,
         docker=not no_docker,
         build=build_wish(build_first, base, target, platform),
+        repeat=repeat,
         timeout=timeout,
         env=variables(env),
         reporter=reporter,

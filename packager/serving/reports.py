@@ -7,7 +7,9 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from typing import Any
 
-from packager.serving.gate import Outcome, Report
+import msgspec
+
+from packager.serving.gate import Outcome, Report, Spread
 
 #: What XML 1.0 has no way to hold (section 2.2).
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -16,8 +18,22 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def outcome_lines(outcome: Outcome) -> list[str]:
     """Return how one test went."""
     word = "FAIL" if outcome.differences else "ok"
-    head = f"{word:<6}{outcome.name} ({outcome.seconds * 1000:.0f} ms)"
+    head = f"{word:<6}{outcome.name} ({_times(outcome)})"
     return [head, *(f"      {each}" for each in outcome.differences)]
+
+
+def _times(outcome: Outcome) -> str:
+    """Return `12 ms`, or how the times are spread."""
+    spread = outcome.spread
+    if spread is None:
+        return f"{outcome.seconds * 1000:.0f} ms"
+    named = {"min": spread.min, "median": spread.median, "p95": spread.p95, "max": spread.max}
+    shown = ", ".join(f"{name} {_milliseconds(seconds)}" for name, seconds in named.items())
+    return f"{spread.count} times: {shown} ms"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}" if seconds >= 0.1 else f"{seconds * 1000:.1f}"
 
 
 def report_lines(report: Report) -> list[str]:
@@ -44,11 +60,19 @@ def as_data(report: Report) -> dict[str, Any]:
                 "name": each.name,
                 "passed": not each.differences,
                 "seconds": round(each.seconds, 4),
+                "latency": _rounded(each.spread),
                 "differences": list(each.differences),
             }
             for each in report.outcomes
         ],
     }
+
+
+def _rounded(spread: Spread | None) -> dict[str, float] | None:
+    if spread is None:
+        return None
+    values = msgspec.structs.asdict(spread)
+    return {name: value if name == "count" else round(value, 5) for name, value in values.items()}
 
 
 def junit(reports: Sequence[Report]) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from packager.environments.declare.curated import Curated, curated_names, load_curated, locked_packages
-from packager.environments.locks.difference import Side, TargetDifference, difference, read_side
+from packager.environments.locks import difference as locks
+from packager.environments.locks.difference import Side, TargetDifference, difference
 from packager.environments.locks.files import read_file
 from packager.errors import LockError, UsageError
 from packager.laying.create import create, is_complete
@@ -22,7 +23,7 @@ from packager.steps.selection import one_target
 
 __all__ = [
     "Curated", "compare_locks", "create_environment", "curated_names", "load_curated", "locked_packages",
-    "run_in_environment",
+    "read_side", "run_in_environment",
 ]  # fmt: skip
 
 #: Of the files of a lock; in git, what ends otherwise is a folder.
@@ -105,10 +106,18 @@ def compare_locks(old: str, new: str) -> tuple[TargetDifference, ...]:
         UsageError: git, or the file in it, is not there.
         LockError: there is no such lock, or it cannot be read.
     """
-    return difference(_read_side(old), _read_side(new))
+    return difference(read_side(old), read_side(new))
 
 
-def _read_side(text: str) -> dict[str, Side]:
+def read_side(text: str) -> dict[str, Side]:
+    """Return target → what a lock holds of it.
+
+    Args:
+        text: as for `compare_locks`.
+
+    Raises:
+        UsageError, LockError: see there.
+    """
     path = Path(text)
     revision, colon, inside = text.partition(":")
     if not path.exists() and colon and revision and not revision.startswith("-"):
@@ -118,13 +127,13 @@ def _read_side(text: str) -> dict[str, Side]:
         if found is None:
             raise UsageError(f"{text}: git has no such file", remedy="REV:PATH, PATH from the current folder")
         folder = inside.rpartition("/")[0] or "."
-        return read_side(inside, found, lambda name: _from_git(revision, f"{folder}/{name}"))
+        return locks.read_side(inside, found, lambda name: _from_git(revision, f"{folder}/{name}"))
     if path.is_dir():
         path = path / "packager.lock"
     content = read_file(path)
     if content is None:
         raise LockError(f"there is no {path}", remedy="name a lock; `packager lock` writes one")
-    return read_side(str(path), content, lambda name: read_file(path.parent / name))
+    return locks.read_side(str(path), content, lambda name: read_file(path.parent / name))
 
 
 def _from_git(revision: str, path: str) -> str | None:

@@ -110,6 +110,7 @@ def try_packages(
     *,
     titles: Mapping[str, str] | None = None,
     show: bool = False,
+    repeat: int = 1,
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
 ) -> list[Report]:
@@ -121,6 +122,7 @@ def try_packages(
         reporter: is told what is tested.
         titles: title of a package → what people call it.
         show: tell how each test went.
+        repeat: how often each request is sent.
         timeout: seconds until each must be healthy.
         env: variables beside the image's own.
 
@@ -133,7 +135,7 @@ def try_packages(
         title = (titles or {}).get(package.title, package.title)
         reporter.step(f"testing {title} ({len(cases)} test{'' if len(cases) == 1 else 's'}){note}")
         with terminated_as_interrupted():
-            report = check(package, cases, shown=title, timeout=timeout, env=env)
+            report = check(package, cases, shown=title, repeat=repeat, timeout=timeout, env=env)
         for line in (line for outcome in report.outcomes if show for line in outcome_lines(outcome)):
             reporter.step(f"  {line}")
         reports.append(report)

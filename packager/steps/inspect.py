@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from packager.builders.inspect import Inspected, inspect_image
+import msgspec
+
+from packager.builders.image_contents import contents_of
+from packager.builders.inspect import ImageView, Inspected, inspect_image
 from packager.registry.mirrors import registry_mirrors
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
@@ -10,7 +13,14 @@ from packager.storage.content import ContentStore
 __all__ = ["Inspected", "inspect"]
 
 
-def inspect(image: str, *, platform: str | None = None, files: bool = False, reporter: Reporter = SILENT) -> Inspected:
+def inspect(
+    image: str,
+    *,
+    platform: str | None = None,
+    files: bool = False,
+    packages: bool = False,
+    reporter: Reporter = SILENT,
+) -> Inspected:
     """Return platforms, configuration, labels and layers of an image.
 
     Args:
@@ -18,6 +28,7 @@ def inspect(image: str, *, platform: str | None = None, files: bool = False, rep
             `docker-archive:FILE`).
         platform: OCI os/arch; all that there are where None.
         files: what is in each layer, too, which pulls the layers.
+        packages: the packages of the environment with their sizes, too, which pulls the layers.
         reporter: is told what is fetched.
 
     Raises:
@@ -25,4 +36,14 @@ def inspect(image: str, *, platform: str | None = None, files: bool = False, rep
         ContextError: the folder or file is missing or damaged.
         RegistryError, TemporaryError: the image is not to be had.
     """
-    return inspect_image(image, ContentStore(), registry_mirrors(), platform=platform, files=files, say=reporter.detail)
+    content, mirrors = ContentStore(), registry_mirrors()
+    found = inspect_image(image, content, mirrors, platform=platform, files=files or packages, say=reporter.detail)
+    if not packages:
+        return found
+    return msgspec.structs.replace(found, images=tuple(_with_packages(each, content, files) for each in found.images))
+
+
+def _with_packages(view: ImageView, content: ContentStore, files: bool) -> ImageView:
+    inside = contents_of(content.path(layer.digest) for layer in view.layers)
+    layers = view.layers if files else tuple(msgspec.structs.replace(each, files=None) for each in view.layers)
+    return msgspec.structs.replace(view, layers=layers, packages=inside.packages)

@@ -12,6 +12,7 @@ from packager.context.generated import app_files, serving_files
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.locks.status import TargetInputs, read_inputs
+from packager.errors import ContextError
 from packager.plan.inputs import with_inputs
 from packager.plan.make import make_plan, require_server
 from packager.plan.plan import Base
@@ -19,6 +20,8 @@ from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.reporting import SILENT, Reporter
+from packager.storage.content import ContentStore
+from packager.storage.memory import cache_root
 from packager.storage.models import Store
 from packager.storage.reading import digest_file
 
@@ -104,6 +107,39 @@ def plan_platforms(
             )
         )
     return tuple(planned)
+
+
+class KnownSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that this machine knows of an image that is planned.
+
+    Attributes:
+        base: of the base's layers, as they are pulled (unpacked where only an engine has it); None where unknown.
+        packages: name → bytes of its unpacked files, for pip's packages.
+        conda: likewise for conda's.
+    """
+
+    base: int | None = None
+    packages: dict[str, int] = {}
+    conda: dict[str, int] = {}
+
+
+def known_sizes(planned: Planned) -> KnownSizes:
+    """Return how large the base and the packages of an image are, as far as this machine knows; nothing is fetched."""
+    from packager.builders.base_size import base_size
+    from packager.laying.package_facts import conda_facts, wheel_facts
+    from packager.laying.wheels import Source
+
+    plan, locked, cache = planned.plan, planned.plan.environment.locked, cache_root()
+    try:
+        # Once for all of them: whoever wants to know more has `packager tree`.
+        facts = wheel_facts(locked, Source.of(planned.root), cache, fetch=False, tries=1)
+    except ContextError:
+        facts = {}  # a cache that cannot be written
+    return KnownSizes(
+        base=base_size(plan.base, plan.platform, ContentStore()),
+        packages={name: each.size for name, each in facts.items()},
+        conda={name: each.size for name, each in conda_facts(locked.conda_packages, locked.subdir, cache).items()},
+    )
 
 
 def say_secrets(planned: Iterable[Planned], reporter: Reporter) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from packager.builders.builder import BuildWish
-from packager.contract import INPUTS_LABEL, TARGET_LABEL, TITLE_LABEL
+from packager.contract import (
+    BASE_DIGEST_LABEL,
+    BASE_NAME_LABEL,
+    INPUTS_LABEL,
+    LOCK_LABEL,
+    TARGET_LABEL,
+    TITLE_LABEL,
+)
 from packager.engine.api import LocalImage
 from packager.environments.locks.status import read_inputs
 from packager.errors import ContextError, PackagerError, UsageError
@@ -20,6 +28,8 @@ from packager.storage.memory import Memory
 from packager.storage.models import Store
 
 _KIND = "inputs"
+#: Memory of digest of a target's lock and platform → package → version.
+_LOCKED = "locked"
 #: What is named of what changed.
 _NAMED = 3
 
@@ -30,6 +40,40 @@ def remember_inputs(plan: Plan, spec_file: SpecFile) -> None:
     digest = digest_of_inputs(inputs)
     if memory.recall(digest) is None:
         memory.remember(msgspec.json.encode(inputs), digest)
+    locked, versions = (plan.lock_digest, plan.platform), Memory(_LOCKED)
+    if versions.recall(*locked) is None:
+        versions.remember(msgspec.json.encode(plan.environment.locked.versions), *locked)
+
+
+def changes_since(plan: Plan, spec_file: SpecFile, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what changed since an image was built, a line each: inputs, packages, base; nothing where all is equal.
+
+    Inputs and packages are named where the image was built on this machine.
+
+    Args:
+        plan: as it is now.
+        spec_file: the spec, as it is for the plan's target.
+        labels: of the image.
+    """
+    lines = []
+    if (label := labels.get(INPUTS_LABEL, "")) != plan.config.labels[INPUTS_LABEL]:
+        before = _recalled(_KIND, label.removeprefix("sha256:"))
+        names = changes(before, _inputs(plan, spec_file)) if before else ()
+        lines += [f"{name} changed" for name in names] or ["its inputs changed (which is known where it was built)"]
+    if labels.get(LOCK_LABEL) != plan.lock_digest:
+        old, new = _recalled(_LOCKED, labels.get(LOCK_LABEL, ""), plan.platform), plan.environment.locked.versions
+        for name in sorted({*old, *new}) if old else ():
+            if old.get(name) != new.get(name):
+                lines.append(f"{name}: {old.get(name, 'not there')} -> {new.get(name, 'not there')}")
+    if (digest := labels.get(BASE_DIGEST_LABEL)) and digest != plan.base.digest:
+        lines.append(f"base: {labels.get(BASE_NAME_LABEL, '')}@{digest} -> {plan.base.reference}@{plan.base.digest}")
+    return tuple(lines)
+
+
+def _recalled(kind: str, *key: str) -> dict[str, str]:
+    with suppress(msgspec.DecodeError):
+        return msgspec.json.decode(Memory(kind).recall(*key) or b"{}", type=dict[str, str])
+    return {}
 
 
 def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
@@ -54,8 +98,7 @@ def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
         return f"its inputs cannot be read any more ({error.message.splitlines()[0].rstrip(':')})"
     if planned.plan.config.labels[INPUTS_LABEL] == label:
         return ""
-    known = Memory(_KIND).recall(label.removeprefix("sha256:"))
-    before: Mapping[str, str] = msgspec.json.decode(known, type=dict[str, str]) if known is not None else {}
+    before = _recalled(_KIND, label.removeprefix("sha256:"))
     names = changes(before, _inputs(planned.plan, spec_file)) if before else ()
     return _sentence(names)
 

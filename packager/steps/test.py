@@ -41,6 +41,7 @@ def test(
     platform: str | None = None,
     docker: bool = True,
     build: BuildWish | None = None,
+    repeat: int = 1,
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
     reporter: Reporter = SILENT,
@@ -54,6 +55,7 @@ def test(
         platform: the images must be for it.
         docker: False runs the spec's package in its locked environment on this machine, without Docker.
         build: build the images first, so.
+        repeat: how often each request is sent, one after the other, to see how its times are spread.
         timeout: seconds until each must be healthy.
         env: variables beside the image's own.
         reporter: is told what is tested.
@@ -86,4 +88,4 @@ def test(
             build_first(spec_file, build, image or (), reporter)
         packages = image_packages(references, platform)
         warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
-    return try_packages(cases, packages, reporter, timeout=timeout, env=env)
+    return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env)

@@ -41,9 +41,11 @@ ARROWS: dict[str, set[str]] = {
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "checks"},
+    # It shows what others found out, as values of its own.
+    "report": set(),
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "checks", "init",
+        "builders", "serving", "checks", "init", "report",
     },
     # What people ask for is a step; of a spec it needs the loader, and of the schema its text.
     "cli": {"spec", "steps"},
@@ -81,6 +83,8 @@ PURE_MODULES = (
     "oci/values.py",
     "proxies.py",
     "reference.py",
+    "report/difference.py",
+    "report/treemap.py",
     "serving/hosts/process/places.py",
     "serving/matching.py",
     "spec/examples.py",

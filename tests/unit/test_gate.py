@@ -20,7 +20,7 @@ from packager.engine.push import Pushed
 from packager.errors import ServiceError
 from packager.serving import gate
 from packager.serving.cases import Prepared
-from packager.serving.matching import Expected
+from packager.serving.matching import Expected, Reply
 from packager.serving.service import Package, Service
 from packager.spec.load import SpecFile, load_spec
 from packager.steps import build as build_step
@@ -107,6 +107,37 @@ def test_a_test_is_sent_the_key_only_where_it_says_so(auth: str, monkeypatch: py
     key = f"Bearer {keys.primary}".encode() if keys else b"none"
     assert (keys is not None) == (auth == "key")
     assert sent == [key, b"none", b"Bearer mine"]
+
+
+def test_a_request_is_repeated_until_an_answer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = iter([200, 200, 500])
+    sent: list[str] = []
+
+    def send(url: str, case: Prepared, headers: Any) -> Reply:
+        sent.append(case.name)
+        status = next(statuses) if case.name == "breaks" else 200
+        return Reply(status=status, headers=(), body=b"", seconds=len(sent) / 1000)
+
+    @contextmanager
+    def serve(*_: Any, **__: Any) -> Iterator[tuple[Service, Any]]:
+        class Server:
+            def logs(self, lines: int) -> str:
+                return "log"
+
+        yield Service(container_id="1", name="x", url="http://h/", unit="", key_hint="", seconds=0.0), Server()
+
+    monkeypatch.setattr(gate, "send", send)
+    monkeypatch.setattr(gate, "serve", serve)
+    monkeypatch.setattr(gate, "request_of", lambda *_, **__: (None, None))
+    cases = [
+        Prepared(name=name, method="GET", path="/", headers={}, body=None, expected=Expected(status=200))
+        for name in ("holds", "breaks")
+    ]
+    package = Package(title="x", target="cpu", platform="linux/amd64", port=1, labels={})
+    holds, breaks = gate.check(package, cases, repeat=5).outcomes
+    assert (len(holds.times), holds.differences) == (5, ())
+    assert holds.spread == gate.spread_of([0.001, 0.002, 0.003, 0.004, 0.005])
+    assert (len(breaks.times), len(breaks.differences), sent.count("breaks")) == (3, 1, 3)
 
 
 # --- before a push ---

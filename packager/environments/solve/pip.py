@@ -15,12 +15,12 @@ from msgspec import UnsetType
 
 from packager.environments.child_processes import Ended
 from packager.environments.conda import Provided, minor
+from packager.environments.dependencies import marker_words
 from packager.environments.lock import LockedPackage, LockRequest, PackageSources
 from packager.environments.locks.files import parse_requirements
 from packager.environments.uv import Uv, uv_version
 from packager.errors import LockError
 from packager.scratch import scratch
-from packager.targets import machine
 
 if TYPE_CHECKING:
     from packager.environments.solve.incompatibilities import Asked
@@ -405,20 +405,7 @@ def _allowed(request: LockRequest, platform: str, provided: Provided | None) -> 
     from packaging.requirements import Requirement
 
     python = minor(request.python)
-    # What markers ask (PEP 508), as it is in every image; the machine that locks may be another.
-    words = {
-        "implementation_name": "cpython",
-        "implementation_version": f"{python}.0",
-        "os_name": "posix",
-        "platform_machine": machine(platform),
-        "platform_python_implementation": "CPython",
-        "platform_release": "",
-        "platform_system": "Linux",
-        "platform_version": "",
-        "python_full_version": f"{python}.0",
-        "python_version": python,
-        "sys_platform": "linux",
-    }
+    words = marker_words(python, platform)
     found: dict[str, frozenset[str]] = {}
     for line, digests in request.hashes.items():
         requirement = Requirement(line)
