@@ -17,7 +17,7 @@ SHELLS = {
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def command(shell: str) -> None:
-    r"""Print the script by which a shell completes verbs, options and names.
+    """Print the script by which a shell completes verbs, options and names.
 
     Names are targets, services, curated environments, and the images of the spec in this folder.
 
@@ -25,7 +25,7 @@ def command(shell: str) -> None:
     bash   in ~/.bashrc:                   eval "$(packager completion bash)"
     zsh    in ~/.zshrc, after compinit:    eval "$(packager completion zsh)"
     fish   in ~/.config/fish/config.fish:  packager completion fish | source
-    """
+    """  # noqa: D301
     from click.shell_completion import get_completion_class
 
     root = click.get_current_context().find_root().command
