@@ -73,8 +73,9 @@ def make_compiler(
     def of_machine(prefix: Path) -> Interpreter | None:
         return find_interpreter(version)
 
-    own: tuple[Way, ...] = (of_prefix, of_prefix_by_base) if plan.environment.conda else (of_base,)
-    return Compiler(functools.partial(_first, version, plan.platform, (*own, of_machine)), cache_root())
+    own: tuple[Way, ...] = (of_prefix, of_prefix_by_base) if plan.environment.conda else ()
+    # A base of the very version that conda has serves as well, where conda's own does not run here.
+    return Compiler(functools.partial(_first, version, plan.platform, (*own, of_base, of_machine)), cache_root())
 
 
 def _first(version: str, platform: str, ways: tuple[Way, ...], prefix: Path) -> Interpreter:

@@ -313,7 +313,8 @@ def test_labels_ids_and_metadata(
         env={"SOURCE_DATE_EPOCH": "1700000000"},
     )
     image = ids.read_text().strip()
-    assert done.stdout.split() == [f"{tag}@{image}" for tag in tags]
+    # An ordinary store knows no manifest, and so no digest that a registry will have.
+    assert done.stdout.split() == tags
     assert json.loads(metadata.read_text())["containerimage.config.digest"] == image
     labels = json.loads(docker("image", "inspect", tags[0], "--format", "{{json .Config.Labels}}"))
     assert labels["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
@@ -389,4 +390,5 @@ def test_a_package_that_is_not_the_locked_one_stops_the_build(
     requirements.write_text(f"{head}--hash=sha256:{'0' * 64}{tail[64:]}")
     done = subprocess.run(["docker", "build", "--progress", "plain", str(context)], capture_output=True, text=True)
     assert done.returncode != 0
-    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert "Hash mismatch for" in done.stderr
+    assert "0" * 64 in done.stderr
