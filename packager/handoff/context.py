@@ -38,7 +38,7 @@ def build_context(planned: Planned) -> BuildContext:
         "Dockerfile": dockerfile(planned),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": rendered("HANDOFF.md.j2", planned, _instructions),
+        "HANDOFF.md": _timed(rendered("HANDOFF.md.j2", planned, _instructions), planned),
         **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
         **_wheels_texts(planned.plan),
         **_conda_texts(planned),
@@ -66,6 +66,13 @@ def _instructions(plan: Plan, templates: Path) -> str:
     from packager.handoff.instructions import instructions
 
     return instructions(plan, templates)
+
+
+def _timed(text: str, planned: Planned) -> str:
+    """Return instructions whose image is as old as the lock: a plan knows the time of its files alone."""
+    if planned.created is None:
+        return text
+    return text.replace(f"SOURCE_DATE_EPOCH={planned.plan.mtime} ", f"SOURCE_DATE_EPOCH={planned.created} ")
 
 
 def _wheels_texts(plan: Plan) -> dict[str, str]:

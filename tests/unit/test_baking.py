@@ -88,6 +88,17 @@ def test_each_image_of_a_file_is_as_old_as_its_own_lock(example: Callable[..., P
         assert targets[f"{name}-cpu"]["labels"]["org.opencontainers.image.created"] == f"{year}-01-01T00:00:00Z"
 
 
+def test_who_builds_a_saved_context_makes_an_image_as_old_as_its_lock(example: Callable[..., Path]) -> None:
+    folder = example("one")
+    for created, epoch in ((None, 315532800), ("2026-01-01T00:00:00Z", 1767225600)):
+        path = folder / "packager.lock"
+        path.write_text(json.dumps(json.loads(path.read_text()) | ({"changed": created} if created else {})))
+        planned = packager.plan_image(packager.load_spec(folder), "cpu")
+        packager.save(planned, folder / "context", force=True)
+        text = (folder / "context/HANDOFF.md").read_text()
+        assert f"    SOURCE_DATE_EPOCH={epoch} docker buildx build " in text
+
+
 def test_contexts_that_are_no_longer_named_go_unless_they_were_edited(example: Callable[..., Path]) -> None:
     example("one"), example("two"), example("three")
     run("one", "two", "three")
