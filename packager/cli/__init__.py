@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
@@ -197,7 +198,9 @@ def _show_failure(answer: Answer, error: BaseException) -> None:
     if not answer.given and json_is_asked(sys.argv[1:]):
         from packager.cli.common import emit_json
 
-        emit_json(as_data(error))
+        # Its reader may be gone; people are still told.
+        with suppress(BrokenPipeError):
+            emit_json(as_data(error))
 
 
 def _end(code: int) -> NoReturn:

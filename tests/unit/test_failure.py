@@ -91,3 +91,18 @@ def test_a_result_that_stands_there_stays_the_only_document(tmp_path: Path) -> N
 
 def test_without_json_nothing_is_on_standard_output(tmp_path: Path) -> None:
     assert run("plan", cwd=tmp_path).stdout == ""
+
+
+def test_a_reader_that_went_away_changes_neither_code_nor_text(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "packager", "plan", "--format", "json"], cwd=tmp_path, stdout=writing,
+            stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: there is no such file\n")
+    assert "Traceback" not in done.stderr

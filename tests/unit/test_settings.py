@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from packager.builders.builder import BuildWish
 from packager.cli import cli
 from packager.cli.common import Reporter, standard_options
 from packager.errors import PackagerError, SpecError, UsageError
@@ -217,3 +218,27 @@ def test_mirrors_of_the_file_are_under_those_of_the_variable_for_one_run(
     CliRunner().invoke(verb, [], catch_exceptions=False)
     assert seen == [{"docker.io": "m.example.com", "ghcr.io": "g.example.com"}]
     assert os.environ["PACKAGER_REGISTRY_MIRROR"] == "ghcr.io=g.example.com"
+
+
+def test_the_builder_is_the_options_else_the_users_else_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "packager.yaml").write_text(SPEC)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "none"))
+    wishes: list[BuildWish] = []
+
+    def build(spec_file: object, wish: BuildWish, **_: object) -> tuple[()]:
+        wishes.append(wish)
+        return ()
+
+    def push(*_: object, build: BuildWish, **__: object) -> tuple[()]:
+        wishes.append(build)
+        return ()
+
+    monkeypatch.setattr("packager.steps.build.build", build)
+    monkeypatch.setattr("packager.steps.push.push", push)
+    for builder in (None, "engine"):
+        if builder is not None:
+            monkeypatch.setenv("PACKAGER_BUILDER", builder)
+        for words in (["build"], ["build", "--builder", "oci"], ["push", "--build"]):
+            assert CliRunner().invoke(cli, words).exit_code == 0
+    assert [wish.builder for wish in wishes] == ["auto", "oci", "auto", "engine", "oci", "engine"]
