@@ -76,12 +76,12 @@ def diff(
 def _side(text: str, target: str | None, platform: str | None) -> Contents | str:
     """Return what a spec or lock holds; the text itself where it names an image."""
     path = Path(text)
-    inside = text.partition(":")[2]
     if path.is_dir() and (path / DEFAULT_FILE).is_file():
         return _spec(path / DEFAULT_FILE, text, target, platform)
-    if (text.endswith(_LOCKS) and (path.exists() or inside)) or (path.is_dir() and (path / "packager.lock").is_file()):
+    if text.endswith(_LOCKS) or (path / "packager.lock").is_file():
         return _lock(read_side(text), text, target, platform)
-    if path.is_file() and text.endswith((".yaml", ".yml")):
+    # A file that is not there is said to be so, and looked for at no registry.
+    if text.endswith((".yaml", ".yml")):
         return _spec(path, text, target, platform)
     if path.is_dir() and not (path / "oci-layout").is_file() and text.startswith((".", "/")):
         raise UsageError(

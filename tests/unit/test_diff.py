@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from packager.builders.image_contents import ImagePackage, contents_of
-from packager.errors import ContextError, UsageError
+from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.oci.values import LAYER, digest_of
 from packager.report.difference import Contents, File, compare
 from packager.spec import load_spec
@@ -212,3 +212,6 @@ def test_what_is_nothing_of_these(tmp_path: Path, folder: Path) -> None:
         diff(str(tmp_path), str(folder))
     with pytest.raises(UsageError, match="is the lock of cpu"):
         diff(str(folder / "packager.lock"), str(folder / "packager.lock"), target="gpu")
+    for name, error in (("not/packager.lock", LockError), ("not.yaml", SpecError)):
+        with pytest.raises(error, match=f"{tmp_path}/{name}"):
+            diff(f"{tmp_path}/{name}", str(folder))
