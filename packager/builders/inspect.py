@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from packager.builders.image_contents import ImagePackage
+from packager.laying.image_contents import ImagePackage
 from packager.oci.archives import Archive, open_files
 from packager.oci.docker_archive import choose_saved, convert
 from packager.oci.parse import (

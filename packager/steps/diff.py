@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-from packager.builders.image_contents import contents_of
 from packager.builders.inspect import ImageView, inspect_image
 from packager.contract import (
     APP_ROOT,
@@ -19,6 +18,7 @@ from packager.contract import (
 )
 from packager.environments.locks.difference import Side
 from packager.errors import UsageError
+from packager.laying.image_contents import contents_of
 from packager.plan.plan import Plan
 from packager.registry.mirrors import registry_mirrors
 from packager.report.difference import Change, Contents, Difference, File, FileChange, SizeChange, compare

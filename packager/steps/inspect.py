@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from packager.builders.image_contents import contents_of
 from packager.builders.inspect import ImageView, Inspected, inspect_image
+from packager.laying.image_contents import contents_of
 from packager.registry.mirrors import registry_mirrors
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore

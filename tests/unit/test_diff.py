@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from packager.builders.image_contents import ImagePackage, contents_of
 from packager.errors import ContextError, LockError, SpecError, UsageError
+from packager.laying.image_contents import ImagePackage, contents_of
 from packager.oci.values import LAYER, digest_of
 from packager.report.difference import Contents, File, compare
 from packager.spec import load_spec
