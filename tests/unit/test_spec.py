@@ -380,8 +380,8 @@ def test_the_examples_are_what_packager_reads_itself() -> None:
 
 
 def test_a_schema_that_there_is_not_is_named() -> None:
-    with pytest.raises(UsageError, match="no schema 'lock'") as caught:
-        schema("lock")
+    with pytest.raises(UsageError, match="no schema 'lokc'") as caught:
+        schema("lokc")
     assert "spec, config" in str(caught.value)
 
 
