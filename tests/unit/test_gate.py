@@ -33,6 +33,7 @@ version: "1"
 entry_script: score.py
 environment: r.txt
 test: [{name: one, request: {data: 1}}]
+image: {repository: registry.example.com/ml/a}
 """
 
 

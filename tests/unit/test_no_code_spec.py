@@ -39,7 +39,11 @@ def parse(more: str) -> SpecFile:
         ),
         ("models: [{path: a, framework: onnx}, {path: b}]", "models", "exactly one model"),
         ("models: [{path: a, framework: keras}]", "models[0].framework", "'keras' is not valid here"),
-        ("models: [{path: a, framework: onnx, framework_version: 1.9}]", "models[0].framework_version", "got `float`"),
+        (
+            "models: [{path: a, framework: onnx, framework_version: 1.9}]",
+            "models[0].framework_version",
+            "1.9 is a number",
+        ),
         ('models: [{path: a, framework: onnx, framework_version: "1;x"}]', "models[0].framework_version", "not valid"),
         ('models: [{path: a, framework_version: "1"}]', "models[0].framework_version", "without a framework"),
         ('models: [{path: a, framework: mlflow, framework_version: "1"}]', "models[0].framework_version", "itself"),

@@ -99,10 +99,10 @@ def test_a_wheel_is_looked_at_once(tmp_path: Path, links: Path, source: Source) 
     require_safe([good], "3.13", TAGS, source, memory)
     assert len(list((tmp_path / "memory/memory/wheels").iterdir())) == 1
     shutil.rmtree(links)  # nobody needs it again
+    links.mkdir()
     require_safe([good], "3.13", TAGS, source, memory)
     # What cannot be looked at is not remembered as good.
     require_safe([bad], "3.13", TAGS, source, memory)
-    links.mkdir()
     bad_wheel(links, {"../x": ""})
     with pytest.raises(LockError):
         require_safe([bad], "3.13", TAGS, source, memory)

@@ -122,7 +122,7 @@ def test_changes_that_cannot_be_are_named_with_their_line(changes: str, says: st
         ("system_packages: [curl, curl]", "'curl' is given twice"),
         ("base: Not/Valid", "'Not/Valid' is not valid"),
         ("tags: ['{branch}']", r"tags know no \{branch\}"),
-        ("cuda: 12.8", "Expected `str"),
+        ("cuda: 12.8", "12.8 is a number to YAML"),
         ("cuda: new", "'new' is not valid here"),
     ],
 )
