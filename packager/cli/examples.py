@@ -84,7 +84,7 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         (0, 1, 2, 3, 6, 7, 75),
     ),
     "report": (("packager report -o report.html", "packager report --test -o report.html"), (0, 2, 3, 6, 7, 75, 130)),
-    "completion": (("packager completion bash", 'eval "$(packager completion bash)"'), (0, 2)),
+    "completion": (("packager completion bash", "packager completion fish"), (0, 2)),
     "config": (("packager config", "packager config --format json"), (0, 2)),
     "pull": (("packager pull registry.example.com/team/model:1 -o model.tar",), (0, 2, 6, 7, 75, 130)),
     "inspect": (("packager inspect registry.example.com/team/model:1",), (0, 2, 6, 7, 75)),

@@ -375,6 +375,7 @@ class InspectedImage(_Output, frozen=True):
         health: how it is asked.
         labels: name → value.
         layers: each with digest, diff_id, media_type, size, title, and with --files what is in it.
+        packages: with --packages those of the environment, the largest first; else null.
     """
 
     platform: str
@@ -390,6 +391,7 @@ class InspectedImage(_Output, frozen=True):
     health: tuple[str, ...]
     labels: dict[str, str]
     layers: tuple[dict[str, Any], ...]
+    packages: tuple[dict[str, Any], ...] | None
 
 
 class Inspected(_Output, frozen=True):
@@ -483,12 +485,14 @@ class Test(_Output, frozen=True):
         name: of the test.
         passed: the answer is as expected.
         seconds: until the answer.
+        latency: how often it was asked, and min, median, p95 and max in milliseconds; null where it was asked once.
         differences: from what was expected.
     """
 
     name: str
     passed: bool
     seconds: float
+    latency: dict[str, float] | None
     differences: tuple[str, ...]
 
 
@@ -706,12 +710,159 @@ class Collected(_Output, frozen=True):
 
 
 #: Name for `packager schema` → type; that of a verb below a verb has both words.
+class NeededBy(_Output, frozen=True):
+    """A package that needs another one.
+
+    Attributes:
+        name: of the package.
+        version: of the package.
+        as: the requirement, as it has it.
+    """
+
+    name: str
+    version: str
+    as_: str = msgspec.field(name="as")
+
+
+class Freed(_Output, frozen=True):
+    """What would go with a package.
+
+    Attributes:
+        size: bytes, as far as they are known.
+        packages: names.
+    """
+
+    size: int
+    packages: tuple[str, ...]
+
+
+class Why(_Output, frozen=True):
+    """Why a package is in an environment.
+
+    Attributes:
+        target: deployment flavour.
+        platform: OCI os/arch.
+        name: of the package.
+        version: that is locked.
+        manager: `pip` or `conda`.
+        size: bytes of its files; null where it is not known.
+        asked: what the environment asks for; null where it does not.
+        needed_by: packages that need it.
+        ways: from what is asked for to the package, each as names.
+        alone: what nobody else needs.
+    """
+
+    target: str
+    platform: str
+    name: str
+    version: str
+    manager: str
+    size: int | None
+    asked: str | None
+    needed_by: tuple[NeededBy, ...]
+    ways: tuple[tuple[str, ...], ...]
+    alone: Freed
+
+
+class Need(_Output, frozen=True):
+    """A package that is needed.
+
+    Attributes:
+        name: of the package.
+        as: the requirement, as it is written.
+    """
+
+    name: str
+    as_: str = msgspec.field(name="as")
+
+
+class TreePackage(_Output, frozen=True):
+    """A package of an environment.
+
+    Attributes:
+        name: of the package.
+        version: that is locked.
+        manager: `pip` or `conda`.
+        size: bytes of its files; null where it is not known.
+        total_size: with all that it needs, as far as that is known.
+        license: as the package says; empty where it does not.
+        asked: what the environment asks for; null where it does not.
+        needs: packages; null where they are not known.
+    """
+
+    name: str
+    version: str
+    manager: str
+    size: int | None
+    total_size: int
+    license: str
+    asked: str | None
+    needs: tuple[Need, ...] | None
+
+
+class Tree(_Output, frozen=True):
+    """The packages of an environment.
+
+    Attributes:
+        target: deployment flavour.
+        platform: OCI os/arch.
+        size: bytes of all whose size is known.
+        packages: the largest first.
+    """
+
+    target: str
+    platform: str
+    size: int
+    packages: tuple[TreePackage, ...]
+
+
+class Compare(_Output, frozen=True):
+    """What differs between two images, specs or locks.
+
+    Attributes:
+        packages: name with manager, before and after; null where one side has none.
+        files: path, before and after, each with size, mode and content.
+        package_files: files of packages that differ and are not listed.
+        config: name, before and after.
+        sizes: of layers, before and after.
+        compared: which of these both sides could tell of.
+    """
+
+    packages: tuple[dict[str, Any], ...]
+    files: tuple[dict[str, Any], ...]
+    package_files: int
+    config: tuple[dict[str, Any], ...]
+    sizes: tuple[dict[str, Any], ...]
+    compared: tuple[str, ...]
+
+
+class Answered(_Output, frozen=True):
+    """What a service answered.
+
+    Attributes:
+        url: that was asked.
+        status: of HTTP.
+        content_type: of the body.
+        bytes: of the body.
+        body: JSON as it is, or a text; not there where it is neither.
+        base64: the body, where it is no text.
+    """
+
+    url: str
+    status: int
+    content_type: str
+    bytes: int
+    body: Any = msgspec.UNSET
+    base64: str | msgspec.UnsetType = msgspec.UNSET
+
+
 OUTPUTS: dict[str, Any] = {
     "bake": Baked,
     "build": list[Built],
     "build-verify": Compared,
     "check": list[Finding],
     "config-list": list[Setting],
+    "diff": Compare,
     "doctor": list[Examined],
     "environment-diff": list[TargetMoves],
     "environment-list": list[CuratedSummary],
@@ -725,10 +876,14 @@ OUTPUTS: dict[str, Any] = {
     "push": list[Pushed],
     "run": Running,
     "save": list[SavedContext],
+    "score": Answered,
     "service-deploy": Service,
     "service-keys": Keys,
     "service-list": list[Service],
+    "service-rollback": Service,
+    "service-score": Answered,
     "service-show": Service,
+    "service-start": Service,
     "service-update": Service,
     "store-gc": Collected,
     "store-info": StoreInfo,
@@ -736,7 +891,9 @@ OUTPUTS: dict[str, Any] = {
     "target-list": list[TargetFile],
     "target-show": TargetFile,
     "test": list[Tested],
+    "tree": list[Tree],
     "verify": Verified,
+    "why": list[Why],
 }
 #: All are of this version so far.
 VERSION = 1

@@ -37,9 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "engine": {"environments", "context"},
     "handoff": {"storage", "plan", "context", "dockerfile", "engine"},
     "laying": {"spec", "storage", "programs", "environments", "oci"},
-    "builders": {
-        "spec", "storage", "environments", "plan", "context", "oci", "registry", "engine", "handoff", "laying",
-    },
+    "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "checks"},

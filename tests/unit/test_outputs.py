@@ -110,6 +110,9 @@ def test_every_schema_has_its_version_and_describes_every_field() -> None:
         ("store-verify", ("store", "verify")),
         ("target-list", ("target", "list")),
         ("target-show", ("target", "show", "gpu")),
+        ("tree", ("tree", "--offline")),
+        ("why", ("why", "numpy", "--offline")),
+        ("diff", ("diff", ".", "packager.lock")),
     ],
 )
 def test_what_a_verb_prints_without_an_engine(name: str, words: tuple[str, ...], folder: Path) -> None:
@@ -239,3 +242,19 @@ def test_what_a_service_prints_that_is_looked_at(folder: Path, monkeypatch: pyte
 def test_what_run_prints(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("packager.steps.run.start", _started)
     hold("run", printed("run", "x:1", "--detach"))
+
+
+def test_answers_of_services() -> None:
+    from packager.cli.score import _as_data
+    from packager.serving.client import Answer
+
+    for kind, body, field in (
+        ("application/json", b"[1]", "body"),
+        ("application/json", b"no json", "body"),
+        ("text/plain", b"yes", "body"),
+        ("image/png", b"\xff", "base64"),
+    ):
+        answer = _as_data("http://127.0.0.1:1/score", Answer(status=200, content_type=kind, body=body))
+        assert field in answer
+        for name in ("score", "service-score"):
+            hold(name, answer)

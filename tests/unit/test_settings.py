@@ -121,7 +121,7 @@ def test_comments_alone_set_nothing(mine: tuple[Path, dict[str, str]]) -> None:
         ("mirrors: {docker.io: 'a.example.com,x=y'}", "is no host"),
         ("mirrors: {docker.io: a_b}", "is not a registry"),
         ("mirrors: [docker.io]", "such as {docker.io: mirror.example.com}"),
-        ("builder: 3", "Expected `str`"),
+        ("builder: 3", "3 is a number to YAML"),
         ("cache_limit: much", "is no size"),
     ],
 )
