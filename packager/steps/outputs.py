@@ -485,7 +485,7 @@ class Test(_Output, frozen=True):
         name: of the test.
         passed: the answer is as expected.
         seconds: until the answer.
-        latency: how often it was asked, and min, median, p95 and max in milliseconds; null where it was asked once.
+        latency: how often it was asked, and min, median, p95 and max in seconds; null where it was asked once.
         differences: from what was expected.
     """
 
