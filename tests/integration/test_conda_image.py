@@ -236,7 +236,8 @@ def test_the_same_bytes_whatever_the_machine(
     first = locked(shop, tmp_path / "one" / "diabetes", conda, checkout, run_packager)
     second = Path(shutil.copytree(first, tmp_path / "another place" / "diabetes"))
     downloads = output(find_uv_bin(), "cache", "dir") or ""
-    command = [sys.executable, "-m", "packager", "build", *OCI, "--base", f"oci-archive:{base_archive}", "-q"]
+    base = f"oci-archive:{base_archive}"
+    command = [sys.executable, "-m", "packager", "build", *OCI, "--no-compile", "--base", base, "-q"]
     digests = []
     for number, folder in enumerate((first, second)):
         environ = {**os.environ, **shop.environ, "UV_CACHE_DIR": downloads}

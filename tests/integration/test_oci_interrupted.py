@@ -54,7 +54,7 @@ class Workshop:
         return self.run_packager(*words, cwd=self.folder, env=self.environ(cache)).stdout.strip()
 
     def build(self, *words: str, cache: Path | None = None) -> str:
-        return self.run("build", "--builder", "oci", "--base", self.base, "-q", *words, cache=cache)
+        return self.run("build", "--builder", "oci", "--no-compile", "--base", self.base, "-q", *words, cache=cache)
 
     def interrupt(
         self, number: signal.Signals, when: Callable[[], bool], *words: str, cache: Path | None = None
@@ -107,7 +107,7 @@ def test_while_a_large_model_is_read(number: signal.Signals, verb: str, kept_in:
     workshop.give_model(MODEL)
     output = workshop.folder.parent / "context"
     words = {
-        "build": ("build", "--builder", "oci", "--base", workshop.base),
+        "build": ("build", "--builder", "oci", "--no-compile", "--base", workshop.base),
         "save": ("save", "-o", str(output)),
     }[verb]
     folder = workshop.cache / "packager" / kept_in / "tmp"
@@ -136,7 +136,9 @@ def test_while_the_environment_is_made(
             return any(environments.glob(".laying-*/*/lib/python*/site-packages/*"))
         return any(environments.glob("*.json")) and any(path.stat().st_size for path in content.glob("tmp/*"))
 
-    workshop.interrupt(number, in_the_middle, "build", "--builder", "oci", "--base", workshop.base, cache=cache)
+    workshop.interrupt(
+        number, in_the_middle, "build", "--builder", "oci", "--no-compile", "--base", workshop.base, cache=cache
+    )
     nothing_half_is_left(cache)
     assert workshop.build(cache=cache) == workshop.digest
     nothing_half_is_left(cache)
@@ -157,7 +159,7 @@ def test_while_it_is_pushed(
         proxy.buffered = True
         proxy.fail("PATCH", "", Fault(), Fault(delay=1.5))
         reference = f"{proxy.address}/packager-test/interrupted:{tmp_path.name}"
-        words = ("build", "--builder", "oci", "--base", workshop.base, *push, reference)
+        words = ("build", "--builder", "oci", "--no-compile", "--base", workshop.base, *push, reference)
         seconds = workshop.interrupt(signal.SIGINT, lambda: proxy.count("PATCH") == 2, *words)
         assert seconds < 15
         assert proxy.count("PUT", "manifests") == 0
