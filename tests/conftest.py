@@ -12,6 +12,15 @@ settings.load_profile("packager")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite what tests/golden expects")
+    parser.addoption("--all", action="store_true", help="run what takes minutes and seldom changes, too (marker long)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes minutes, unless it is asked for: a whole run is to end within twenty of them."""
+    long = [] if config.getoption("--all") else [item for item in items if item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(autouse=True)

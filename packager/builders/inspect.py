@@ -87,7 +87,10 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inspected(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reference or archive names: `digest` is that of the index where there is one."""
+    """What a reference or archive names.
+
+    `digest` is that of the index where there is one; empty where only an engine has the image, under its id.
+    """
 
     name: str
     digest: str
@@ -163,7 +166,11 @@ def _in_engine(text: str, content: Content, platform: str | None, files: bool) -
     if files:
         return _saved(text, content)
     view = view_of(_engine_image(text), local.id)
-    return Inspected(name=text, digest=local.id, images=(view,))
+    # An engine's id is no digest that a registry has; after a push or pull it knows that one, too.
+    repository = Reference.parse(text).name
+    known = (Reference.parse(each) for each in local.repo_digests)
+    digest = next((each.digest for each in known if each.name == repository and each.digest), "")
+    return Inspected(name=text, digest=digest, images=(view,))
 
 
 def _saved(reference: str, content: Content) -> Inspected:

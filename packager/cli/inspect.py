@@ -53,7 +53,7 @@ def command(
 
 def _lines(found: Inspected) -> Iterator[str]:
     yield found.name
-    yield f"digest      {found.digest}"
+    yield f"digest      {found.digest}" if found.digest else f"image id    {found.images[0].digest}"
     yield f"platforms   {', '.join(image.platform for image in found.images)}"
     for image in found.images:
         yield ""

@@ -137,7 +137,7 @@ def test_several_targets_are_one_build_tested_and_then_pushed(
     ]
     assert tags(registry, repository) == ["1-cpu", "1-gpu"]
     for line in done.stdout.splitlines():
-        assert f"digest      {line.partition('@')[2]}" in run_packager("inspect", line.partition("@")[0]).stdout
+        assert f"digest      {line.partition('@')[2]}" in run_packager("inspect", line).stdout
 
 
 def test_a_failed_step_is_told_as_that_of_a_single_build(packages: Packages, run_packager: RunPackager) -> None:

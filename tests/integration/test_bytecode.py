@@ -98,6 +98,7 @@ def test_the_files_of_two_platforms_are_the_same(
 
 
 @pytest.mark.engine
+@pytest.mark.long
 def test_a_foreign_interpreter_writes_the_same_bytes(
     tiny: Path, tmp_path: Path, base: tuple[str, str], run_packager: RunPackager, emulation: None
 ) -> None:

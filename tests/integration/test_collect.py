@@ -61,6 +61,7 @@ def test_a_model_that_buildkit_built_is_freed_with_its_context(
     run_packager("build", "--builder", "engine", "--base", base_image, "-t", image, cwd=large, env=environ)
 
 
+@pytest.mark.long
 def test_a_build_keeps_the_limit(large: Path, base_archive: Path, run_packager: RunPackager, tmp_path: Path) -> None:
     environ = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_STATE_HOME": str(tmp_path / "state"), **NO_ENGINE}
     build = ("build", "--builder", "oci", "--base", f"oci-archive:{base_archive}", "-o")

@@ -229,6 +229,7 @@ def holds(blobs: Path, layer: dict[str, str], path: str) -> bool:
         return path in archive.getnames()
 
 
+@pytest.mark.long
 def test_the_same_bytes_whatever_the_machine(
     shop: Shop, checkout: Path, tmp_path: Path, base_archive: Path, run_packager: RunPackager
 ) -> None:

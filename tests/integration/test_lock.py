@@ -121,6 +121,7 @@ def test_uv_installs_the_lock_by_its_hashes(locked: Path, tmp_path: Path, tags: 
     assert tags.partition("-")[0] in extensions[0]
 
 
+@pytest.mark.long
 def test_pip_takes_the_lock_by_its_hashes(tmp_path: Path, run_packager: Any) -> None:
     minor = f"3.{sys.version_info.minor}"
     folder = write(tmp_path / "pip", "six==1.16.0\n", SPEC + f'python: "{minor}"\nbase: python:3@sha256:{"0" * 64}\n')

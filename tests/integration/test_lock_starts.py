@@ -30,12 +30,20 @@ def write(folder: Path, requirement: str, script: str) -> Path:
     ("requirement", "module", "locked", "note"),
     [
         ("pydantic<2", "pydantic", "setuptools", "setuptools<81 is asked for besides: gunicorn 20.1.0"),
-        ("werkzeug==2.0.3", "werkzeug", "gunicorn", "`werkzeug==2.0.3` keeps it out"),
+        pytest.param(
+            "werkzeug==2.0.3", "werkzeug", "gunicorn", "`werkzeug==2.0.3` keeps it out", marks=pytest.mark.long
+        ),
         ("azureml-defaults", "azureml.core", "azureml-core", "azureml-defaults is taken for"),
         pytest.param(
             "pandas==1.5.3", "pandas", "numpy", "numpy<2 is asked for besides: pandas 1.5.3", marks=OLD_WHEELS
         ),
-        pytest.param("h5py==3.8.0", "h5py", "numpy", "numpy<2 is asked for besides: h5py 3.8.0", marks=OLD_WHEELS),
+        pytest.param(
+            "h5py==3.8.0",
+            "h5py",
+            "numpy",
+            "numpy<2 is asked for besides: h5py 3.8.0",
+            marks=[OLD_WHEELS, pytest.mark.long],
+        ),
     ],
 )
 def test_what_is_locked_starts(

@@ -256,6 +256,7 @@ def test_the_same_digest_whatever_the_machine_says(
         assert (tmp_path / f"{compression}0.tar").read_bytes() == (tmp_path / f"{compression}1.tar").read_bytes()
 
 
+@pytest.mark.long
 def test_the_same_digest_for_another_user(
     tmp_path: Path, base_archive: Path, tiny: Path, run_packager: RunPackager
 ) -> None:
@@ -282,6 +283,7 @@ def test_the_same_digest_for_another_user(
     assert (tmp_path / "ours.tar").read_bytes() == (theirs / "theirs.tar").read_bytes()
 
 
+@pytest.mark.long
 def test_two_builds_at_once_and_one_that_is_killed(
     example: Path, tmp_path: Path, mirror: dict[str, str], run_packager: RunPackager
 ) -> None:

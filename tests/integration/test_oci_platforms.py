@@ -135,6 +135,7 @@ class Running:
                 time.sleep(0.2)
 
 
+@pytest.mark.long
 def test_an_arm64_image_made_without_emulation_answers_under_it(
     tiny: Path,
     tmp_path: Path,

@@ -148,6 +148,7 @@ def test_nothing_that_only_builds_is_left_inside(example: Path, build: Builder) 
     assert times == "", "every file has the one constant time"
 
 
+@pytest.mark.long
 def test_two_builds_without_cache_give_the_same_digest(example: Path, build: Builder) -> None:
     spec = example / "packager.yaml"
     spec.write_text(spec.read_text() + "\nsystem_packages: [libgomp1]\n")

@@ -66,6 +66,7 @@ def services(run_packager: RunPackager, image: str) -> Iterator[Services]:
     assert not [each for name in found.names for each in containers(f"packager.service={name}")]
 
 
+@pytest.mark.long
 def test_thirty_seconds_of_load_while_it_is_updated_and_a_bad_update_changes_nothing(services: Services) -> None:
     name, port = services.deploy("-e", "OWN=1")
     end = time.monotonic() + 30
