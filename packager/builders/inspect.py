@@ -43,7 +43,16 @@ _KINDS = {
 
 
 class FileView(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of a layer: path, kind, permissions (octal), owner, bytes, and where a link points to."""
+    """An entry of a layer.
+
+    Attributes:
+        path: in the image.
+        kind: `file`, `folder`, `link`, `hard link`, `device` or `pipe`.
+        mode: permissions, octal.
+        owner: numbers of user and group.
+        size: bytes.
+        link: where a link points to.
+    """
 
     path: str
     kind: str
@@ -54,7 +63,16 @@ class FileView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LayerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer: its blob, what it is, and on demand what is in it."""
+    """A layer.
+
+    Attributes:
+        digest: of its blob.
+        diff_id: digest of its tar.
+        media_type: of the blob.
+        size: bytes of the blob.
+        title: what it is.
+        files: what is in it; null unless it was asked for.
+    """
 
     digest: str
     diff_id: str
@@ -65,9 +83,23 @@ class LayerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageView(msgspec.Struct, frozen=True, kw_only=True):
-    """An image of one platform: its digest, bytes to pull, the part of its configuration that matters, its layers.
+    """An image of one platform, with the part of its configuration that matters.
 
-    On demand, the packages of its environment, too, the largest first.
+    Attributes:
+        platform: OCI os/arch.
+        digest: of its manifest; the engine's id where only an engine has it.
+        size: bytes to pull.
+        created: RFC 3339.
+        user: that it runs as.
+        working_dir: where it starts.
+        entrypoint: words.
+        command: words.
+        env: `NAME=VALUE`.
+        ports: that it listens on.
+        health: how it is asked.
+        labels: name → value.
+        layers: of it.
+        packages: of its environment, the largest first; null unless they were asked for.
     """
 
     platform: str
@@ -89,7 +121,11 @@ class ImageView(msgspec.Struct, frozen=True, kw_only=True):
 class Inspected(msgspec.Struct, frozen=True, kw_only=True):
     """What a reference or archive names.
 
-    `digest` is that of the index where there is one; empty where only an engine has the image, under its id.
+    Attributes:
+        name: that was asked for.
+        digest: of the index where there is one, else of the manifest; empty where only an engine has the image, under
+            its id.
+        images: one for each platform.
     """
 
     name: str

@@ -35,7 +35,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImagePackage(msgspec.Struct, frozen=True, kw_only=True):
-    """A package in an image: as its own records name it, and bytes of its files where they tell."""
+    """A package in an image.
+
+    Attributes:
+        name: as its own records have it.
+        version: of the package.
+        manager: `pip` or `conda`.
+        size: bytes of its files; null where its records do not tell.
+    """
 
     name: str
     version: str

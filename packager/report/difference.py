@@ -8,7 +8,13 @@ import msgspec
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of an image: bytes, permissions (octal; empty for what has none), and what tells its content."""
+    """A file of an image.
+
+    Attributes:
+        size: bytes.
+        mode: permissions, octal; empty for what has none.
+        content: what tells its content.
+    """
 
     size: int
     mode: str
@@ -40,7 +46,13 @@ class Contents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """What is not the same: None where one side has nothing of that name."""
+    """What is not the same.
+
+    Attributes:
+        name: of it.
+        before: what it was; null where there was nothing of that name.
+        after: what it is; null where there is nothing of that name.
+    """
 
     name: str
     before: str | None
@@ -48,7 +60,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that is not the same: None where one side does not have it."""
+    """A file that is not the same.
+
+    Attributes:
+        path: in the image.
+        before: as it was; null where it was not there.
+        after: as it is; null where it is gone.
+    """
 
     path: str
     before: File | None
@@ -56,7 +74,13 @@ class FileChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SizeChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A layer that is not as large as it was: None where one side does not have it."""
+    """A layer that is not as large as it was.
+
+    Attributes:
+        layer: its title.
+        before: bytes; null where it was not there.
+        after: bytes; null where it is gone.
+    """
 
     layer: str
     before: int | None

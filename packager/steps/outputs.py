@@ -1,7 +1,8 @@
 """What verbs print with `--format json`: one type for each, with its version.
 
 A verb whose result is one thing for each of several (targets, images, findings, services) prints a list, also where
-there is one or none; every other prints an object. A version stays as long as fields are only added.
+there is one or none; every other prints an object. A version stays as long as fields are only added. What is printed as
+it is has its own type here; there is another one where a verb prints it in other words.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.builders.inspect import Inspected
+from packager.context.verify import VerifyResult
 from packager.finding import Finding
+from packager.report.difference import Difference
 from packager.steps.settings import Setting
+from packager.steps.store import KindSummary
 
 
 class _Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,46 +201,6 @@ class SavedContext(_Output, frozen=True):
     size: int
 
 
-class Difference(_Output, frozen=True):
-    """One thing of a context that is not as its packager.json says.
-
-    Attributes:
-        kind: `missing`, `extra`, `changed` or `manifest`.
-        path: in the context.
-        detail: what of it.
-    """
-
-    kind: str
-    path: str
-    detail: str
-
-
-class Verified(_Output, frozen=True):
-    """What `verify` found.
-
-    Attributes:
-        digest: of the context.
-        name: of the package.
-        version: of the package.
-        target: deployment flavour.
-        platform: OCI os/arch.
-        files: how many are listed.
-        size: bytes of these.
-        differences: empty where all is as listed.
-        retimed: files with another modification time than `save` gave.
-    """
-
-    digest: str
-    name: str
-    version: str
-    target: str
-    platform: str
-    files: int
-    size: int
-    differences: tuple[Difference, ...]
-    retimed: tuple[str, ...]
-
-
 class Built(_Output, frozen=True):
     """An image that was built.
 
@@ -356,56 +321,6 @@ class Pulled(_Output, frozen=True):
     blobs: tuple[str, ...]
     size: int
     output: str
-
-
-class InspectedImage(_Output, frozen=True):
-    """An image of one platform.
-
-    Attributes:
-        platform: OCI os/arch.
-        digest: of its manifest.
-        size: bytes to pull.
-        created: RFC 3339.
-        user: that it runs as.
-        working_dir: where it starts.
-        entrypoint: words.
-        command: words.
-        env: `NAME=VALUE`.
-        ports: that it listens on.
-        health: how it is asked.
-        labels: name → value.
-        layers: each with digest, diff_id, media_type, size, title, and with --files what is in it.
-        packages: with --packages those of the environment, the largest first; else null.
-    """
-
-    platform: str
-    digest: str
-    size: int
-    created: str
-    user: str
-    working_dir: str
-    entrypoint: tuple[str, ...]
-    command: tuple[str, ...]
-    env: tuple[str, ...]
-    ports: tuple[str, ...]
-    health: tuple[str, ...]
-    labels: dict[str, str]
-    layers: tuple[dict[str, Any], ...]
-    packages: tuple[dict[str, Any], ...] | None
-
-
-class Inspected(_Output, frozen=True):
-    """What a reference or archive names.
-
-    Attributes:
-        name: that was asked for.
-        digest: of the index where there is one, else of the manifest.
-        images: one for each platform.
-    """
-
-    name: str
-    digest: str
-    images: tuple[InspectedImage, ...]
 
 
 class Urls(_Output, frozen=True):
@@ -617,30 +532,6 @@ class Examined(_Output, frozen=True):
     required: bool
 
 
-class KindOfStore(_Output, frozen=True):
-    """One kind of what is kept on this machine.
-
-    Attributes:
-        name: of one of them.
-        path: folder of all.
-        entries: how many.
-        held: how many are in use now.
-        size: bytes on the disk.
-        shared: bytes that they have together with others.
-        unneeded: how many `store gc` removes.
-        frees: bytes that this frees.
-    """
-
-    name: str
-    path: str
-    entries: int
-    held: int
-    size: int
-    shared: int
-    unneeded: int
-    frees: int
-
-
 class StoreInfo(_Output, frozen=True):
     """What is kept on this machine.
 
@@ -652,7 +543,7 @@ class StoreInfo(_Output, frozen=True):
 
     size: int
     frees: int
-    kinds: tuple[KindOfStore, ...]
+    kinds: tuple[KindSummary, ...]
 
 
 class CheckedImages(_Output, frozen=True):
@@ -816,26 +707,6 @@ class Tree(_Output, frozen=True):
     packages: tuple[TreePackage, ...]
 
 
-class Compare(_Output, frozen=True):
-    """What differs between two images, specs or locks.
-
-    Attributes:
-        packages: name with manager, before and after; null where one side has none.
-        files: path, before and after, each with size, mode and content.
-        package_files: files of packages that differ and are not listed.
-        config: name, before and after.
-        sizes: of layers, before and after.
-        compared: which of these both sides could tell of.
-    """
-
-    packages: tuple[dict[str, Any], ...]
-    files: tuple[dict[str, Any], ...]
-    package_files: int
-    config: tuple[dict[str, Any], ...]
-    sizes: tuple[dict[str, Any], ...]
-    compared: tuple[str, ...]
-
-
 class Answered(_Output, frozen=True):
     """What a service answered.
 
@@ -862,7 +733,7 @@ OUTPUTS: dict[str, Any] = {
     "build-verify": Compared,
     "check": list[Finding],
     "config-list": list[Setting],
-    "diff": Compare,
+    "diff": Difference,
     "doctor": list[Examined],
     "environment-diff": list[TargetMoves],
     "environment-list": list[CuratedSummary],
@@ -892,7 +763,7 @@ OUTPUTS: dict[str, Any] = {
     "target-show": TargetFile,
     "test": list[Tested],
     "tree": list[Tree],
-    "verify": Verified,
+    "verify": VerifyResult,
     "why": list[Why],
 }
 #: All are of this version so far.

@@ -334,7 +334,7 @@ def test_half_an_environment_is_left_for_nobody(
 def test_an_environment_of_pip_alone_on_this_machine(tmp_path: Path, run_packager: RunPackager) -> None:
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if python not in ("3.11", "3.12", "3.13"):
-        pytest.skip("no target has a base for this Python")
+        pytest.skip("the digest of no base for this Python is shipped, and another is asked of a registry")
     (tmp_path / "score.py").write_text("def init(): ...\ndef run(data): return data\n")
     (tmp_path / "packager.yaml").write_text(
         f'name: a\nversion: "1"\nentry_script: score.py\npython: "{python}"\nenvironment: {{pip: [colorama]}}\n'
