@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -163,6 +164,36 @@ def test_uv_is_fetched_once_and_its_kept_wheel_is_checked(
     assert arguments[arguments.index("--cache-dir") + 1] == f"{cache}/uv"
     assert arguments[-3:] == [":all:", "--requirement", f"{tmp_path}/r.txt"]
     assert {"--require-hashes", "--no-deps", "--no-config", "--no-compile-bytecode"} <= set(arguments)
+
+
+def test_steps_of_one_number_fill_the_cache_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Path
+) -> None:
+    wheel, cache = tmp_path / "uv-1-py3-none-any.whl", tmp_path / "cache"
+    digest = uv_wheel(wheel)
+    stand_in_for_pip(tmp_path, monkeypatch, wheel)
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # each step of a build is the first process of its own
+    replace, waiting = os.replace, threading.Barrier(2, timeout=20)
+
+    def together(source: str, target: str) -> None:
+        waiting.wait()
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", together)
+    fetched: list[Path] = []
+
+    def fetch(number: int) -> None:
+        (scratch := tmp_path / str(number)).mkdir()
+        (pins := scratch / "uv.txt").write_text(f"uv==1 --hash=sha256:{digest}\n")
+        fetched.append(wheels.fetch_uv(pins, cache, scratch))
+
+    threads = [threading.Thread(target=fetch, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(fetched) == 2
+    assert [path.name for path in (cache / "uv-wheel").iterdir()] == [wheel.name]
 
 
 def test_passwords_are_in_no_argument(

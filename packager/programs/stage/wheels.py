@@ -161,9 +161,11 @@ def fetch_uv(pins: Path, cache: Path | None, scratch: Path) -> Path:
             )
         if cache is not None:
             kept.mkdir(parents=True, exist_ok=True)
-            # Two builds may use the cache at once.
-            shutil.copyfile(wheel, kept / f".{os.getpid()}")
-            (kept / f".{os.getpid()}").replace(kept / wheel.name)
+            # Two builds may use the cache at once, and each step of a build may be the same number to itself.
+            descriptor, name = tempfile.mkstemp(dir=kept)
+            with os.fdopen(descriptor, "wb") as target, wheel.open("rb") as source:
+                shutil.copyfileobj(source, target, 1 << 20)
+            os.replace(name, kept / wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         (member,) = (name for name in archive.namelist() if name.endswith(".data/scripts/uv"))
         program = scratch / "uv"
