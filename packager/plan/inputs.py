@@ -25,7 +25,7 @@ def with_inputs(plan: Plan, templates: Mapping[str, str] | None = None) -> Plan:
         plan: of an image.
         templates: path of a template of the user's → sha256 of its text.
     """
-    labels = plan.config.labels | {INPUTS_LABEL: f"sha256:{digest_of_inputs(inputs_of(plan, templates))}"}
+    labels = plan.config.labels | {INPUTS_LABEL: f"sha256:{digest_of(inputs_of(plan, templates))}"}
     return msgspec.structs.replace(plan, config=msgspec.structs.replace(plan.config, labels=labels))
 
 
@@ -43,6 +43,7 @@ def inputs_of(plan: Plan, templates: Mapping[str, str] | None = None) -> dict[st
         "config": config,
         "system": plan.system_packages,
         "template": plan.template,
+        "compiled": bool(plan.environment.compiler),
         "modes": [(file.path, file.mode) for file in files],
         "folders": plan.app.tree.folders,
     }
@@ -51,14 +52,14 @@ def inputs_of(plan: Plan, templates: Mapping[str, str] | None = None) -> dict[st
         **{f"the model {layer.name.removeprefix('model-')}": layer.tree.digest for layer in plan.models},
         **(templates or {}),
         _LOCK: plan.lock_digest,
-        _SETTINGS: _digest(settings),
-        _OWN: _digest([own, plan.server.tree.digest]),
+        _SETTINGS: digest_of(settings),
+        _OWN: digest_of([own, plan.server.tree.digest]),
     }
 
 
-def digest_of_inputs(inputs: Mapping[str, str]) -> str:
-    """Return the sha256 (64 hex digits) of inputs."""
-    return _digest(inputs)
+def digest_of(value: object) -> str:
+    """Return the sha256 (64 hex digits) of inputs, or of a part of them."""
+    return hashlib.sha256(canonical(value)).hexdigest()
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
@@ -69,7 +70,3 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
     settings = _SETTINGS in names and all(name in before and name in now for name in files)
     others = [_SETTINGS] if settings else []
     return (*files, *(name for name in (_LOCK, _OWN) if name in names), *others)
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(canonical(value)).hexdigest()

@@ -19,7 +19,7 @@ from packager.contract import (
 from packager.engine.api import LocalImage
 from packager.environments.locks.status import read_inputs
 from packager.errors import ContextError, PackagerError, UsageError
-from packager.plan.inputs import changes, digest_of_inputs, inputs_of
+from packager.plan.inputs import changes, digest_of, inputs_of
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.steps.plan import own_templates, plan_platforms
@@ -37,7 +37,7 @@ _NAMED = 3
 def remember_inputs(plan: Plan, spec_file: SpecFile) -> None:
     """Remember what an image is made from, so that it can be told later what changed."""
     inputs, memory = _inputs(plan, spec_file), Memory(_KIND)
-    digest = digest_of_inputs(inputs)
+    digest = digest_of(inputs)
     if memory.recall(digest) is None:
         memory.remember(msgspec.json.encode(inputs), digest)
     locked, versions = (plan.lock_digest, plan.platform), Memory(_LOCKED)

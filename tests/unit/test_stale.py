@@ -59,6 +59,11 @@ def setting(folder: Path) -> None:
     spec.write_text(spec.read_text().replace("LOG_LEVEL: info", "LOG_LEVEL: debug"))
 
 
+def uncompiled(folder: Path) -> None:
+    spec = folder / "packager.yaml"
+    spec.write_text(spec.read_text() + "compile: false\n")
+
+
 def no_lock(folder: Path) -> None:
     (folder / "requirements.txt").write_text("numpy\n")
 
@@ -70,6 +75,7 @@ def no_lock(folder: Path) -> None:
         (add, "src/more.py changed"),
         (other_model, "the model sklearn_regression_model-1 changed"),
         (setting, "the spec's settings changed"),
+        (uncompiled, "the spec's settings changed"),
         (no_lock, "its inputs cannot be read any more (the lock does not fit the spec)"),
     ],
 )
