@@ -18,7 +18,7 @@ from packager.oci.compression import Compression
 from packager.oci.layers import Known, hard_link, holds_weights, tree_key, tree_layer, write_layer
 from packager.oci.tar import Entry, in_order
 from packager.oci.values import Content, Layer
-from packager.plan.trees import Tree, TreeFile, make_tree
+from packager.plan.trees import TWIN_SIZE, Tree, TreeFile, make_tree
 from packager.storage.digests import DigestMemory
 from packager.storage.memory import Memory
 from packager.storage.models import Store
@@ -60,7 +60,7 @@ def layer_ahead(
     for file in tree.files:
         stamp = before[file.path]
         one = first.setdefault((stamp.device, stamp.inode), file.path)
-        if one != file.path:
+        if one != file.path and stamp.size >= TWIN_SIZE:
             links[file.path] = one
             entries.append(hard_link(file.path, one))
             continue

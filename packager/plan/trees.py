@@ -10,6 +10,9 @@ import msgspec
 
 from packager.contract import FILE_MODE, FOLDER_MODE, MODEL_MODE
 
+#: Bytes from which a file of a model with the same content as another one is a hard link to it.
+TWIN_SIZE = 64 << 10
+
 
 class TreeFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One file of a tree.
@@ -62,9 +65,10 @@ class Tree(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Files of a model whose content an earlier one has: path → path of the first. They are hard links to it.
 
         So is what lies behind links in the user's folder (snapshots of a Hugging Face cache, `latest -> v3`) kept once.
+        Small files that happen to be the same save nothing.
         """
         first: dict[str, str] = {}
-        models = [file for file in self.files if file.mode == MODEL_MODE and file.digest]
+        models = [file for file in self.files if file.mode == MODEL_MODE and file.size >= TWIN_SIZE and file.digest]
         pairs = ((file.path, first.setdefault(file.digest, file.path)) for file in models)
         return {path: other for path, other in pairs if path != other}
 

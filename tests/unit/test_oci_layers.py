@@ -20,7 +20,7 @@ from packager.builders.unread_models import is_known, layer_ahead
 from packager.errors import ContextError
 from packager.oci.layers import folder_layer, recall_folder_layer, tree_layer
 from packager.oci.values import LAYER, LAYER_GZIP, LAYER_ZSTD, Layer, digest_of
-from packager.plan.trees import Tree, TreeFile, make_tree
+from packager.plan.trees import TWIN_SIZE, Tree, TreeFile, make_tree
 from packager.storage.content import ContentStore, Memory
 from packager.storage.models import Store
 from tests.unit.oci_content import FolderContent
@@ -218,7 +218,8 @@ def test_content_of_a_model_is_in_its_layer_once(
     tmp_path: Path, content: FolderContent, options: dict[str, Any], how: str
 ) -> None:
     root, store = tmp_path / "src", Store(tmp_path / "store")
-    files = [source(root, name, CODE, 0o444) for name in ("a", "b", "c")]
+    weights = (CODE * TWIN_SIZE)[:TWIN_SIZE]
+    files = [source(root, name, weights, 0o444) for name in ("a", "b", "c")]
     files += [source(root, name, data, 0o444) for name, data in (("d", b"other"), ("e", b""), ("f", b""))]
     for name in "bc":
         (root / name).unlink()
@@ -227,17 +228,17 @@ def test_content_of_a_model_is_in_its_layer_once(
         elif how == "hard link":
             (root / name).hardlink_to(root / "a")
         else:
-            (root / name).write_bytes(CODE)
+            (root / name).write_bytes(weights)
     for path in root.iterdir():
         os.utime(path, (1, 1))
     tree = make_tree(files)
-    assert tree.twins == {"var/app/b": "var/app/a", "var/app/c": "var/app/a", "var/app/f": "var/app/e"}
+    assert tree.twins == {"var/app/b": "var/app/a", "var/app/c": "var/app/a"}, "small files save nothing"
     layer = tree_layer(tree, "model", root, store, content, **options)
     found = kinds(layer, content)
     file, link = tarfile.REGTYPE, tarfile.LNKTYPE
-    assert found["var/app/a"] == (file, len(CODE), "")
+    assert found["var/app/a"] == (file, TWIN_SIZE, "")
     assert found["var/app/b"] == found["var/app/c"] == (link, 0, "var/app/a")
-    assert (found["var/app/d"], found["var/app/f"]) == ((file, 5, ""), (link, 0, "var/app/e"))
+    assert (found["var/app/d"], found["var/app/f"]) == ((file, 5, ""), (file, 0, ""))
     unread = make_tree(msgspec.structs.replace(each, digest="", size=0) for each in tree.files)
     fresh = Memory("layers", tmp_path / "fresh")
     assert layer_ahead(unread, "model", root, store, content, memory=fresh) == (tree, layer)
