@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from packager.errors import ContextError
-from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
+from packager.oci.unpacking import DAMAGE, layer_members
 from packager.oci.values import BaseImage, Content, Image, Layer
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
@@ -77,19 +77,13 @@ def _files(here: Layer, there: Layer, content: Content) -> Iterator[str]:
 
 def _listing(layer: Layer, content: Content) -> dict[str, tuple[object, ...]]:
     try:
-        with content.path(layer.blob.digest).open("rb") as stream:
-            magic = stream.read(4)
-            stream.seek(0)
-            with (
-                unpacked(stream, magic) as plain,
-                tarfile.open(fileobj=plain, mode="r|", tarinfo=BoundedInfo) as archive,
-            ):
-                found: dict[str, tuple[object, ...]] = {}
-                for member in archive:
-                    path, kept = _entry(archive, member)
-                    # Which of the names of one file comes first is the writer's affair.
-                    found[path] = found.get(_name(member.linkname), kept) if member.islnk() else kept
-                return found
+        with content.path(layer.blob.digest).open("rb") as stream, layer_members(stream) as archive:
+            found: dict[str, tuple[object, ...]] = {}
+            for member in archive:
+                path, kept = _entry(archive, member)
+                # Which of the names of one file comes first is the writer's affair.
+                found[path] = found.get(_name(member.linkname), kept) if member.islnk() else kept
+            return found
     except (OSError, *DAMAGE) as error:
         raise ContextError(f"the layer {layer.blob.digest} cannot be read: {error}") from None
 

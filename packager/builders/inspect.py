@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -26,7 +25,7 @@ from packager.oci.parse import (
     wrong_platform,
 )
 from packager.oci.parse import normal as normal_platform
-from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
+from packager.oci.unpacking import DAMAGE, layer_members
 from packager.oci.values import LAYER, BaseImage, Content, Descriptor, Layer
 from packager.reference import Reference
 from packager.registry.origins import LayoutOrigin, Origin, RegistryOrigin, Say, document_of
@@ -163,7 +162,7 @@ def inspect_image(
     archive = _archive(text)
     if archive is not None and archive.kind == "docker-archive":
         return _docker_archive(archive, content, platform, files)
-    if archive is None and (local := _in_engine(text, content, platform, files)) is not None:
+    if archive is None and (local := _in_engine(text, content, platform, files, say)) is not None:
         return local
     with ExitStack() as stack:
         if archive is not None:
@@ -185,10 +184,12 @@ def inspect_image(
     return Inspected(name=name, digest=digest, images=images)
 
 
-def _in_engine(text: str, content: Content, platform: str | None, files: bool) -> Inspected | None:
+def _in_engine(text: str, content: Content, platform: str | None, files: bool, say: Say) -> Inspected | None:
     """Return what an engine has under a name, as it was written here or as it tells itself; None where it has none."""
+    from packager.builders.base import fetch_base
     from packager.builders.known import recall_image
     from packager.engine.api import inspect_local
+    from packager.plan.plan import Base
 
     if Reference.parse(text).digest is not None:
         return None
@@ -200,26 +201,16 @@ def _in_engine(text: str, content: Content, platform: str | None, files: bool) -
         view = view_of(image, stored.digest, content if files else None)
         return Inspected(name=text, digest=stored.digest, images=(view,))
     if files:
-        return _saved(text, content)
-    view = view_of(_engine_image(text), local.id)
+        base = Base(reference=text, digest=local.id, source=text, local=True)
+        image = fetch_base(base, local.platform, content, compression="none", say=say)
+    else:
+        image = _engine_image(text)
+    view = view_of(image, local.id, content if files else None)
     # An engine's id is no digest that a registry has; after a push or pull it knows that one, too.
     repository = Reference.parse(text).name
     known = (Reference.parse(each) for each in local.repo_digests)
     digest = next((each.digest for each in known if each.name == repository and each.digest), "")
     return Inspected(name=text, digest=digest, images=(view,))
-
-
-def _saved(reference: str, content: Content) -> Inspected:
-    """Look into an image that only an engine has: it is saved for it."""
-    from packager.engine.api import connect
-
-    with tempfile.TemporaryDirectory(prefix="packager-") as folder:
-        path = Path(folder, "image.tar")
-        with connect() as client, path.open("wb") as stream:
-            for chunk in client.images.get(reference).save(named=reference):
-                stream.write(chunk)
-        found = _docker_archive(Archive(kind="docker-archive", path=path), content, None, files=True)
-    return msgspec.structs.replace(found, name=reference)
 
 
 def _engine_image(reference: str) -> BaseImage:
@@ -357,18 +348,15 @@ def files_in(blob: Path) -> Iterable[FileView]:
     from packager.errors import ContextError
 
     try:
-        with blob.open("rb") as stream:
-            magic = stream.read(4)
-            stream.seek(0)
-            with unpacked(stream, magic) as plain, tarfile.open(fileobj=plain, mode="r|", tarinfo=BoundedInfo) as tar:
-                for member in tar:
-                    yield FileView(
-                        path=member.name,
-                        kind=_KINDS.get(member.type, "file"),
-                        mode=f"{member.mode:o}",
-                        owner=f"{member.uid}:{member.gid}",
-                        size=member.size,
-                        link=member.linkname,
-                    )
+        with blob.open("rb") as stream, layer_members(stream) as archive:
+            for member in archive:
+                yield FileView(
+                    path=member.name,
+                    kind=_KINDS.get(member.type, "file"),
+                    mode=f"{member.mode:o}",
+                    owner=f"{member.uid}:{member.gid}",
+                    size=member.size,
+                    link=member.linkname,
+                )
     except (OSError, *DAMAGE) as error:
         raise ContextError(f"the layer {blob.name} cannot be read: {error}") from None

@@ -18,13 +18,13 @@ import msgspec
 from packager.errors import ContextError
 from packager.laying.elf import NotElf, parse_elf
 from packager.laying.recipe import BasePython
-from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
+from packager.oci.unpacking import DAMAGE, layer_members
 from packager.storage.memory import Memory
 
 #: Of what is remembered about a layer: a higher number reads all anew.
 FORMAT = 3
-_OPAQUE = ".wh..wh..opq"
-_WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+WHITEOUT = ".wh."
 # Libraries that most wheels take from the base (manylinux, PEP 600) and whose age matters.
 _VERSIONED = re.compile(r"(?:libc|libm|libstdc\+\+|libgcc_s|libgomp|libmvec)[.-][\d.]*so[\d.]*|libc-2\.\d+\.so")
 _LOADER_FOLDERS = re.compile(r"etc/ld\.so\.conf(?:\.d/[^/]+\.conf)?")
@@ -36,8 +36,6 @@ _VERSION = rb"(3\.\d{1,3}\.\d{1,3}(?:(?:a|b|rc)\d+)?)\+?(?=\0)"
 _VERSIONS = (re.compile(rb"\0" + _VERSION), re.compile(rb"(?<![\d.])" + _VERSION))
 _MAX_LIBRARY = 64 << 20
 _MAX_LINKS = 40
-# Bytes that are unpacked at a time: `tarfile` cuts each header off what is left of them, by copying the rest.
-_PART = 32 << 10
 
 
 class LayerFiles(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,19 +172,14 @@ def read_layer(stream: BinaryIO) -> LayerFiles:
     machines: dict[str, str] = {}
     damaged: list[str] = []
     pythons: dict[str, str] = {}
-    magic = stream.read(4)
-    stream.seek(0)
-    with (
-        unpacked(stream, magic) as plain,
-        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2, tarinfo=BoundedInfo) as archive,
-    ):
+    with layer_members(stream) as archive:
         for member in archive:
             path = posixpath.normpath(posixpath.join("/", member.name)).strip("/")
             parent, _, name = path.rpartition("/")
-            if name == _OPAQUE:
+            if name == OPAQUE:
                 emptied.append(parent)
-            elif name.startswith(_WHITEOUT):
-                removed.append(posixpath.join(parent, name.removeprefix(_WHITEOUT)))
+            elif name.startswith(WHITEOUT):
+                removed.append(posixpath.join(parent, name.removeprefix(WHITEOUT)))
             elif not member.isdir() and path:
                 paths[path] = member.linkname if member.issym() else None
                 data = _content(archive, member, path)
@@ -255,7 +248,7 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
         # A file or a link in the place of a folder takes what was in it away, too.
         gone |= {path for path in layer.paths if path not in paths}
         if paths:
-            paths = {path: target for path, target in paths.items() if not _is_gone(path, gone, removed)}
+            paths = {path: target for path, target in paths.items() if not is_gone(path, gone, removed)}
         for path in layer.paths:
             offers.pop(path, None)
             machines.pop(path, None)
@@ -277,7 +270,14 @@ def merge_layers(layers: Iterable[LayerFiles]) -> BaseFiles:
     )
 
 
-def _is_gone(path: str, gone: set[str], removed: Set[str]) -> bool:
+def is_gone(path: str, gone: Set[str], removed: Set[str]) -> bool:
+    """Whether a layer takes away what a lower one has at a path.
+
+    Args:
+        path: relative to the root.
+        gone: paths of which what is below is gone.
+        removed: those of them that are gone themselves.
+    """
     if path in removed:
         return True
     parent = path.rpartition("/")[0]

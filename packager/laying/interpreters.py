@@ -14,7 +14,6 @@ import os
 import posixpath
 import re
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,7 +23,7 @@ from typing import IO
 from packager.errors import ContextError
 from packager.laying.base_files import BaseFiles, LayerBlob
 from packager.laying.recipe import BasePython, Interpreter
-from packager.oci.unpacking import DAMAGE, BoundedInfo, unpacked
+from packager.oci.unpacking import DAMAGE, layer_members
 from packager.storage.collect import Kind
 from packager.storage.content import content_guard
 from packager.storage.reading import failure
@@ -171,13 +170,8 @@ def _extract(layer: LayerBlob, wanted: dict[str, set[str]], folder: Path) -> dic
     """Write what is wanted of a layer; return the targets of hard links among it, with their places."""
     left: dict[str, set[str]] = {}
     with layer.open() as stream:
-        magic = stream.read(4)
-        stream.seek(0)
         try:
-            with (
-                unpacked(stream, magic) as plain,
-                tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2, tarinfo=BoundedInfo) as archive,
-            ):
+            with layer_members(stream) as archive:
                 for member in archive:
                     places = wanted.get(_normal(member.name))
                     if places and member.islnk():

@@ -26,7 +26,7 @@ from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.given import read_given
 from packager.laying.kinds import PACKAGES
-from packager.laying.records import record_rows
+from packager.laying.records import recorded_size
 from packager.laying.venv import STAGING
 from packager.laying.wheels import Source, unpack
 from packager.storage.memory import Memory
@@ -136,8 +136,7 @@ def parse_facts(metadata: str, record: str) -> PackageFacts:
     headers = HeaderParser().parsestr(metadata)
     size = 0
     with contextlib.suppress(ValueError):  # a RECORD that is no CSV
-        rows = list(record_rows(record))
-        size = sum(int(size) for path, _, size in rows if size.isdecimal() and "__pycache__" not in path)
+        size = recorded_size(record)
     return PackageFacts(
         size=size,
         license=_license(

@@ -77,6 +77,15 @@ def record_rows(text: str) -> Iterator[tuple[str, str, str]]:
         raise ValueError(str(error)) from None
 
 
+def recorded_size(text: str) -> int:
+    """Return the bytes of the files of a RECORD, but for bytecode, as far as it says them.
+
+    Raises:
+        ValueError: not CSV.
+    """
+    return sum(int(size) for path, _, size in record_rows(text) if size.isdecimal() and "__pycache__" not in path)
+
+
 def parse_record(text: str, info: str, site: str) -> Record:
     """Return what a RECORD says.
 

@@ -21,6 +21,8 @@ LONGEST_HEADER = 1 << 20
 EXPANSION = 200
 ALWAYS = 1 << 30
 
+# Bytes that are unpacked at a time: `tarfile` cuts each header off what is left of them, by copying the rest.
+_PART = 32 << 10
 _EXTENDING = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -95,3 +97,22 @@ def most_of(stream: BinaryIO) -> int:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     return max(ALWAYS, EXPANSION * size)
+
+
+@contextmanager
+def layer_members(stream: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """Give the members of a layer's archive (tar, gzip, zstd), to be read once in their order.
+
+    Args:
+        stream: at its beginning.
+
+    Raises:
+        DAMAGE: it is damaged.
+    """
+    magic = stream.read(4)
+    stream.seek(0)
+    with (
+        unpacked(stream, magic) as plain,
+        tarfile.open(fileobj=plain, mode="r|", bufsize=_PART, errorlevel=2, tarinfo=BoundedInfo) as archive,
+    ):
+        yield archive

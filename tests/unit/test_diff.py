@@ -121,6 +121,42 @@ def test_what_is_in_layers_together(tmp_path: Path) -> None:
     assert found.files["/a"].content == "link to b"
 
 
+def tar_layer(path: Path, *members: tuple[str, str, str]) -> Path:
+    """Write a layer of members in this order: name, kind, content or what it is a link to."""
+    with tarfile.open(path, "w") as archive:
+        for name, kind, text in members:
+            info = tarfile.TarInfo(name)
+            info.type = {"file": tarfile.REGTYPE, "folder": tarfile.DIRTYPE, "link": tarfile.SYMTYPE,
+                         "twin": tarfile.LNKTYPE}[kind]  # fmt: skip
+            info.linkname = text if kind in ("link", "twin") else ""
+            info.size = len(text) if kind == "file" else 0
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return path
+
+
+def test_an_opaque_folder_hides_the_layers_below_and_not_its_own(tmp_path: Path) -> None:
+    low = tar_layer(tmp_path / "low", ("d/old", "file", "1"))
+    high = tar_layer(tmp_path / "high", ("d/+new", "file", "2"), ("d/.wh..wh..opq", "file", ""))
+    assert set(contents_of([low, high]).files) == {"/d/+new"}
+
+
+def test_what_takes_the_place_of_a_folder_takes_what_is_in_it_away(tmp_path: Path) -> None:
+    low = tar_layer(tmp_path / "low", ("x/a", "file", "1"), ("y", "file", "2"), ("z/b", "file", "3"))
+    high = tar_layer(tmp_path / "high", ("x", "link", "z"), ("y", "folder", ""), ("y/inner", "file", "4"))
+    assert set(contents_of([low, high]).files) == {"/x", "/y/inner", "/z/b"}
+
+
+def test_a_further_name_of_a_file_has_its_content(tmp_path: Path) -> None:
+    same = [
+        contents_of([tar_layer(tmp_path / "copies", ("a", "file", "1"), ("b", "file", "1"))]),
+        contents_of([tar_layer(tmp_path / "twins", ("a", "file", "1"), ("b", "twin", "a"))]),
+        contents_of([tar_layer(tmp_path / "other", ("b", "file", "1"), ("a", "twin", "./b"))]),
+        contents_of([tar_layer(tmp_path / "1", ("a", "file", "1")), tar_layer(tmp_path / "2", ("b", "twin", "a"))]),
+    ]
+    assert [found.files for found in same] == [same[0].files] * 4
+    assert len({entry.content for entry in same[0].files.values()}) == 1
+
+
 def test_a_layer_that_is_damaged_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(layer(a="x" * 5000)[:3000])
     with pytest.raises(ContextError, match="the layer cut cannot be read"):
