@@ -14,6 +14,7 @@ from packager.errors import PackagerError
 from packager.oci.parse import ImageManifest, base_image, parse, parse_config
 from packager.oci.values import Content, Image
 from packager.reference import Reference
+from packager.registry.mirrors import registry_mirrors
 from packager.storage.memory import Memory
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def base_mounts(source: str, images: Iterable[Image], references: Iterable[str])
 def _mounts(reference: str, image: Image) -> dict[str, str]:
     name = parse_config(image.config, reference).get("config", {}).get("Labels", {}).get(BASE_NAME_LABEL, "")
     try:
-        return base_mounts(name, [image], [reference])
+        source = Reference.parse(name).mirrored(registry_mirrors())
     except PackagerError:
-        return {}  # an archive, or an image that only an engine has
+        return {}  # no name of an image
+    return base_mounts(str(source), [image], [reference])

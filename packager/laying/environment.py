@@ -148,7 +148,8 @@ def _mended(
             if not (other / path).is_file():
                 raise LockError(
                     f"the wheel of {package.name} lacks {path!r}",
-                    remedy="take another version of it; or `packager build --builder engine`, where pip installs it",
+                    remedy="take another version of it; or `installer: pip` in the spec, and "
+                    "`packager build --builder engine`",
                 )
             found = digest_file(other / path)
             if found.digest != row.digest:

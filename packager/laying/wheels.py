@@ -162,6 +162,6 @@ def explain_unpack(stderr: str, *, platform: str, python: str, hide: str = "") -
         what = f"the wheel of {subject[1]}" if subject else "a wheel"
         return LockError(
             f"{what} cannot be laid down:\n{error.message}",
-            remedy="take another version of it; or `packager build --builder engine`, where pip installs it",
+            remedy="take another version of it; or `installer: pip` in the spec, and `packager build --builder engine`",
         )
     return error

@@ -12,7 +12,7 @@ from packager.targets import load_target, read_target, target_files
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _DOCKERFILE = """\
 {{# The Dockerfile of target {name}: that of {start}, but for the blocks that stand here. Blocks, in their order:
-   header, base, system, environment, accelerator, user, models, app, labels, entrypoint. #}}
+   header, base, system, environment, accelerator, user, server, models, app, labels, entrypoint. #}}
 {{% extends "{template}" %}}
 """
 
