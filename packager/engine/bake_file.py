@@ -28,7 +28,7 @@ class BakePlatform(msgspec.Struct, frozen=True, kw_only=True):
         platform: OCI os/arch.
         context: path of its build context, relative to the folder that buildx runs in.
         labels: of this build.
-        created: time of the image, in seconds since the epoch; None leaves it to whoever builds.
+        created: time of the image, in seconds since the epoch.
         secrets: what it gets, as `--secret` takes it.
         environment: digest of what its environment stage is made of; stages with the same are built once. Empty where
             the Dockerfile has no stage of that name.
@@ -37,7 +37,7 @@ class BakePlatform(msgspec.Struct, frozen=True, kw_only=True):
     platform: str
     context: str
     labels: Mapping[str, str] = {}
-    created: int | None = None
+    created: int
     secrets: tuple[str, ...] = ()
     environment: str = ""
 
@@ -167,7 +167,7 @@ def _variables(platform: str) -> str:
 
 
 def _common(each: BakePlatform, settings: BakeSettings, output: list[str]) -> dict[str, Any]:
-    time = {} if each.created is None else {"SOURCE_DATE_EPOCH": str(each.created)}
+    time = {"SOURCE_DATE_EPOCH": str(each.created)}
     entry: dict[str, Any] = {
         "context": each.context,
         "platforms": [each.platform],

@@ -7,6 +7,7 @@ their place in the image, and that version: wheels of several platforms with the
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
@@ -73,7 +74,8 @@ class Compiler:
     """
 
     def __init__(self, find: Callable[[Path], Interpreter], cache: Path) -> None:
-        self.find, self._root = find, cache / "bytecode"
+        # An environment has two folders to compile, and one interpreter.
+        self.find, self._root = functools.cache(find), cache / "bytecode"
         self._memory = Memory("bytecode", cache / "content")
 
     def compile(self, prefix: Path, folder: Path, version: str) -> None:

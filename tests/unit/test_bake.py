@@ -24,6 +24,7 @@ def image(package: str = "a", target: str = "cpu", *platforms: str, tag: str = "
         BakePlatform(
             platform=each,
             context=f"docker-bake/{package}-{target}",
+            created=7,
             secrets=("id=ca,env=PACKAGER_CA",),
             environment=more.get("environment", ""),
         )
@@ -55,7 +56,7 @@ def test_a_target_says_all_that_a_build_is_told() -> None:
     assert entry == {
         "context": "docker-bake/a-cpu",
         "platforms": [AMD],
-        "args": {"A": "1"},
+        "args": {"SOURCE_DATE_EPOCH": "7", "A": "1"},
         "secret": ["id=ca,env=PACKAGER_CA"],
         "attest": ["type=provenance,disabled=true", "type=sbom,disabled=true"],
         "no-cache": True,
@@ -127,7 +128,7 @@ def test_no_text_is_taken_for_a_template() -> None:
     text = bake_text([msgspec.structs.replace(labelled, platforms=(platform,))], BakeSettings(args={"A": "${B}"}))
     target = json.loads(text)["target"]["a-cpu"]
     assert target["labels"] == {"x": "$${HOME} %%{if} $1 $$${a}"}
-    assert target["args"] == {"A": "$${B}"}
+    assert target["args"] == {"SOURCE_DATE_EPOCH": "7", "A": "$${B}"}
 
 
 # --- which environments are the same ----------------------------------------------------------------------------------
