@@ -45,13 +45,16 @@ def write_files(files: Sequence[ContextFile], folders: Sequence[str], root: Root
         os.mkdir(start + each.encode())
     copies = []
     size = 0
-    # A link to the store takes no time; a copy, or reading again what somebody may have changed, does.
+    # A link to the store takes no time; a copy, or reading again what somebody may have changed, does. A second
+    # link to one blob would be a hard link of the first for BuildKit, which the plan's twins alone are: it is a copy.
+    linked: set[str] = set()
     with reading("writing models", sum(file.size for file in files if file.model)) as reached:
         for file in files:
             path = start + file.path.encode()
             if file.text is not None:
                 _write_data(file, path, file.text.encode())
-            elif file.model:
+            elif file.model and (file.same_as or file.digest not in linked):
+                linked.add(file.digest)
                 _link_model(file, root, path, store, start)
                 size += file.size
                 reached(size)

@@ -156,7 +156,7 @@ def test_uv_is_fetched_once_and_its_kept_wheel_is_checked(
         assert run(tmp_path, digest, "--cache", str(cache)) == 0
     assert calls.read_text() == "x"
     # Whoever else may write into the cache does not choose what is run.
-    (kept,) = cache.glob("uv-wheel/*.whl")
+    (kept,) = cache.glob("uv-*/*.whl")
     uv_wheel(kept, PROGRAM.replace("sys.exit", "sys.exit('other') or"))
     assert run(tmp_path, digest, "--cache", str(cache)) == 0
     assert calls.read_text() == "xx"
@@ -164,6 +164,20 @@ def test_uv_is_fetched_once_and_its_kept_wheel_is_checked(
     assert arguments[arguments.index("--cache-dir") + 1] == f"{cache}/uv"
     assert arguments[-3:] == [":all:", "--requirement", f"{tmp_path}/r.txt"]
     assert {"--require-hashes", "--no-deps", "--no-config", "--no-compile-bytecode"} <= set(arguments)
+
+
+def test_a_cache_serves_builds_for_several_processors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Path
+) -> None:
+    """The pins have the digests of all of them, and a program for another one ends with exit code 127."""
+    one, other, cache = tmp_path / "uv-1-py3-none-one.whl", tmp_path / "uv-1-py3-none-other.whl", tmp_path / "cache"
+    digests = f"{uv_wheel(one)} --hash=sha256:{uv_wheel(other, PROGRAM + 'pass')}"
+    for wheel in (one, other, one):
+        monkeypatch.setattr("sysconfig.get_config_var", lambda name, machine=wheel.stem[14:]: f"{machine}-linux-gnu")
+        stand_in_for_pip(tmp_path, monkeypatch, wheel)
+        assert run(tmp_path, digests, "--cache", str(cache)) == 0
+    names = sorted(str(path.relative_to(cache)) for path in cache.glob("uv-*/*"))
+    assert names == [f"uv-one-linux-gnu/{one.name}", f"uv-other-linux-gnu/{other.name}"]
 
 
 def test_steps_of_one_number_fill_the_cache_at_once(
@@ -193,7 +207,7 @@ def test_steps_of_one_number_fill_the_cache_at_once(
     for thread in threads:
         thread.join()
     assert len(fetched) == 2
-    assert [path.name for path in (cache / "uv-wheel").iterdir()] == [wheel.name]
+    assert [path.name for path in cache.glob("uv-*/*")] == [wheel.name]
 
 
 def test_passwords_are_in_no_argument(

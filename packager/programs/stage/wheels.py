@@ -21,6 +21,7 @@ import csv
 import hashlib
 import io
 import os
+import platform
 import posixpath
 import re
 import shutil
@@ -148,7 +149,8 @@ def fetch_uv(pins: Path, cache: Path | None, scratch: Path) -> Path:
         WheelsError: there is no wheel, or another than the pinned.
     """
     requirement, digests = pinned(pins.read_text("utf-8"))
-    kept = (cache or scratch) / "uv-wheel"
+    # One cache may serve builds for several processors, and the digests are those of all of them.
+    kept = (cache or scratch) / f"uv-{sysconfig.get_config_var('MULTIARCH') or platform.machine()}"
     wheel = _wheel_in(kept, digests)
     if wheel is None:
         words = ["--disable-pip-version-check", "--no-input", "download", "--quiet", "--no-deps", "--require-hashes"]
