@@ -118,7 +118,7 @@ class Blobs:
         """
         with self._temporary() as (target, temporary):
             with opened(path, below) as source:
-                digest, size = _copy(source, target, path)
+                digest, size = copy_in(source, target, path)
             placed = self._place(temporary, digest, size)
         return digest, size, placed
 
@@ -137,6 +137,21 @@ class Blobs:
                 return False
             else:
                 raise failure("written", destination, error) from None
+        return True
+
+    def adopt(self, path: Path, digest: str) -> bool:
+        """Make a file a blob by a further link, unread; return False where no link can be, or it is not as one is."""
+        blob = self.path(digest)
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.link(path, blob)
+            if not self.has(digest):
+                blob.unlink()
+                return False
+        except OSError:
+            return False
         return True
 
     def copy(self, digest: str, target: int) -> None:
@@ -229,7 +244,17 @@ class Blobs:
         )
 
 
-def _copy(source: int, target: int, path: Path) -> tuple[str, int]:
+def copy_in(source: int, target: int, path: Path) -> tuple[str, int]:
+    """Make a new file a read-only copy of another; return sha256 (64 hex digits) and size.
+
+    Args:
+        source: descriptor of the other.
+        target: descriptor of the new one.
+        path: of the source, for what is said.
+
+    Raises:
+        ContextError: the disk is full, or one of them fails.
+    """
     try:
         # A reflink costs no space at all. The clone is what gets hashed: it cannot change any more.
         digest, size = hash_descriptor(target) if clone(source, target) else copy_hashed(source, target)

@@ -120,6 +120,25 @@ class Store:
         self._remember(path, name, stamp, digest, read_at)
         return digest, size
 
+    def adopt(self, path: Path, digest: str, size: int) -> bool:
+        """Take a read-only file of another place of ours in, by link where that can be; return whether it has a digest.
+
+        Args:
+            path: of the file.
+            digest: of its content (64 hex digits).
+            size: bytes.
+
+        Raises:
+            ContextError: it cannot be read, or the store not written.
+        """
+        if not self.has(digest, size):
+            if not self.blobs.adopt(path, digest):
+                return self.blobs.receive(path)[0] == digest
+            if not self._is_sound(digest, size):
+                self.blobs.remove(self.path(digest))
+                return False
+        return True
+
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether the blob of a digest (64 hex digits) is there as it was written, and of `size` bytes where given."""
         return self.blobs.has(digest, size)

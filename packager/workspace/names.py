@@ -17,13 +17,18 @@ _NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 _TEXT = 4096
 
 
+def is_name(name: str) -> bool:
+    """Whether a text is a name."""
+    return bool(_NAME.match(name))
+
+
 def check_name(name: str, kind: Kind) -> str:
     """Return a name, as it is.
 
     Raises:
         UsageError: it is none.
     """
-    if not _NAME.match(name):
+    if not is_name(name):
         raise UsageError(
             f"{name!r} is no name of {_a(kind)}",
             remedy="use letters, digits, '-', '_' and '.', the first a letter, a digit or '_'; at most 255",
