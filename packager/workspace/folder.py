@@ -91,7 +91,8 @@ class FolderWorkspace:
             return
         marker = _Marker(format=FORMAT, name=self.name)
         try:
-            if self.root.is_dir() and any(self.root.iterdir()):
+            # Hidden ones are of somebody who began to make it, or a filesystem's own.
+            if self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
                 raise ContextError(
                     f"{self.root} is no workspace, and has other files in it", remedy="name a new or an empty folder"
                 )
