@@ -16,7 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what takes minutes, unless it is asked for: a whole run is to end within twenty of them."""
+    """Put what waits for engines and networks first, and leave out what takes minutes, unless it is asked for.
+
+    A whole run is to end within twenty of them, and it ends when the last file does, which had better be a short one.
+    """
+    items.sort(key=lambda item: "integration" not in item.path.parts)
     long = [] if config.getoption("--all") else [item for item in items if item.get_closest_marker("long")]
     if long:
         config.hook.pytest_deselected(items=long)
