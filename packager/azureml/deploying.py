@@ -241,7 +241,7 @@ def find_all(workspace: Workspace) -> tuple[Record, ...]:
 
 def keep(workspace: Workspace, record: Record) -> None:
     """Remember a service."""
-    records.write(workspace, SERVICES, record.name, msgspec.to_builtins(record))
+    records.write(workspace, SERVICES, record.name, msgspec.to_builtins(record, enc_hook=str))
 
 
 def service_of(workspace: Workspace, record: Record) -> Webservice:
@@ -259,7 +259,7 @@ def image_of(name: str, number: int) -> str:
 
 def _record(data: dict[str, Any]) -> Record | None:
     try:
-        return msgspec.convert(data, Record)
+        return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
     except msgspec.ValidationError:
         return None
 

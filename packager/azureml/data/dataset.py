@@ -220,6 +220,11 @@ class Dataset:
     Tabular = _TabularFactory
     File = _FileFactory
 
+    def __init__(
+        self, definition: Any, workspace: Workspace | None = None, name: str | None = None, id: str | None = None
+    ) -> None:
+        raise UserErrorException("Dataset.Tabular.from_delimited_files and Dataset.File.from_files make datasets")
+
     @staticmethod
     def get_by_name(workspace: Workspace, name: str, version: Any = "latest", **kwargs: Any) -> Any:
         """Return a dataset that is registered.

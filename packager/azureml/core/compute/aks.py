@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packager.azureml.calling import not_here
 from packager.azureml.core.compute.compute import ComputeTarget
+
+if TYPE_CHECKING:
+    from packager.azureml.core.workspace import Workspace
 
 
 class AksCompute(ComputeTarget):
@@ -55,6 +58,11 @@ class AksCompute(ComputeTarget):
         made = SimpleNamespace(**locals())
         made.enable_ssl = lambda **kwargs: None
         return made
+
+    @staticmethod
+    def attach(workspace: Workspace, name: str, resource_id: str) -> Any:
+        """Take a name for this machine; see `ComputeTarget.attach`."""
+        return ComputeTarget.attach(workspace, name, resource_id)
 
     def get_credentials(self) -> Any:
         """Refuse: there is no cluster.
