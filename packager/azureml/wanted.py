@@ -56,8 +56,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
     def sentence(self, name: str) -> str:
         """Return in one line where a service runs, and with what."""
-        parts = [f"{self.cpus:g} processors"] if self.cpus is not None else []
-        parts += [f"{self.memory_gb:g} GB of memory"] if self.memory_gb is not None else []
+        parts = [f"processors: {self.cpus:g}"] if self.cpus is not None else []
+        parts += [f"memory: {self.memory_gb:g} GB"] if self.memory_gb is not None else []
         parts += ["keys" if not self.token else "a token"] if self.auth else []
         having = f", with {', '.join(parts)}" if parts else ""
         left = f"; not on one machine: {', '.join(self.passed_over)}" if self.passed_over else ""
