@@ -141,6 +141,14 @@ def test_any_file_may_be_of_what_has_no_mark_but_not_of_what_has(tmp_path: Path)
             settle(found, framework, None)
 
 
+def test_a_pickle_of_plain_values_is_no_estimator(tmp_path: Path) -> None:
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"weights": [1.0]}))
+    found = find_facts(tmp_path / "m.pkl")
+    assert settle(found, "TensorFlow", None) == ("TensorFlow", None)
+    with pytest.raises(ContextError, match="is a pickle of no estimator, and ScikitLearn was said"):
+        settle(found, "ScikitLearn", None)
+
+
 @pytest.mark.parametrize(
     ("name", "data", "problem"),
     [("m.onnx", b"\x08\x07", "no whole ONNX graph"), ("m.pkl", DIABETES.read_bytes()[:200], "no whole pickle")],
