@@ -25,6 +25,7 @@ from packager.context.strays import (
     is_pointer,
     is_private_key,
     is_secret,
+    pointer_error,
     start_of,
 )
 from packager.context.walk import Everything, Root, walk
@@ -183,7 +184,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, _Selected]:
     for path, full in selected.files:
         digest, size, mode = digest_file(full, root.real)
         if is_pointer(full, size):
-            raise _pointer(os.fsdecode(full))
+            raise pointer_error(os.fsdecode(full))
         executable = PROGRAM_MODE if mode & 0o111 else FILE_MODE
         origin = path if source_dir == "." else f"{source_dir}/{path}"
         files.append(TreeFile(path=path, size=size, mode=executable, digest=digest, origin=origin))
@@ -311,13 +312,6 @@ def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestMo
     return tree
 
 
-def _pointer(shown: str) -> ContextError:
-    return ContextError(
-        f"{shown} is a pointer of Git LFS, and not the file that it stands for",
-        remedy="fetch the file: `git lfs install`, then `git lfs pull` (in CI: check out with LFS)",
-    )
-
-
 def _empty_remedy(model: Model) -> str:
     return f"save the model {model.called!r} there; a download or a `git lfs pull` may not be complete"
 
@@ -350,7 +344,7 @@ def _model_file(root: Root, path: str, origin: str, full: bytes, digest_model: D
     shown = os.fsdecode(full)
     digest, size = digest_model(Path(shown), root.real)
     if is_pointer(full, size):
-        raise _pointer(shown)
+        raise pointer_error(shown)
     return TreeFile(path=path, size=size, mode=MODEL_MODE, digest=digest, origin=origin)
 
 

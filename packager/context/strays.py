@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from packager.errors import ContextError
 from packager.storage.memory import cache_root
 from packager.storage.reading import opened
 
@@ -158,6 +159,14 @@ def is_private_key(path: str, full: bytes) -> bool:
 def is_pointer(path: bytes, size: int) -> bool:
     """Whether a file is what Git LFS leaves in the place of one that was not fetched."""
     return size in _POINTER_SIZES and start_of(path, len(_POINTER)) == _POINTER
+
+
+def pointer_error(shown: str) -> ContextError:
+    """Return the error for a file, given by its path, that is what Git LFS left in its place."""
+    return ContextError(
+        f"{shown} is a pointer of Git LFS, and not the file that it stands for",
+        remedy="fetch the file: `git lfs install`, then `git lfs pull` (in CI: check out with LFS)",
+    )
 
 
 def asked_for(secrets: Iterable[str], scripts: Iterable[tuple[str, bytes]]) -> tuple[str, int, str] | None:

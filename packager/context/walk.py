@@ -26,22 +26,38 @@ _WHITEOUT = ".wh."
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
+class Words(NamedTuple):
+    """How errors of a walk speak.
+
+    Attributes:
+        folder: what the root is.
+        leave_out: what to do with something that is not to be taken.
+        too_many: what to do about too many files.
+    """
+
+    folder: str = "the folder of the spec"
+    leave_out: str = "leave it out by .dockerignore"
+    too_many: str = "leave folders out by .dockerignore, or let `source_dir` name a smaller folder"
+
+
 class Root(NamedTuple):
-    """The folder of the spec, which no path may leave.
+    """The folder of the spec, or of what has no spec, which no path may leave.
 
     Attributes:
         path: absolute, as the user knows it.
         real: the same without links.
+        words: of errors.
     """
 
     path: bytes
     real: bytes
+    words: Words = Words()
 
     @classmethod
-    def of(cls, folder: str | os.PathLike[str]) -> Root:
+    def of(cls, folder: str | os.PathLike[str], words: Words = Words()) -> Root:  # noqa: B008 - it is a value
         """Return the root at a folder."""
         path = os.path.abspath(os.fsencode(folder))
-        return cls(path, os.path.realpath(path))
+        return cls(path, os.path.realpath(path), words)
 
     def join(self, origin: str) -> bytes:
         """Return the absolute path of one that is relative to the root."""
@@ -60,10 +76,47 @@ class Root(NamedTuple):
         try:
             real = os.path.realpath(path, strict=True)
         except OSError as error:
-            raise _bad_link(path, f"leads nowhere ({error.strerror})") from None
+            raise self._bad_link(path, f"leads nowhere ({error.strerror})") from None
         if not self.holds(real):
-            raise _bad_link(path, f"leaves the folder of the spec ({os.fsdecode(self.path)})")
+            raise self._bad_link(path, f"leaves {self.words.folder} ({os.fsdecode(self.path)})")
         return real
+
+    def check_name(self, path: str) -> None:
+        """Refuse a path whose last part could not be unpacked on every machine.
+
+        Raises:
+            ContextError: it is not UTF-8, has control characters, or means something else in a layer.
+        """
+        name = path.rpartition("/")[2]
+        if _UNFIT.search(name):
+            raise ContextError(
+                f"the name {_shown(path)!r} is not plain UTF-8 text without control characters",
+                remedy=f"rename it, or {self.words.leave_out}: it could not be unpacked on every machine",
+            )
+        if name.startswith(_WHITEOUT):
+            raise ContextError(
+                f"the name {_shown(path)!r} means in a layer that {name.removeprefix(_WHITEOUT)!r} is deleted",
+                remedy=f"rename it, or {self.words.leave_out}",
+            )
+
+    def special(self, path: bytes, mode: int) -> ContextError:
+        """Return the error for what is neither file nor folder."""
+        kind = _KINDS.get(stat.S_IFMT(mode), "a special file")
+        return ContextError(f"{os.fsdecode(path)} is {kind}", remedy=f"remove it, or {self.words.leave_out}")
+
+    def in_circle(self, path: bytes) -> ContextError:
+        """Return the error for a link without end."""
+        return self._bad_link(path, "leads to a folder that holds it")
+
+    def _bad_link(self, path: bytes, reason: str) -> ContextError:
+        try:
+            shown = f"the link {os.fsdecode(path)} -> {os.fsdecode(os.readlink(path))}"
+        except OSError:
+            # Not the last part of the path is a link, but one before.
+            shown = os.fsdecode(path)
+        return ContextError(
+            f"{shown} {reason}", remedy=f"copy what it leads to into {self.words.folder}, or leave it out"
+        )
 
 
 class Walked(NamedTuple):
@@ -154,7 +207,7 @@ def walk(root: Root, start: bytes, selection: Selection | None = None) -> Walked
         if len(found.files) + len(found.left_out) > MAX_FILES:
             raise ContextError(
                 f"{os.fsdecode(start)} holds more than {MAX_FILES} files",
-                remedy="leave folders out by .dockerignore, or let `source_dir` name a smaller folder",
+                remedy=root.words.too_many,
             )
     return found
 
@@ -189,22 +242,14 @@ def _take(
         # Looked at no further: what is left out may have any name and lead anywhere.
         found.left_out.append(_shown(f"{path}/" if is_folder else path))
         return None
-    if kept and _UNFIT.search(name):
-        raise ContextError(
-            f"the name {_shown(path)!r} is not plain UTF-8 text without control characters",
-            remedy="rename it, or leave it out by .dockerignore: it could not be unpacked on every machine",
-        )
-    if kept and name.startswith(_WHITEOUT):
-        raise ContextError(
-            f"the name {_shown(path)!r} means in a layer that {name.removeprefix(_WHITEOUT)!r} is deleted",
-            remedy="rename it, or leave it out by .dockerignore",
-        )
+    if kept:
+        root.check_name(path)
     if is_folder:
         return _Folder(path, entry.path, os.path.join(folder.real, entry.name), folder.through, kept)
     if entry.is_symlink():
         return _follow(root, folder, path, entry, found)
     if not entry.is_file(follow_symlinks=False):
-        raise _special(entry.path, entry.stat(follow_symlinks=False).st_mode)
+        raise root.special(entry.path, entry.stat(follow_symlinks=False).st_mode)
     found.files.append((path, entry.path))
     return None
 
@@ -216,10 +261,10 @@ def _follow(root: Root, folder: _Folder, path: str, entry: os.DirEntry[bytes], f
     if stat.S_ISDIR(mode):
         through = (*folder.through, folder.real)
         if any(_within(each, real) for each in through):
-            raise _bad_link(entry.path, "leads to a folder that holds it")
+            raise root.in_circle(entry.path)
         return _Folder(path, entry.path, real, through)
     if not stat.S_ISREG(mode):
-        raise _special(entry.path, mode)
+        raise root.special(entry.path, mode)
     found.files.append((path, entry.path))
     return None
 
@@ -234,19 +279,3 @@ def _shown(path: str) -> str:
 
 def _within(path: bytes, folder: bytes) -> bool:
     return path == folder or path.startswith(os.path.join(folder, b""))
-
-
-def _special(path: bytes, mode: int) -> ContextError:
-    kind = _KINDS.get(stat.S_IFMT(mode), "a special file")
-    return ContextError(f"{os.fsdecode(path)} is {kind}", remedy="remove it, or leave it out by .dockerignore")
-
-
-def _bad_link(path: bytes, reason: str) -> ContextError:
-    try:
-        shown = f"the link {os.fsdecode(path)} -> {os.fsdecode(os.readlink(path))}"
-    except OSError:
-        # Not the last part of the path is a link, but one before.
-        shown = os.fsdecode(path)
-    return ContextError(
-        f"{shown} {reason}", remedy="copy what it leads to into the folder of the spec, or leave it out"
-    )

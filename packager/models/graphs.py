@@ -91,6 +91,19 @@ def read_saved_model(data: memoryview) -> dict[str, Interface]:
     return {name: each for name, each in sorted(found.items()) if not name.startswith("__saved_model_")}
 
 
+def saved_model_version(data: memoryview) -> str | None:
+    """Return the version of TensorFlow that wrote a `saved_model.pb`; None where it does not say.
+
+    Raises:
+        NotProtobuf: this is none.
+    """
+    graphs = parts(data, 2)
+    if not graphs:
+        raise NotProtobuf
+    # MetaGraphDef.meta_info_def, and tensorflow_version in it.
+    return next((found for each in parts(graphs[0], 1) if (found := text_of(each, 5))), None)
+
+
 def _ports(signature: memoryview, number: int) -> tuple[Port, ...]:
     found = []
     for entry in parts(signature, number):

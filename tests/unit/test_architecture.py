@@ -43,10 +43,10 @@ ARROWS: dict[str, set[str]] = {
     "init": {"spec", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
-    "workspace": {"storage"},
+    "workspace": {"storage", "models", "context", "registry"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "checks", "init", "report",
+        "builders", "serving", "checks", "init", "report", "workspace",
     },
     # What people ask for is a step; of a spec it needs the loader, and of the schema its text.
     "cli": {"spec", "steps"},
@@ -93,6 +93,10 @@ PURE_MODULES = (
     "spec/model.py",
     "spec/schema.py",
     "spec/texts.py",
+    "workspace/names.py",
+    "workspace/sources/addresses.py",
+    "workspace/sources/values.py",
+    "workspace/values.py",
 )
 ACTING = {"subprocess", "docker", "requests", "urllib.request", "socket", "time", "random", "tempfile", "shutil", "os"}
 
