@@ -18,7 +18,7 @@ from packager.http import TRIES, Answer
 from packager.oci.parse import ImageManifest, parse
 from packager.oci.values import Content, Descriptor, digest_of
 from packager.reference import Reference
-from packager.registry.download import download
+from packager.registry.download import download, read_blob
 from packager.registry.resolve import MEDIA_TYPES, check_manifest
 from packager.registry.session import RegistrySession
 from packager.registry.tags import delete_manifest, list_tags
@@ -172,6 +172,15 @@ class RegistryClient:
     def download(self, descriptor: Descriptor, content: Content, on_bytes: Progress = lambda count: None) -> None:
         """Take a blob into the content store, unless it is there; see `download.download`."""
         download(self.session, descriptor, content, on_bytes)
+
+    def read_blob(self, descriptor: Descriptor) -> bytes:
+        """Return a blob that is a document: of at most `MAX_DOCUMENT` bytes.
+
+        Raises:
+            RegistryError: the registry does not have it, refuses, or sends other bytes.
+            TemporaryError: it does not answer, or not now.
+        """
+        return read_blob(self.session, descriptor)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob."""

@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "init": {"spec", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
-    "workspace": set(),
+    "workspace": {"storage", "oci", "registry"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
         "builders", "serving", "checks", "init", "report",
@@ -93,6 +93,16 @@ PURE_MODULES = (
     "spec/model.py",
     "spec/schema.py",
     "spec/texts.py",
+    "workspace/artifact.py",
+    "workspace/changing.py",
+    "workspace/encoding.py",
+    "workspace/file_roles.py",
+    "workspace/modelpack.py",
+    "workspace/names.py",
+    "workspace/paths.py",
+    "workspace/records.py",
+    "workspace/tags.py",
+    "workspace/values.py",
 )
 ACTING = {"subprocess", "docker", "requests", "urllib.request", "socket", "time", "random", "tempfile", "shutil", "os"}
 
