@@ -66,14 +66,15 @@ def claimed(
                 return
         finally:
             remote.remove(path, (own,))
-        remote.pause(_wait(attempt))
+        remote.pause(wait_for(attempt))
     raise TemporaryError(
         f"others are registering at {remote.reference(path).name} all the time, and nobody gets on",
         remedy="run the command again",
     )
 
 
-def _wait(attempt: int) -> float:
+def wait_for(attempt: int) -> float:
+    """Return the seconds, of random number, to wait after the try of a number (the first is 0) was in vain."""
     most = min(_LONGEST, _FIRST * 2.0**attempt)
     # As random as it gets: processes that were started together may share a seed.
     return most * secrets.randbelow(1 << 20) / (1 << 20)

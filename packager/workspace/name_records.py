@@ -21,6 +21,7 @@ from packager.errors import PackagerError, RegistryError, TemporaryError
 from packager.progress import in_thread
 from packager.storage.memory import Memory
 from packager.workspace.artifact import read_artifact
+from packager.workspace.claims import wait_for
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_version
 from packager.workspace.records import Index, Record, State, pack_index, read_index, text_of, unpack_index
@@ -228,10 +229,16 @@ class NameRecords:
             self._write_index(name, own)
 
     def _write_index(self, name: Name, own: str) -> None:
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             # In this order: an index of a rank holds all that was written before the list that the rank is from.
             before = self.workspace_tags()
-            known = self.known(name, self.tags(name), self._index(name, before))
+            last = self._index(name, before)
+            if last is not None and own in last.settled:
+                # One that another wrote, who saw ours.
+                self._remote.remove(OWN, (own,))
+                return
+            self._remote.pause(attempt * wait_for(attempt))
+            known = self.known(name, self.tags(name), last)
             index = Index(
                 records=tuple(known.records[number] for number in sorted(known.records)),
                 damage=known.damage,

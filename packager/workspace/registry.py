@@ -108,6 +108,14 @@ class RegistryWorkspace:
         """See `Workspace`."""
         return f"{SCHEME}{self._base.name}"
 
+    def repository(self, kind: Kind, name: str) -> Reference:
+        """Return the repository that has the versions of a name, each under its number as tag.
+
+        Raises:
+            UsageError: it is no name, or too long.
+        """
+        return self._remote.reference(self._records.path(self._key(kind, name)))
+
     # --- looking ---
 
     def names(self, kind: Kind) -> tuple[str, ...]:
