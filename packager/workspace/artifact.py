@@ -186,3 +186,20 @@ def _names(kitfile: dict[str, Any]) -> Iterator[str]:
         section = kitfile.get(part)
         name = section.get("name") if isinstance(section, dict) else None
         yield name if isinstance(name, str) else ""
+
+
+class _ImageLabels(msgspec.Struct, frozen=True):
+    labels: dict[str, Any] = msgspec.field(default_factory=dict, name="Labels")
+
+
+class _ImageConfig(msgspec.Struct, frozen=True):
+    config: _ImageLabels = msgspec.field(default_factory=_ImageLabels)
+
+
+def image_title(config: bytes) -> str:
+    """Return the title that an image's labels say; empty where they say none."""
+    try:
+        title = read_json(config, _ImageConfig, "an image").config.labels.get(TITLE_LABEL)
+    except RegistryError:
+        return ""
+    return title if isinstance(title, str) else ""

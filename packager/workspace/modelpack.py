@@ -245,7 +245,8 @@ def read_foreign(artifact: Artifact, config: bytes, named: str) -> tuple[str, st
         RegistryError: its configuration is not valid.
     """
     found = _read_config(artifact, config, named)
-    about = {name: value for name, value in msgspec.to_builtins(found.descriptor).items() if name != "description"}
+    about = msgspec.json.decode(msgspec.json.encode(found.descriptor), type=dict[str, Any])
+    about.pop("description", None)
     return found.descriptor.name, found.descriptor.description, {"modelpack": {**found.config, **about}}
 
 

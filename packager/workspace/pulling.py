@@ -21,7 +21,7 @@ from packager.registry.client import Manifest, RegistryClient
 from packager.registry.mirrors import registry_mirrors
 from packager.storage.content import ContentStore
 from packager.storage.reading import failure
-from packager.workspace.artifact import Artifact, ArtifactLayer, kitfile_name, read_artifact
+from packager.workspace.artifact import Artifact, ArtifactLayer, image_title, kitfile_name, read_artifact
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_foreign, read_version, sample_path
 from packager.workspace.name_records import in_parallel
@@ -152,6 +152,8 @@ def _draft(artifact: Artifact, config: bytes, at: Reference, named: str) -> Vers
         name, description, details = read_foreign(artifact, config, named)
     elif artifact.form == "modelkit":
         name = kitfile_name(config, named)
+    else:
+        name = image_title(config)
     last = at.repository.rpartition("/")[2]
     return Version(
         kind="model",
