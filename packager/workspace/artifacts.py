@@ -82,7 +82,7 @@ def _push_artifact(
     blobs = [Sent(layer, file.path, partial(_opened, workspace, version, file, stack)) for layer, file in pairs]
     config = document_blob(written.config_blob, written.config, store)
     memory = Memory("workspace", store.root)
-    _say_places(memory, workspace, version, target, written.files)
+    _say_places(memory, workspace, version, target, (*written.files, *written.samples, written.config_blob))
     sender = send(
         [*blobs, config],
         target.repository,
