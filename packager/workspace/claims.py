@@ -37,9 +37,9 @@ class _Claim(msgspec.Struct, frozen=True):
 
 @contextmanager
 def claimed(
-    remote: Remote, path: str, choose: Callable[[NumberTags], str | None], clock: Callable[[], float] = time.time
-) -> Iterator[tuple[str, NumberTags] | None]:
-    """Give a number (`N`, or `N.K`) that nobody else has claimed, and the tags as they were then.
+    remote: Remote, path: str, choose: Callable[[NumberTags], int | None], clock: Callable[[], float] = time.time
+) -> Iterator[tuple[int, NumberTags] | None]:
+    """Give a number that nobody else has claimed, and the tags as they were then.
 
     Args:
         remote: the registry.
@@ -51,18 +51,23 @@ def claimed(
         RegistryError, TemporaryError: the registry refuses, or does not answer; or others are always there first.
     """
     client = remote.client(path, push=True)
+    mine = set[str]()
     for attempt in range(TRIES):
-        subject = choose(read_number_tags(client.tags()))
-        if subject is None:
+        number = choose(read_number_tags(client.tags()))
+        if number is None:
             yield None
             return
-        own = f"{subject}.claim-{secrets.token_hex(6)}"
+        own = f"{number}.claim-{secrets.token_hex(6)}"
+        # Where nothing can be deleted, those of the tries before are still there.
+        mine.add(own)
         remote.put(path, own, "claim", json_text(_Claim(clock())))
         try:
             seen = read_number_tags(client.tags())
-            others = seen.claims.get(subject, frozenset()) - {own}
-            if not seen.has(subject) and all(_is_abandoned(remote, path, tag, clock()) for tag in others):
-                yield subject, seen
+            others = seen.claims.get(number, frozenset()) - mine
+            if number not in seen.written | seen.deleted and all(
+                _is_abandoned(remote, path, tag, clock()) for tag in others
+            ):
+                yield number, seen
                 return
         finally:
             remote.remove(path, (own,))

@@ -24,7 +24,17 @@ from packager.workspace.artifact import read_artifact
 from packager.workspace.claims import wait_for
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_version
-from packager.workspace.records import Index, Record, State, pack_index, read_index, text_of, unpack_index
+from packager.workspace.records import (
+    Edit,
+    Index,
+    Record,
+    State,
+    folded,
+    pack_index,
+    read_index,
+    text_of,
+    unpack_index,
+)
 from packager.workspace.remote import OWN, Remote
 from packager.workspace.tags import (
     FOLDERS,
@@ -197,13 +207,23 @@ class NameRecords:
         version = read_version(artifact, client.read_blob(artifact.config), named)
         if (version.kind, version.name, version.version) != (name[0], decode(name[1]), number):
             raise RegistryError(f"{named} is {version.kind} {version.id}")
-        state = tags.state(number)
-        if state < 0:
-            return Record(state=state, version=version)
-        found = self._remote.read(self.path(name), f"{number}.{state}", "state", State)
+        return Record(edits=tags.count(number), version=self._state(name, tags.edits.get(number, ())).of(version))
+
+    def _state(self, name: Name, tags: Sequence[str]) -> State:
+        if not tags:
+            return State()
+        last = self._edit(name, tags[-1])
+        if set(tags[:-1]) <= set(last.seen):
+            return last.after
+        # Several at once: none has seen all.
+        return folded([*in_parallel(lambda tag: self._edit(name, tag), tags[:-1]), last])
+
+    def _edit(self, name: Name, tag: str) -> Edit:
+        found = self._remote.read(self.path(name), tag, "edit", Edit)
         if found is None:
-            raise RegistryError(f"{named} has lost its description, tags and properties: {number}.{state} is gone")
-        return Record(state=state, version=found.of(version))
+            where = self._remote.reference(self.path(name)).name
+            raise RegistryError(f"{where} has lost description, tags and properties of a version: {tag} is gone")
+        return found
 
     # --- changing ---
 
@@ -268,7 +288,7 @@ class NameRecords:
 
 
 def _holds(record: Record | None, number: int, tags: NumberTags) -> bool:
-    return record is not None and record.state == tags.state(number)
+    return record is not None and record.edits == tags.count(number)
 
 
 def in_parallel(act: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

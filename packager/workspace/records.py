@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -15,9 +16,9 @@ from packager.errors import RegistryError
 from packager.http import MAX_DOCUMENT
 from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import T, read_json
-from packager.workspace.values import Version
+from packager.workspace.values import Change, Version
 
-What = Literal["format", "name", "claim", "state", "deleted", "index", "busy", "image"]
+What = Literal["format", "name", "claim", "edit", "deleted", "index", "busy", "image"]
 
 #: Counts up when an older packager would misread a workspace.
 FORMAT = 1
@@ -30,16 +31,8 @@ _INDEX, _UNPACKED = MAX_DOCUMENT // 2, 256 << 20
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What can change of a version.
+    """What can change of a version: see `Version`."""
 
-    Attributes:
-        version: its number.
-        number: which of the version's states it is.
-        description, tags, properties, changes: as of `Version`.
-    """
-
-    version: int
-    number: int
     description: str = ""
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
@@ -56,10 +49,49 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         )
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A version as an index has it, and which of its states it has (-1: none was written)."""
+class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change of a version, and what the version is with it and those before.
 
-    state: int
+    Attributes:
+        first: it is no change but what the version was registered with; what was written before counts no more.
+        seen: tags of the changes before it, as far as it knew them.
+        after: what the version is with those.
+        description, add_tags, remove_tags, add_properties: as of `Change`.
+    """
+
+    after: State
+    first: bool = False
+    seen: tuple[str, ...] = ()
+    description: str | None = None
+    add_tags: dict[str, str] = {}
+    remove_tags: tuple[str, ...] = ()
+    add_properties: dict[str, str] = {}
+
+
+def folded(edits: Sequence[Edit]) -> State:
+    """Return what a version is with all of its changes, in their order: the same for everyone, whoever saw which first.
+
+    Of two that gave one property a value at once, the first has it.
+    """
+    state = State()
+    for edit in edits:
+        if edit.first:
+            state = edit.after
+            continue
+        tags = {name: value for name, value in state.tags.items() if name not in edit.remove_tags}
+        state = State(
+            description=state.description if edit.description is None else edit.description,
+            tags=tags | edit.add_tags,
+            properties=edit.add_properties | state.properties,
+            changes=state.changes + 1,
+        )
+    return state
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A version as an index has it, and how many of its changes are in it."""
+
+    edits: int
     version: Version
 
 
@@ -79,16 +111,27 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     whole: bool = True
 
 
-def state_of(version: Version, number: int) -> State:
-    """Return the state of a version, as its `number`-th."""
+def state_of(version: Version) -> State:
+    """Return what can change of a version."""
     return State(
-        version=version.version,
-        number=number,
         description=version.description,
         tags=version.tags,
         properties=version.properties,
         changes=version.changes,
     )
+
+
+def edit_of(change: Change, before: Version, seen: tuple[str, ...]) -> Edit:
+    """Return a change of a version as it is written down."""
+    edit = Edit(
+        after=State(),
+        seen=seen,
+        description=change.description,
+        add_tags=change.add_tags,
+        remove_tags=change.remove_tags,
+        add_properties=change.add_properties,
+    )
+    return msgspec.structs.replace(edit, after=folded([Edit(after=state_of(before), first=True), edit]))
 
 
 def note(what: What, text: str, tag: str) -> bytes:

@@ -33,10 +33,10 @@ from packager.workspace.encoding import decode, encode
 from packager.workspace.modelpack import write_version
 from packager.workspace.name_records import Known, NameRecords, in_parallel
 from packager.workspace.names import check_name, check_pairs, check_text
-from packager.workspace.records import Record, State, json_text, note, state_of, value_of
+from packager.workspace.records import Edit, Record, State, edit_of, json_text, state_of, value_of
 from packager.workspace.remote import OWN, Connect, Remote
 from packager.workspace.sending import document_blob, file_blobs, look_at, require_files, send
-from packager.workspace.tags import Name, NumberTags
+from packager.workspace.tags import Name, NumberTags, edit_tag
 from packager.workspace.values import Change, Content, File, ImageRecord, Kind, Version
 
 SCHEME = "oci://"
@@ -198,10 +198,10 @@ class RegistryWorkspace:
             return self._register(key, draft, number)
 
     def _register(self, key: Name, draft: Version, number: int | None) -> Version:
-        def choose(tags: NumberTags) -> str | None:
+        def choose(tags: NumberTags) -> int | None:
             if number is None:
-                return str(tags.highest + 1)
-            return None if tags.has(str(number)) else str(number)
+                return tags.highest + 1
+            return None if number in tags.written | tags.deleted else number
 
         for _ in range(_TRIES):
             with claimed(self._remote, self._records.path(key), choose, self._clock) as found:
@@ -210,9 +210,8 @@ class RegistryWorkspace:
                     there = self._same(key, number, draft)
                     assert there is not None
                     return there
-                subject, tags = found
-                version = msgspec.structs.replace(draft, version=int(subject))
-                if self._write(key, version, tags):
+                version = msgspec.structs.replace(draft, version=found[0])
+                if self._write(key, version, found[1]):
                     return version
         raise self._overtaken(key)
 
@@ -221,14 +220,13 @@ class RegistryWorkspace:
         path, written = self._records.path(key), write_version(version)
         self._send(key, [document_blob(written.config_blob, written.config, self._content)])
         # Before the version, so that it never is without. What a run left here that was killed before counts no more.
-        state = -1
-        if tags.state(version.version) >= 0 or state_of(version, 0) != State(version=version.version, number=0):
-            state = tags.next_state(version.version)
-            if not self._put_state(path, version, state):
-                return False
-        if not self._remote.put_new(path, str(version.version), written.manifest):
+        number, state, edits = version.version, state_of(version), tags.count(version.version)
+        if edits or state != State():
+            self._put_edit(path, number, tags, Edit(after=state, first=True, seen=tags.edits.get(number, ())))
+            edits += 1
+        if not self._remote.put_new(path, str(number), written.manifest):
             return False
-        self._records.keep(key, Record(state=state, version=version))
+        self._records.keep(key, Record(edits=edits, version=version))
         return True
 
     def _same(self, key: Name, number: int, draft: Version) -> Version | None:
@@ -282,34 +280,23 @@ class RegistryWorkspace:
         number = version.version
         self._remote.begin()
 
-        def now() -> tuple[Version, Version, NumberTags]:
-            tags = self._records.tags(key)
-            there = self._records.one(key, self._there(key, tags, number), tags)
-            return there, changed(there, change), tags
-
-        def choose(tags: NumberTags) -> str:
-            return f"{number}.{tags.next_state(number)}"
-
-        before, after, _ = now()
-        if before == after:
+        tags = self._records.tags(key)
+        before = self._records.one(key, self._there(key, tags, number), tags)
+        if changed(before, change) == before:
             return before
         with self._records.changing(key):
-            for _ in range(_TRIES):
-                with claimed(self._remote, path, choose, self._clock) as found:
-                    assert found is not None
-                    # On the newest: another may have written since.
-                    before, after, tags = now()
-                    state = int(found[0].partition(".")[2])
-                    if before == after:
-                        return before
-                    if tags.state(number) < state and self._put_state(path, after, state):
-                        self._records.keep(key, Record(state=state, version=after))
-                        return after
-        raise self._overtaken(key)
+            # No number to claim: changes that are written at once are all kept, and their order is the same for all.
+            self._put_edit(path, number, tags, edit_of(change, before, tags.edits.get(number, ())))
+            tags = self._records.tags(key)
+            after = self._records.one(key, self._there(key, tags, number), tags)
+            self._records.keep(key, Record(edits=tags.count(number), version=after))
+        if any(after.properties.get(name) != value for name, value in change.add_properties.items()):
+            raise UsageError(f"somebody else gave {after.id} a property of that name meanwhile, and none can change")
+        return after
 
-    def _put_state(self, path: str, version: Version, number: int) -> bool:
-        tag = f"{version.version}.{number}"
-        return self._remote.put_new(path, tag, note("state", json_text(state_of(version, number)), tag))
+    def _put_edit(self, path: str, number: int, tags: NumberTags, edit: Edit) -> None:
+        tag = edit_tag(number, tags.next_edit(number), secrets.token_hex(6))
+        self._remote.put(path, tag, "edit", json_text(edit))
 
     def delete(self, version: Version) -> None:
         """See `Workspace`."""
@@ -321,7 +308,7 @@ class RegistryWorkspace:
         with self._records.changing(key):
             # First of all, so that whatever happens next, it is not there and its number is not given again.
             self._remote.put(path, f"{number}.deleted", "deleted", str(number))
-            self._remote.remove(path, (str(number), *(f"{number}.{state}" for state in tags.states.get(number, ()))))
+            self._remote.remove(path, (str(number), *tags.edits.get(number, ())))
 
     # --- content ---
 

@@ -4,8 +4,8 @@ In the repository of a name (`<prefix>/models/<encoded name>`), N and K being nu
 
     N                   a version
     N.deleted           it is deleted: its number is never given again
-    N.K                 description, tags and properties of version N, the highest K counts
-    N.claim-RANDOM      somebody is about to write N; so is `N.K.claim-RANDOM`
+    N.K-RANDOM          a change of description, tags or properties of version N: the K-th, or one of several at once
+    N.claim-RANDOM      somebody is about to write N
 
 In `<prefix>/workspace`:
 
@@ -32,7 +32,7 @@ FORMAT_TAG = "format"
 FOLDERS: dict[Kind, str] = {"model": "models", "environment": "environments"}
 KIND_OF: dict[str, Kind] = {folder: kind for kind, folder in FOLDERS.items()}
 
-_NUMBERED = re.compile(r"([1-9][0-9]{0,8})(?:\.([0-9]{1,9}))?(?:\.(claim-[0-9a-f]+|deleted))?\Z", re.ASCII)
+_NUMBERED = re.compile(r"([1-9][0-9]{0,8})(?:\.(?:([0-9]{1,9})-[0-9a-f]+|(claim)-[0-9a-f]+|(deleted)))?\Z", re.ASCII)
 _NAMED = re.compile(
     r"(?:(?P<index>index)-(?P<rank>[0-9]{1,6})-[0-9a-f]+\.|(?P<busy>busy)-[0-9a-f]+-[0-9a-f]+\.)?"
     r"(?P<folder>models|environments)\.(?P<name>.+)\Z",
@@ -49,14 +49,14 @@ class NumberTags(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         written: versions that were written, deleted ones included where their tags are still there.
         deleted: numbers of deleted ones.
-        states: number → every K there is.
-        claims: `N` or `N.K` → the tags that claim it.
+        edits: number → tags of its changes, in their order.
+        claims: number → the tags that claim it.
     """
 
     written: frozenset[int]
     deleted: frozenset[int]
-    states: dict[int, tuple[int, ...]]
-    claims: dict[str, frozenset[str]]
+    edits: dict[int, tuple[str, ...]]
+    claims: dict[int, frozenset[str]]
 
     @property
     def live(self) -> tuple[int, ...]:
@@ -66,49 +66,50 @@ class NumberTags(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def highest(self) -> int:
         """The highest number that anything was ever written or claimed of."""
-        claimed = (int(subject.partition(".")[0]) for subject in self.claims)
-        return max((0, *self.written, *self.deleted, *self.states, *claimed))
+        return max((0, *self.written, *self.deleted, *self.edits, *self.claims))
 
-    def state(self, number: int) -> int:
-        """Return the K of a version that counts; -1 where there is none."""
-        return max(self.states.get(number, ()), default=-1)
+    def count(self, number: int) -> int:
+        """Return how many changes of a version there are. None is ever removed, so the count tells which there are."""
+        return len(self.edits.get(number, ()))
 
-    def next_state(self, number: int) -> int:
-        """Return the K after all that were ever written or claimed of a version."""
-        parts = (subject.partition(".") for subject in self.claims)
-        claimed = (int(state) for of, _, state in parts if state and int(of) == number)
-        return max((self.state(number), *claimed)) + 1
+    def next_edit(self, number: int) -> int:
+        """Return the K of a change after all that there are."""
+        edits = self.edits.get(number)
+        return edit_rank(edits[-1]) + 1 if edits else 0
 
-    def has(self, subject: str) -> bool:
-        """Whether `N`, or `N.K`, is written."""
-        number, _, state = subject.partition(".")
-        if state:
-            return int(state) in self.states.get(int(number), ())
-        return int(number) in self.written | self.deleted
+
+def edit_tag(number: int, rank: int, chance: str) -> str:
+    """Return the tag of a change."""
+    return f"{number}.{rank}-{chance}"
+
+
+def edit_rank(tag: str) -> int:
+    """Return the K of a tag of `edit_tag`."""
+    return int(tag.partition(".")[2].partition("-")[0])
 
 
 def read_number_tags(tags: Iterable[str]) -> NumberTags:
     """Return what the tags of a name's repository say; others than ours are not looked at."""
     written, deleted = set[int](), set[int]()
-    states, claims = dict[int, set[int]](), dict[str, set[str]]()
+    edits, claims = dict[int, list[str]](), dict[int, set[str]]()
     for tag in tags:
         found = _NUMBERED.match(tag)
         if found is None:
             continue
-        number, state, what = int(found[1]), found[2], found[3] or ""
-        if what == "deleted":
+        number = int(found[1])
+        if found[4]:
             deleted.add(number)
-        elif what:
-            claims.setdefault(tag.rpartition(".")[0], set()).add(tag)
-        elif state is not None:
-            states.setdefault(number, set()).add(int(state))
+        elif found[3]:
+            claims.setdefault(number, set()).add(tag)
+        elif found[2]:
+            edits.setdefault(number, []).append(tag)
         else:
             written.add(number)
     return NumberTags(
         written=frozenset(written),
         deleted=frozenset(deleted),
-        states={number: tuple(sorted(each)) for number, each in states.items()},
-        claims={subject: frozenset(each) for subject, each in claims.items()},
+        edits={number: tuple(sorted(each, key=lambda tag: (edit_rank(tag), tag))) for number, each in edits.items()},
+        claims={number: frozenset(each) for number, each in claims.items()},
     )
 
 

@@ -25,7 +25,18 @@ from packager.workspace.encoding import LONGEST, decode, encode
 from packager.workspace.file_roles import format_of, role_of
 from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
 from packager.workspace.paths import check_together, checked_path
-from packager.workspace.records import Index, Record, State, pack_index, read_index, state_of, unpack_index
+from packager.workspace.records import (
+    Edit,
+    Index,
+    Record,
+    State,
+    edit_of,
+    folded,
+    pack_index,
+    read_index,
+    state_of,
+    unpack_index,
+)
 from packager.workspace.tags import (
     Name,
     busy_since,
@@ -465,28 +476,13 @@ def test_an_image_with_links_is_no_model(tmp_path: Path) -> None:
 
 
 def test_the_tags_of_a_name_are_read() -> None:
-    tags = read_number_tags(
-        [
-            "1",
-            "2",
-            "1.0",
-            "1.12",
-            "1.2",
-            "2.deleted",
-            "4.claim-ab12",
-            "1.13.claim-ff",
-            "latest",
-            "01",
-            "3.x",
-            "0",
-            "7.0",
-        ]
-    )
+    ours = ["1", "2", "1.0-a", "1.12-b", "1.2-c", "1.2-a", "2.deleted", "4.claim-ab12", "7.0-f"]
+    tags = read_number_tags([*ours, "latest", "01", "3.x", "0", "1.5", "3.claim-", "3.deleted-a", "1.2-ab\n"])
     assert tags.live == (1,)
     assert tags.highest == 7
-    assert (tags.state(1), tags.state(2), tags.next_state(1), tags.next_state(9)) == (12, -1, 14, 0)
-    assert tags.claims == {"4": frozenset({"4.claim-ab12"}), "1.13": frozenset({"1.13.claim-ff"})}
-    assert (tags.has("2"), tags.has("4"), tags.has("1.2"), tags.has("1.3")) == (True, False, True, False)
+    assert tags.edits == {1: ("1.0-a", "1.2-a", "1.2-c", "1.12-b"), 7: ("7.0-f",)}
+    assert (tags.count(1), tags.count(2), tags.next_edit(1), tags.next_edit(9)) == (4, 0, 13, 0)
+    assert tags.claims == {4: frozenset({"4.claim-ab12"})}
 
 
 def test_the_tags_of_a_workspace_are_read() -> None:
@@ -510,11 +506,11 @@ def test_the_tags_of_a_workspace_are_read() -> None:
 
 
 def test_an_index_has_the_newest_where_not_all_have_room() -> None:
-    small = Index(records=(Record(state=1, version=FULL),), settled=("b",))
+    small = Index(records=(Record(edits=1, version=FULL),), settled=("b",))
     assert read_index(unpack_index(pack_index(small), "x")) == small
     details = {"noise": "".join(chr(33 + (number * number * 7919) % 9000) for number in range(40_000))}
     many = tuple(
-        Record(state=0, version=Version(kind="model", name="a", version=number, details={**details, "n": number}))
+        Record(edits=0, version=Version(kind="model", name="a", version=number, details={**details, "n": number}))
         for number in range(1, 200)
     )
     packed = pack_index(Index(records=many))
@@ -525,11 +521,37 @@ def test_an_index_has_the_newest_where_not_all_have_room() -> None:
 
 
 def test_a_state_is_what_can_change() -> None:
-    state = state_of(FULL, 7)
-    assert state == State(
-        version=3, number=7, description="what it is", tags={"area": "mnist"}, properties={"by": "ci"}, changes=4
-    )
+    state = state_of(FULL)
+    assert state == State(description="what it is", tags={"area": "mnist"}, properties={"by": "ci"}, changes=4)
     assert state.of(LASTING) == FULL
+
+
+CHANGES = st.builds(
+    Change,
+    description=st.none() | st.sampled_from("de"),
+    add_tags=st.dictionaries(st.sampled_from("abc"), st.sampled_from("12")),
+    remove_tags=st.lists(st.sampled_from("abc"), max_size=2).map(tuple),
+    add_properties=st.dictionaries(st.sampled_from("pq"), st.just("1")),
+)
+
+
+@given(st.lists(CHANGES, max_size=5))
+def test_changes_one_after_the_other_are_what_each_says_it_becomes(changes: list[Change]) -> None:
+    version, edits = FULL, [Edit(after=state_of(FULL), first=True)]
+    for change in changes:
+        edits.append(edit_of(change, version, ()))
+        version = edits[-1].after.of(version)
+    assert folded(edits) == state_of(version)
+
+
+@given(CHANGES, CHANGES)
+def test_changes_at_once_are_both_kept(one: Change, other: Change) -> None:
+    ignored, start = Edit(after=state_of(FULL), first=True), Edit(after=state_of(LASTING), first=True)
+    state = folded([ignored, start, edit_of(one, LASTING, ()), edit_of(other, LASTING, ())])
+    assert state.changes == 2
+    assert other.add_tags.items() <= state.tags.items()
+    assert {name for name in one.add_tags if name not in other.remove_tags} <= state.tags.keys()
+    assert one.add_properties.keys() | other.add_properties.keys() == state.properties.keys()
 
 
 def test_a_change_keeps_what_it_does_not_name() -> None:

@@ -199,7 +199,8 @@ def test_what_a_killed_run_left_is_in_nobodys_way(
     # Between its claim and the state, and between the state and the version.
     here._remote.put(path, "2.claim-ab", "claim", json_text({"when": NOW}))
     here._remote.put(path, "3.claim-ab", "claim", json_text({"when": NOW - 4000}))
-    here._remote.put(path, "3.0", "state", json_text({"version": 3, "number": 0, "tags": {"half": "done"}}))
+    left = {"after": {"tags": {"half": "done"}}, "first": True}
+    here._remote.put(path, "3.0-ab", "edit", json_text(left))
     assert [each.version for each in there.versions("model")] == [1]
     assert there.add(draft(), contents).version == 4
     # An explicit number waits for a living claim, and takes what is abandoned.
@@ -279,7 +280,7 @@ def test_many_changes_at_once_are_all_kept(server: FakeRegistry, tmp_path: Path,
 
 
 def test_where_two_claim_one_number_both_give_way(here: RegistryWorkspace, contents: list[Content]) -> None:
-    path, seen = "models/x----49ris--5fv2", list[str]()
+    path, seen = "models/x----49ris--5fv2", list[int]()
     here.add(draft(), contents)
 
     def interfere(_seconds: float = 0) -> None:
@@ -287,11 +288,11 @@ def test_where_two_claim_one_number_both_give_way(here: RegistryWorkspace, conte
 
     here._remote.put(path, "2.claim-ab", "claim", json_text({"when": NOW}))
     here._remote.pause = interfere
-    with claims.claimed(here._remote, path, lambda tags: "2", lambda: NOW) as found:
+    with claims.claimed(here._remote, path, lambda tags: 2, lambda: NOW) as found:
         assert found is not None
         seen.append(found[0])
-        assert read_number_tags(here._remote.client(path).tags()).claims.keys() == {"2"}
-    assert seen == ["2"]
+        assert read_number_tags(here._remote.client(path).tags()).claims.keys() == {2}
+    assert seen == [2]
     assert read_number_tags(here._remote.client(path).tags()).claims == {}
 
 
