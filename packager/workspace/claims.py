@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import msgspec
 
 from packager.errors import RegistryError, TemporaryError
-from packager.workspace.records import json_text
+from packager.workspace.documents import json_text
 from packager.workspace.remote import Remote
 from packager.workspace.tags import NumberTags, read_number_tags
 

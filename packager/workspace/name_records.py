@@ -24,7 +24,7 @@ from packager.workspace.artifact import read_artifact
 from packager.workspace.claims import wait_for
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_version
-from packager.workspace.records import (
+from packager.workspace.documents import (
     Edit,
     Index,
     Record,

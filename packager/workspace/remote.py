@@ -16,7 +16,7 @@ from packager.reference import Reference
 from packager.registry.client import Manifest, RegistryClient
 from packager.storage.content import ContentStore
 from packager.workspace.artifact import T
-from packager.workspace.records import EMPTY, EMPTY_BLOB, FORMAT, What, json_text, note, value_of
+from packager.workspace.documents import EMPTY, EMPTY_BLOB, FORMAT, What, json_text, note, value_of
 from packager.workspace.tags import FORMAT_TAG
 
 #: Path of the repository that is the workspace's own, below the prefix.

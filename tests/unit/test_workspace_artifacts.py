@@ -25,7 +25,7 @@ from packager.workspace.encoding import LONGEST, decode, encode
 from packager.workspace.file_roles import format_of, role_of
 from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
 from packager.workspace.paths import check_together, checked_path
-from packager.workspace.records import (
+from packager.workspace.documents import (
     Edit,
     Index,
     Record,
