@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "init": {"spec", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
-    "workspace": {"storage", "models", "context", "registry"},
+    "workspace": {"storage", "models", "context", "oci", "registry"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
         "builders", "serving", "checks", "init", "report", "workspace",
@@ -93,9 +93,7 @@ PURE_MODULES = (
     "spec/model.py",
     "spec/schema.py",
     "spec/texts.py",
-    "workspace/names.py",
-    "workspace/sources/addresses.py",
-    "workspace/sources/values.py",
+    "workspace": {"storage", "models", "context", "oci", "registry"},
     "workspace/values.py",
 )
 ACTING = {"subprocess", "docker", "requests", "urllib.request", "socket", "time", "random", "tempfile", "shutil", "os"}
