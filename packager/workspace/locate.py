@@ -89,7 +89,9 @@ def open_workspace(choice: Choice, *, root: Path | None = None, base: Path | Non
     """
     wish = choice.wish
     if wish.startswith(_REGISTRY):
-        raise UsageError(f"{wish} is a registry, which this version does not know yet", remedy="name a folder")
+        from packager.workspace.registry import RegistryWorkspace
+
+        return RegistryWorkspace(wish)
     folder = folder_of(wish, root=root, base=base)
     workspace = FolderWorkspace(folder, name=None if folder.is_dir() else wish)
     if not workspace.exists and not choice.make:

@@ -22,8 +22,6 @@ from packager.progress import in_thread
 from packager.storage.memory import Memory
 from packager.workspace.artifact import read_artifact
 from packager.workspace.claims import wait_for
-from packager.workspace.encoding import decode
-from packager.workspace.modelpack import is_ours, read_version
 from packager.workspace.documents import (
     Edit,
     Index,
@@ -35,6 +33,8 @@ from packager.workspace.documents import (
     text_of,
     unpack_index,
 )
+from packager.workspace.encoding import decode
+from packager.workspace.modelpack import is_ours, read_version
 from packager.workspace.remote import OWN, Remote
 from packager.workspace.tags import (
     FOLDERS,

@@ -29,11 +29,11 @@ from packager.storage.models import Store
 from packager.workspace.base import NotRegisteredError, TakenError
 from packager.workspace.changing import changed
 from packager.workspace.claims import claimed
+from packager.workspace.documents import Edit, Record, State, edit_of, json_text, state_of, value_of
 from packager.workspace.encoding import decode, encode
 from packager.workspace.modelpack import write_version
 from packager.workspace.name_records import Known, NameRecords, in_parallel
 from packager.workspace.names import check_name, check_pairs, check_text
-from packager.workspace.documents import Edit, Record, State, edit_of, json_text, state_of, value_of
 from packager.workspace.remote import OWN, Connect, Remote
 from packager.workspace.sending import document_blob, file_blobs, look_at, require_files, send
 from packager.workspace.tags import Name, NumberTags, edit_tag

@@ -21,10 +21,6 @@ from packager.errors import ContextError, PackagerError, RegistryError, UsageErr
 from packager.oci.values import CONFIG, LAYER, MANIFEST
 from packager.workspace.artifact import KITFILE, MODELPACK_CONFIG, image_title, kitfile_name, read_artifact
 from packager.workspace.changing import changed
-from packager.workspace.encoding import LONGEST, decode, encode
-from packager.workspace.file_roles import format_of, role_of
-from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
-from packager.workspace.paths import check_together, checked_path
 from packager.workspace.documents import (
     Edit,
     Index,
@@ -37,6 +33,10 @@ from packager.workspace.documents import (
     state_of,
     unpack_index,
 )
+from packager.workspace.encoding import LONGEST, decode, encode
+from packager.workspace.file_roles import format_of, role_of
+from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
+from packager.workspace.paths import check_together, checked_path
 from packager.workspace.tags import (
     Name,
     busy_since,

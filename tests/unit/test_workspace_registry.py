@@ -17,8 +17,8 @@ from packager.storage.content import ContentStore
 from packager.workspace import claims
 from packager.workspace.artifacts import pull_artifact, pull_reference, push_version
 from packager.workspace.base import NotRegisteredError, TakenError, Workspace
-from packager.workspace.modelpack import write_version
 from packager.workspace.documents import json_text, note
+from packager.workspace.modelpack import write_version
 from packager.workspace.registry import RegistryWorkspace, parse_location
 from packager.workspace.tags import read_number_tags
 from packager.workspace.values import Change, Content, File, Held, ImageRecord, Resources, Source, Version
