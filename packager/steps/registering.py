@@ -49,7 +49,7 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
 
     Args:
         wish: what is to be registered.
-        reporter: is told what is fetched.
+        reporter: is told what is done.
 
     Raises:
         UsageError: name, tags, properties, resources or digest are none.
@@ -57,6 +57,7 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         RegistryError, TemporaryError: a source refuses, or does not answer now.
     """
     _check(wish)
+    reporter.step(f"registering model {wish.name}")
     if not is_address(wish.path):
         yield _read(wish, Fetched(path=Path(wish.path)), wish.sha256)
         return

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from packager.errors import UsageError
 from packager.steps.listed_environments import Environments
@@ -24,7 +25,18 @@ from packager.workspace.names import check_name, parse_id
 from packager.workspace.selecting import Filter, select
 from packager.workspace.values import Change, ImageRecord, Resources, Version
 
-__all__ = ["Environments", "Models", "Resources", "Use", "Verified", "Workspace", "chosen", "kept", "write_metadata"]
+__all__ = [
+    "Environments",
+    "Models",
+    "Resources",
+    "Use",
+    "Verified",
+    "Workspace",
+    "chosen",
+    "close_workspace",
+    "kept",
+    "write_metadata",
+]
 
 
 class Workspace:
@@ -73,6 +85,16 @@ class Workspace:
         telling = Telling(workspace, reporter)
         self.models = Models(telling)
         self.environments = Environments(telling)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to a registry, where there are any."""
+        close_workspace(self.kept)
 
     @property
     def name(self) -> str:
@@ -163,7 +185,6 @@ class Models:
             sha256=sha256,
             run_id=run_id,
         )
-        self._telling.reporter.step(f"registering model {name}")
         with read_model(wish, self._telling.reporter) as (draft, files, samples):
             return self._kept.add(draft, files, samples)
 
@@ -324,6 +345,13 @@ def kept(choice: Choice) -> Kept:
         UsageError, NotRegisteredError, ContextError, RegistryError, TemporaryError: see `open_workspace`.
     """
     return open_workspace(choice)
+
+
+def close_workspace(workspace: Kept) -> None:
+    """Close the connections of a workspace that has some."""
+    close = getattr(workspace, "close", None)
+    if close is not None:
+        close()
 
 
 def write_metadata(path: Path, version: Version, workspace: Workspace) -> None:
