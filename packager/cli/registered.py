@@ -162,8 +162,10 @@ def _resources(version: Version) -> str:
     wanted = version.resources
     if wanted is None:
         return ""
-    named = ((wanted.cpu, "processors"), (wanted.memory_gb, "GiB of memory"), (wanted.gpu, "GPUs"))
-    return ", ".join(f"{value:g} {what}" for value, what in named if value is not None)
+    named = ((wanted.cpu, "processor", "s"), (wanted.memory_gb, "GiB of memory", ""), (wanted.gpu, "GPU", "s"))
+    return ", ".join(
+        f"{value:g} {what}{'' if value == 1 else plural}" for value, what, plural in named if value is not None
+    )
 
 
 def _used(use: Use) -> str:

@@ -91,7 +91,7 @@ def open_workspace(choice: Choice, *, root: Path | None = None, base: Path | Non
     if wish.startswith(_REGISTRY):
         raise UsageError(f"{wish} is a registry, which this version does not know yet", remedy="name a folder")
     folder = folder_of(wish, root=root, base=base)
-    workspace = FolderWorkspace(folder, name=None if folder.is_dir() else wish)
+    workspace = FolderWorkspace(folder)
     if not workspace.exists and not choice.make:
         raise NotRegisteredError(
             f"there is no workspace {wish!r} ({folder}), which {choice.by} names",

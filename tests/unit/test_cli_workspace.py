@@ -97,7 +97,7 @@ def test_all_that_is_said_of_a_model_is_kept(run: Run, here: Path) -> None:
     assert [each["path"] for each in found["files"]] == ["model.pkl"]
     assert [each["path"] for each in found["samples"]] == ["request.json"]
     text = run("model", "show", "churn").stdout
-    for word in ("churn:1", "ScikitLearn 1.", "area=sales", "1 processors, 0.5 GiB of memory, 2 GPUs", "request.json"):
+    for word in ("churn:1", "ScikitLearn 1.", "area=sales", "1 processor, 0.5 GiB of memory, 2 GPUs", "request.json"):
         assert word in text
 
 
