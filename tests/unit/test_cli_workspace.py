@@ -299,7 +299,7 @@ def test_what_an_image_holds_is_kept(run: Run) -> None:
 def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
     register(run)
     register(run)
-    (here / "packager.yaml").write_text("")
+    (here / "packager.yaml").write_text("name: a\n")
     noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml")))
     run("model", "verify")
     lock = {"registered": {"models": {"churn": {"version": 2, "digest": "sha256:0"}}}}
@@ -597,6 +597,15 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
     (here / ".azureml").mkdir()
     (here / ".azureml/config.json").write_text('{"subscription_id": "x", "workspace_name": "of-v1"}')
     assert meant() == "of-v1"
+    (here / "packager.yaml").write_text("name: a\nworkspace: ../of-spec\nwrong: [1]\n")
+    run("workspace", "create", "../of-spec")
+    assert meant() == "of-spec"
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here / "sub")
+    assert meant() == "of-spec", "a path of the spec is one from its folder"
+    monkeypatch.chdir(here)
+    (here / "packager.yaml").write_text("workspace: {\n")
+    assert "packager.yaml" in said(run("workspace", "show", code=2))
     monkeypatch.setenv("PACKAGER_WORKSPACE", "of-variable")
     assert meant() == "of-variable"
     assert meant("--workspace", "of-option") == meant("-w", "of-option") == meant("of-option") == "of-option"
