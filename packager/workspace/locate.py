@@ -66,11 +66,11 @@ def choose(
     named = ((option, "--workspace"), (environ.get(VARIABLE), VARIABLE), (spec, "the spec"))
     for wish, by in named:
         if wish:
-            return Choice(wish=wish, by=by)
+            return Choice(wish=wish, by=by, make=wish == DEFAULT)
     if start is not None and (found := find_config(start)) is not None:
         return Choice(wish=found[1], by=str(found[0]), make=True)
     if used:
-        return Choice(wish=used, by="your defaults")
+        return Choice(wish=used, by="your defaults", make=used == DEFAULT)
     return Choice(wish=DEFAULT, by="the default", make=True)
 
 

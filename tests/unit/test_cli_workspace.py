@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 
@@ -17,7 +18,7 @@ import packager
 from packager.cli import cli
 from packager.errors import EngineError, PackagerError
 from packager.workspace.folder import FolderWorkspace
-from packager.workspace.values import Held, ImageRecord
+from packager.workspace.values import Content, Held, ImageRecord, Source, Version
 from tests.unit.test_no_code_models import field
 from tests.unit.test_outputs import hold
 
@@ -679,9 +680,6 @@ def test_settings_keep_what_people_wrote(run: Run, tmp_path: Path) -> None:
 
 def test_push_and_pull_name_what_the_registry_has(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The registry's own part is tested with a real one; here, what the verbs ask of it and say of it."""
-    from packager.workspace.sources import Fetched
-    from packager.workspace.values import Source
-
     register(run)
     asked = []
 
@@ -701,16 +699,22 @@ def test_push_and_pull_name_what_the_registry_has(run: Run, here: Path, monkeypa
     assert found == {"id": "churn:1", "reference": pushed, "form": "image"}
     assert asked == [("churn:1", "registry.example.com/m:1", form) for form in ("artifact", "image")]
 
-    def fetch(uri: str, _scratch: Path, _options: object) -> Fetched:
+    def pull(uri: str, _scratch: Path) -> Any:
         source = Source(uri=uri, revision=Pushed.digest)
-        return Fetched(path=here / "outputs", source=source, description="of theirs", run_id="r")
+        draft = Version(kind="model", name="m", source=source, description="of theirs", run_id="r")
+        files = tuple(
+            Content(path=name, origin=here / "outputs" / name) for name in ("deep/vocabulary.txt", "weights.bin")
+        )
+        return SimpleNamespace(draft=draft, folder=here / "outputs", files=files, samples=())
 
-    monkeypatch.setattr("packager.steps.registering.fetch", fetch)
+    monkeypatch.setattr("packager.steps.registering.import_module", lambda _name: SimpleNamespace(pull_artifact=pull))
     assert run("model", "pull", "registry.example.com/m:1", "-n", "got", "--tag", "a=b").stdout == "got:1\n"
     assert data(run, "model", "pull", "oci://registry.example.com/m:1", "-n", "more")["id"] == "more:1"
     shown = data(run, "model", "show", "got")
     assert shown["source"] == {"uri": "oci://registry.example.com/m:1", "revision": Pushed.digest}
     assert (shown["description"], shown["run_id"], shown["tags"]) == ("of theirs", "r", {"a": "b"})
+    assert [each["path"] for each in shown["files"]] == ["deep/vocabulary.txt", "weights.bin"], "as they were there"
+    assert run("model", "download", "got", "-t", "to").stdout == "to\n"
     assert "revision     sha256:2" in run("model", "show", "got").stdout
 
 
