@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import json
 import shlex
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -163,6 +167,44 @@ def test_what_is_not_registered(run: Run, here: Path, words: tuple[str, ...], co
     assert data(run, "model", "list") == []
 
 
+@pytest.fixture
+def web(here: Path) -> Iterator[str]:
+    """The address of a server with the files of the folder, and a login page for what is not there."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def send_error(self, *_: object, **__: object) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<html>log in</html>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(here))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_model_from_the_web(run: Run, web: str, here: Path, tmp_path: Path) -> None:
+    digest = hashlib.sha256((here / "model.pkl").read_bytes()).hexdigest()
+    assert register(run, "churn", f"{web}/model.pkl") == "churn:1"
+    assert register(run, "churn", f"{web.replace('//', '//me:geheim@')}/model.pkl", "--sha256", digest) == "churn:2"
+    for name in ("churn:1", "churn:2"):
+        shown = data(run, "model", "show", name)
+        assert shown["source"] == {"uri": f"{web}/model.pkl", "revision": f"sha256:{digest}"}
+        assert (shown["framework"], [each["path"] for each in shown["files"]]) == ("ScikitLearn", ["model.pkl"])
+    assert run("model", "register", "-n", "m", "-p", f"{web}/model.pkl", "--sha256", "0" * 64, code=6)
+    assert "want a login" in said(run("model", "register", "-n", "m", "-p", f"{web}/none.pkl", code=6))
+    assert data(run, "model", "list", "-n", "m") == []
+    kept = [path for path in (*tmp_path.rglob("*.json"), *(tmp_path / "cache").rglob("*")) if path.is_file()]
+    assert not [path for path in kept if b"geheim" in path.read_bytes()]
+    assert list((tmp_path / "cache/packager/fetched/tmp").iterdir()) == []
+
+
 # --- list, show, diff ---
 
 
@@ -307,14 +349,20 @@ def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
     (here / "packager.lock").write_text(json.dumps(lock))
     assert f"is needed by the lock {here}/packager.lock" in said(run("model", "delete", "churn:2", code=6))
     run("model", "delete", "churn:1")
+    (here / "packager.lock").write_text("{")
+    assert data(run, "model", "show", "churn:2")["used_by"] == []
+    (here / "packager.lock").write_text(json.dumps(lock))
     (here / "packager.yaml").unlink()
     run("model", "delete", "churn:2")
 
 
 def test_what_a_service_runs_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     register(run)
+    wrong = {"packager.models": "nonsense"}
     labels = {"packager.models": '[{"name":"churn","version":1,"digest":"sha256:0","delivery":"volume","path":"/x"}]'}
-    monkeypatch.setattr("packager.serving.holding.labels_of_services", lambda _say: (("live", labels), ("other", {})))
+    monkeypatch.setattr(
+        "packager.serving.holding.labels_of_services", lambda _say: (("live", labels), ("x", wrong), ("y", {}))
+    )
     assert "is needed by the service live" in said(run("model", "delete", "churn:1", code=6))
     assert data(run, "model", "show", "churn")["used_by"] == [
         {"kind": "service", "what": "live", "digest": None, "when": ""}
@@ -546,7 +594,7 @@ def test_a_name_of_v1_is_the_nearest_of_ours(run: Run, name: str, ours: str, che
     assert found == {"id": name, "path": "to/environment.yml"}
 
 
-def test_environments_are_verified_and_deleted(run: Run, folder_of_v1: Path) -> None:
+def test_environments_are_verified_and_deleted(run: Run, folder_of_v1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("environment", "register", "-d", "env", "-n", "mine")
     assert run("environment", "verify").stdout == "ok   mine:1\n"
     assert data(run, "environment", "verify", "mine") == [ANY]
@@ -554,6 +602,11 @@ def test_environments_are_verified_and_deleted(run: Run, folder_of_v1: Path) -> 
     noted(ImageRecord(reference="x:1", environment=Held(name="mine", version=1, digest=digest)))
     assert "needed by the image x:1" in said(run("environment", "delete", "mine:1", code=6))
     assert data(run, "environment", "delete", "mine:1", "--force") == [{"id": "mine:1", "digest": digest}]
+    run("environment", "register", "-d", "env", "-n", "mine")
+    labels = {"packager.environment": f"mine:2@{digest}"}
+    monkeypatch.setattr("packager.serving.holding.labels_of_services", lambda _say: (("live", labels),))
+    assert "needed by the service live" in said(run("environment", "delete", "mine:2", code=6))
+    assert "needed by" not in said(run("environment", "delete", "mine:9", code=6))
     assert "curated environment's name" in said(run("environment", "delete", "sklearn:1", code=2))
     assert "which version" in said(run("environment", "delete", "mine", code=2))
     assert "did you mean 'sklearn'" in said(run("environment", "show", "sklern", code=6))
