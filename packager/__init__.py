@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export", "load_spec", "lock",
-    "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
+    "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export",
+    "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
     "verify", "why",
 ]  # fmt: skip
 
@@ -47,10 +47,12 @@ if TYPE_CHECKING:
     from packager.steps.score import score
     from packager.steps.test import test
     from packager.steps.verify import verify
+    from packager.steps.workspace import Workspace
 
 #: Name → module that has it, where the module is not `packager.steps.<name>`.
 _ELSEWHERE = {
     "BuildWish": "packager.builders.builder",
+    "Workspace": "packager.steps.workspace",
     "archive": "packager.steps.save",
     "compare": "packager.steps.build",
     "load_spec": "packager.spec.load",

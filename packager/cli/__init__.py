@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 VERBS = {
     "init": "Look at a folder and write a commented spec for it.",
     "lock": "Solve the environment and write the lock.",
-    "environment": "List curated environments, compare locks, lay a locked environment down here.",
+    "model": "Register models by name and version; list, show, tag, download, compare, delete them.",
+    "environment": "Register and list environments, compare locks, lay a locked environment down here.",
+    "workspace": "Make, list, choose and copy the places where models and environments are registered.",
+    "image": "List the images that were made of what is registered.",
     "target": "List and show targets, and start one of your own.",
     "export": "Print the lock in a format of other tools.",
     "check": "Find what is wrong with spec, lock, entry script, models and Dockerfile.",
@@ -93,7 +96,12 @@ ELSEWHERE = {
     "dockerfile": "packager render",
     "containerize": "packager build",
     "containerise": "packager build",
-    "download": "packager pull REF -o DIR",
+    "download": "packager pull REF -o DIR, or packager model download NAME -t DIR",
+    "register": "packager model register -n NAME -p PATH",
+    "models": "packager model list",
+    "images": "packager image list",
+    "environments": "packager environment list",
+    "workspaces": "packager workspace list",
     "show": "packager inspect REF",
 }
 

@@ -83,6 +83,15 @@ class Reporter:
 
 def standard_options(command: Command) -> Command:
     """Add `-q`, `-v` and `--progress`; the verb gets a `reporter`, and leaves nothing behind when it is told to end."""
+    return _with_standard(command, ("-v", "--verbose"))
+
+
+def standard_options_without_v(command: Command) -> Command:
+    """Add what `standard_options` adds, to a verb whose `-v` is something else: a version, as `az ml` has it."""
+    return _with_standard(command, ("--verbose",))
+
+
+def _with_standard(command: Command, verbose_flags: tuple[str, ...]) -> Command:
 
     def wrap(*args: Any, quiet: bool, verbose: bool, progress: str, **kwargs: Any) -> Any:
         reporter = Reporter(-1 if quiet else int(verbose), progress)
@@ -94,7 +103,7 @@ def standard_options(command: Command) -> Command:
 
     wrap.__name__, wrap.__doc__ = command.__name__, command.__doc__
     wrap.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    verbose = click.option("-v", "--verbose", is_flag=True, help="Say more, on standard error.")
+    verbose = click.option(*verbose_flags, "verbose", is_flag=True, help="Say more, on standard error.")
     quiet = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")
     shown = click.option(
         "--progress",
@@ -291,6 +300,16 @@ insecure_option = click.option(
     help="A registry that may be spoken to without TLS, with its port (repeatable; or PACKAGER_INSECURE_REGISTRY).",
 )
 
+workspace_option = click.option(
+    "-w",
+    "--workspace",
+    "--workspace-name",
+    "workspace",
+    metavar="NAME|PATH|oci://…",
+    shell_complete=complete.workspaces,
+    help="The workspace (default: what `packager workspace show` says).",
+)
+
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(["plain", "buildkit"]),
@@ -333,17 +352,17 @@ def count(number: int, noun: str) -> str:
 
 
 def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
-    """Return `NAME=VALUE` options as a mapping.
+    """Return `NAME=VALUE` options as a mapping; of a build argument, the name alone is one.
 
     Raises:
-        UsageError: one is not of that form; a label has no value.
+        UsageError: one is not of that form.
     """
     from packager.errors import UsageError
 
     found = {}
     for value in values:
         name, equals, text = value.partition("=")
-        if not name or (not equals and option == "--label"):
+        if not name or (not equals and option != "--build-arg"):
             raise UsageError(f"{option} {value!r} is not NAME=VALUE")
         found[name] = text
     return found

@@ -1,4 +1,4 @@
-"""What the shell completes: names of targets, services, curated environments, image references and schemas.
+"""What the shell completes: names of targets, services, models, environments, workspaces, images and schemas.
 
 A wrong spec or an engine that is off completes nothing, and says nothing: people are in the middle of a line.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -59,6 +60,30 @@ def _curated(context: click.Context) -> Iterable[str]:
     return curated_names()
 
 
+def _models(context: click.Context) -> Iterable[str]:
+    return _registered(context, "model")
+
+
+def _environments(context: click.Context) -> Iterable[str]:
+    from packager.steps.environment import v1_names
+
+    return (*_curated(context), *v1_names(), *_registered(context, "environment"))
+
+
+def _registered(context: click.Context, kind: Literal["model", "environment"]) -> Iterable[str]:
+    """Return names, each alone and with its versions."""
+    from packager.steps.workspace import Workspace
+
+    versions = Workspace(context.params.get("workspace")).kept.versions(kind)
+    return (*dict.fromkeys(each.name for each in versions), *(each.id for each in versions))
+
+
+def _workspaces(context: click.Context) -> Iterable[str]:
+    from packager.steps.workspaces import names
+
+    return names()
+
+
 def _services(context: click.Context) -> Iterable[str]:
     from packager.steps.service import service_names
 
@@ -77,4 +102,7 @@ all_targets = _completes(_all_targets)
 references = _completes(_references)
 curated = _completes(_curated)
 services = _completes(_services)
+models = _completes(_models)
+environments = _completes(_environments)
+workspaces = _completes(_workspaces)
 schemas = _completes(_schemas)

@@ -265,6 +265,7 @@ _EXACT = ("environment.variables.", "targets.")
 _PATTERNS = {
     "compression": "gzip, zstd or none",
     "cache_limit": "a size: 20GB",
+    "workspace": "a name, a path with a `/`, or oci://registry.example.com/ml",
     "mirrors": "a registry and the host to ask in its place, such as {docker.io: mirror.example.com}",
     "max_body": "a size such as 100Mi, 5MB or 4096 (bytes)",
     "version": TAG_FORM,

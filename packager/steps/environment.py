@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from packager.environments.declare.curated import Curated, curated_names, load_curated, locked_packages
+from packager.environments.declare.v1_names import v1_names
 from packager.environments.locks import difference as locks
 from packager.environments.locks.difference import Side, TargetDifference, difference
 from packager.environments.locks.files import read_file
@@ -23,7 +24,7 @@ from packager.steps.selection import one_target
 
 __all__ = [
     "Curated", "compare_locks", "create_environment", "curated_names", "load_curated", "locked_packages",
-    "read_side", "run_in_environment",
+    "read_side", "run_in_environment", "v1_names",
 ]  # fmt: skip
 
 #: Of the files of a lock; in git, what ends otherwise is a folder.

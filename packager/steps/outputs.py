@@ -15,8 +15,10 @@ from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.finding import Finding
 from packager.report.difference import Difference
+from packager.steps import workspace_outputs
 from packager.steps.settings import Setting
 from packager.steps.store import KindSummary
+from packager.steps.workspaces import WorkspaceSummary
 
 
 class _Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -436,37 +438,57 @@ class Tested(_Output, frozen=True):
 
 
 class CuratedSummary(_Output, frozen=True):
-    """A curated environment.
+    """An environment that has a name: a registered or a curated one.
 
     Attributes:
         name: by which a spec takes it.
         description: one line.
-        python: minor version.
+        python: minor version; null for a registered one.
         locked: target → platforms that it is locked for.
+        kind: `registered`; `curated`, which comes with packager; `v1`: a curated one by a name of Azure ML v1.
+        version: of a registered one.
+        curated: of a name of Azure ML v1: the nearest of the curated ones.
+        digest: of a registered one.
+        tags: of a registered one.
+        created: when one was registered, RFC 3339 in UTC.
     """
 
     name: str
     description: str
     python: str | None
     locked: dict[str, tuple[str, ...]]
+    kind: Literal["registered", "curated", "v1"]
+    version: int | None
+    curated: str | None
+    digest: str | None
+    tags: dict[str, str]
+    created: str | None
 
 
 class CuratedDetails(CuratedSummary, frozen=True):
-    """A curated environment, with what is in it.
+    """An environment that has a name, with what is in it.
 
     Attributes:
         name: by which a spec takes it.
         description: one line.
-        python: minor version.
+        python: minor version; null for a registered one.
         locked: target → platforms that it is locked for.
+        kind: `registered`; `curated`, which comes with packager; `v1`: a curated one by a name of Azure ML v1.
+        version: of a registered one.
+        curated: of a name of Azure ML v1: the nearest of the curated ones.
+        digest: of a registered one.
+        tags: of a registered one.
+        created: when one was registered, RFC 3339 in UTC.
         remarks: of its file.
         environment: text of its file.
         packages: target → locked packages, each with name, version and platforms.
+        files: of a registered one.
     """
 
     remarks: tuple[str, ...]
     environment: str
     packages: dict[str, tuple[dict[str, Any], ...]]
+    files: tuple[workspace_outputs.FileEntry, ...]
 
 
 class PackageMove(Moved, frozen=True):
@@ -735,13 +757,28 @@ OUTPUTS: dict[str, Any] = {
     "config-list": list[Setting],
     "diff": Difference,
     "doctor": list[Examined],
+    "environment-delete": list[workspace_outputs.Deleted],
     "environment-diff": list[TargetMoves],
+    "environment-download": workspace_outputs.Downloaded,
     "environment-list": list[CuratedSummary],
+    "environment-register": workspace_outputs.Registered,
     "environment-show": CuratedDetails,
+    "environment-verify": list[workspace_outputs.VersionVerified],
     "error": Error,
+    "image-list": list[workspace_outputs.ImageListed],
     "inspect": Inspected,
     "lock": Locked,
     "lock-check": Freshness,
+    "model-delete": list[workspace_outputs.Deleted],
+    "model-diff": workspace_outputs.ModelDifference,
+    "model-download": workspace_outputs.Downloaded,
+    "model-list": list[workspace_outputs.RegisteredSummary],
+    "model-pull": workspace_outputs.Registered,
+    "model-push": workspace_outputs.VersionPushed,
+    "model-register": workspace_outputs.Registered,
+    "model-show": workspace_outputs.ModelShown,
+    "model-update": workspace_outputs.Registered,
+    "model-verify": list[workspace_outputs.VersionVerified],
     "plan": list[Planned],
     "pull": Pulled,
     "push": list[Pushed],
@@ -765,6 +802,11 @@ OUTPUTS: dict[str, Any] = {
     "tree": list[Tree],
     "verify": VerifyResult,
     "why": list[Why],
+    "workspace-copy": workspace_outputs.WorkspaceCopied,
+    "workspace-create": workspace_outputs.WorkspaceMade,
+    "workspace-list": list[WorkspaceSummary],
+    "workspace-show": WorkspaceSummary,
+    "workspace-use": workspace_outputs.WorkspaceUsed,
 }
 #: All are of this version so far.
 VERSION = 1

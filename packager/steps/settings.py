@@ -5,6 +5,7 @@ What others get follows from the spec alone: nothing of this reaches a lock, a s
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from packager.errors import PackagerError, SpecError, UsageError
+from packager.errors import Location, PackagerError, SpecError, UsageError
 from packager.reference import Reference, parse_mirrors
 from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.load import SpecFile, typed
+from packager.storage.files import write_text
 from packager.units import parse_size
 
 #: Setting → the variable that goes before the file.
@@ -27,6 +29,7 @@ VARIABLES = {
     "builder": "PACKAGER_BUILDER",
     "compression": "PACKAGER_COMPRESSION",
     "cache_limit": "PACKAGER_CACHE_LIMIT",
+    "workspace": "PACKAGER_WORKSPACE",
 }
 
 
@@ -40,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         builder: what `--builder` is without it.
         compression: what `--compression` is without it, for specs that name none.
         cache_limit: a size (`20GB`); `build` keeps the cache below it.
+        workspace: where models and environments are registered where nothing else says it: a name, a path, or
+            `oci://registry/prefix`; `packager workspace use` writes it.
     """
 
     registry: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
@@ -48,6 +53,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     builder: Annotated[str, Meta(min_length=1, max_length=128)] = "auto"
     compression: Literal["gzip", "zstd", "none"] | None = None
     cache_limit: str | int | None = None
+    workspace: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
 
 
 #: For the JSON Schema, as `packager.spec.examples` has those of the spec.
@@ -58,6 +64,7 @@ EXAMPLES = {
     "builder": "oci",
     "compression": "zstd",
     "cache_limit": "20GB",
+    "workspace": "oci://registry.example.com/ml",
 }
 
 
@@ -152,6 +159,38 @@ def cache_limit(environ: Mapping[str, str]) -> int | None:
     path = settings_file(environ)
     limit = read_settings(path).cache_limit
     return None if limit is None else parse_size(str(limit), f"cache_limit in {path}")
+
+
+def write_workspace(path: Path, wish: str) -> None:
+    """Put a workspace into a file of settings, which is made when needed; all else in it stays as it is written.
+
+    Raises:
+        SpecError: the file is not valid, or has that key in a form in which no line can be replaced.
+        UsageError, ContextError: it cannot be written.
+    """
+    text = read_text(path) if path.exists() else ""
+    document = _document(path)
+    lines = text.splitlines()
+    line = f"workspace: {json.dumps(wish, ensure_ascii=False)}"
+    if document is not None and "workspace" in document.data:
+        lines[document.lines["workspace"] - 1] = line
+    else:
+        lines.append(line)
+    new = "\n".join(lines) + "\n"
+    before = {} if document is None else dict(document.data)
+    try:
+        written = parse_yaml(new, path).data
+    except SpecError:
+        written = {}
+    if dict(written) != {**before, "workspace": wish}:
+        where = Location(file=str(path)) if document is None else document.at("workspace")
+        raise SpecError("it cannot be changed without changing more", where=where, remedy=f"write it yourself: {line}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+    # People keep such files elsewhere, and link them to where programs look.
+    write_text(path.resolve(), new)
 
 
 def _document(path: Path) -> Document | None:

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from packager.cli import cli
 from packager.environments.declare.curated import curated_names
+from packager.environments.declare.v1_names import v1_names
 from packager.errors import LockError, PackagerError, UsageError
 
 Run = Callable[..., Result]
@@ -46,10 +47,11 @@ def refused(*words: str) -> PackagerError:
 
 
 def test_list_names_all(run: Run) -> None:
-    text = run("environment", "list").stdout
-    assert [line.split()[0] for line in text.splitlines()[::2]] == list(curated_names())
+    lines, names = run("environment", "list").stdout.splitlines(), curated_names()
+    assert [line.split()[0] for line in lines[: 2 * len(names) : 2]] == list(names)
+    assert {line.partition("  as ")[0]: line.partition("  as ")[2] for line in lines[2 * len(names) :]} == v1_names()
     data = json.loads(run("environment", "list", "--format", "json").stdout)
-    assert [each["name"] for each in data] == list(curated_names())
+    assert [each["name"] for each in data] == [*names, *v1_names()]
     assert all(each["locked"]["cpu"] == ["linux/amd64", "linux/arm64"] for each in data)
 
 

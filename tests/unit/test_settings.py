@@ -94,6 +94,7 @@ def test_each_setting_says_where_it_comes_from(mine: tuple[Path, dict[str, str]]
         "builder": ("engine", "PACKAGER_BUILDER"),
         "compression": (None, "default"),
         "cache_limit": (None, "default"),
+        "workspace": (None, "default"),
     }  # fmt: skip
 
 

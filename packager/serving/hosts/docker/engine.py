@@ -27,6 +27,16 @@ class DockerHost(msgspec.Struct, frozen=True):
             containers = client.containers.list(all=True, filters={"label": SERVICE}, ignore_removed=True)
             return tuple(sorted({container.labels[SERVICE] for container in containers}))
 
+    def labels(self) -> tuple[tuple[str, dict[str, str]], ...]:
+        """Return the labels of every container of a service, its image's among them, with the service's name.
+
+        Raises:
+            EngineError: no engine.
+        """
+        with connect() as client:
+            containers = client.containers.list(all=True, filters={"label": SERVICE}, ignore_removed=True)
+            return tuple((container.labels[SERVICE], container.labels) for container in containers)
+
     def runs(self) -> tuple[Running, ...]:
         """Return the containers that `packager run` started.
 

@@ -30,6 +30,10 @@ class ProcessHost(msgspec.Struct, frozen=True):
             return tuple(sorted(folder.name for folder in folders if ServiceFolder(folder.name).exists))
         return ()
 
+    def labels(self) -> tuple[tuple[str, dict[str, str]], ...]:
+        """Return the labels that the image of each service's backends would have, with the service's name."""
+        return tuple((name, labels) for name in self.names() for labels in ServiceFolder(name).labels())
+
     def runs(self) -> tuple[Running, ...]:
         """Return what `packager run --no-docker` started."""
         found = []

@@ -72,6 +72,7 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
         healthy: it answered once.
         launch: how it is started again; None where an older packager started it.
         changed: names of the user's variables whose values the backend before it did not have, or had others of.
+        labels: that an image of its package would have.
     """
 
     process: Process
@@ -83,6 +84,7 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
     healthy: bool = False
     launch: Launch | None = None
     changed: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
 
 
 class NamedBackend(Backend):
@@ -392,6 +394,11 @@ class ServiceFolder:
         """Return where a backend is."""
         return self.folder / f"backends/{number}"
 
+    def labels(self) -> tuple[dict[str, str], ...]:
+        """Return the labels of the packages of its backends, the kept one's among them."""
+        backends = (self._backend(number) for number in self._numbers())
+        return tuple(backend.record.labels for backend in backends if backend is not None)
+
     def _backend(self, number: int) -> NamedBackend | None:
         try:
             data = (self.backend_folder(number) / "backend.json").read_bytes()
@@ -421,6 +428,7 @@ class ServiceFolder:
                 variables=tuple(sorted(env)),
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
                 auth=package.labels.get(AUTH_LABEL) == "key",
+                labels=package.labels,
                 launch=launch,
                 changed=_changed(before or {}, env),
             )

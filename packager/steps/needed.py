@@ -1,0 +1,140 @@
+"""What needs a registered version: images and locks that its workspace knows, services of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from packager.errors import ContextError
+from packager.given import read_given
+from packager.spec.load import LOCK_NAME
+from packager.workspace.base import Workspace
+from packager.workspace.values import Held, ImageRecord, Kind, Version
+
+#: Labels that a build writes: of the models as JSON, of the environment as `name:version@digest`.
+_MODELS_LABEL, _ENVIRONMENT_LABEL = "packager.models", "packager.environment"
+#: Bytes of a lock: those of some ten thousand packages.
+_LOCK_LIMIT = 64 << 20
+
+
+class NeededError(ContextError):
+    """A version that is to be deleted is needed."""
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """What needs a version.
+
+    Attributes:
+        kind: of what it is.
+        what: reference of an image, name of a service, path of a lock.
+        digest: of an image, where it is known.
+        when: an image was made, RFC 3339 in UTC; else empty.
+    """
+
+    kind: Literal["image", "service", "lock"]
+    what: str
+    digest: str | None = None
+    when: str = ""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """What a label says of one model."""
+
+    name: str
+    version: int
+
+
+class _Pin(msgspec.Struct, frozen=True):
+    version: int
+
+
+class _Pins(msgspec.Struct, frozen=True):
+    models: dict[str, _Pin] = {}
+    environments: dict[str, _Pin] = {}
+
+
+class _Lock(msgspec.Struct, frozen=True):
+    """What of a lock counts here; one that is wrong elsewhere needs a version none the less."""
+
+    registered: _Pins = _Pins()
+
+
+def uses(workspace: Workspace, version: Version, say: Callable[[str], None]) -> tuple[Use, ...]:
+    """Return what needs a version; the newest of equal images alone.
+
+    Args:
+        workspace: has it.
+        version: it.
+        say: is told what cannot be looked at.
+
+    Raises:
+        ContextError, RegistryError, TemporaryError: the workspace cannot be read now.
+    """
+    from packager.serving.holding import labels_of_services
+
+    records = workspace.images()
+    images = {
+        (record.reference, record.digest): Use(
+            kind="image", what=record.reference, digest=record.digest, when=record.when
+        )
+        for record in records
+        if any((each.name, each.version) == (version.name, version.version) for each in _held(record, version.kind))
+    }
+    locks = (Use(kind="lock", what=str(path)) for path in locks_of(records) if _pins(path, version))
+    services = {name for name, labels in labels_of_services(say) if _holds(labels, version)}
+    return (*images.values(), *locks, *(Use(kind="service", what=name) for name in sorted(services)))
+
+
+def refuse_needed(version: Version, found: Iterable[Use]) -> None:
+    """Refuse to delete what is needed.
+
+    Raises:
+        NeededError: it is.
+    """
+    shown = [f"the {each.kind} {each.what}" for each in found]
+    if not shown:
+        return
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    raise NeededError(
+        f"{version.id} is needed by {', '.join(shown[:3])}{more}",
+        remedy=f"`packager {version.kind} delete {version.id} --force` deletes it none the less",
+    )
+
+
+def locks_of(records: Iterable[ImageRecord]) -> Iterator[Path]:
+    """Give the locks of the specs that images were made of, as far as they are still where they were."""
+    seen = set()
+    for spec in (Path(record.spec).absolute() for record in records if record.spec):
+        own, common = spec.with_name(f"{spec.stem}.{LOCK_NAME}"), spec.with_name(LOCK_NAME)
+        path = own if own.exists() else common
+        if path not in seen and spec.exists() and path.exists():
+            seen.add(path)
+            yield path
+
+
+def _held(record: ImageRecord, kind: Kind) -> tuple[Held, ...]:
+    if kind == "model":
+        return record.models
+    return () if record.environment is None else (record.environment,)
+
+
+def _pins(path: Path, version: Version) -> bool:
+    try:
+        lock = msgspec.json.decode(read_given(path, _LOCK_LIMIT), type=_Lock)
+    except (OSError, msgspec.MsgspecError):
+        return False
+    pins = lock.registered.models if version.kind == "model" else lock.registered.environments
+    return any((name.partition(":")[0], pin.version) == (version.name, version.version) for name, pin in pins.items())
+
+
+def _holds(labels: Mapping[str, str], version: Version) -> bool:
+    if version.kind == "environment":
+        return labels.get(_ENVIRONMENT_LABEL, "").partition("@")[0] == version.id
+    try:
+        models = msgspec.json.decode(labels.get(_MODELS_LABEL, "[]"), type=tuple[_Named, ...])
+    except msgspec.MsgspecError:
+        return False
+    return any((each.name, each.version) == (version.name, version.version) for each in models)

@@ -1,0 +1,170 @@
+"""From what somebody registers as a model to what a workspace takes: fetched where needed, looked at, never loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+import msgspec
+
+from packager.errors import UsageError
+from packager.steps.reporting import Reporter
+from packager.storage.memory import cache_root
+from packager.storage.reading import failure
+from packager.workspace.contents import scan_contents
+from packager.workspace.facts import find_facts, settle
+from packager.workspace.names import check_name, check_pairs, check_text
+from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
+from packager.workspace.values import Content, Resources, Version
+
+_REGISTRY = "oci://"
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
+
+
+class ModelWish(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is to be registered; fields as the parameters of `packager.Workspace.models.register`."""
+
+    name: str
+    path: str
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+    description: str = ""
+    framework: str | None = None
+    framework_version: str | None = None
+    resources: Resources | None = None
+    sample_inputs: tuple[Path, ...] = ()
+    sha256: str | None = None
+    run_id: str | None = None
+
+
+Read = tuple[Version, tuple[Content, ...], tuple[Content, ...]]
+
+
+@contextmanager
+def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
+    """Give a version without its number, its files, and its samples; what was fetched goes at the end of the `with`.
+
+    Args:
+        wish: what is to be registered.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError: name, tags, properties, resources or digest are none.
+        ContextError: a file is missing, or not what was said of it.
+        RegistryError, TemporaryError: a source refuses, or does not answer now.
+    """
+    _check(wish)
+    reporter.step(f"registering model {wish.name}")
+    if not is_address(wish.path):
+        path = Path(wish.path)
+        files = scan_contents(path)
+        yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
+        return
+    with _scratch() as scratch:
+        if wish.path.startswith(_REGISTRY) and wish.sha256 is None:
+            fetched, files = _pull(wish.path, scratch)
+            yield _read(wish, fetched, files)
+            return
+        fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
+        if fetched.source is not None:
+            reporter.step(f"fetched {fetched.source.uri}")
+        yield _read(wish, fetched, scan_contents(fetched.path))
+        forget(fetched)
+
+
+def _check(wish: ModelWish) -> None:
+    """Refuse at once what would be refused after a long download."""
+    check_name(wish.name, "model")
+    check_pairs(wish.tags, "tag")
+    check_pairs(wish.properties, "property")
+    check_text(wish.description, "the description")
+    check_text(wish.run_id or "", "the id of the run")
+    if wish.framework is None and wish.framework_version is not None:
+        raise UsageError("a version of a framework needs the framework", remedy="say --model-framework, too")
+    if wish.sha256 is not None and not _SHA256.match(wish.sha256):
+        raise UsageError(f"{wish.sha256!r} is no sha256", remedy="64 digits 0 to 9 and a to f")
+    for value, what in _amounts(wish.resources):
+        if value is not None and not 0 <= value < 1e9:
+            raise UsageError(f"{value:g} is no number of {what}")
+
+
+def _amounts(resources: Resources | None) -> tuple[tuple[float | None, str], ...]:
+    if resources is None:
+        return ()
+    return ((resources.cpu, "processors"), (resources.memory_gb, "gigabytes"), (resources.gpu, "GPUs"))
+
+
+def _pull(uri: str, scratch: Path) -> tuple[Fetched, tuple[Content, ...]]:
+    """Return what a registry has: files as the artifact names them, so that a digest is the same as where it was."""
+    pulled = import_module("packager.workspace.artifacts").pull_artifact(uri, scratch)
+    draft, files = pulled.draft, tuple(pulled.files)
+    tops = {each.path.partition("/")[0] for each in files}
+    fetched = Fetched(
+        path=pulled.folder / tops.pop() if len(tops) == 1 else pulled.folder,
+        source=draft.source,
+        framework=draft.framework,
+        framework_version=draft.framework_version,
+        details=draft.details,
+        samples=tuple(pulled.samples),
+        run_id=draft.run_id,
+        description=draft.description,
+        resources=draft.resources,
+    )
+    return fetched, files
+
+
+def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read:
+    path = fetched.path
+    facts = find_facts(path)
+    framework = wish.framework or fetched.framework
+    framework, version = settle(facts, framework, wish.framework_version or fetched.framework_version)
+    draft = Version(
+        kind="model",
+        name=wish.name,
+        framework=framework,
+        framework_version=version,
+        resources=wish.resources or fetched.resources,
+        source=fetched.source,
+        run_id=wish.run_id or fetched.run_id or facts.run_id,
+        details={**facts.details, **fetched.details},
+        description=wish.description or fetched.description,
+        tags=wish.tags,
+        properties=wish.properties,
+    )
+    return draft, files, _samples(wish, fetched, [path / each for each in facts.samples])
+
+
+def _samples(wish: ModelWish, fetched: Fetched, found: list[Path]) -> tuple[Content, ...]:
+    """Return requests as the model takes them: those that were named, else those that come with it."""
+    if not wish.sample_inputs and fetched.samples:
+        return fetched.samples
+    contents = tuple(content for path in wish.sample_inputs or found for content in scan_contents(path))
+    names = [each.path for each in contents]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"two samples are called {twice!r}", remedy="rename one")
+    return contents
+
+
+def _with_digest(files: tuple[Content, ...], sha256: str) -> tuple[Content, ...]:
+    if len(files) != 1:
+        raise UsageError("a sha256 is one of a file, and this is a folder", remedy="leave --sha256 out")
+    return (msgspec.structs.replace(files[0], sha256=sha256),)
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """Give a folder beside the cache, where large files fit; what a killed process leaves there, `store gc` removes."""
+    folder = cache_root() / "fetched/tmp"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=folder)
+    except OSError as error:
+        raise failure("written", folder, error) from None
+    with made as name:
+        yield Path(name)
