@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a store of its own, and no setting of the machine that changes results."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / "data"))
+    # Not made before something is registered, and nobody else's.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.getbasetemp() / f"data-{secrets.token_hex(4)}"))
     for name in ("PACKAGER_CHANNEL_MIRROR", "PACKAGER_REGISTRY_MIRROR", "PACKAGER_WORKSPACE", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
 

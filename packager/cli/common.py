@@ -352,17 +352,17 @@ def count(number: int, noun: str) -> str:
 
 
 def pairs(option: str, values: tuple[str, ...]) -> dict[str, str]:
-    """Return `NAME=VALUE` options as a mapping.
+    """Return `NAME=VALUE` options as a mapping; of a build argument, the name alone is one.
 
     Raises:
-        UsageError: one is not of that form; a label has no value.
+        UsageError: one is not of that form.
     """
     from packager.errors import UsageError
 
     found = {}
     for value in values:
         name, equals, text = value.partition("=")
-        if not name or (not equals and option == "--label"):
+        if not name or (not equals and option != "--build-arg"):
             raise UsageError(f"{option} {value!r} is not NAME=VALUE")
         found[name] = text
     return found

@@ -59,7 +59,7 @@ def list_command(
     A spec stands on one by `environment: {registered: NAME:VERSION}` or `{curated: NAME}`, and adds packages by `pip:
     […]` and `conda: […]` beside it.
     """
-    from packager.steps.workspace_outputs import environment
+    from packager.steps.workspace_data import environment
 
     found = open_workspace(workspace, reporter).environments.list(name, tags=tags, latest=latest)
     if output_format == "json":
@@ -122,7 +122,7 @@ def show_command(
 
 def _details(found: ListedEnvironment) -> dict[str, Any]:
     from packager.steps.environment import locked_packages
-    from packager.steps.workspace_outputs import environment, registered_files
+    from packager.steps.workspace_data import environment, registered_files
 
     curated = found.curated
     packages = {

@@ -24,7 +24,7 @@ def command() -> None:
 @standard_options
 def list_(model: str | None, workspace: str | None, output_format: str, reporter: Reporter) -> None:
     """List images: when, reference, digest, registered models, package. The newest is the last."""
-    from packager.steps.workspace_outputs import image
+    from packager.steps.workspace_data import image
 
     found = open_workspace(workspace, reporter).images(model)
     if output_format == "json":

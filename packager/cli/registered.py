@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from packager.cli import complete
 from packager.cli.common import emit, emit_json, human_size, workspace_option
 from packager.cli.terminal import table
 
@@ -27,6 +28,10 @@ add_properties = click.option(
 )
 description_option = click.option("-d", "--description", default="", metavar="TEXT", help="For people.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what has the same name there.")
+model_id_option = click.option(
+    "-i", "--model-id", "by_id", metavar="NAME:VERSION", shell_complete=complete.models, help="The same as ID."
+)
+model_argument = click.argument("model", required=False, metavar="[ID]", shell_complete=complete.models)
 force_option = click.option(
     "--force", is_flag=True, help="Also where an image, a service of this machine or a spec's lock needs it."
 )
@@ -47,7 +52,9 @@ def open_workspace(workspace: str | None, reporter: Reporter) -> Workspace:
     """
     from packager.steps.workspace import Workspace
 
-    return Workspace(workspace, reporter=reporter)
+    opened = Workspace(workspace, reporter=reporter)
+    click.get_current_context().call_on_close(opened.close)
+    return opened
 
 
 def one_of(positional: str | None, by_id: str | None, name: str | None = None, version: int | None = None) -> str:
@@ -73,7 +80,7 @@ def one_of(positional: str | None, by_id: str | None, name: str | None = None, v
 
 def show_id(version: Version, workspace: Workspace, output_format: str) -> None:
     """Print what a version is called, or all of it as JSON."""
-    from packager.steps.workspace_outputs import registered
+    from packager.steps.workspace_data import registered
 
     if output_format == "json":
         emit_json(registered(version, workspace.location))
@@ -155,8 +162,10 @@ def _resources(version: Version) -> str:
     wanted = version.resources
     if wanted is None:
         return ""
-    named = ((wanted.cpu, "processors"), (wanted.memory_gb, "GiB of memory"), (wanted.gpu, "GPUs"))
-    return ", ".join(f"{value:g} {what}" for value, what in named if value is not None)
+    named = ((wanted.cpu, "processor", "s"), (wanted.memory_gb, "GiB of memory", ""), (wanted.gpu, "GPU", "s"))
+    return ", ".join(
+        f"{value:g} {what}{'' if value == 1 else plural}" for value, what, plural in named if value is not None
+    )
 
 
 def _used(use: Use) -> str:

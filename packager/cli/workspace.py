@@ -137,7 +137,7 @@ def copy(source: str, target: str, names: tuple[str, ...], output_format: str, r
     Names of models or environments copy those alone. What TO has is not sent again; where it has something else under
     a number, nothing is replaced, and it ends with 6.
     """
-    from packager.steps.workspace_outputs import copied
+    from packager.steps.workspace_data import copied
     from packager.steps.workspaces import copy as send
 
     found = send(source, target, only=names, reporter=reporter)

@@ -12,7 +12,7 @@ import struct
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, get_args
 
 import msgspec
 
@@ -212,6 +212,10 @@ def _pickle(path: Path, read_pickle: ReadPickle) -> Format | None:
     estimator: tuple[Framework, ...] = ("sklearn",) if is_estimator(facts) else ()
     fits = tuple(dict.fromkeys((*named, *estimator)))
     if not facts.sklearn and "sklearn" not in named:
-        return Format(called=f"a pickle of {', '.join(named)}" if named else "a pickle", fits=fits)
+        if named:
+            return Format(called=f"a pickle of {', '.join(named)}", fits=fits)
+        # Weights as plain arrays may be of anything.
+        others = tuple(each for each in get_args(Framework) if each not in ("sklearn", "onnx", "mlflow"))
+        return Format(called="a pickle of no estimator" if not estimator else "a pickle", fits=(*others, *estimator))
     called = f"a pickle of scikit-learn {' and '.join(facts.sklearn)}".rstrip()
     return Format(called=called, framework="sklearn", versions=facts.sklearn, fits=fits)

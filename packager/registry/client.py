@@ -18,9 +18,10 @@ from packager.http import TRIES, Answer
 from packager.oci.parse import ImageManifest, parse
 from packager.oci.values import Content, Descriptor, digest_of
 from packager.reference import Reference
-from packager.registry.download import download
+from packager.registry.download import download, read_blob
 from packager.registry.resolve import MEDIA_TYPES, check_manifest
 from packager.registry.session import RegistrySession
+from packager.registry.tags import delete_manifest, list_tags
 from packager.registry.upload import CHUNK, MONOLITHIC, Uploader
 from packager.registry.upload_parts import has_blob
 from packager.storage.memory import Memory
@@ -50,6 +51,7 @@ class RegistryClient:
         tries: of each request.
         chunk: bytes of a chunk of an upload.
         monolithic: bytes up to which a blob is uploaded by one request.
+        beside: a client of the same registry, whose connections this one shares.
     """
 
     def __init__(
@@ -65,19 +67,18 @@ class RegistryClient:
         tries: int = TRIES,
         chunk: int = CHUNK,
         monolithic: int = MONOLITHIC,
+        beside: RegistryClient | None = None,
     ) -> None:
         self.reference = reference
         self.at = reference.mirrored(mirrors or {})
         others = sorted(set(mount_from) - {self.at.repository})
         # Once for all: each further scope would be a further token.
         scope = (f"repository:{self.at.repository}:pull,push", *(f"repository:{other}:pull" for other in others))
-        self.session = RegistrySession(
-            self.at,
-            scope=scope if push else (),
-            action="write to" if push else "read",
-            tries=tries,
-            pause=pause,
-        )
+        scope, action = (scope, "write to") if push else ((), "read")
+        if beside is None:
+            self.session = RegistrySession(self.at, scope=scope, action=action, tries=tries, pause=pause)
+        else:
+            self.session = beside.session.beside(self.at, scope, action)
         memory = memory if memory is not None else Memory("uploads")
         self._uploader = Uploader(self.session, memory, stopped, chunk=chunk, monolithic=monolithic)
 
@@ -104,17 +105,33 @@ class RegistryClient:
             TemporaryError: the registry does not answer, or not now.
         """
         wanted = wanted or self.at.digest or self.at.tag or "latest"
-        by_digest = wanted.startswith("sha256:")
+        return self._manifest_in(self._ask_manifest(wanted), wanted)
+
+    def find_manifest(self, wanted: str) -> Manifest | None:
+        """Return what `get_manifest` does; None where there is none, or no such repository.
+
+        Raises:
+            RegistryError, TemporaryError: as for `get_manifest`.
+        """
+        answer = self._ask_manifest(wanted)
+        return None if answer.status == 404 else self._manifest_in(answer, wanted)
+
+    def _asked(self, wanted: str) -> Reference:
         plain = self.reference.without_digest()
-        asked = plain.with_digest(wanted) if by_digest else plain.with_tag(wanted)
-        answer = self.session.ask(
+        return plain.with_digest(wanted) if wanted.startswith("sha256:") else plain.with_tag(wanted)
+
+    def _ask_manifest(self, wanted: str) -> Answer:
+        return self.session.ask(
             "GET",
             self.session.url(f"manifests/{wanted}"),
             headers={"Accept": ", ".join(MEDIA_TYPES)},
-            doing=f"the manifest of {asked} is not known",
+            doing=f"the manifest of {self._asked(wanted)} is not known",
         )
+
+    def _manifest_in(self, answer: Answer, wanted: str) -> Manifest:
+        asked = self._asked(wanted)
         digest = check_manifest(self.session, asked, answer)
-        if by_digest and digest != wanted:
+        if wanted.startswith("sha256:") and digest != wanted:
             raise RegistryError(
                 f"{self.at.registry} answers another manifest than {asked}: {digest}",
                 remedy="its copy, or a proxy in between, is damaged; ask another mirror",
@@ -144,9 +161,26 @@ class RegistryClient:
             answer = self._look_at(tag, "GET")
         return answer.status == 200 and answer.headers.get("Docker-Content-Digest", digest_of(answer.body)) == digest
 
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags of the repository; none where there is no such repository. See `tags.list_tags`."""
+        return list_tags(self.session)
+
+    def delete_manifest(self, digest: str) -> bool:
+        """Let a manifest, and all tags that name it, be no more, where the registry allows that; say whether it did."""
+        return delete_manifest(self.session, digest)
+
     def download(self, descriptor: Descriptor, content: Content, on_bytes: Progress = lambda count: None) -> None:
         """Take a blob into the content store, unless it is there; see `download.download`."""
         download(self.session, descriptor, content, on_bytes)
+
+    def read_blob(self, descriptor: Descriptor) -> bytes:
+        """Return a blob that is a document: of at most `MAX_DOCUMENT` bytes.
+
+        Raises:
+            RegistryError: the registry does not have it, refuses, or sends other bytes.
+            TemporaryError: it does not answer, or not now.
+        """
+        return read_blob(self.session, descriptor)
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether the repository has a blob."""

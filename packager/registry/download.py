@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from packager.errors import ContextError, RegistryError
-from packager.http import Answer, DroppedError, failures
-from packager.oci.values import Content, Descriptor
+from packager.http import MAX_DOCUMENT, Answer, DroppedError, failures
+from packager.oci.values import Content, Descriptor, digest_of
 from packager.registry.session import RegistrySession
 from packager.storage.reading import BLOCK
 
@@ -54,6 +54,25 @@ def download(
                 f"{session.at.registry} sends other bytes than {descriptor.digest} of {session.at.name}",
                 remedy="its copy, or a proxy in between, is damaged: push the image again, or ask another mirror",
             )
+
+
+def read_blob(session: RegistrySession, descriptor: Descriptor) -> bytes:
+    """Return a blob that is a document: of at most `MAX_DOCUMENT` bytes; see `RegistryClient.read_blob`."""
+    digest, at = descriptor.digest, session.at
+    if descriptor.size > MAX_DOCUMENT:
+        raise RegistryError(f"{digest} of {at.name} is larger than {MAX_DOCUMENT} bytes, as no document is")
+    answer = session.ask("GET", session.url(f"blobs/{digest}"), doing=f"{digest} is not known")
+    if answer.status in (401, 403):
+        raise session.refusal(answer)
+    if answer.status != 200:
+        what = "does not have" if answer.status == 404 else f"answers {answer.status} to the question for"
+        raise RegistryError(f"{at.registry} {what} {digest} of {at.name}{session.words(answer)}")
+    if digest_of(answer.body) != digest:
+        raise RegistryError(
+            f"{at.registry} sends other bytes than {digest} of {at.name}",
+            remedy="its copy is damaged, or a page to log in stands in between: ask the registry itself",
+        )
+    return answer.body
 
 
 class BlobStream(io.RawIOBase):

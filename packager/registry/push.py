@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 from io import BytesIO
-from typing import Literal
 
 import msgspec
 
 from packager.errors import UsageError
 from packager.oci.compose import make_index
 from packager.oci.values import CONFIG, INDEX, MANIFEST, Content, Descriptor, Image, digest_of
-from packager.progress import in_thread, working
 from packager.reference import Reference
 from packager.registry.client import RegistryClient
-from packager.registry.upload import StoppedError
+from packager.registry.sending import JOBS, Sender, Sent
 
-JOBS = 4
-#: Seconds that an interrupted push may take to bring chunks under way to their end, where another run continues.
-GRACE = 5.0
-
-Status = Literal["present", "mounted", "uploaded"]
 Connect = Callable[..., RegistryClient]
 
 
@@ -131,19 +124,17 @@ class _Push:
     ) -> None:
         self._client = client
         self._content = content
-        self._mount_from = mount_from
-        self._stop = stop
-        self._lock = threading.Lock()
-        self._sent = 0
-        self._done: dict[Status, list[Descriptor]] = {"present": [], "mounted": [], "uploaded": []}
+        self._sender = Sender(client, mount_from, stop)
 
     def run(self, images: Sequence[Image], index: bytes | None, tags: Sequence[Reference], jobs: int) -> PushResult:
         missing = [image for image in images if not self._client.has_manifest(image.digest)]
         # A registry that has a manifest has all that it names: it would not have taken it otherwise.
         blobs = _blobs(missing, self._content)
         there = {blob.digest: blob for image in images for blob in _descriptors(image)}
-        self._done["present"] += [blob for digest, blob in there.items() if digest not in blobs]
-        self._send_all(blobs, jobs)
+        done = self._sender.done
+        done["present"] += [blob for digest, blob in there.items() if digest not in blobs]
+        path = self._content.path
+        self._sender.send_all((Sent(blob, title, partial(path, blob.digest)) for blob, title in blobs.values()), jobs)
         top, media_type = (index, INDEX) if index is not None else (images[0].manifest, MANIFEST)
         for image in missing if index is not None else ():
             self._client.put_manifest(image.digest, MANIFEST, image.manifest)
@@ -153,66 +144,11 @@ class _Push:
         return PushResult(
             references=tuple(str(tag) for tag in tags),
             digest=digest_of(top),
-            uploaded=_sorted(self._done["uploaded"]),
-            mounted=_sorted(self._done["mounted"]),
-            present=_sorted(self._done["present"]),
-            bytes_sent=self._sent,
+            uploaded=_sorted(done["uploaded"]),
+            mounted=_sorted(done["mounted"]),
+            present=_sorted(done["present"]),
+            bytes_sent=self._sender.bytes_sent,
         )
-
-    def _send_all(self, blobs: Mapping[str, tuple[Descriptor, str]], jobs: int) -> None:
-        if not blobs:
-            return
-        # The largest first, so that it is not what everyone waits for at the end.
-        order = sorted(blobs.values(), key=lambda item: (-item[0].size, item[0].digest))
-        pool = ThreadPoolExecutor(min(jobs, len(order)))
-        futures = [pool.submit(in_thread(self._send_or_stop), blob, title) for blob, title in order]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            if self._stop.is_set():
-                # Others may have ended for that reason before the one that failed has.
-                pool.shutdown(wait=True, cancel_futures=True)
-            _raise_first(each for each in futures if each.done() and not each.cancelled())
-        except BaseException as error:
-            # Ctrl-C too: what is being sent ends with its chunk, so that another run can continue there.
-            self._stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            # Who wants to end does not wait for a registry that does not answer.
-            running = [future for future in futures if not future.cancelled()]
-            wait(running, None if isinstance(error, Exception) else GRACE)
-            raise
-        pool.shutdown()
-
-    def _send_or_stop(self, blob: Descriptor, title: str) -> None:
-        try:
-            self._send(blob, title)
-        except BaseException:
-            # Here already: this thread would take the next blob before the one that waits has heard of it.
-            self._stop.set()
-            raise
-
-    def _send(self, blob: Descriptor, title: str) -> None:
-        if self._stop.is_set():
-            return None
-        source, location = self._mount_from.get(blob.digest), None
-        if self._client.has_blob(blob):
-            return self._finished(blob, "present")
-        if source is not None and source != self._client.at.repository:
-            mounted, location = self._client.mount(blob, source)
-            if mounted:
-                return self._finished(blob, "mounted")
-        with working(f"pushing {title or blob.digest[7:19]}", blob.size) as advance:
-
-            def on_bytes(count: int) -> None:
-                with self._lock:
-                    self._sent += count
-                advance(count)
-
-            self._client.upload(blob, self._content.path(blob.digest), location, on_bytes)
-        return self._finished(blob, "uploaded")
-
-    def _finished(self, blob: Descriptor, status: Status) -> None:
-        with self._lock:
-            self._done[status].append(blob)
 
 
 def _descriptors(image: Image) -> tuple[Descriptor, ...]:
@@ -231,13 +167,6 @@ def _blobs(images: Sequence[Image], content: Content) -> dict[str, tuple[Descrip
             content.put(BytesIO(image.config), config.digest)
         blobs[config.digest] = (config, f"configuration for {image.platform}")
     return blobs
-
-
-def _raise_first(done: Iterable[Future[None]]) -> None:
-    errors = [error for future in done if (error := future.exception()) is not None]
-    for error in errors:
-        if not isinstance(error, StoppedError):
-            raise error
 
 
 def _sorted(blobs: Iterable[Descriptor]) -> tuple[Descriptor, ...]:

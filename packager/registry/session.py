@@ -92,6 +92,14 @@ class RegistrySession:
         if self._opened is not None:
             self._opened.close()
 
+    def beside(self, at: Reference, scope: tuple[str, ...], action: str) -> RegistrySession:
+        """Return a session for another repository of the same registry, over the same connections; see the class."""
+        other = RegistrySession(at, scope=scope, action=action, tries=self.tries, pause=self.pause)
+        other._opened, other._origin, other._secrets = self._session, self.origin, self._secrets
+        # A token is for one repository; a password is for all.
+        other._authorization = self._authorization if self._authorization.startswith("Basic ") else ""
+        return other
+
     @property
     def _session(self) -> requests.Session:
         # Made late: what is in the store needs no connection, and the import of requests takes a tenth of a second.

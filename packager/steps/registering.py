@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from packager.workspace.names import check_name, check_pairs, check_text
 from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
 from packager.workspace.values import Content, Resources, Version
 
+_REGISTRY = "oci://"
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 
@@ -49,7 +51,7 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
 
     Args:
         wish: what is to be registered.
-        reporter: is told what is fetched.
+        reporter: is told what is done.
 
     Raises:
         UsageError: name, tags, properties, resources or digest are none.
@@ -57,14 +59,21 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         RegistryError, TemporaryError: a source refuses, or does not answer now.
     """
     _check(wish)
+    reporter.step(f"registering model {wish.name}")
     if not is_address(wish.path):
-        yield _read(wish, Fetched(path=Path(wish.path)), wish.sha256)
+        path = Path(wish.path)
+        files = scan_contents(path)
+        yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
         return
     with _scratch() as scratch:
+        if wish.path.startswith(_REGISTRY) and wish.sha256 is None:
+            fetched, files = _pull(wish.path, scratch)
+            yield _read(wish, fetched, files)
+            return
         fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
         if fetched.source is not None:
             reporter.step(f"fetched {fetched.source.uri}")
-        yield _read(wish, fetched, None)
+        yield _read(wish, fetched, scan_contents(fetched.path))
         forget(fetched)
 
 
@@ -90,11 +99,27 @@ def _amounts(resources: Resources | None) -> tuple[tuple[float | None, str], ...
     return ((resources.cpu, "processors"), (resources.memory_gb, "gigabytes"), (resources.gpu, "GPUs"))
 
 
-def _read(wish: ModelWish, fetched: Fetched, sha256: str | None) -> Read:
+def _pull(uri: str, scratch: Path) -> tuple[Fetched, tuple[Content, ...]]:
+    """Return what a registry has: files as the artifact names them, so that a digest is the same as where it was."""
+    pulled = import_module("packager.workspace.artifacts").pull_artifact(uri, scratch)
+    draft, files = pulled.draft, tuple(pulled.files)
+    tops = {each.path.partition("/")[0] for each in files}
+    fetched = Fetched(
+        path=pulled.folder / tops.pop() if len(tops) == 1 else pulled.folder,
+        source=draft.source,
+        framework=draft.framework,
+        framework_version=draft.framework_version,
+        details=draft.details,
+        samples=tuple(pulled.samples),
+        run_id=draft.run_id,
+        description=draft.description,
+        resources=draft.resources,
+    )
+    return fetched, files
+
+
+def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read:
     path = fetched.path
-    files = scan_contents(path)
-    if sha256 is not None:
-        files = _with_digest(files, sha256)
     facts = find_facts(path)
     framework = wish.framework or fetched.framework
     framework, version = settle(facts, framework, wish.framework_version or fetched.framework_version)

@@ -58,6 +58,7 @@ def kinds() -> tuple[Kind, ...]:
     from packager.laying.interpreters import interpreter_kind
     from packager.laying.kinds import package_kind, prefix_kind
     from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
+    from packager.workspace.sources.places import download_kind
 
     cache, state = cache_root(), state_root()
     return (
@@ -69,6 +70,7 @@ def kinds() -> tuple[Kind, ...]:
         bytecode_kind(cache),
         interpreter_kind(cache),
         prefix_kind(cache),
+        download_kind(cache),
         note_kind(cache),
         service_kind(state),
         run_kind(state),

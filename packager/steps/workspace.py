@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 from packager.errors import UsageError
+from packager.spec.document import parse_yaml, read_text
+from packager.spec.find import find_spec
 from packager.steps.listed_environments import Environments
 from packager.steps.needed import Use, refuse_needed, uses
 from packager.steps.registering import ModelWish, read_model
@@ -19,12 +22,23 @@ from packager.storage.files import write_text
 from packager.workspace import actions
 from packager.workspace.actions import Difference
 from packager.workspace.base import Workspace as Kept
-from packager.workspace.locate import Choice, choose, open_workspace
+from packager.workspace.locate import VARIABLE, Choice, choose, open_workspace
 from packager.workspace.names import check_name, parse_id
 from packager.workspace.selecting import Filter, select
 from packager.workspace.values import Change, ImageRecord, Resources, Version
 
-__all__ = ["Environments", "Models", "Resources", "Use", "Verified", "Workspace", "chosen", "kept", "write_metadata"]
+__all__ = [
+    "Environments",
+    "Models",
+    "Resources",
+    "Use",
+    "Verified",
+    "Workspace",
+    "chosen",
+    "close_workspace",
+    "kept",
+    "write_metadata",
+]
 
 
 class Workspace:
@@ -37,9 +51,10 @@ class Workspace:
 
     Args:
         workspace: a name of this user's workspaces, a path with a `/` (or a `Path`), or `oci://registry/prefix`. Where
-            None, the first that there is of: PACKAGER_WORKSPACE, `.azureml/config.json` or `config.json` of Azure ML
-            v1, the workspace of this user's settings (`packager workspace use`), and the one named `default`.
-        start: folder where these files of Azure ML are looked for, and above it; the current one where None.
+            None, the first that there is of: PACKAGER_WORKSPACE, `workspace:` of the spec, `.azureml/config.json` or
+            `config.json` of Azure ML v1, the workspace of this user's settings (`packager workspace use`), and the one
+            named `default`.
+        start: folder where spec and files of Azure ML are looked for, and above it; the current one where None.
         reporter: is told what is done, and what of the workspace is damaged.
 
     Attributes:
@@ -73,6 +88,16 @@ class Workspace:
         telling = Telling(workspace, reporter)
         self.models = Models(telling)
         self.environments = Environments(telling)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to a registry, where there are any."""
+        close_workspace(self.kept)
 
     @property
     def name(self) -> str:
@@ -163,7 +188,6 @@ class Models:
             sha256=sha256,
             run_id=run_id,
         )
-        self._telling.reporter.step(f"registering model {name}")
         with read_model(wish, self._telling.reporter) as (draft, files, samples):
             return self._kept.add(draft, files, samples)
 
@@ -311,10 +335,26 @@ def chosen(workspace: str | os.PathLike[str] | None = None, start: str | os.Path
     """Return which workspace is meant; see `Workspace`.
 
     Raises:
-        UsageError, SpecError: this user's settings, or a file of Azure ML v1, is wrong.
+        UsageError, SpecError: this user's settings, the spec, or a file of Azure ML v1 is wrong.
     """
     wish = workspace if workspace is None or isinstance(workspace, str) else os.path.abspath(workspace)
-    return choose(wish, used=current_settings(os.environ).workspace, start=Path(start or "."))
+    here = Path(start or ".").absolute()
+    of_spec = None if wish or os.environ.get(VARIABLE) else _of_spec(here)
+    return choose(wish, spec=of_spec, used=current_settings(os.environ).workspace, start=here)
+
+
+def _of_spec(here: Path) -> str | None:
+    """Return the workspace that the spec of a folder, or of the nearest above it, names; the rest of it may be wrong.
+
+    Raises:
+        SpecError: it is not YAML.
+    """
+    path = find_spec(here, Path.home())
+    wish = None if path is None else parse_yaml(read_text(path), path).data.get("workspace")
+    if path is None or not isinstance(wish, str) or not wish:
+        return None
+    # A path in a spec is one from its folder.
+    return os.path.join(path.parent, wish) if "/" in wish and "://" not in wish and not wish.startswith("~") else wish
 
 
 def kept(choice: Choice) -> Kept:
@@ -324,6 +364,13 @@ def kept(choice: Choice) -> Kept:
         UsageError, NotRegisteredError, ContextError, RegistryError, TemporaryError: see `open_workspace`.
     """
     return open_workspace(choice)
+
+
+def close_workspace(workspace: Kept) -> None:
+    """Close the connections of a workspace that has some."""
+    close = getattr(workspace, "close", None)
+    if close is not None:
+        close()
 
 
 def write_metadata(path: Path, version: Version, workspace: Workspace) -> None:

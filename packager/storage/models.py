@@ -131,13 +131,25 @@ class Store:
         Raises:
             ContextError: it cannot be read, or the store not written.
         """
-        if not self.has(digest, size):
-            if not self.blobs.adopt(path, digest):
-                return self.blobs.receive(path)[0] == digest
-            if not self._is_sound(digest, size):
-                self.blobs.remove(self.path(digest))
-                return False
+        if self.has(digest, size):
+            return True
+        known = self.recall(path)
+        if not self.blobs.adopt(path, digest):
+            return self.blobs.receive(path)[0] == digest
+        if known is not None and known[0] == digest:
+            # A link changes the time of the inode, of which both are names, and nothing else.
+            self._note(digest, self._stamp(digest))
+            self.note(path, digest)
+        elif not self._is_sound(digest, size):
+            self.blobs.remove(self.path(digest))
+            return False
         return True
+
+    def note(self, path: Path, digest: str) -> None:
+        """Remember the digest (64 hex digits) of a file that was just written or read, and that nobody writes to."""
+        name, stamp = self._look(path)
+        if stamp.size > SMALL:
+            self._memory.note(name, stamp, digest)
 
     def has(self, digest: str, size: int | None = None) -> bool:
         """Whether the blob of a digest (64 hex digits) is there as it was written, and of `size` bytes where given."""

@@ -13,7 +13,7 @@ import msgspec
 
 from packager.contract import FILE_MODE
 from packager.errors import ContextError
-from packager.progress import reading
+from packager.progress import count_read, reading
 from packager.storage.models import Store
 from packager.storage.reading import clone, copy_hashed, digest_file, failure, hash_descriptor, opened
 from packager.workspace.base import Workspace
@@ -68,13 +68,13 @@ def download(workspace: Workspace, version: Version, target: Path, *, overwrite:
     for top in tops:
         if os.path.lexists(target / top) and not overwrite:
             raise ContextError(f"{target / top} is there already", remedy="use --overwrite, or another folder")
-    new = target / f".{version.name}-{secrets.token_hex(8)}.new"
+    new, store = target / f".{version.name}-{secrets.token_hex(8)}.new", Store()
     try:
         new.mkdir(parents=True)
         with reading(f"downloading {version.id}", version.size):
             for file in version.files:
                 with workspace.open(version, file) as origin:
-                    _copy(version, file, origin, new / file.path)
+                    _copy(version, file, origin, new / file.path, store)
         for top in tops:
             _replace(new / top, target / top)
     except OSError as error:
@@ -174,8 +174,13 @@ def take(workspace: Workspace, version: Version, store: Store) -> None:
                     raise _other(version, file)
 
 
-def _copy(version: Version, file: File, origin: Path, path: Path) -> None:
+def _copy(version: Version, file: File, origin: Path, path: Path, store: Store) -> None:
+    """Copy a file, and hash it on the way, unless nothing changed since it was written or read here."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if store.recall(origin) == (file.sha256, file.size):
+        shutil.copyfile(origin, path)
+        count_read(file.size)
+        return
     with opened(origin) as source:
         target = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -184,6 +189,7 @@ def _copy(version: Version, file: File, origin: Path, path: Path) -> None:
             os.close(target)
     if digest != file.sha256:
         raise _other(version, file)
+    store.note(origin, digest)
 
 
 def _other(version: Version, file: File) -> ContextError:

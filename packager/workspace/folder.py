@@ -254,6 +254,8 @@ class FolderWorkspace:
             if number is not None:
                 self._make(folder / ".numbers" / str(number), b"")
             if _rename(new, folder / str(mine), folder / f"{mine}.deleted"):
+                for file in version.files:
+                    self._store.note(folder / str(mine) / "files" / file.path, file.sha256)
                 return version
             if number is not None:
                 known = self._records[draft.kind].read(draft.name)[0].get(number)

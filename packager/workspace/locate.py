@@ -66,11 +66,11 @@ def choose(
     named = ((option, "--workspace"), (environ.get(VARIABLE), VARIABLE), (spec, "the spec"))
     for wish, by in named:
         if wish:
-            return Choice(wish=wish, by=by)
+            return Choice(wish=wish, by=by, make=wish == DEFAULT)
     if start is not None and (found := find_config(start)) is not None:
         return Choice(wish=found[1], by=str(found[0]), make=True)
     if used:
-        return Choice(wish=used, by="your defaults")
+        return Choice(wish=used, by="your defaults", make=used == DEFAULT)
     return Choice(wish=DEFAULT, by="the default", make=True)
 
 
@@ -89,9 +89,11 @@ def open_workspace(choice: Choice, *, root: Path | None = None, base: Path | Non
     """
     wish = choice.wish
     if wish.startswith(_REGISTRY):
-        raise UsageError(f"{wish} is a registry, which this version does not know yet", remedy="name a folder")
+        from packager.workspace.registry import RegistryWorkspace
+
+        return RegistryWorkspace(wish)
     folder = folder_of(wish, root=root, base=base)
-    workspace = FolderWorkspace(folder, name=None if folder.is_dir() else wish)
+    workspace = FolderWorkspace(folder)
     if not workspace.exists and not choice.make:
         raise NotRegisteredError(
             f"there is no workspace {wish!r} ({folder}), which {choice.by} names",

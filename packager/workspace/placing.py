@@ -82,7 +82,10 @@ class Placer:
                 if origin == self._store.path(digest):
                     self._store.link(digest, target)
                 else:
+                    read = self._store.recall(origin)
                     os.link(origin, target)
+                    if read is not None:  # a link changes the time of the inode, and not what is known of it
+                        self._store.note(origin, read[0])
             except ContextError:
                 continue
             except OSError as error:

@@ -50,6 +50,10 @@ class FakeRegistry(http.server.ThreadingHTTPServer):
         self.ranges = True
         self.scopes: list[str] = []
         self.says_digests = True
+        self.tags_move = True
+        self.deletes = True
+        self.page = 1000
+        self.lock = threading.Lock()
 
     def fail(self, method: str, pattern: str, *faults: Fault) -> None:
         """The next requests of this kind fail, one after the other."""
@@ -79,12 +83,14 @@ def digest_of(data: bytes) -> str:
 class _Handler(http.server.BaseHTTPRequestHandler):
     server: FakeRegistry
     protocol_version = "HTTP/1.1"
+    # Head and body of an answer are sent one after the other: with it, each waits 40 ms for the other side.
+    disable_nagle_algorithm = True
 
     def _any(self) -> None:
         with suppress(ConnectionError, _CutError):
             self._answer()
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _any  # noqa: N815 - names of http.server
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - names of http.server
 
     def _answer(self) -> None:
         asked = Asked(self.command, self.path, self.headers.get("Authorization", ""))
@@ -105,6 +111,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._body()
             realm = f'Bearer realm="http://{self.server.address}/token",service="s",scope="repository:x:pull"'
             return self._say(401, b"", ("WWW-Authenticate", realm))
+        if url.path.endswith("/tags/list"):
+            return self._tags(url.path.removeprefix("/v2/").removesuffix("/tags/list"))
         found = re.fullmatch(r"/v2/(.+?)/(manifests|blobs)/(.*)", url.path)
         assert found is not None, self.path
         repository, kind, name = found.groups()
@@ -112,12 +120,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._manifest(repository, name)
         return self._upload(repository, name) if name.startswith("uploads/") else self._blob(repository, name)
 
+    def _tags(self, repository: str) -> None:
+        with self.server.lock:
+            tags = sorted(name for of, name in self.server.manifests if of == repository and ":" not in name)
+        if not tags:
+            return self._say(404, b'{"errors": [{"code": "NAME_UNKNOWN", "message": "no such repository"}]}')
+        after = self.question.get("last", "")
+        page = [tag for tag in tags if tag > after][: self.server.page]
+        link = f'</v2/{repository}/tags/list?n={self.server.page}&last={page[-1]}>; rel="next"' if page else ""
+        more = [("Link", link)] if page and page[-1] != tags[-1] else []
+        body = json.dumps({"name": repository, "tags": page}).encode()
+        return self._say(200, body if self.fault is None or self.fault.body is None else self.fault.body, *more)
+
     def _manifest(self, repository: str, name: str) -> None:
+        manifests = self.server.manifests
         if self.command == "PUT":
             data = self._body()
             kept = (self.headers["Content-Type"], data)
-            self.server.manifests[repository, name] = self.server.manifests[repository, digest_of(data)] = kept
+            with self.server.lock:
+                if not self.server.tags_move and manifests.get((repository, name), kept)[1] != data:
+                    return self._say(409, b'{"errors": [{"code": "DENIED", "message": "tags are immutable"}]}')
+                manifests[repository, name] = manifests[repository, digest_of(data)] = kept
             return self._say(201, b"", ("Docker-Content-Digest", digest_of(data)))
+        if self.command == "DELETE":
+            if not self.server.deletes:
+                return self._say(405, b'{"errors": [{"code": "UNSUPPORTED", "message": "no"}]}')
+            with self.server.lock:
+                gone = [key for key, (_, data) in manifests.items() if key[0] == repository and digest_of(data) == name]
+                for key in gone:
+                    del manifests[key]
+            return self._say(202 if gone else 404)
         if (repository, name) not in self.server.manifests:
             return self._say(404)
         kind, data = self.server.manifests[repository, name]

@@ -396,7 +396,7 @@ def test_the_verb_says_what_there_is(cache: Path, tmp_path: Path) -> None:
     data = json.loads(CliRunner().invoke(command, ["info", "--format", "json"]).stdout)
     assert [each["name"] for each in data["kinds"]] == [
         "model", "staged context", "layer", "conda package", "laid-down environment", "compiled package",
-        "base interpreter", "local environment", "note", "service", "run", "leftover",
+        "base interpreter", "local environment", "download", "note", "service", "run", "leftover",
     ]  # fmt: skip
     assert data["size"] == sum(each["size"] for each in data["kinds"])
 

@@ -390,8 +390,8 @@ def test_an_interruption_waits_for_no_registry_that_hangs(
             raise KeyboardInterrupt
         return concurrent.futures.wait(futures, timeout)
 
-    monkeypatch.setattr("packager.registry.push.wait", interrupted)
-    monkeypatch.setattr("packager.registry.push.GRACE", 0.1)
+    monkeypatch.setattr("packager.registry.sending.wait", interrupted)
+    monkeypatch.setattr("packager.registry.sending.GRACE", 0.1)
     monkeypatch.setattr(RegistryClient, "upload", hang)
     try:
         with pytest.raises(KeyboardInterrupt):

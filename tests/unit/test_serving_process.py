@@ -120,8 +120,12 @@ def test_after_another_boot_a_service_is_gone_and_nobody_is_signalled(
         record = ServiceRecord(address="127.0.0.1", port=1, forwarder=before, spec="packager.yaml", target="cpu")
         (service.folder / "service.json").write_bytes(msgspec.json.encode(record))
         (service.folder / "current").write_text("1 1\n")
-        backend = BackendRecord(process=before, port=1, title="t", variables=(), created="", healthy=True)
+        labels = {"packager.models": "[]"}
+        backend = BackendRecord(
+            process=before, port=1, title="t", variables=(), created="", healthy=True, labels=labels
+        )
         NamedBackend(service, 1, backend).write()
+        assert ProcessHost().labels() == (("a", labels),)
         status = service.status()
         assert status is not None
         assert (status.state, status.image) == ("Failed", "t")

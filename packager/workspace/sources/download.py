@@ -154,6 +154,9 @@ class Download:
         if not self._offset:
             self._restart()
             raise ContextError(f"{self._address.uri} is empty", remedy="check the address")
+        if self._data.stat().st_size != self._offset:  # a filesystem without locks, and another process
+            self._restart()
+            raise TemporaryError(f"{self._data} was written to by somebody else", remedy="try again")
         self._note(msgspec.structs.replace(kept, sha256=self._state.hexdigest()))
         assert self._kept is not None
         return self._kept

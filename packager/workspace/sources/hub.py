@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -177,22 +178,23 @@ def _download(
     for unfinished in content.glob(".cache/huggingface/download/**/*.incomplete"):
         unfinished.unlink(missing_ok=True)
     with working(f"downloading {address.repository}", total) as advance, ThreadPoolExecutor(_THREADS) as pool:
-        fetch = _fetcher(address, commit, content, endpoint, advance)
+        stopped = threading.Event()
+        fetch = _fetcher(address, commit, content, endpoint, _bar(advance, stopped))
         waiting = [pool.submit(in_thread(fetch), each) for each in files]
         try:
             for each in waiting:
                 each.result()
         except BaseException:
+            # Else a Ctrl-C would wait for files that are under way.
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _fetcher(
-    address: HubAddress, commit: str, content: Path, endpoint: str | None, advance: Advance
+    address: HubAddress, commit: str, content: Path, endpoint: str | None, bar: Any
 ) -> Callable[[HubFile], None]:
     import huggingface_hub
-
-    bar = _bar(advance)
 
     def get(file: HubFile, *, again: bool = False) -> None:
         with _failures(address):
@@ -223,14 +225,16 @@ def _fetcher(
     return fetch
 
 
-def _bar(advance: Advance) -> Any:
-    """Return a class by which the client says how far it is, and which draws nothing."""
+def _bar(advance: Advance, stopped: threading.Event) -> Any:
+    """Return a class by which the client says how far it is; it draws nothing, and ends the work once stopped."""
     base = importlib.import_module("tqdm").tqdm
 
     def begin(self: Any, *args: Any, **options: Any) -> None:
         base.__init__(self, *args, **(options | {"disable": True}))
 
     def update(_self: Any, count: float | None = 1) -> None:
+        if stopped.is_set():
+            raise InterruptedError
         advance(int(count or 0))
 
     return type("Bar", (base,), {"__init__": begin, "update": update})
@@ -291,7 +295,7 @@ def _problem(error: Exception, address: HubAddress) -> Exception:
         return ContextError(f"{repository} is gated, and the hub does not let us read it", remedy=_LOGIN)
     if isinstance(error, errors.RevisionNotFoundError):
         return ContextError(f"{repository} has no revision {address.revision}", remedy="check its name")
-    if isinstance(error, errors.RepositoryNotFoundError):
+    if isinstance(error, errors.RepositoryNotFoundError) or (status == 404 and address.revision is None):
         return ContextError(f"the hub has no {repository}, or does not let us see it", remedy=_LOGIN)
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
         return ContextError(f"{repository} lacks a file that its commit names", remedy="try again, or another revision")
@@ -304,6 +308,8 @@ def _problem(error: Exception, address: HubAddress) -> Exception:
         return TemporaryError(
             f"the hub {said}: {repository} is not whole", remedy="try again: files that are whole are kept"
         )
+    if status == 404:
+        return ContextError(f"{repository} has no revision {address.revision}, or is not there", remedy=_LOGIN)
     if status is not None:
         return ContextError(f"the hub answers {status} to a question for {repository}")
     if isinstance(error, errors.HFValidationError | errors.HfUriError):

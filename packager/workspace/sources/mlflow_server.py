@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -50,11 +51,16 @@ class MlflowAddress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Located(msgspec.Struct, frozen=True, kw_only=True):
-    """Where artifacts are (an address of MLflow's), and what the registry says of their model."""
+    """Where artifacts are (an address of MLflow's, and a path there), and what the registry says of their model.
+
+    What a run that has not `ended` has may change: nothing of it is kept from one try for the next.
+    """
 
     uri: str
     called: str
+    start: str = ""
     revision: str | None = None
+    ended: str = ""
     run_id: str | None = None
     description: str = ""
     details: dict[str, Any] = {}
@@ -98,6 +104,7 @@ def fetch_mlflow(uri: str, scratch: Path, environ: Mapping[str, str] = os.enviro
     address = parse_mlflow(uri)
     # The client asks another server for what to tell it of its use; a tool does not speak for those who run it.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         import mlflow
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -110,8 +117,10 @@ def fetch_mlflow(uri: str, scratch: Path, environ: Mapping[str, str] = os.enviro
     with _failures(uri, environ):
         found = _locate(address, mlflow.MlflowClient())
         repository = get_artifact_repository(found.uri)
-        files = _list(repository, address)
-    with place("mlflow", f"{_public(server)}\0{found.uri}\0{found.revision}") as folder:
+        files = list_artifacts(repository, found.start)
+    with place("mlflow", f"{_public(server)}\0{found.uri}\0{found.start}\0{found.revision}{found.ended}") as folder:
+        if not found.revision and not found.ended:
+            shutil.rmtree(folder / _CONTENT, ignore_errors=True)
         _download(repository, files, folder, f"downloading {found.called}", uri, environ)
         target = scratch / found.called
         single = len(files) == 1 and not files[0].path
@@ -136,7 +145,8 @@ def _told(uri: str, target: Path, found: _Located, folder: Path) -> Fetched:
 def _locate(address: MlflowAddress, client: Any) -> _Located:
     if address.run:
         name = address.path.rpartition("/")[2]
-        return _Located(uri=f"runs:/{address.run}/{address.path}", called=name, run_id=address.run)
+        ended = str(client.get_run(address.run).info.end_time or "")
+        return _Located(uri=f"runs:/{address.run}", ended=ended, start=address.path, called=name, run_id=address.run)
     if address.alias:
         version = client.get_model_version_by_alias(address.name, address.alias)
     else:
@@ -157,27 +167,34 @@ def _locate(address: MlflowAddress, client: Any) -> _Located:
 # --- the files --------------------------------------------------------------------------------------------------------
 
 
-def _list(repository: Any, address: MlflowAddress) -> tuple[_Artifact, ...]:
-    """Return all files, whose server names only those of one folder at a time.
+def list_artifacts(repository: Any, start: str) -> tuple[_Artifact, ...]:
+    """Return all files of a folder, or the file itself; the server names only those of one folder at a time.
+
+    Args:
+        repository: of artifacts, MLflow's.
+        start: path in it; empty for all of it.
 
     Raises:
         ContextError: there is none, there are too many, or one has a name that leads elsewhere.
     """
     found: list[_Artifact] = []
-    waiting: list[str | None] = [None]
+    waiting: list[str | None] = [start or None]
     while waiting:
         for each in repository.list_artifacts(waiting.pop()):
-            if not is_safe_path(each.path):
+            if not is_safe_path(each.path) or (start and not each.path.startswith(f"{start}/")):
                 raise ContextError(f"MLflow names a file {readable(each.path, 100)!r}, which is not one of the model")
             if each.is_dir:
                 waiting.append(each.path)
             else:
-                found.append(_Artifact(remote=each.path, path=each.path, size=each.file_size))
+                path = each.path[len(start) + 1 :] if start else each.path
+                found.append(_Artifact(remote=each.path, path=path, size=each.file_size))
         if len(found) + len(waiting) > MAX_FILES:
             raise ContextError(f"the model has more than {MAX_FILES} files")
+    if not found and start:
+        beside = repository.list_artifacts(start.rpartition("/")[0] or None)
+        found += [_Artifact(remote=start, path="", size=each.file_size) for each in beside if each.path == start]
     if not found:
-        what = repr(address.name or address.path)
-        raise ContextError(f"MLflow has no files of {what}", remedy="name the folder of the model, or check it")
+        raise ContextError(f"MLflow has no files of {start or 'that model'}", remedy="check the address")
     return tuple(sorted(found, key=lambda each: each.path))
 
 
@@ -189,7 +206,7 @@ def _download(
     with working(title, total) as advance, ThreadPoolExecutor(_THREADS) as pool:
 
         def fetch(file: _Artifact) -> None:
-            with _failures(uri, environ):
+            with _failures(uri, environ, listed=True):
                 advance(_take(repository, file, folder))
 
         waiting = [pool.submit(in_thread(fetch), each) for each in files]
@@ -253,28 +270,30 @@ def _public(uri: str) -> str:
 
 
 @contextmanager
-def _failures(uri: str, environ: Mapping[str, str]) -> Iterator[None]:
-    """Turn what MLflow's client raises into an error of ours."""
+def _failures(uri: str, environ: Mapping[str, str], *, listed: bool = False) -> Iterator[None]:
+    """Turn what MLflow's client raises into an error of ours; what is `listed` is there, and cannot be had now."""
     try:
         yield
     except PackagerError:
         raise
     except Exception as error:
-        raise _problem(error, uri, environ) from None
+        raise _problem(error, uri, environ, listed) from None
 
 
-def _problem(error: Exception, uri: str, environ: Mapping[str, str]) -> PackagerError:
+def _problem(error: Exception, uri: str, environ: Mapping[str, str], listed: bool) -> PackagerError:
     code = str(getattr(error, "error_code", ""))
     status = getattr(getattr(error, "response", None), "status_code", None)
     said = _without_secrets(str(error), environ)
-    if code in _MISSING or status == 404:
+    if not listed and (code in _MISSING or status == 404 or said.endswith(" not found.")):
         return ContextError(f"MLflow has no {uri} ({said})", remedy=_REMEDY)
     if code in _REFUSED or status in (401, 403) or re.search(r"\b40[13]\b", said):
         return ContextError(
             f"MLflow's server does not let us read {uri}",
             remedy="say who you are in MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
         )
-    passing = code in _PASSING or status == 429 or (status or 0) >= 500 or str(error).startswith(_NO_ANSWER)
+    passing = (
+        code in (*_PASSING, *_MISSING) or status == 429 or (status or 0) >= 500 or str(error).startswith(_NO_ANSWER)
+    )
     if passing or isinstance(error, ConnectionError | TimeoutError):
         return TemporaryError(f"MLflow's server fails now, and {uri} is not whole ({said})", remedy="try again")
     if isinstance(error, ImportError):
