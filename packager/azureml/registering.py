@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.calling import tell
 from packager.azureml.exceptions import WebserviceException
+from packager.errors import ContextError
 from packager.storage.memory import cache_root
 from packager.workspace.values import Resources
 
@@ -46,10 +48,18 @@ def register_model(
         PackagerError: see `packager.Workspace.models.register`.
     """
     own = Resources(cpu=resources.cpu, memory_gb=resources.memory_in_gb, gpu=resources.gpu) if resources else None
+    paths = tuple(getattr(samples, "_paths", ()))
     with _chosen(path, children) as chosen:
-        return workspace._facade.models.register(
-            name, chosen, resources=own, sample_inputs=tuple(getattr(samples, "_paths", ())), **facts
-        )
+        try:
+            return workspace._facade.models.register(name, chosen, resources=own, sample_inputs=paths, **facts)
+        except ContextError as error:
+            # v1 looked at no file: a version that the file contradicts was said by many, and did no harm.
+            if facts.get("framework_version") is None:
+                raise
+            said = {**facts, "framework_version": None}
+            version = workspace._facade.models.register(name, chosen, resources=own, sample_inputs=paths, **said)
+            tell(f"warning: {error.message}: {version.framework_version} is registered")
+            return version
 
 
 @contextmanager
