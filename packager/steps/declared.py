@@ -179,7 +179,8 @@ def python_of(declared: Declared) -> str | None:
 
 def lock_key(declared: Declared) -> str:
     """Return a name for what decides the packages of an environment. Pure."""
-    models = [(each.framework, each.framework_version, each.registered) for each in declared.models]
+    # Of a model without code, framework and version; what else of it counts, the lock itself holds against its files.
+    models = [(each.framework, each.framework_version) for each in declared.models]
     own = {
         "file": environment_file(declared),
         "python": python_of(declared),

@@ -54,8 +54,9 @@ class AzureMLException(Exception):  # noqa: N818
 
     def __repr__(self) -> str:
         error = {**({"code": self._error_code} if self._error_code else {}), "message": self._message}
+        inner = str(self._inner_exception).partition("\n")[0]
         return (
-            f"{type(self).__name__}:\n\tMessage: {self._message}\n\tInnerException {self._inner_exception}\n"
+            f"{type(self).__name__}:\n\tMessage: {self._message}\n\tInnerException {inner}\n"
             f"\tErrorResponse \n{json.dumps({'error': error}, indent=4)}"
         )
 
