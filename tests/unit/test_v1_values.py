@@ -91,9 +91,10 @@ def test_options_of_pip_are_no_packages_and_the_same_one_is_replaced() -> None:
     assert list(found.pip_options) == ["--pre", "--extra-index-url https://other.example.com/simple"]
     found.remove_pip_option("--pre")
     assert list(found.pip_options) == ["--extra-index-url https://other.example.com/simple"]
-    for wrong in (lambda: found.set_pip_option("numpy"), lambda: found.add_pip_package("--pre")):
-        with pytest.raises(UserErrorException, match=r"option"):
-            wrong()
+    with pytest.raises(UserErrorException, match="no option"):
+        found.set_pip_option("numpy")
+    with pytest.raises(UserErrorException, match="is an option"):
+        found.add_pip_package("--pre")
 
 
 def test_channels_requirements_and_merging() -> None:
@@ -242,7 +243,7 @@ def test_an_environment_that_only_its_image_knows_is_refused() -> None:
 def test_what_configurations_want_of_this_machine() -> None:
     assert LocalWebservice.deploy_configuration(port=8890)._wanted() == Wanted(compute="Local", port=8890)
     aci = AciWebservice.deploy_configuration(
-        cpu_cores=1, memory_gb=0.5, auth_enabled=True, primary_key="p" * 32, tags={"a": 1}, ssl_enabled=True
+        cpu_cores=1, memory_gb=0.5, auth_enabled=True, primary_key="p" * 32, tags={"a": "1"}, ssl_enabled=True
     )
     wanted = aci._wanted()
     assert (wanted.cpus, wanted.memory, wanted.auth, wanted.keys) == (1, "512m", True, ("p" * 32, None))
@@ -317,7 +318,7 @@ def test_an_inference_config_looks_at_its_files(tmp_path: Path, monkeypatch: pyt
         ),
     ):
         with pytest.raises(WebserviceException, match=said):
-            InferenceConfig(**wrong)  # type: ignore[arg-type]
+            InferenceConfig(**wrong)
 
 
 # --- small ones -------------------------------------------------------------------------------------------------------

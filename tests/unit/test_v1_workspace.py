@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -294,11 +296,12 @@ def test_training_is_refused_in_one_sentence(ws: Workspace) -> None:
     from packager.azureml.core.runconfig import ScriptRunConfig
     from packager.azureml.train.hyperdrive import HyperDriveConfig
 
-    for call in (
+    calls: tuple[Callable[[], Any], ...] = (
         lambda: Experiment(ws, "e").submit(None),
         lambda: ScriptRunConfig(source_directory="."),
         lambda: HyperDriveConfig(),
         lambda: AmlCompute(ws, "cpu"),
-    ):
+    )
+    for call in calls:
         with pytest.raises(TrainingException, match=r"is training on Azure, .* Model\.register"):
             call()
