@@ -13,7 +13,7 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, lay, package_name
+from packager.azureml.packaging import build_image, declare, declared_models, package_name
 from packager.azureml.wanted import Compute, Wanted
 from packager.contract import DEFAULT_PORT
 from packager.errors import PackagerError, ServiceError
@@ -122,7 +122,7 @@ def start(
     number = before.number + 1 if before is not None else 1
     if declared is not None:
         reference = image_of(name, number)
-        build_image(lay(workspace, declared, SERVICES), reference)
+        build_image(workspace, declared, SERVICES, reference)
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
     _make_room(name)
@@ -189,7 +189,7 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
     declared, reference, number = record.declared, changes.get("reference"), record.number
     if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
         declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
-        build_image(lay(workspace, declared, SERVICES), reference)
+        build_image(workspace, declared, SERVICES, reference)
         number += 1
     wanted = record.wanted
     limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}

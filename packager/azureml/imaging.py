@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from packager.azureml import records
-from packager.azureml.packaging import build_image, declare, lay, package_name
+from packager.azureml.packaging import build_image, declare, package_name
 
 if TYPE_CHECKING:
     from packager.azureml.core.image.container import ContainerImageConfig
@@ -28,7 +28,7 @@ def create_image(
     version = max(numbers, default=0) + 1
     declared = declare(workspace, name, models, config._inference(), beside=config._beside())
     location = f"{package_name(name)}:{version}"
-    build_image(lay(workspace, declared, "packages"), location)
+    build_image(workspace, declared, "packages", location)
     data = {
         "image": name, "version": version, "location": location, "tags": config.tags,
         "properties": config.properties, "description": config.description,

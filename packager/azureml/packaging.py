@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from packager.azureml.core.environment_sections import AZURE_BASES
 from packager.azureml.exceptions import WebserviceException
 from packager.builders.builder import BuildWish
 from packager.spec.load import SpecFile
-from packager.steps.declared import Declared, DeclaredModel, package_of
+from packager.steps.declared import Declared, DeclaredModel, package_of, taking_turns
 from packager.steps.reporting import Reporter
 from packager.workspace.base import NotRegisteredError
 
@@ -148,25 +149,35 @@ def of_environment(environment: Environment) -> dict[str, Any]:
     return {"conda": conda, "base": base, "env": env}
 
 
-def lay(workspace: Workspace, declared: Declared, kind: str, reporter: Reporter = LINES) -> SpecFile:
-    """Lay a package out and lock it, in the folder that it has beside the workspace.
+@contextmanager
+def laid(workspace: Workspace, declared: Declared, kind: str, reporter: Reporter = LINES) -> Iterator[SpecFile]:
+    """Lay a package out and lock it, in the folder that it has beside the workspace; nobody else remakes it meanwhile.
 
     Raises:
         PackagerError: see `packager.steps.declared.package_of`.
     """
     folder = records.folder(workspace, kind) / declared.name
-    return package_of(declared, folder, records.folder(workspace, "locks"), reporter=reporter)
+    with taking_turns(folder):
+        yield package_of(declared, folder, records.folder(workspace, "locks"), reporter=reporter)
 
 
-def build_image(spec_file: SpecFile, reference: str) -> None:
-    """Build the image of a package into the engine.
+def build_image(workspace: Workspace, declared: Declared, kind: str, reference: str) -> SpecFile:
+    """Build the image of what is declared into the engine, and return its spec.
+
+    Args:
+        workspace: beside which it is laid out.
+        declared: what it is made of.
+        kind: of the folder.
+        reference: of the image.
 
     Raises:
-        PackagerError: see `packager.steps.build.build`.
+        PackagerError: see `packager.steps.declared.package_of` and `packager.steps.build.build`.
     """
     from packager.steps.build import build
 
-    build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=LINES)
+    with laid(workspace, declared, kind) as spec_file:
+        build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=LINES)
+    return spec_file
 
 
 def make_package(
@@ -186,13 +197,15 @@ def make_package(
 
     label = image_label or time.strftime("%Y%m%d%H%M%S", time.gmtime())
     reference = f"{image_name or 'package'}:{label}"
-    spec_file = lay(workspace, declare(workspace, f"package-{label}", models, config), "packages")
-    location = str(spec_file.root)
-    if not generate_dockerfile:
+    declared = declare(workspace, f"package-{label}", models, config)
+    if generate_dockerfile:
+        with laid(workspace, declared, "packages") as spec_file:
+            location = str(spec_file.root)
+    else:
         prefix = workspace._facade.location
         pushed = prefix.startswith("oci://")
         location = f"{prefix.removeprefix('oci://').rstrip('/')}/{reference}" if pushed else reference
-        build_image(spec_file, location)
+        spec_file = build_image(workspace, declared, "packages", location)
         if pushed:
             from packager.steps.push import push
 
@@ -214,13 +227,13 @@ def build_environment(workspace: Workspace, environment: Environment, *, docker:
     # An image has an entry script; this one answers with what it gets.
     script.write_text("def init():\n    pass\n\n\ndef run(data):\n    return data\n", encoding="utf-8")
     declared = Declared(name=name, entry_script=str(script), **of_environment(environment))
-    spec_file = lay(workspace, declared, "environments", reporter)
     if docker:
-        build_image(spec_file, f"{name}:latest")
+        build_image(workspace, declared, "environments", f"{name}:latest")
         tell(f"the image {name}:latest has the environment {environment.name}")
         return f"{name}:latest"
     prefix = records.folder(workspace, "environments") / f"{name}-prefix"
-    create_environment(spec_file, prefix, force=True, reporter=reporter)
+    with laid(workspace, declared, "environments", reporter) as spec_file:
+        create_environment(spec_file, prefix, force=True, reporter=reporter)
     tell(f"the environment {environment.name} is in {prefix}")
     return str(prefix)
 

@@ -11,12 +11,14 @@ The folder is remade whenever something is packaged; whoever wants to keep it co
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +33,7 @@ from packager.steps.lock import lock
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.settings import current_settings, with_settings
 from packager.storage.files import write_bytes
+from packager.storage.locks import lock_of
 
 _SPEC, _LOCK, _LOCKS = "packager.yaml", "packager.lock", "locks"
 _APP, _MODELS = "app", "models"
@@ -118,12 +121,34 @@ def package_of(declared: Declared, folder: Path, locks: Path, *, reporter: Repor
         raise ContextError(f"{error.filename or folder} cannot be copied: {error.strerror}") from None
     spec_file = load_spec(folder / _SPEC)
     kept = locks / lock_key(declared)
-    _copy_lock(kept, folder)
-    result = lock(spec_file, reporter=reporter)
+    with taking_turns(kept):
+        _copy_lock(kept, folder)
+        result = lock(spec_file, reporter=reporter)
+        _copy_lock(folder, kept)
     for note in result.notes:
         reporter.warn(note)
-    _copy_lock(folder, kept)
     return with_settings(spec_file, current_settings(os.environ))
+
+
+@contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Wait until nobody else, thread or process, makes what is at a path.
+
+    Raises:
+        ContextError: the folder around it cannot be written.
+    """
+    lock_file = lock_of(path)
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise ContextError(f"{lock_file} cannot be written: {error.strerror}", remedy="set XDG_DATA_HOME") from None
+    try:
+        with suppress(OSError):  # not every filesystem has locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def lay_out(declared: Declared, folder: Path) -> None:

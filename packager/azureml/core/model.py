@@ -14,8 +14,7 @@ from packager.azureml.core.inference_config import InferenceConfig
 from packager.azureml.core.model_package import ModelPackage
 from packager.azureml.core.resource_configuration import ResourceConfiguration
 from packager.azureml.exceptions import WebserviceException
-from packager.errors import PackagerError
-from packager.workspace.base import NotRegisteredError
+from packager.azureml.finding_models import filters, find_version, texts
 
 if TYPE_CHECKING:
     from packager.azureml.core.webservice import Webservice
@@ -68,7 +67,7 @@ class Model:
     ) -> None:
         if id is None and name is None and not (tags or properties or run_id):
             raise WebserviceException("Error, one of id or name must be provided.")
-        found = _find(workspace, name, id, tags, properties, version, run_id, model_framework)
+        found = find_version(workspace, name, id, tags, properties, version, run_id, model_framework)
         self._fill(workspace, found)
 
     def _fill(self, workspace: Workspace, version: Version) -> None:
@@ -381,62 +380,3 @@ class Model:
             f"Model(workspace={self.workspace!r}, name={self.name}, id={self.id}, version={self.version}, "
             f"tags={self.tags}, properties={self.properties})"
         )
-
-
-def texts(pairs: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return tags or properties with their values as texts.
-
-    Raises:
-        WebserviceException: they are no mapping.
-    """
-    if pairs is not None and not isinstance(pairs, Mapping):
-        raise WebserviceException("Tags must be a dict")
-    return {str(name): str(value) for name, value in (pairs or {}).items()}
-
-
-def filters(wanted: Sequence[Any] | Mapping[str, Any] | None) -> builtins.list[str]:
-    """Return what v1 filters by (`['area', ['type', 'regression']]`) as packager has it (`area`, `type=regression`)."""
-    if isinstance(wanted, Mapping):
-        wanted = list(wanted.items())
-    if isinstance(wanted, str):
-        wanted = [wanted]
-    return [each if isinstance(each, str) else "=".join(map(str, each)) for each in wanted or ()]
-
-
-def _find(
-    workspace: Workspace,
-    name: str | None,
-    id: str | None,
-    tags: Sequence[Any] | None,
-    properties: Sequence[Any] | None,
-    version: int | None,
-    run_id: str | None,
-    framework: str | None,
-) -> Version:
-    """Return the latest version that has all that is asked for."""
-    models = workspace._facade.models
-    try:
-        if id is not None:
-            return models.get(id)
-        if name is not None and not (tags or properties or run_id or framework):
-            return models.get(name, version)
-        found = models.list(
-            name, tags=filters(tags), properties=filters(properties), framework=framework, run_id=run_id
-        )
-    except NotRegisteredError as error:
-        raise _missing(id or name, version, error) from None
-    except PackagerError as error:
-        raise WebserviceException(str(error), inner_exception=error) from error
-    fitting = [each for each in found if version in (None, each.version)]
-    if not fitting:
-        raise _missing(id or name, version, None)
-    return max(fitting, key=lambda each: (each.created, each.version))
-
-
-def _missing(name: str | None, version: int | None, error: PackagerError | None) -> WebserviceException:
-    wanted = f"id {name}" if name and ":" in name else f"name {name}" if name else "these tags"
-    more = f" and version {version}" if version is not None else ""
-    why = f" ({error.message})" if error is not None else ""
-    return WebserviceException(
-        f"ModelNotFound: Model with {wanted}{more} not found in provided workspace{why}", inner_exception=error
-    )

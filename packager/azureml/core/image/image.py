@@ -203,7 +203,7 @@ def _select(
     properties: Sequence[Any] | None,
     version: int | None,
 ) -> builtins.list[dict[str, Any]]:
-    from packager.azureml.core.webservice.webservice import has
+    from packager.azureml.core.webservice.described import has
 
     return [
         each

@@ -7,19 +7,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import msgspec
-
-from packager.azureml.calling import raised_as, raises, say
+from packager.azureml.calling import raises, say
 from packager.azureml.core.webservice.configurations import WebserviceDeploymentConfiguration
+from packager.azureml.core.webservice.described import Described, has
+from packager.azureml.core.webservice.old_deployments import OldDeployments
 from packager.azureml.deploying import (
     Record,
-    deploy_image,
     find,
     find_all,
-    keep,
     service_of,
     update,
 )
@@ -32,7 +29,6 @@ from packager.steps import service as services
 
 if TYPE_CHECKING:
     from packager.azureml.core.image import Image
-    from packager.azureml.core.model import Model
     from packager.azureml.core.workspace import Workspace
 
 __all__ = ["Webservice", "WebserviceDeploymentConfiguration"]
@@ -40,7 +36,7 @@ __all__ = ["Webservice", "WebserviceDeploymentConfiguration"]
 _TIMEOUT = 3600.0
 
 
-class Webservice:
+class Webservice(Described, OldDeployments):
     """A service; `Webservice(workspace, name)` gives an object of its own kind.
 
     Args:
@@ -99,17 +95,6 @@ class Webservice:
         self.cpu_cores, self.memory_gb = record.wanted.cpus, record.wanted.memory_gb
         self.deployment_status = "Succeeded" if not record.error else "Failed"
         self.is_default, self.traffic_percentile, self.version_type = True, 100, None
-
-    @property
-    def models(self) -> builtins.list[Model]:
-        """The registered models that it serves."""
-        from packager.azureml.core.model import Model
-
-        found = []
-        for each in self._record.models:
-            if ":" in each:
-                found.append(Model(self.workspace, id=each))
-        return found
 
     @property
     def scoring_uri(self) -> str | None:
@@ -284,46 +269,6 @@ class Webservice:
         remove(self.workspace, "services", self.name)
         self._status, self.state = None, "Deleting"
 
-    def add_tags(self, tags: Mapping[str, str]) -> None:
-        """Add tags, or replace their values."""
-        self._say(tags={**self.tags, **{name: str(value) for name, value in tags.items()}})
-        say("Webservice tag add operation complete.")
-
-    def remove_tags(self, tags: Sequence[str]) -> None:
-        """Remove tags by their names."""
-        gone = [tags] if isinstance(tags, str) else tags
-        self._say(tags={name: value for name, value in self.tags.items() if name not in gone})
-        say("Webservice tag remove operation complete.")
-
-    def add_properties(self, properties: Mapping[str, str]) -> None:
-        """Add properties.
-
-        Raises:
-            WebserviceException: one is there, with another value.
-        """
-        if any(self.properties.get(name, value) != value for name, value in properties.items()):
-            raise WebserviceException("a property that is there cannot change")
-        self._say(properties={**self.properties, **properties})
-        say("Webservice add properties operation complete.")
-
-    def _say(self, **fields: Any) -> None:
-        with raised_as():
-            record = msgspec.structs.replace(self._record, **fields)
-            keep(self.workspace, record)
-        self._take(record)
-
-    def serialize(self) -> dict[str, Any]:
-        """Return it as JSON's values."""
-        return {
-            "name": self.name, "description": self.description, "tags": self.tags, "properties": self.properties,
-            "state": self.state, "createdTime": self.created_time.isoformat(),
-            "updatedTime": self.updated_time.isoformat(), "error": self.error, "computeType": self.compute_type,
-            "workspaceName": self.workspace.name, "imageId": self.image_id, "imageDigest": self.image_digest,
-            "imageDetails": None, "scoringUri": self.scoring_uri, "createdBy": self.created_by,
-            "authEnabled": self.auth_enabled, "modelDetails": [each.serialize() for each in self.models],
-            "containerResourceRequirements": {"cpu": self.cpu_cores, "memoryInGB": self.memory_gb},
-        }  # fmt: skip
-
     @classmethod
     def deserialize(cls, workspace: Workspace, webservice_payload: Mapping[str, Any]) -> Webservice:
         """Return the service that `serialize` told of."""
@@ -365,85 +310,12 @@ class Webservice:
         if not overwrite and find(workspace, name) is not None:
             raise WebserviceException(f"Service {name} with the same name already exists.")
 
-    @staticmethod
-    def deploy(
-        workspace: Workspace,
-        name: str,
-        model_paths: Sequence[str],
-        image_config: Any,
-        deployment_config: Any = None,
-        deployment_target: Any = None,
-        overwrite: bool = False,
-    ) -> Webservice:
-        """Register files as models of their own names, and deploy them; the old image API."""
-        from packager.azureml.core.model import Model
-
-        models = [Model.register(workspace, path, Path(path).name[:30]) for path in model_paths]
-        return Webservice.deploy_from_model(
-            workspace, name, models, image_config, deployment_config, deployment_target, overwrite
-        )
-
-    @staticmethod
-    @raises()
-    def deploy_from_model(
-        workspace: Workspace,
-        name: str,
-        models: Sequence[Any],
-        image_config: Any,
-        deployment_config: Any = None,
-        deployment_target: Any = None,
-        overwrite: bool = False,
-    ) -> Webservice:
-        """Make an image of models, and deploy it; the old image API."""
-        from packager.azureml.deploying import deploy
-
-        return deploy(
-            workspace, name, models, image_config._inference(), deployment_config, deployment_target,
-            overwrite=overwrite, beside=image_config._beside(),
-        )  # fmt: skip
-
-    @staticmethod
-    @raises()
-    def deploy_from_image(
-        workspace: Workspace,
-        name: str,
-        image: Image,
-        deployment_config: Any = None,
-        deployment_target: Any = None,
-        overwrite: bool = False,
-    ) -> Webservice:
-        """Deploy an image that `ContainerImage.create` made; the old image API."""
-        return deploy_image(
-            workspace, name, image.image_location, deployment_config, deployment_target, overwrite=overwrite,
-            ids=[each.id for each in image.models],
-        )  # fmt: skip
-
-    @staticmethod
-    def deploy_local_from_model(
-        workspace: Workspace,
-        name: str,
-        models: Sequence[Any],
-        image_config: Any,
-        deployment_config: Any = None,
-        wait: bool = False,
-    ) -> Webservice:
-        """Make an image of models, and deploy it as a local service; the old image API."""
-        from packager.azureml.core.webservice.local import LocalWebservice
-
-        config = deployment_config or LocalWebservice.deploy_configuration()
-        return Webservice.deploy_from_model(workspace, name, models, image_config, config)
-
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(workspace={self.workspace!r}, name={self.name}, image_id={self.image_id}, "
             f"compute_type={self.compute_type}, state={self.state}, scoring_uri={self.scoring_uri}, tags={self.tags}, "
             f"properties={self.properties})"
         )
-
-
-def has(there: Mapping[str, str], wanted: Sequence[Any] | None) -> bool:
-    """Whether tags have what is asked for: `['area', ['type', 'regression']]`."""
-    return all(each in there if isinstance(each, str) else there.get(each[0]) == each[1] for each in wanted or ())
 
 
 def _missing(name: str) -> WebserviceException:
