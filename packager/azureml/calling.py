@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from packager.azureml.exceptions import AzureMLException, TrainingException, WebserviceException
@@ -14,7 +15,9 @@ from packager.errors import PackagerError, UsageError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-REFUSED = (PackagerError,)
+#: Held while something is registered, read or packaged. msgspec 0.22 looks at a type when it is first used, and two
+#: threads that do so at once end the process (seen: a segmentation fault in `msgspec.convert`).
+ONE_AT_A_TIME = threading.RLock()
 
 
 class Lines:
@@ -60,13 +63,20 @@ def raised_as(kind: type[AzureMLException] = WebserviceException) -> Iterator[No
         raise kind(str(error), inner_exception=error) from error
 
 
-def raises(kind: type[AzureMLException] = WebserviceException) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Return a decorator: `raised_as` for a whole function."""
+def raises(
+    kind: type[AzureMLException] = WebserviceException, *, waits: bool = False
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator: `raised_as` for a whole function, while no other thread is in one.
+
+    Args:
+        kind: of exception.
+        waits: it waits for a service, and others may go on meanwhile.
+    """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> T:
-            with raised_as(kind):
+            with raised_as(kind), nullcontext() if waits else ONE_AT_A_TIME:
                 return function(*args, **kwargs)
 
         return called

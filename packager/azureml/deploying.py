@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.azureml import records
-from packager.azureml.calling import LINES, tell
+from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
 from packager.azureml.packaging import build_image, declare, declared_models, package_name
 from packager.azureml.wanted import Compute, Wanted
@@ -82,9 +82,10 @@ def deploy(
         WebserviceException: there is a service of the name, or something cannot be packaged.
         PackagerError: see the steps `lock` and `build`.
     """
-    wanted = _wanted(deployment, target, models)
-    _require_free(workspace, name, wanted, overwrite=overwrite)
-    declared = declare(workspace, name, models, config, server=_server(wanted), beside=beside)
+    with ONE_AT_A_TIME:
+        wanted = _wanted(deployment, target, models)
+        _require_free(workspace, name, wanted, overwrite=overwrite)
+        declared = declare(workspace, name, models, config, server=_server(wanted), beside=beside)
     return start(workspace, name, wanted, declared=declared, target=target)
 
 
@@ -118,11 +119,13 @@ def start(
 
     A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
     """
-    before = find(workspace, name)
-    number = before.number + 1 if before is not None else 1
+    with ONE_AT_A_TIME:
+        before = find(workspace, name)
+        number = before.number + 1 if before is not None else 1
+        if declared is not None:
+            reference = image_of(name, number)
+            build_image(workspace, declared, SERVICES, reference)
     if declared is not None:
-        reference = image_of(name, number)
-        build_image(workspace, declared, SERVICES, reference)
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
     _make_room(name)
@@ -150,7 +153,8 @@ def start(
     except KeyboardInterrupt:
         tell(f"interrupted: the service {name} is gone")
         raise
-    keep(workspace, record)
+    with ONE_AT_A_TIME:
+        keep(workspace, record)
     return service_of(workspace, record)
 
 
@@ -188,8 +192,9 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
         raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to update: it is deleted")
     declared, reference, number = record.declared, changes.get("reference"), record.number
     if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
-        declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
-        build_image(workspace, declared, SERVICES, reference)
+        with ONE_AT_A_TIME:
+            declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
+            build_image(workspace, declared, SERVICES, reference)
         number += 1
     wanted = record.wanted
     limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.calling import ONE_AT_A_TIME
 from packager.azureml.exceptions import WebserviceException
 from packager.errors import PackagerError
 from packager.workspace.base import NotRegisteredError
@@ -51,13 +52,14 @@ def find_version(
     """
     models = workspace._facade.models
     try:
-        if id is not None:
-            return models.get(id)
-        if name is not None and not (tags or properties or run_id or framework):
-            return models.get(name, version)
-        found = models.list(
-            name, tags=filters(tags), properties=filters(properties), framework=framework, run_id=run_id
-        )
+        with ONE_AT_A_TIME:
+            if id is not None:
+                return models.get(id)
+            if name is not None and not (tags or properties or run_id or framework):
+                return models.get(name, version)
+            found = models.list(
+                name, tags=filters(tags), properties=filters(properties), framework=framework, run_id=run_id
+            )
     except NotRegisteredError as error:
         raise _missing(id or name, version, error) from None
     except PackagerError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,9 @@ from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.rules import TAG_FORM, check_rules
 
 _Kind = TypeVar("_Kind")
+
+#: msgspec 0.22 looks at a type when it is first used; two threads that do so at once end the process.
+_FIRST_USE = threading.Lock()
 
 LOCK_NAME = "packager.lock"
 #: The JSON Schema beside a spec, where `packager init` writes it for editors; it is in no image.
@@ -136,7 +140,8 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
     """
     _known_keys(document.data, kind, "", document)
     try:
-        return msgspec.convert(document.data, kind, strict=True)
+        with _FIRST_USE:
+            return msgspec.convert(document.data, kind, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(error, document) from None
 

@@ -330,7 +330,7 @@ class Model:
             say(f"Entry script: {inference_config.entry_script}")
 
     @staticmethod
-    @raises()
+    @raises(waits=True)
     def deploy(
         workspace: Workspace,
         name: str,

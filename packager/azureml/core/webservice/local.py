@@ -79,7 +79,7 @@ class LocalWebservice(Webservice):
         if must_exist and self.state == self.STATE_DELETED:
             raise WebserviceException(f"WebserviceNotFound: there is no local service {self.name}")
 
-    @raises()
+    @raises(waits=True)
     def wait_for_deployment(self, show_output: bool = False) -> None:
         """Say where it is; it has started, or failed, when this object is there.
 

@@ -38,7 +38,7 @@ class OldDeployments:
         )
 
     @staticmethod
-    @raises()
+    @raises(waits=True)
     def deploy_from_model(
         workspace: Workspace,
         name: str,
@@ -55,7 +55,7 @@ class OldDeployments:
         )  # fmt: skip
 
     @staticmethod
-    @raises()
+    @raises(waits=True)
     def deploy_from_image(
         workspace: Workspace,
         name: str,

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from packager.azureml.calling import raises, say
+from packager.azureml.calling import ONE_AT_A_TIME, raises, say
 from packager.azureml.core.webservice.configurations import WebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.described import Described, has
 from packager.azureml.core.webservice.old_deployments import OldDeployments
@@ -112,7 +112,8 @@ class Webservice(Described, OldDeployments):
 
     def update_deployment_state(self) -> None:
         """Look how it is, and whether others changed it."""
-        record = find(self.workspace, self.name)
+        with ONE_AT_A_TIME:
+            record = find(self.workspace, self.name)
         if record is not None:
             self._take(record)
         try:
@@ -130,7 +131,7 @@ class Webservice(Described, OldDeployments):
             return "Failed"
         return "Unhealthy" if self._status.state == "Stopped" else self._status.state
 
-    @raises()
+    @raises(waits=True)
     def wait_for_deployment(self, show_output: bool = False, timeout_sec: float | None = None) -> None:
         """Say how the deployment ended: it has, when this object is there.
 
@@ -153,7 +154,7 @@ class Webservice(Described, OldDeployments):
             )
         say(f'{self._webservice_type} service creation operation finished, operation "{result}"')
 
-    @raises()
+    @raises(waits=True)
     def run(self, input: str | bytes) -> Any:
         """Post a request, and return the answer: JSON is decoded.
 
@@ -189,7 +190,7 @@ class Webservice(Described, OldDeployments):
         except ValueError:
             raise WebserviceException(f"the answer is no JSON: {answer[:200]!r}") from None
 
-    @raises()
+    @raises(waits=True)
     def get_logs(self, num_lines: int = 5000, init: bool = False) -> str:
         """Return the last lines of its log.
 
@@ -242,7 +243,7 @@ class Webservice(Described, OldDeployments):
         """Refuse: what can change is of the kind of service."""
         raise NotImplementedError
 
-    @raises()
+    @raises(waits=True)
     def _update(self, models: Sequence[Any] | None, config: Any, image: Image | None, **more: Any) -> None:
         """Replace what it runs, or what is said of it."""
         if image is not None and (models is not None or config is not None):
@@ -259,7 +260,7 @@ class Webservice(Described, OldDeployments):
         )
         self.update_deployment_state()
 
-    @raises()
+    @raises(waits=True)
     def delete(self) -> None:
         """Remove it; requests in flight are finished first."""
         if find(self.workspace, self.name) is None:
