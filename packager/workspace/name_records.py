@@ -235,29 +235,31 @@ class NameRecords:
             RegistryError, TemporaryError: that it changes cannot be said: then it does not.
         """
         own = busy_tag(name, self._clock(), secrets.token_hex(4))
-        self._remote.put(OWN, own, "busy", own)
+        digest = self._remote.put(OWN, own, "busy", own)
         try:
             yield
         except PackagerError:
-            self._settle(name, own)
+            self._settle(name, own, digest)
             raise
-        self._settle(name, own)
+        self._settle(name, own, digest)
 
-    def _settle(self, name: Name, own: str) -> None:
+    def _settle(self, name: Name, own: str, digest: str) -> None:
         # Without an index, as after a kill here, everyone sees that somebody is busy, and asks the name itself.
         with suppress(RegistryError, TemporaryError):
-            self._write_index(name, own)
+            if self._write_index(name, own):
+                self._remote.remove_digest(OWN, digest)
 
-    def _write_index(self, name: Name, own: str) -> None:
+    def _write_index(self, name: Name, own: str) -> bool:
+        """Write an index that says that we are busy no more; return whether there is one that counts."""
         for attempt in range(_TRIES):
             # In this order: an index of a rank holds all that was written before the list that the rank is from.
             before = self.workspace_tags()
             last = self._index(name, before)
             if last is not None and own in last.settled:
                 # One that another wrote, who saw ours.
-                self._remote.remove(OWN, (own,))
-                return
-            self._remote.pause(attempt * wait_for(attempt))
+                return True
+            if attempt:
+                self._remote.pause(wait_for(attempt))
             known = self.known(name, self.tags(name), last)
             index = Index(
                 records=tuple(known.records[number] for number in sorted(known.records)),
@@ -269,8 +271,10 @@ class NameRecords:
             after = self.workspace_tags()
             if after.tops(name) == (tag,):
                 older = [each for _, each in after.indexes[name] if each != tag]
-                self._remote.remove(OWN, (own, *older, *(after.busy.get(name, frozenset()) & set(index.settled))))
-                return
+                others = after.busy.get(name, frozenset()) & set(index.settled) - {own}
+                self._remote.remove(OWN, (*older, *others))
+                return True
+        return False
 
     def _settled(self, name: Name, tags: WorkspaceTags, own: str) -> set[str]:
         """Return who is busy no more: ourselves, those that an index before knew as such, and who was killed."""
