@@ -363,6 +363,38 @@ def test_a_list_is_one_request_a_name_and_then_one_alone(
     assert len(server.asked) == 2
 
 
+def test_the_first_list_of_many_names_makes_that_of_the_next_machine_cheap(
+    here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("packager.workspace.name_records.MANY", 2)
+    for name in ("a", "b", "c"):
+        here.add(draft(name), contents)
+    assert len(there.versions("model")) == 3
+    assert len([tag for tag in tags(server, "workspace") if tag.startswith("all-1-")]) == 1
+    third = Machine(server, tmp_path / "third").workspace
+    server.asked.clear()
+    assert third.versions("model") == there.versions("model")
+    # The format, the tags (twice), the bundle and its blob.
+    assert len([asked for asked in server.asked if asked.method == "GET"]) == 5
+    # One that is damaged, or lacks a name, is no harm.
+    (key,) = [key for key in server.manifests if key[1].startswith("all-")]
+    server.manifests[key] = ("application/json", b"{}")
+    here.add(draft("b"), contents)
+    assert len(Machine(server, tmp_path / "fourth").workspace.versions("model")) == 4
+
+
+def test_who_may_only_read_lists_all_the_same(
+    here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("packager.workspace.name_records.MANY", 0)
+    version = here.add(draft(), contents)
+    server.fail("POST", "blobs/uploads", Fault(status=403))
+    assert there.versions("model") == (version,)
+    assert not [tag for tag in tags(server, "workspace") if tag.startswith("all-")]
+
+
 def test_a_list_without_index_heals_itself(
     here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry
 ) -> None:
