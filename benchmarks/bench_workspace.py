@@ -60,7 +60,7 @@ def fill(remote: Remote, models: int, versions: int) -> None:
 
 
 def registry_lists(location: str, models: int, versions: int) -> dict[str, float]:
-    """The first list of a workspace in a registry, the next, and one from another process' memory."""
+    """The first list ever of a workspace in a registry, the next, and the first of another machine."""
     with tempfile.TemporaryDirectory() as folder:
         content = ContentStore(Path(folder) / "store")
         with RegistryWorkspace(location, content=content) as writer:
@@ -71,10 +71,10 @@ def registry_lists(location: str, models: int, versions: int) -> dict[str, float
             assert len(found) == models * versions, len(found)
             second, again = timed(lambda: reader.versions("model"))
             assert again == found
-        with RegistryWorkspace(location, content=content) as other:
+        with RegistryWorkspace(location, content=ContentStore(Path(folder) / "other")) as other:
             third, again = timed(lambda: other.versions("model"))
             assert again == found
-    return {"filling": filling, "first list": first, "second list": second, "list of another process": third}
+    return {"filling": filling, "first list ever": first, "second list": second, "first of another machine": third}
 
 
 def registry_shards(location: str, shards: int, size: int) -> dict[str, float]:
@@ -100,7 +100,7 @@ def registry_part(options: argparse.Namespace) -> None:
     location = f"{options.location}/{secrets.token_hex(4)}"
     lists = registry_lists(location, options.models, options.versions)
     shards = registry_shards(location, 20, options.shard << 20)
-    print(json.dumps({"lists": lists, "target of the first list": TARGET, "shards": shards}, indent=1))
+    print(json.dumps({"lists": lists, "target of a first list": TARGET, "shards": shards}, indent=1))
 
 
 def main() -> None:

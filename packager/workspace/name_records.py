@@ -202,10 +202,11 @@ class NameRecords:
         found = next((each for each in self._recall(name) if each.version.version == number), None)
         if found is None or not _holds(found, number, tags):
             found = self._read(name, number, tags)
+            self.keep(name, found)
         return found.version
 
     def keep(self, name: Name, record: Record) -> None:
-        """Remember what was just written."""
+        """Remember what was just written or read."""
         others = [each for each in self._recall(name) if each.version.version != record.version.version]
         self._remember(name, [*others, record])
 
