@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from packager.storage.content import ContentStore
-from packager.workspace.records import Index, Record, pack_index
+from packager.workspace.documents import Index, Record, pack_index
 from packager.workspace.registry import RegistryWorkspace
 from packager.workspace.remote import OWN, Remote
 from packager.workspace.tags import Name, index_tag, name_tag

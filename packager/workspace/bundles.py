@@ -16,7 +16,7 @@ import msgspec
 from packager.errors import ContextError, RegistryError, TemporaryError
 from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import read_json
-from packager.workspace.records import json_text, note
+from packager.workspace.documents import json_text, note
 from packager.workspace.remote import OWN, Remote
 from packager.workspace.tags import WorkspaceTags, bundle_tag
 from packager.workspace.values import Kind
