@@ -27,13 +27,13 @@ from packager.workspace.documents import (
     Edit,
     Index,
     Record,
-    State,
     folded,
     pack_index,
     read_index,
     text_of,
     unpack_index,
 )
+from packager.workspace.drafts import State, with_state
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_version
 from packager.workspace.remote import OWN, Remote
@@ -234,7 +234,9 @@ class NameRecords:
         version = read_version(artifact, client.read_blob(artifact.config), named)
         if (version.kind, version.name, version.version) != (name[0], decode(name[1]), number):
             raise RegistryError(f"{named} is {version.kind} {version.id}")
-        return Record(edits=tags.count(number), version=self._state(name, tags.edits.get(number, ())).of(version))
+        return Record(
+            edits=tags.count(number), version=with_state(version, self._state(name, tags.edits.get(number, ())))
+        )
 
     def _state(self, name: Name, tags: Sequence[str]) -> State:
         if not tags:

@@ -94,7 +94,6 @@ PURE_MODULES = (
     "spec/schema.py",
     "spec/texts.py",
     "workspace/artifact.py",
-    "workspace/changing.py",
     "workspace/documents.py",
     "workspace/drafts.py",
     "workspace/encoding.py",

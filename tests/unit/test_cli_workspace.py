@@ -238,7 +238,7 @@ def test_one_version_by_each_way_to_name_it(run: Run) -> None:
     assert "no name is given" in said(run("model", "show", code=2))
     assert "both named" in said(run("model", "show", "churn", "-i", "churn:1", code=2))
     assert "has a version" in said(run("model", "show", "-n", "churn:1", "-v", "1", code=2))
-    assert "there is no churn:9" in said(run("model", "show", "churn:9", code=6))
+    assert "there is no model churn:9" in said(run("model", "show", "churn:9", code=6))
     assert "no version" in said(run("model", "show", "churn:x", code=2))
     assert "no model 'nobody'" in said(run("model", "show", "nobody", code=6))
 
@@ -303,7 +303,7 @@ def test_a_deleted_number_is_not_given_again(run: Run) -> None:
     assert data(run, "model", "delete", "churn:2") == [{"id": "churn:2", "digest": ANY}]
     assert [each["id"] for each in data(run, "model", "list")] == ["churn:1"]
     assert register(run) == "churn:3"
-    assert "there is no churn:2" in said(run("model", "delete", "churn:2", code=6))
+    assert "the model churn:2 is deleted" in said(run("model", "delete", "churn:2", code=6))
     assert "which version of churn" in said(run("model", "delete", "churn", code=2))
     assert "no version is named" in said(run("model", "delete", code=2))
 
