@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from packager.errors import UsageError
 from packager.spec.document import parse_yaml, read_text
@@ -26,6 +25,9 @@ from packager.workspace.locate import VARIABLE, Choice, choose, open_workspace
 from packager.workspace.names import check_name, parse_id
 from packager.workspace.selecting import Filter, select
 from packager.workspace.values import Change, ImageRecord, Resources, Version
+
+if TYPE_CHECKING:
+    from packager.workspace.artifacts import PushForm
 
 __all__ = [
     "Environments",
@@ -305,7 +307,7 @@ class Models:
         """
         return self._telling.verify("model", *((None, None) if name is None else _named(name, version)))
 
-    def push(self, name: str, reference: str, *, form: str = "artifact") -> str:
+    def push(self, name: str, reference: str, *, form: PushForm = "artifact") -> str:
         """Write a version to any place at a registry, and return the reference with its digest.
 
         Args:
@@ -313,10 +315,11 @@ class Models:
             reference: where.
             form: `artifact` for a ModelPack artifact, `image` for an image with the files at its root.
         """
+        from packager.workspace.artifacts import push_version
+
         version = self.get(name)
         self._telling.reporter.step(f"pushing {version.id} to {reference}")
-        push = import_module("packager.workspace.artifacts").push_version
-        result = push(self._kept, version, reference, form)
+        result = push_version(self._kept, version, reference, form)
         return f"{result.references[0]}@{result.digest}"
 
     def pull(self, reference: str, name: str, **more: object) -> Version:
