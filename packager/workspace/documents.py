@@ -18,7 +18,7 @@ from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import T, read_json
 from packager.workspace.values import Change, Version
 
-What = Literal["format", "name", "claim", "edit", "deleted", "index", "busy", "image"]
+What = Literal["format", "name", "claim", "edit", "deleted", "index", "indexes", "busy", "image"]
 
 #: Counts up when an older packager would misread a workspace.
 FORMAT = 1
