@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "init": {"spec", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
-    "workspace": {"storage", "models", "context", "oci", "registry"},
+    "workspace": {"spec", "storage", "models", "context", "oci", "registry"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
         "builders", "serving", "checks", "init", "report", "workspace",
