@@ -49,6 +49,10 @@ TARGET_LABEL = "packager.target"
 LOCK_LABEL = "packager.lock"
 #: Digest of all that the image is made from but its base, by which it is told whether it is still of these files.
 INPUTS_LABEL = "packager.inputs"
+#: The registered models of an image, as JSON: which they are, and which of them are to be mounted where.
+MODELS_LABEL = "packager.models"
+#: The registered environment that an image's lock stands on: `name:version@sha256:…`.
+ENVIRONMENT_LABEL = "packager.environment"
 #: Label of images whose requests need a key; its value is `key`.
 AUTH_LABEL = "packager.auth"
 #: Labels by which an image tells what the machine has to give to its containers.

@@ -95,6 +95,8 @@ class OciBuilder:
         """
         store = Store()
         for model, tree in zip(spec_file.spec.models, list_models(spec_file), strict=True):
+            if model.registered is not None:
+                continue  # its digests are known since it was laid down
             layer = model_layer(model, tree)
             if not is_known(layer.tree, spec_file.root, store):
                 layer_ahead(layer.tree, layer.title, spec_file.root, store, self.content, self._recipes.compression)

@@ -39,4 +39,4 @@ def _fits(declared: str, version: str) -> bool:
 
 
 def _finding(model: Model, message: str, remedy: str) -> Finding:
-    return Finding(rule=_RULE, severity="warning", message=message, file=model.path, remedy=remedy)
+    return Finding(rule=_RULE, severity="warning", message=message, file=model.shown, remedy=remedy)

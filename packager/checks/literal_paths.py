@@ -99,7 +99,7 @@ def _is_relative(text: str) -> bool:
 
 
 def _remedy(path: str, spec: Spec) -> str:
-    for model in spec.models:
+    for model in (each for each in spec.models if each.registered is None):
         own = posixpath.normpath(model.path)
         if path == own or path.startswith(f"{own}/"):
             return "it is a model: open it in the folder that AZUREML_MODEL_DIR names"

@@ -31,7 +31,8 @@ from packager.given import read_given
 from packager.laying.wheels import Source
 from packager.models.pickle_reader import PickleFacts
 from packager.models.remembered_pickle import remembered_pickle
-from packager.plan.plan import Plan
+from packager.plan.plan import Layer, Plan
+from packager.plan.trees import TreeFile
 from packager.plan.variables import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
@@ -214,7 +215,8 @@ class Looker:
         versions = plan.environment.locked.versions
         made = any(each.target == "__main__" for each in reached.imported)
         models = self._spec_file.spec.for_target(plan.target).models
-        for model, layer in zip(models, plan.models, strict=True):
+        for model in models:
+            layer = plan.of_model(model)
             written: set[str] = set()
             for file in layer.tree.files:
                 facts = self._facts(file.origin, file.digest)
@@ -223,7 +225,7 @@ class Looker:
                 written.update(facts.sklearn)
                 yield from pickle_findings(
                     facts,
-                    file.origin,
+                    _shown(layer, file),
                     reached.search,
                     versions,
                     plan.environment.python,
@@ -237,6 +239,14 @@ class Looker:
             return remembered_pickle(self._spec_file.root / shown, digest, self._memory)
         except OSError:
             return None  # the scan of the sources has read it a moment ago; it will say so the next time
+
+
+def _shown(layer: Layer, file: TreeFile) -> str:
+    """Return a model's file for people: where it is, or where in what is registered."""
+    if not layer.registered:
+        return file.origin
+    # var/azureml-app/azureml-models/<name>/<version>/<path>
+    return f"{layer.registered}/{file.path.split('/', 5)[5]}"
 
 
 class Reader:
@@ -274,7 +284,8 @@ def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None
 
 def image_of(spec: Spec, plan: Plan) -> Image:
     """Return what the checks need to know of an image. Pure."""
-    present = {f"/{file.path}": file for layer in plan.layers for file in layer.tree.files}
+    # What is mounted is there for the script as what is in a layer.
+    present = {f"/{file.path}": file for layer in (*plan.layers, *plan.volumes) for file in layer.tree.files}
     # What packager made is shown by its name in the image.
     files = {path: file.origin or path for path, file in present.items()}
     texts = {path: file.text for path, file in present.items() if file.text is not None}
@@ -286,8 +297,7 @@ def image_of(spec: Spec, plan: Plan) -> Image:
             folder = posixpath.dirname(folder)
     models = {}
     for model in spec.for_target(plan.target).models:
-        top = posixpath.basename(posixpath.normpath(model.path))
-        models[model.called, model.version] = f"{model_folder(model.called, model.version)}/{top}"
+        models[model.called, model.version] = posixpath.join(model_folder(model.called, model.version), model.top)
     return Image(
         entry=posixpath.join(spec.app_folder, posixpath.normpath(spec.script)),
         root=APP_ROOT,

@@ -42,7 +42,8 @@ def secret_findings(plan: Plan, root: Path) -> Iterator[Finding]:
         if not file.origin or file.size > MAX_BYTES:
             continue
         try:
-            data = read_given(root / file.origin, MAX_BYTES, root)
+            # A registered model's file is where packager laid it down.
+            data = read_given(root / file.origin, MAX_BYTES, None if file.origin.startswith("/") else root)
         except OSError:
             continue  # the scan of the sources has read it a moment ago; it will say so the next time
         found = _ANY.search(data)

@@ -61,6 +61,8 @@ def _lines(found: Inspected) -> Iterator[str]:
 
 
 def _image(image: ImageView, *, alone: bool) -> Iterator[str]:
+    from packager.steps.inspect import registered_in
+
     yield image.platform + ("" if alone else f"  {image.digest}")
     fields = {
         "created": image.created,
@@ -74,6 +76,8 @@ def _image(image: ImageView, *, alone: bool) -> Iterator[str]:
     for name, value in fields.items():
         if value:
             yield f"  {name:<9} {_line(value)}"
+    for line in registered_in(image):
+        yield f"  model     {_line(line)}"
     for name, value in image.labels.items():
         yield f"  label     {_line(name)}={_line(value)}"
     yield f"  layers    {len(image.layers)}, {human_size(image.size)}"

@@ -24,6 +24,11 @@ MOST = 10
 @click.option("--check", is_flag=True, help="Write nothing; exit with 3 and name what changed when the lock is stale.")
 @click.option("--upgrade", is_flag=True, help="Take newer versions: of the packages NAME, or of all.")
 @click.option("--upgrade-base", is_flag=True, help="Resolve the spec's own `base` to its digest of today.")
+@click.option(
+    "--upgrade-models",
+    is_flag=True,
+    help="Take the latest version of registered models and environments that have none in the spec: NAME, or all.",
+)
 @click.option("--offline", is_flag=True, help="Ask no index, channel or registry; take what the caches have.")
 @click.option(
     "--try",
@@ -51,6 +56,7 @@ def command(
     check: bool,
     upgrade: bool,
     upgrade_base: bool,
+    upgrade_models: bool,
     offline: bool,
     trial: bool,
     solver: str,
@@ -74,28 +80,39 @@ def command(
     commas) names mirrors of the base image's registry, PACKAGER_CHANNEL_MIRROR (conda-forge=URL) those of channels; no
     lock names one.
 
+    Registered models and environments (`registered:` in the spec) are locked by version and content; those that have
+    no version in the spec stay at the one that was the latest at their first lock. --check says what is newer, which is
+    no error.
+
     With --try, what was locked is laid down here and started until it answers, as the container would; the lock is
     written in any case, and the exit code is 8 where it does not start.
 
     \b
     --format json prints
-      {"changed": bool, "written": [PATH, …],
+      {"changed": bool, "written": [PATH, …], "registered": {NAME: {"before", "after"}, …},
        "targets": {TARGET: {"base": REF, "requirements": PATH, "digest": DIGEST,
                             "packages": [{"name", "before", "after"}, …],
                             "conda": {"file": PATH, "digest": DIGEST, "installer": REF,
                                       "packages": [{"name", "before", "after"}, …]}}}}
     and with --check
-      {"fresh": bool, "targets": {TARGET: [CHANGE, …]}}
+      {"fresh": bool, "targets": {TARGET: [CHANGE, …]}, "newer": [LINE, …]}
     """  # noqa: D301 - click reads the backspace character, not the two letters
     from packager.spec.load import load_spec
     from packager.steps.lock import lock
 
-    if names and not upgrade:
-        raise UsageError(f"{names[0]!r}: names of packages go with --upgrade", remedy="packager lock --upgrade NAME …")
-    if check and (upgrade or upgrade_base or offline or trial):
+    if names and not (upgrade or upgrade_models):
+        raise UsageError(
+            f"{names[0]!r}: names go with --upgrade or --upgrade-models", remedy="packager lock --upgrade NAME …"
+        )
+    if names and upgrade and upgrade_models:
+        raise UsageError(
+            f"{names[0]!r} could be a package or a model", remedy="upgrade them by two commands, or all without names"
+        )
+    if check and (upgrade or upgrade_base or upgrade_models or offline or trial):
         raise UsageError(
             "--check writes nothing",
-            remedy="use it without --upgrade, --upgrade-base, --offline and --try; `packager check --start` starts it",
+            remedy="use it without --upgrade, --upgrade-base, --upgrade-models, --offline and --try; "
+            "`packager check --start` starts it",
         )
     if (solver == "conda-lock") != (executable is not None):
         raise UsageError(
@@ -104,12 +121,13 @@ def command(
         )
     spec_file = load_spec(file)
     if check:
-        _check(spec_file, output_format)
+        _check(spec_file, output_format, reporter)
         return
     result = lock(
         spec_file,
-        upgrade=names or upgrade,
+        upgrade=(names or True) if upgrade else False,
         upgrade_base=upgrade_base,
+        upgrade_models=(names or True) if upgrade_models else False,
         offline=offline,
         conda=executable,
         reporter=reporter,
@@ -126,17 +144,25 @@ def command(
         require_started(try_start(spec_file, reporter=reporter), reporter)
 
 
-def _check(spec_file: SpecFile, output_format: str) -> None:
-    from packager.steps.lock import lock_status, stale
+def _check(spec_file: SpecFile, output_format: str, reporter: common.Reporter) -> None:
+    from packager.errors import PackagerError
+    from packager.steps.lock import lock_status, newer_models, stale
 
-    status = lock_status(spec_file)
+    status = lock_status(spec_file, reporter=reporter)
+    newer: tuple[str, ...] = ()
+    try:
+        newer = newer_models(spec_file)
+    except PackagerError as error:
+        reporter.step(f"note: whether there are newer models cannot be told: {error.message}")
     changed = {name: reasons for name, reasons in status.items() if reasons}
     if output_format == "json":
-        common.emit_json({"fresh": not changed, "targets": {name: list(reasons) for name, reasons in status.items()}})
+        targets = {name: list(reasons) for name, reasons in status.items()}
+        more = {"newer": list(newer)} if spec_file.registers else {}
+        common.emit_json({"fresh": not changed, "targets": targets, **more})
     if changed:
         raise stale(changed)
     if output_format == "text":
-        common.emit("fresh")
+        common.emit("\n".join(["fresh", *newer]))
 
 
 def _as_text(result: LockResult, most: int | None = MOST) -> list[str]:
@@ -145,6 +171,8 @@ def _as_text(result: LockResult, most: int | None = MOST) -> list[str]:
     if not result.changed and all(each.endswith("packager.lock") for each in result.written):
         return ["unchanged"]
     lines = list(result.written)
+    for name, (before, after) in result.pins.items():
+        lines.append(f"registered: {_pin_move(name, before, after)}")
     for target in result.lock.targets:
         images = []
         for title, moved in (("base", result.bases), ("installer", result.installers)):
@@ -156,6 +184,14 @@ def _as_text(result: LockResult, most: int | None = MOST) -> list[str]:
             summary, listed = _changes(moves, result.counts.get(target, 0), most)
             lines += [f"{target}: {summary}" if summary else f"{target}:", *images, *listed]
     return lines
+
+
+def _pin_move(name: str, before: str | None, after: str | None) -> str:
+    if before is None:
+        return f"+ {name} {after}"
+    if after is None:
+        return f"- {name} {before}"
+    return f"{name} {before} -> {after}" if before != after else f"{name} {after} (other content)"
 
 
 def _changes(moves: tuple[Move, ...], total: int, most: int | None) -> tuple[str, list[str]]:
@@ -206,7 +242,9 @@ def _as_json(result: LockResult) -> dict[str, Any]:
                 "installer": conda.installer,
                 "packages": _moves(moves, "conda"),
             }
-    return {"changed": result.changed, "written": list(result.written), "targets": targets}
+    pins = {name: {"before": before, "after": after} for name, (before, after) in result.pins.items()}
+    more = {"registered": pins} if result.lock.pins or pins else {}
+    return {"changed": result.changed, "written": list(result.written), "targets": targets, **more}
 
 
 def _moves(moves: tuple[Move, ...], manager: str) -> list[dict[str, str | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -168,7 +169,12 @@ def verify_command(models: tuple[str, ...], workspace: str | None, output_format
 @format_option
 @standard_options
 def push_command(
-    model: str, reference: str, form: str, workspace: str | None, output_format: str, reporter: Reporter
+    model: str,
+    reference: str,
+    form: Literal["artifact", "image"],
+    workspace: str | None,
+    output_format: str,
+    reporter: Reporter,
 ) -> None:
     """Write a version to any place at a registry, and print the reference with its digest."""
     opened = open_workspace(workspace, reporter)

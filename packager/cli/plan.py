@@ -49,7 +49,7 @@ def command(
 
     spec_file = load_spec(file)
     names, other = select_targets(spec_file, target), find_base(spec_file, base, reporter)
-    planned = [plan_image(spec_file, name, platform, base=other) for name in names]
+    planned = [plan_image(spec_file, name, platform, base=other, reporter=reporter) for name in names]
     shown = [(each.plan, known_sizes(each)) for each in planned]
     if output_format == "json":
         emit_json([plan_data(plan, sizes) for plan, sizes in shown])
@@ -74,6 +74,11 @@ def plan_data(plan: Plan, sizes: KnownSizes) -> dict[str, Any]:
             package["size"] = known.get(package["name"])
     for layer, value in shown:
         layer.update(digest=f"sha256:{value.tree.digest}", folder=value.folder, size=value.tree.size)
+    for layer, value in zip(data["volumes"], plan.volumes, strict=True):
+        layer.update(digest=f"sha256:{value.tree.digest}", size=value.tree.size)
+    for name in ("volumes", "registered"):
+        if not data[name]:
+            del data[name]
     return data
 
 
@@ -109,15 +114,22 @@ def _lines(plan: Plan, sizes: KnownSizes, environment: object, files: bool) -> l
         rows.append(
             (layer.name.split("-")[0], layer.title, f"{count(len(layer.tree.files), 'file')}, {size}", _origin(layer))
         )
+    for layer in plan.volumes:
+        size = f"{count(len(layer.tree.files), 'file')}, {human_size(layer.tree.size)}, not in the image"
+        rows.append(("volume", layer.title, size, _origin(layer)))
+    layers = (*plan.layers, *plan.volumes)
     lines = [f"{plan.name} {plan.version}, target {plan.target}, {plan.platform}"]
     for index, (row, line) in enumerate(zip(rows, table(rows, indent="  "), strict=True)):
         lines.append(line)
         if files:
-            lines += _details(plan, sizes, index - (len(rows) - len(plan.layers)), row[0])
+            lines += _details(plan, sizes, index - (len(rows) - len(layers)), row[0])
         elif row[0] == "environment" and (largest := _by_size(plan, sizes)):
             indent = " " * (max(len(other[0]) for other in rows) + 4)
             word = "largest" if len(largest) == _package_count(plan) else "largest of those that are known"
             lines.append(f"{indent}{word}: {', '.join(f'{title} {human_size(size)}' for size, title in largest[:4])}")
+    for each in plan.registered:
+        how = "in the image" if each.delivery == "image" else "mounted"
+        lines.append(f"  registered {each.id} {each.digest}, {how} at {each.path}")
     config = plan.config
     lines.append(f"  runs as {config.user}, port {config.port}: {' '.join(config.entrypoint)}")
     return lines + [f"  image {reference}" for reference in plan.references]
@@ -157,13 +169,17 @@ def _details(plan: Plan, sizes: KnownSizes, layer: int, kind: str) -> list[str]:
         return [f"      {'' if size is None else human_size(size):>9}  {title}" for size, title in rows]
     if layer < 0:
         return []
+    chosen = (*plan.layers, *plan.volumes)[layer]
     return [
-        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  {file.origin or '(made by packager)'}"
-        for file in plan.layers[layer].tree.files
+        f"      {file.mode:04o} {human_size(file.size):>9}  /{file.path}  "
+        f"{chosen.registered or file.origin or '(made by packager)'}"
+        for file in chosen.tree.files
     ]
 
 
 def _origin(layer: Any) -> str:
+    if layer.registered:
+        return f"{layer.registered} {layer.content[:19]}"
     origins = [file.origin for file in layer.tree.files if file.text is None]
     if not origins:
         return "made by packager"

@@ -61,7 +61,7 @@ def list_(workspace: str | None, output_format: str, reporter: Reporter) -> None
     """List your workspaces, and the one that is meant here, which has a star."""
     import msgspec
 
-    from packager.steps.workspace import chosen
+    from packager.steps.chosen_workspace import chosen
     from packager.steps.workspaces import list_workspaces
 
     found = list_workspaces(chosen(workspace), reporter=reporter)
@@ -82,7 +82,7 @@ def show(name: str | None, workspace: str | None, output_format: str, reporter: 
     """Show the workspace that is meant here, what says so, and how much is in it."""
     import msgspec
 
-    from packager.steps.workspace import chosen, kept
+    from packager.steps.chosen_workspace import chosen, kept
     from packager.steps.workspaces import summarise
 
     choice = chosen(name or workspace)

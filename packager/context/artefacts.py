@@ -15,7 +15,8 @@ def check_artefacts(spec_file: SpecFile, target: Target, plan: Plan) -> None:
         ContextError: a file has the suffix of an artefact and not its first bytes.
     """
     for kind in (each for each in target.artefacts if each.magic):
-        for file in (file for layer in plan.models for file in layer.tree.files if file.path.endswith(kind.suffix)):
+        found = (file for layer in (*plan.models, *plan.volumes) for file in layer.tree.files)
+        for file in (each for each in found if each.path.endswith(kind.suffix)):
             expected = kind.magic.encode()
             with (spec_file.root / file.origin).open("rb") as stream:
                 start = stream.read(len(expected))

@@ -163,7 +163,7 @@ def _parents(path: str) -> list[str]:
 
 def _model_folder(layer: Layer) -> str | None:
     """Return the origin of a model that is a folder: what is left of a file's origin without its path in the model."""
-    for file in layer.tree.files:
+    for file in layer.tree.files if not layer.registered else ():
         # var/azureml-app/azureml-models/<name>/<version>/<top>/<rest>
         parts = file.path.split("/", 6)
         if len(parts) == 7:

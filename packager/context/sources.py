@@ -25,6 +25,7 @@ from packager.context.strays import (
     is_pointer,
     is_private_key,
     is_secret,
+    is_workspace,
     pointer_error,
     start_of,
 )
@@ -33,6 +34,7 @@ from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.progress import is_heard, reading
+from packager.spec.laid import Laid
 from packager.spec.load import LOCK_NAME, SCHEMA_NAME, SpecFile
 from packager.spec.model import Model
 from packager.storage.reading import digest_file, failure, opened
@@ -138,6 +140,7 @@ class _AppSelection:
             or ("packager.json" in names and is_saved_context(folder))
             or is_bake_file(folder + b".json")
             or is_image_layout(names)
+            or is_workspace(folder, names)
             or is_cache(folder, names)
             or is_blobs_of_hub(folder, beside)
             # Other revisions of a model lead to the same content again.
@@ -164,10 +167,10 @@ class _WholeModel(Everything):
 
 def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, _Selected]:
     source_dir = _normal(spec_file.spec.source_dir)
-    for model in spec_file.every_model:
-        if _below(source_dir, _normal(model.path)) is not None:
+    for path in spec_file.model_paths:
+        if _below(source_dir, _normal(path)) is not None:
             raise ContextError(
-                f"the source directory {source_dir!r} is in the model {model.path!r}",
+                f"the source directory {source_dir!r} is in the model {path!r}",
                 where=spec_file.at("source_dir"),
                 remedy="keep code and models in folders of their own",
             )
@@ -205,7 +208,7 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
     source_dir = _normal(spec_file.spec.source_dir)
     start = root.join(source_dir)
     ignored = _ignored(root, source_dir)
-    models = tuple(root.join(_normal(model.path)) for model in spec_file.every_model)
+    models = tuple(root.join(_normal(path)) for path in spec_file.model_paths)
     selection = _AppSelection(ignored, _own(spec_file, source_dir), cache_folders(os.environ), models)
     found = walk(root, start, selection)
     files, left_out, secrets = [], found.left_out, []
@@ -250,7 +253,7 @@ def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
     Dockerfile templates beside the spec, but no other files of that folder: services keep templates of theirs there.
     """
     paths = [spec_file.document.path.name, spec_file.lock_path.name, "locks", SCHEMA_NAME]
-    paths += [_normal(model.path) for model in spec_file.every_model]
+    paths += map(_normal, spec_file.model_paths)
     ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
     paths += [f"templates/{name}" for name in ours]
     # Those of other specs in the folder: they say nothing of this image.
@@ -288,7 +291,19 @@ def _dockerignore(root: Root, folder: bytes) -> dockerignore.Matcher:
 # --- the models -------------------------------------------------------------------------------------------------------
 
 
+def _registered(laid: Laid) -> Tree:
+    """Return the files of a registered model: whoever laid them down knows their digests."""
+    return make_tree(
+        TreeFile(
+            path=file.path, size=file.size, mode=MODEL_MODE, digest=file.sha256, origin=f"{laid.folder}/{file.path}"
+        )
+        for file in laid.files
+    )
+
+
 def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestModel) -> Tree:
+    if model.registered is not None:
+        return _registered(spec_file.laid[model.registered])
     origin = _normal(model.path)
     where = spec_file.at_model(model)
     full = root.join(origin)

@@ -46,6 +46,8 @@ _POINTER_SIZES = range(len(_POINTER), 1024)
 _TAR_MARK, _TAR_MARK_AT, _TAR_BLOCK = b"ustar", 257, 512
 _TAR_LEAST = 4 * _TAR_BLOCK
 _TAR_MEMBERS = 4096
+#: The first bytes of a workspace's own file.
+_WORKSPACE = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.workspace/')
 _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
 _BUILD_METADATA = re.compile(rb'\{\s*"(?:containerimage\.|buildx\.)')
 
@@ -76,6 +78,17 @@ def is_cache(folder: bytes, names: Collection[str]) -> bool:
 def is_image_layout(names: Collection[str]) -> bool:
     """Whether a folder is an OCI layout (`image-layout.md`), by the names in it."""
     return _LAYOUT_MEMBERS.issubset(names)
+
+
+def is_workspace(folder: bytes, names: Collection[str]) -> bool:
+    """Whether a folder has what is registered (`packager/workspace/folder.py`): the spec names what of it is packaged.
+
+    Args:
+        folder: absolute path.
+        names: in it.
+    """
+    path = os.path.join(folder, b"workspace.json")
+    return "workspace.json" in names and _WORKSPACE.match(start_of(path, 64)) is not None
 
 
 def is_hub(folder: bytes, names: Collection[str]) -> bool:

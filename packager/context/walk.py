@@ -60,7 +60,13 @@ class Root(NamedTuple):
         return cls(path, os.path.realpath(path), words)
 
     def join(self, origin: str) -> bytes:
-        """Return the absolute path of one that is relative to the root."""
+        """Return the absolute path of one that is relative to the root.
+
+        Files of registered models have absolute ones: they are where packager laid them down, and a spec names no
+        absolute path.
+        """
+        if origin.startswith("/"):
+            return origin.encode()
         return self.path if origin == "." else b"%s/%s" % (self.path, origin.encode())
 
     def holds(self, real: bytes) -> bool:

@@ -92,6 +92,28 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True):
     conda: LockedConda | UnsetType = UNSET
 
 
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """What is locked of something registered: its version, and the digest of its content (`sha256:…`)."""
+
+    version: Annotated[int, msgspec.Meta(ge=1)]
+    digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}(?!\n)$")]
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is locked of a workspace.
+
+    Attributes:
+        models: as the spec names them (`sklearn_mnist`, `tokenizer:3`) → what that is.
+        environments: likewise.
+    """
+
+    models: dict[str, Pin] = {}
+    environments: dict[str, Pin] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.models or self.environments)
+
+
 class Lock(msgspec.Struct, frozen=True, kw_only=True):
     """`packager.lock`.
 
@@ -102,6 +124,7 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
         tools: versions of the tools that solved, for people; a newer tool alone does not make a lock stale.
         changed: when what images are made of last changed: their time `created`, which is everybody's so. Unset in a
             lock that has not changed since before there was such a time.
+        registered: models and environments of the workspace that the spec names; unset where it names none.
     """
 
     version: int = FORMAT
@@ -109,6 +132,12 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     targets: dict[str, LockedTarget] = {}
     tools: dict[str, str] = {}
     changed: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
+    registered: Registered | UnsetType = UNSET
+
+    @property
+    def pins(self) -> Registered:
+        """What is locked of the workspace; empty where nothing is."""
+        return Registered() if isinstance(self.registered, UnsetType) else self.registered
 
     @property
     def created(self) -> int | None:

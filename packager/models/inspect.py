@@ -5,7 +5,6 @@ Nothing is unpickled, loaded or run.
 
 from __future__ import annotations
 
-import posixpath
 from pathlib import Path
 
 from packager.errors import ContextError
@@ -28,24 +27,24 @@ def inspect_model(spec_file: SpecFile, model: Model) -> Inspected:
     path = spec_file.root / model.path
     if not path.exists():
         raise ContextError(
-            f"the model {model.path!r} is not there",
+            f"the model {model.shown!r} is not there",
             where=spec_file.at_model(model),
             remedy="paths are relative to the folder of the spec",
         )
     at = At(
         path=path,
-        top=posixpath.basename(posixpath.normpath(model.path)),
+        top=model.top,
         shown=spec_file.document.path.parent / model.path,
-        root=spec_file.root,
+        root=spec_file.above(model),
     )
     try:
         return read_model(model.kind, at, _remembered)
     except MismatchError as error:
         where = spec_file.at_model(model, "framework")
-        raise ContextError(f"the model {model.path!r} {error.found}", where=where, remedy=error.remedy) from None
+        raise ContextError(f"the model {model.shown!r} {error.found}", where=where, remedy=error.remedy) from None
     except OSError as error:
         raise ContextError(
-            f"the model {model.path!r} cannot be read: {error.strerror}", where=spec_file.at_model(model)
+            f"the model {model.shown!r} cannot be read: {error.strerror}", where=spec_file.at_model(model)
         ) from None
 
 

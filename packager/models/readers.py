@@ -66,7 +66,7 @@ class At(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: of its file or folder, absolute.
-        top: the last part of the path, as the user named it.
+        top: the last part of the path, as the user named it; empty where the path is the folder of files side by side.
         shown: the path, as errors about a file in it show it.
         root: folder that what is read as text may not link out of; any where None.
     """
@@ -75,6 +75,11 @@ class At(msgspec.Struct, frozen=True, kw_only=True):
     top: str
     shown: Path
     root: Path | None = None
+
+    @property
+    def above(self) -> Path:
+        """The folder that holds the model."""
+        return self.path.parent if self.top else self.path
 
 
 def read_model(kind: Kind, at: At, read_pickle: ReadPickle) -> Inspected:
@@ -133,13 +138,13 @@ def _only(at: At, suffixes: tuple[str, ...], remedy: str) -> str:
     if len(found) != 1:
         number = "no file" if not found else f"{len(found)} files"
         raise MismatchError(f"is a folder with {number} {' or '.join(suffixes)}", remedy)
-    return f"{at.top}/{found[0]}"
+    return posixpath.join(at.top, found[0])
 
 
 def _sklearn(at: At, read_pickle: ReadPickle) -> Inspected:
     remedy = "save the estimator by joblib.dump or pickle.dump, or name the framework that wrote the file"
     file = _only(at, PICKLES, remedy)
-    facts = read_pickle(at.path.parent / file)
+    facts = read_pickle(at.above / file)
     if facts is None:
         raise MismatchError("is no pickle, and framework sklearn reads pickles", remedy)
     if facts.broken:
@@ -157,7 +162,7 @@ def _onnx(at: At) -> Inspected:
     remedy = "name the .onnx file, or its folder where weights are in files of their own"
     file = _only(at, (".onnx",), remedy)
     try:
-        found = read_mapped(at.path.parent / file, read_onnx)
+        found = read_mapped(at.above / file, read_onnx)
     except NotProtobuf:
         raise MismatchError("is no ONNX graph", remedy) from None
     return Inspected(kind="onnx", file=file, signatures={"": found})

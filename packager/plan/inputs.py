@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from packager.contract import BASE_DIGEST_LABEL, BASE_NAME_LABEL, INPUTS_LABEL, LOCK_LABEL
-from packager.plan.plan import Plan
+from packager.plan.plan import Layer, Plan
 from packager.spec.model import canonical
 
 #: What is no file of the user's, in the words of messages.
@@ -49,12 +49,20 @@ def inputs_of(plan: Plan, templates: Mapping[str, str] | None = None) -> dict[st
     }
     return {
         **{file.origin: file.digest for file in files if file.origin},
-        **{f"the model {layer.name.removeprefix('model-')}": layer.tree.digest for layer in plan.models},
+        **{f"the model {_called(layer)}": layer.tree.digest for layer in (*plan.models, *plan.volumes)},
         **(templates or {}),
         _LOCK: plan.lock_digest,
         _SETTINGS: digest_of(settings),
         _OWN: digest_of([own, plan.server.tree.digest]),
     }
+
+
+def _called(layer: Layer) -> str:
+    """Return `name-version`; of a registered model, what the workspace calls it, too."""
+    own = layer.name.removeprefix("model-")
+    if not layer.registered:
+        return own
+    return layer.registered if own == layer.registered.replace(":", "-") else f"{own} ({layer.registered})"
 
 
 def digest_of(value: object) -> str:

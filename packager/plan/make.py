@@ -15,6 +15,7 @@ from packager.contract import (
     BASE_NAME_LABEL,
     DESCRIPTION_LABEL,
     DEVICES_LABEL,
+    ENVIRONMENT_LABEL,
     ENVIRONMENT_PREFIX,
     GPUS_LABEL,
     HEALTH_PATH,
@@ -43,10 +44,13 @@ from packager.plan.plan import (
     Layer,
     Machine,
     Plan,
+    model_name,
 )
 from packager.plan.trees import Sources, Tree, make_tree
 from packager.plan.variables import image_variables, model_folder
+from packager.plan.volumes import models_label, registered_models
 from packager.reference import Reference
+from packager.spec.laid import Laid
 from packager.spec.model import Model, Spec, canonical, expand_tag, packaged
 from packager.targets import Target
 
@@ -60,6 +64,8 @@ def make_plan(
     base: Base | None = None,
     mirrors: Mapping[str, str] | None = None,
     channel_mirrors: Mapping[str, str] | None = None,
+    digests: Mapping[str, str] | None = None,
+    environment: Laid | None = None,
 ) -> Plan:
     """Return the plan of one image.
 
@@ -71,26 +77,24 @@ def make_plan(
         base: takes the place of the lock's base image.
         mirrors: registry → mirror, of the spec and this machine.
         channel_mirrors: conda channel → mirror, of the spec and this machine.
+        digests: what models name that are registered (`tokenizer:3`) → digest of its content.
+        environment: the registered one that the lock stands on.
 
     Raises:
         SpecError: the target has options that it cannot take.
         ContextError: the entry script is not among the sources, or the app hides the models.
     """
-    registries, platform = mirrors or {}, locked.platform
+    registries, platform, digests = mirrors or {}, locked.platform, digests or {}
     check_options(spec, target)
     base = base or locked_base(locked.base, registries)
-    environment = Environment(
-        prefix=ENVIRONMENT_PREFIX,
-        requirements=REQUIREMENTS,
-        locked=locked,
-        conda=_conda(spec, locked, registries, channel_mirrors or {}),
-        compiler=COMPILER if spec.compile else "",
-        installer=spec.installer,
-    )
     machine = _machine(spec, target)
-    models = tuple(map(model_layer, spec.models, sources.models))
+    models = tuple(
+        model_layer(model, tree, digests.get(model.registered or "", ""))
+        for model, tree in zip(spec.models, sources.models, strict=False)
+    )
     variables = {**artefacts(spec, target, models), **locked.variables}
-    spec_digest = f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}"
+    registered = registered_models(spec.models, digests)
+    labels = {**_machine_labels(machine), **models_label(registered), **_environment_label(environment)}
     return Plan(
         name=spec.name,
         version=spec.version,
@@ -99,20 +103,40 @@ def make_plan(
         platform=platform,
         base=base,
         system_packages=spec.system_packages,
-        environment=environment,
+        environment=_installed(spec, locked, _conda(spec, locked, registries, channel_mirrors or {})),
         server=Layer(name="server", title="packager's files for the server", tree=make_tree(sources.server)),
-        models=models,
+        models=_delivered(spec, models, "image"),
         app=_app_layer(spec, sources),
-        config=_config(
-            spec, target, {**_labels(spec, target, base, locked.lock_digest), **_machine_labels(machine)}, variables
-        ),
+        config=_config(spec, target, {**_labels(spec, target, base, locked.lock_digest), **labels}, variables),
         references=image_references(spec, target.name, platform),
-        spec_digest=spec_digest,
+        spec_digest=f"sha256:{hashlib.sha256(canonical(packaged(spec))).hexdigest()}",
         lock_digest=locked.lock_digest,
         machine=machine,
         files=target.files,
         dialect=spec.dialect,
+        volumes=_delivered(spec, models, "volume"),
+        registered=registered,
     )
+
+
+def _installed(spec: Spec, locked: LockedPlatform, conda: CondaStage | None) -> Environment:
+    return Environment(
+        prefix=ENVIRONMENT_PREFIX,
+        requirements=REQUIREMENTS,
+        locked=locked,
+        conda=conda,
+        compiler=COMPILER if spec.compile else "",
+        installer=spec.installer,
+    )
+
+
+def _environment_label(environment: Laid | None) -> dict[str, str]:
+    return {} if environment is None else {ENVIRONMENT_LABEL: f"{environment.id}@{environment.digest}"}
+
+
+def _delivered(spec: Spec, models: tuple[Layer, ...], delivery: str) -> tuple[Layer, ...]:
+    """Return the models that reach a container in one way."""
+    return tuple(layer for model, layer in zip(spec.models, models, strict=False) if model.delivery == delivery)
 
 
 def _machine(spec: Spec, target: Target) -> Machine:
@@ -206,17 +230,18 @@ def locked_base(reference: str, mirrors: Mapping[str, str]) -> Base:
     return Base(reference=str(pinned.without_digest()), digest=pinned.digest, source=str(pinned.mirrored(mirrors)))
 
 
-def model_layer(model: Model, tree: Tree) -> Layer:
+def model_layer(model: Model, tree: Tree, content: str = "") -> Layer:
     """Return the layer of a model.
 
     Args:
         model: as the spec names it.
-        tree: its files, below one top entry.
+        tree: its files; of one that is not registered, below one top entry.
+        content: digest of a registered one.
     """
     folder = model_folder(model.called, model.version).removeprefix("/")
     title = f"model {model.called} version {model.version}"
-    # `_` and upper case are valid in model names and in folder names alike, so the name can be used as it is.
-    return Layer(name=f"model-{model.called}-{model.version}", title=title, tree=tree.below(folder))
+    registered = model.shown if model.registered is not None else ""
+    return Layer(name=model_name(model), title=title, tree=tree.below(folder), registered=registered, content=content)
 
 
 def _app_layer(spec: Spec, sources: Sources) -> Layer:

@@ -14,7 +14,9 @@ from packager.environments.conda import CondaPackage
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
 from packager.plan.trees import Tree
+from packager.plan.volumes import RegisteredModel
 from packager.spec.framework import NO_CODE_SCRIPT
+from packager.spec.model import Model
 
 REQUIREMENTS = "environment/requirements.txt"
 #: conda-lock's name for it, by which micromamba tells that it is a lock.
@@ -138,23 +140,33 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return self.prefix.rpartition("/")[0]
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True):
+class Layer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A layer that is a tree: one folder of the context, one `COPY`, one blob.
 
     Attributes:
         name: unique in the plan (`server`, `model-<name>-<version>`, `app`).
         title: for people.
         tree: laid out from the root of the image.
+        registered: the model of a workspace that it holds, as `name:version`; empty of all else.
+        content: digest of that (`sha256:…`), by which the workspace knows it.
     """
 
     name: str
     title: str
     tree: Tree
+    registered: str = ""
+    content: str = ""
 
     @property
     def folder(self) -> str:
         """Folder in the context. The digest is in its name because BuildKit compares files by size and time alone."""
         return f"layers/{self.name}-{self.tree.digest[:16]}"
+
+
+def model_name(model: Model) -> str:
+    """Return the name of a model's layer."""
+    # `_` and upper case are valid in model names and in folder names alike, so the name can be used as it is.
+    return f"model-{model.called}-{model.version}"
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,6 +211,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `machine` is what running it needs; `files` are those of the build context for people besides HANDOFF.md;
     `own_template` names a template of the user's that the Dockerfile is made of; `dialect` says what its builder reads.
+    `volumes` are models that are in no layer: they are mounted where they would be. `registered` are those that a
+    workspace has, with those among them, in the order of the spec.
     """
 
     name: str
@@ -220,6 +234,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[str, ...] = ()
     own_template: str = ""
     dialect: Dialect = "buildkit"
+    volumes: tuple[Layer, ...] = ()
+    registered: tuple[RegisteredModel, ...] = ()
+
+    def of_model(self, model: Model) -> Layer:
+        """Return what a model of the spec is here, in a layer or mounted."""
+        name = model_name(model)
+        return next(each for each in (*self.models, *self.volumes) if each.name == name)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urljoin
 
@@ -105,6 +106,18 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyPair | None = None
 
 
+class Mounted(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of this machine that a container sees, and cannot write to.
+
+    Attributes:
+        folder: on this machine, absolute.
+        path: in the container.
+    """
+
+    folder: Path
+    path: str
+
+
 class ImageRequest(Request, frozen=True, kw_only=True):
     """A container of a packaged image.
 
@@ -115,6 +128,7 @@ class ImageRequest(Request, frozen=True, kw_only=True):
         gpus: give it all GPUs, as `--gpus all` does.
         devices: device files of the machine that it may open.
         detach: leave it running, unless it does not become healthy; a named service always is.
+        mounts: models that are not in the image.
     """
 
     reference: str
@@ -123,6 +137,7 @@ class ImageRequest(Request, frozen=True, kw_only=True):
     gpus: bool = False
     devices: tuple[str, ...] = ()
     detach: bool = False
+    mounts: tuple[Mounted, ...] = ()
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):

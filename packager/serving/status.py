@@ -12,7 +12,7 @@ import msgspec
 
 from packager.contract import SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, UsageError
-from packager.serving.service import State, why_it_ended
+from packager.serving.service import Mounted, Package, State, why_it_ended
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -33,6 +33,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         memory: limit in Docker's form.
         cpus: limit in processors.
         remake: makes the package of a spec and one of its targets anew, for a service without Docker.
+        mounts: finds the models that an image wants and does not hold.
     """
 
     reference: str | None = None
@@ -40,6 +41,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     memory: str | None = None
     cpus: float | None = None
     remake: Callable[[Path, str], Any] | None = None
+    mounts: Callable[[Package], tuple[Mounted, ...]] | None = None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from packager.spec import model as m
 from packager.spec import texts
 from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
+from packager.spec.laid import Laid
 from packager.spec.rules import TAG_FORM, check_rules
 
 _Kind = TypeVar("_Kind")
@@ -35,6 +37,9 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         target: the one that `spec` is for; None for the spec of all.
         whole: the spec of all, where `spec` is for one.
         other_base: what `--base` is without it: a user's default, where the spec names no base.
+        laid: what the models name that are registered (`sklearn_mnist`, `tokenizer:3`) → where it is on this machine,
+            once it is; their paths lead there then.
+        laid_environment: the same of the environment's.
     """
 
     spec: m.Spec
@@ -42,6 +47,8 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     whole: m.Spec | None = None
     other_base: str | None = None
+    laid: Mapping[str, Laid] = {}
+    laid_environment: Laid | None = None
 
     @property
     def root(self) -> Path:
@@ -93,8 +100,30 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         own = (each for name in whole.target_names for each in whole.target_options(name).models)
         return tuple(dict.fromkeys((*whole.models, *own)))
 
+    @property
+    def registers(self) -> bool:
+        """Whether it names what is registered: a model, or the environment."""
+        return self.registered_environment is not None or any(each.registered for each in self.every_model)
+
+    @property
+    def registered_environment(self) -> str | None:
+        """The registered environment that it names (`sklearn-env:2`)."""
+        environment = self.spec.environment
+        return environment.registered if isinstance(environment, m.InlineEnvironment) else None
+
+    @property
+    def model_paths(self) -> tuple[str, ...]:
+        """The paths of all models that are the user's files."""
+        return tuple(each.path for each in self.every_model if each.registered is None)
+
+    def above(self, model: m.Model) -> Path:
+        """Return the folder that nothing of a model leads out of: that of the spec, or a registered model's own."""
+        return self.root if model.registered is None else self.laid[model.registered].folder
+
     def at_model(self, model: m.Model, field: str = "path") -> Location:
         """Return file and line of a field of a model."""
+        if field == "path" and model.registered is not None:
+            field = "registered"
         whole = self.whole or self.spec
         lists = {"models": whole.models}
         if self.target is not None:
@@ -283,6 +312,8 @@ _PATTERNS = {
     "cuda": 'a version of CUDA in quotes, such as "12.8"',
     "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
     "variables": "text in quotes, on one line and without control characters",
+    "registered": "a name in the workspace, or a version of it, such as sklearn_mnist or sklearn_mnist:3",
+    "delivery": "image or volume",
     "framework": "sklearn, onnx, tensorflow or mlflow",
     "framework_version": 'a version in quotes, such as "1.9.1"',
     "installer": "rattler or micromamba",

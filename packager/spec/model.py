@@ -26,9 +26,11 @@ from packager.spec.texts import (
     Platform,
     PrintableText,
     PythonVersion,
+    RegisteredName,
     RelativePath,
     Requirement,
     Version,
+    WorkspaceName,
 )
 
 
@@ -37,19 +39,23 @@ class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Model(_Struct, frozen=True):
-    """One model: a file or a folder, with the name and version under which the entry script finds it.
+    """One model: a file or folder, or a registered one, with the name and version by which the entry script finds it.
 
     Attributes:
-        path: the file or folder.
-        name: by default, the file's name without its last suffix.
-        version: a whole number, as Azure ML's.
+        path: the file or folder; in place of `registered`.
+        registered: a model of the workspace; its version there is the one that the entry script finds.
+        name: by default, the registered one, or the file's name without its last suffix.
+        version: a whole number, as Azure ML's; of a registered one it follows.
+        delivery: volume leaves a registered model out of the image; containers get it mounted where it would be.
         framework: what it is a model of; held against the file.
         framework_version: pins scikit-learn or TensorFlow in place of what the file tells.
     """
 
-    path: RelativePath
+    path: RelativePath = ""
+    registered: RegisteredName | None = None
     name: ModelName | None = None
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    delivery: Literal["image", "volume"] = "image"
     framework: Framework | None = None
     framework_version: FrameworkVersion | None = None
 
@@ -60,18 +66,35 @@ class Model(_Struct, frozen=True):
 
     @property
     def called(self) -> str:
-        """The model's name: as given, else the file's name without its last suffix."""
+        """The model's name: as given, else the registered one, or the file's name without its last suffix."""
         if self.name is not None:
             return self.name
+        if self.registered is not None:
+            return self.registered.partition(":")[0]
         last = self.path.rstrip("/").rpartition("/")[2]
         return last.rpartition(".")[0] or last
 
+    @property
+    def shown(self) -> str:
+        """What it is, for people: the path, or what is registered, with its version once that is known."""
+        if self.registered is None:
+            return self.path
+        return f"{self.registered.partition(':')[0]}:{self.version}" if self.version else self.registered
+
+    @property
+    def top(self) -> str:
+        """Name of the file or folder that it is; empty of a registered one that is several side by side."""
+        if self.registered is not None and self.path.endswith("/"):
+            return ""
+        return posixpath.basename(posixpath.normpath(self.path))
+
 
 class InlineEnvironment(_Struct, frozen=True):
-    """An environment written into the spec: pip or conda packages or both, alone or added to a curated environment.
+    """An environment written into the spec: packages of pip, conda or both, alone or added to another environment.
 
     Attributes:
         curated: name of the environment that the others are added to (`packager environment list`).
+        registered: an environment of the workspace that the others are added to.
         channels: where conda packages come from, the first with the highest priority.
         conda: match specs.
         pip: requirements.
@@ -79,6 +102,7 @@ class InlineEnvironment(_Struct, frozen=True):
     """
 
     curated: Name | None = None
+    registered: RegisteredName | None = None
     channels: tuple[Channel, ...] = ()
     conda: tuple[MatchSpec, ...] = ()
     pip: tuple[Requirement, ...] = ()
@@ -295,6 +319,7 @@ class Spec(_Struct, frozen=True):
         entry_script: the script with `init()` and `run()`, in `source_dir`; left out for a model without code.
         environment: an environment file, or the environment itself; left out, it follows from a model without code.
         description: for people, and a label of the image.
+        workspace: where models and environments are registered; by default, the one that this machine's user chose.
         source_dir: the folder that is packaged; what its `.dockerignore` names stays out.
         keep_source_dir: the app keeps the folder's name, below the working directory, as Azure ML v1 has it.
         models: each has a layer of its own.
@@ -321,6 +346,7 @@ class Spec(_Struct, frozen=True):
     entry_script: RelativePath | None = None
     environment: Annotated[str, Meta(pattern=PATH)] | InlineEnvironment | None = None
     description: PrintableText = ""
+    workspace: WorkspaceName | None = None
     source_dir: RelativePath = "."
     keep_source_dir: bool = False
     models: tuple[Model, ...] = ()
@@ -401,14 +427,27 @@ def canonical(value: Any) -> bytes:
 def packaged(spec: Spec) -> dict[str, Any]:
     """Return what of a spec decides an image's files, as JSON's types, without defaults.
 
-    Tests, dialect, what is accepted and how layers are compressed change none of them.
+    Tests, dialect, workspace, what is accepted and how layers are compressed change none of them.
 
     What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
     """
     values: dict[str, Any] = _without_defaults(
-        msgspec.structs.replace(spec, test=(), dialect="buildkit", allow_missing=(), compression="gzip")
+        msgspec.structs.replace(
+            spec,
+            test=(),
+            dialect="buildkit",
+            allow_missing=(),
+            compression="gzip",
+            workspace=None,
+            models=tuple(map(_unplaced, spec.models)),
+        )
     )
     return values
+
+
+def _unplaced(model: Model) -> Model:
+    """Return a model without the place that a registered one has on this machine."""
+    return model if model.registered is None else msgspec.structs.replace(model, path="")
 
 
 def _without_defaults(value: Any) -> Any:

@@ -17,6 +17,7 @@ from packager.spec.case_rules import check_cases
 from packager.spec.channel import check_channel
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
+from packager.spec.registered_rules import check_environment, check_registered
 
 NO_KEY = "no key is ever in an image: the container gets it when it starts (`packager run`, or a mounted secret)"
 
@@ -59,6 +60,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
     _check_models(spec.models, "models", document)
     _check_names(spec.env, spec.system_packages, "", document)
     if isinstance(spec.environment, m.InlineEnvironment):
+        check_environment(spec.environment, document)
         for name, value in spec.environment.variables.items():
             check_variable(name, value, document.at(f"environment.variables.{name}"))
     if not spec.targets:
@@ -83,7 +85,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
 
 def _paths(spec: m.Spec) -> list[tuple[str, str]]:
     paths = [("entry_script", spec.script), ("source_dir", spec.source_dir)]
-    paths += [(f"models[{index}].path", model.path) for index, model in enumerate(spec.models)]
+    paths += [(f"models[{index}].path", each.path) for index, each in enumerate(spec.models) if each.path]
     if isinstance(spec.environment, str):
         paths.append(("environment", spec.environment))
     if spec.conda.name_map is not None:
@@ -107,19 +109,21 @@ def _inside(path: str, field: str, document: Document) -> None:
 
 
 def _check_models(models: tuple[m.Model, ...], start: str, document: Document) -> None:
-    seen: dict[tuple[str, int], int] = {}
+    seen: dict[tuple[str, str], int] = {}
     for index, model in enumerate(models):
         field = f"{start}[{index}]"
+        check_registered(model, field, document)
         if not re.match(texts.MODEL_NAME, model.called):
             raise SpecError(
-                f"no model name follows from {model.path!r}",
+                f"no model name follows from {model.shown!r}",
                 where=document.at(field),
                 remedy="add `name:` to the model",
             )
-        key = (model.called, model.version)
+        version = str(model.version) if model.registered is None else model.registered.partition(":")[2] or "latest"
+        key = (model.called, version)
         if key in seen:
             raise SpecError(
-                f"the model {model.called!r} version {model.version} is given twice ({start}[{seen[key]}] and {field})",
+                f"the model {model.called!r} version {version} is given twice ({start}[{seen[key]}] and {field})",
                 where=document.at(f"{field}.name"),
                 remedy="give each model its own `name`, or each version its own `version`",
             )

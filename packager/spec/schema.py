@@ -15,7 +15,9 @@ from packager.spec.model import Spec
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of `packager.yaml`; docstrings of its types describe the fields."""
-    return schema_of(Spec, "packager.yaml", EXAMPLES)
+    schema = schema_of(Spec, "packager.yaml", EXAMPLES)
+    schema["$defs"]["Model"]["oneOf"] = [{"required": ["path"]}, {"required": ["registered"]}]
+    return schema
 
 
 def schema_of(kind: Any, title: str, examples: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:

@@ -22,6 +22,8 @@ ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*(?!\n)$"
 PRINTABLE = r"^[^\x00-\x1f\x7f\x85\u2028\u2029]*(?!\n)$"
 # Debian policy 5.6.7 and 5.6.12 (package names and versions), with apt's `:arch` and `=version`.
 DEBIAN_PACKAGE = r"^[a-z0-9][a-z0-9+.-]+(?::[a-z0-9-]+)?(?:=[A-Za-z0-9.+:~-]+)?(?!\n)$"
+# A name in a workspace (`workspace/names.py`), and a version of it.
+REGISTERED = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,254}(?::[1-9][0-9]{0,8})?(?!\n)$"
 PYTHON = r"^3\.[0-9]{1,2}(?!\n)$"
 PATH = r"^(?!-)[^\x00-\x1f\x7f\x85\u2028\u2029\\]+(?!\n)$"
 
@@ -38,6 +40,9 @@ ModelName = Annotated[
         description="Letters, digits, `.`, `_` and `-`; starts with a letter or digit.",
     ),
 ]
+RegisteredName = Annotated[
+    str, Meta(pattern=REGISTERED, description="`name`, or `name:version`; without a version, the latest is locked.")
+]
 RelativePath = Annotated[
     str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
 ]
@@ -49,6 +54,9 @@ DebianPackage = Annotated[
 LibraryName = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*(?!\n)$", max_length=255, description="A file's name: `libGL.so.1`."),
+]
+WorkspaceName = Annotated[
+    str, Meta(pattern=PRINTABLE, min_length=1, max_length=1024, description="A name, a folder, or `oci://…`.")
 ]
 Platform = Annotated[
     str, Meta(pattern=r"^linux/[a-z0-9]+(?:/v[0-9]+)?(?!\n)$", description="OCI os/arch, such as linux/amd64.")

@@ -14,6 +14,7 @@ from packager.plan.plan import Base
 from packager.plan.planned import by_references
 from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, plan_platforms, say_secrets
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.models import Store
@@ -94,7 +95,7 @@ def packages_of(
     Raises:
         SpecError, LockError, ContextError: see `packager.steps.plan.plan_image`.
     """
-    packages = []
+    packages, spec_file = [], with_registered(spec_file)
     for name in select_targets(spec_file):
         if target not in (None, name):
             continue

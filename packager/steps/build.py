@@ -21,7 +21,9 @@ from packager.plan.planned import by_references
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
+from packager.steps.noting import note_built
 from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import refuse_unplaced, select_targets, spec_references
 from packager.steps.stale import remember_inputs
@@ -88,6 +90,7 @@ def build(
     if len(names) > 1 and wish.tags:
         raise _one_image("--tag", names)
     _check_tags(wish.tags)
+    spec_file = with_registered(spec_file, say=reporter.step)
     tested = False
     if wish.push:
         # What serves is imported where something is pushed: a build for a folder does without.
@@ -109,6 +112,7 @@ def build(
     for planned in (each for job, _ in images for each in job.planned):
         remember_inputs(planned.plan, spec_file.for_target(planned.plan.target))
     _write_files(wish, built)
+    note_built(spec_file, [job for job, _ in images], built, reporter)
     builders.release()
     keep_limit(os.environ, reporter.step)
     return built
@@ -131,8 +135,8 @@ def compare(
         RegistryError, TemporaryError: the other image cannot be had.
     """
     wish = wish or BuildWish()
-    spec_file = wished(spec_file, wish)
     names = select_targets(spec_file, wish.target)
+    spec_file = with_registered(wished(spec_file, wish), say=reporter.step)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
     base = find_base(spec_file, wish.base, reporter)

@@ -16,14 +16,19 @@ from packager.checks.serving import check_config, check_cors, check_gunicorn
 from packager.dockerfile.lint import Level, lint
 from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
-from packager.environments.locks.status import TargetInputs, lock_status, read_inputs, unlocked_inputs
+from packager.environments.lock import Registered
+from packager.environments.locks.files import read_lock
+from packager.environments.locks.status import TargetInputs, read_inputs, unlocked_inputs
 from packager.environments.uv import names_indexes
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
+from packager.steps.lock import lock_status
 from packager.steps.plan import plan_platforms
+from packager.steps.registered import pin, placed, unpinned, with_registered
 from packager.steps.reporting import SILENT, Reporter
+from packager.steps.workspace_of import WorkspaceOf
 from packager.storage.models import Store
 
 if TYPE_CHECKING:
@@ -48,14 +53,18 @@ def check(
     """
     from packager.checks.packaged import make_looker
 
-    looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings = [
         *check_declared(spec_file),
         *check_place(spec_file),
         *check_config(spec_file),
         *check_gunicorn(spec_file),
     ]
-    locks = [*_lock(spec_file)]
+    found = _registered(spec_file, reporter)
+    if isinstance(found, Finding):
+        # What models and environment are is not known, and without them nothing else is.
+        return tuple(dict.fromkeys((*findings, *_entry_script(spec_file), found)))
+    locks, spec_file = [*_lock(spec_file)], found
+    looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings += [*_environment(spec_file, locked=not locks), *_entry_script(spec_file), *locks]
     findings += [*_withheld(spec_file), *_tests(spec_file), *extension_findings(spec_file)]
     fresh = not any(finding.rule.startswith("lock-") for finding in findings)
@@ -94,6 +103,19 @@ def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:
         return entry_script_findings(spec_file)
     except (ContextError, SpecError) as error:
         return (from_error("entry-missing", error, str(spec_file.document.path)),)
+
+
+def _registered(spec_file: SpecFile, reporter: Reporter) -> SpecFile | Finding:
+    """Return the spec with its registered models on this machine: those of the lock, else what would be locked now."""
+    try:
+        lock = read_lock(spec_file)
+        if not unpinned(spec_file, lock):
+            return with_registered(spec_file, say=reporter.step)
+        with WorkspaceOf(spec_file) as workspace:
+            pins = pin(spec_file, lock.pins if lock else Registered(), workspace)
+            return placed(spec_file, pins, workspace, say=reporter.step)
+    except PackagerError as error:
+        return from_error("registered-missing", error, str(spec_file.document.path))
 
 
 def _tests(spec_file: SpecFile) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from packager.errors import UsageError
 from packager.laying.package_facts import conda_facts, wheel_facts
 from packager.laying.wheels import Source
 from packager.spec.load import SpecFile
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.memory import cache_root
@@ -45,6 +46,7 @@ def tree(
         LockError: the lock is missing, stale or edited; a wheel is not what was locked.
         TemporaryError: the index does not answer.
     """
+    spec_file = with_registered(spec_file, say=reporter.step, models=False)
     return tuple(
         looked_into(read_inputs(spec_file, name), platform, offline=offline, reporter=reporter)
         for name in select_targets(spec_file, target)

@@ -19,6 +19,7 @@ from packager.laying.create import create, is_complete
 from packager.laying.native import kept_environment, native_environment
 from packager.laying.programs import environment_of, require_program
 from packager.spec.load import SpecFile
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target
 
@@ -56,6 +57,7 @@ def create_environment(
         ContextError: something else is in the folder; it cannot be written.
         TemporaryError: a channel or the index does not answer.
     """
+    spec_file = with_registered(spec_file, say=reporter.step, models=False)
     locked, machine = native_environment(spec_file, one_target(spec_file, target), platform)
     return create(locked, prefix, machine, force=force, say=reporter.step)
 
@@ -81,6 +83,7 @@ def run_in_environment(
         PackagerError: PATH has no program of that name.
         UsageError, LockError, ContextError, TemporaryError: see `create_environment`.
     """
+    spec_file = with_registered(spec_file, say=reporter.step, models=False)
     locked, machine = native_environment(spec_file, one_target(spec_file, target))
     if prefix is None:
         prefix, descriptor = kept_environment(locked, machine, say=reporter.step)

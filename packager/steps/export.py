@@ -6,6 +6,7 @@ from packager.environments.locks.formats import environment_yml, explicit, requi
 from packager.environments.locks.status import read_inputs
 from packager.errors import UsageError
 from packager.spec.load import SpecFile
+from packager.steps.registered import with_registered
 from packager.storage.files import write_text
 
 __all__ = ["FORMATS", "export", "write_text"]
@@ -32,7 +33,7 @@ def export(
         UsageError: the format cannot hold this environment, or the target was not locked for the platform.
         TemporaryError: for `pylock`: the index does not answer.
     """
-    inputs = read_inputs(spec_file, target)
+    inputs = read_inputs(with_registered(spec_file, models=False), target)
     lock = inputs.lock
     if not lock.conda_text and form in ("conda-lock", "explicit"):
         raise UsageError(

@@ -18,6 +18,7 @@ from packager.serving.reports import outcome_lines
 from packager.serving.service import Package
 from packager.spec.load import SpecFile
 from packager.steps.reporting import Reporter
+from packager.steps.volumes import with_mounts
 
 
 def needs_tests(spec_file: SpecFile, *, test: bool, reporter: Reporter) -> bool:
@@ -50,7 +51,7 @@ def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], report
         ServiceError: one failed.
         EngineError: no engine, or no such image.
     """
-    packages = image_packages({candidate.reference: candidate.target for candidate in candidates})
+    packages = image_packages({each.reference: each.target for each in candidates}, spec_file, reporter=reporter)
     titles = {candidate.reference: candidate.title for candidate in candidates}
     cases = prepare(spec_file)
     require_passed(try_packages(cases, packages, reporter, titles=titles, show=True))
@@ -82,12 +83,16 @@ def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, te
     gate_candidates(spec_file, list(candidates.values()), reporter)
 
 
-def image_packages(targets: Mapping[str, str], platform: str | None = None) -> list[Package]:
+def image_packages(
+    targets: Mapping[str, str], spec_file: SpecFile, platform: str | None = None, *, reporter: Reporter
+) -> list[Package]:
     """Return images, all of which the engine has, before the first of them is started.
 
     Args:
         targets: reference → the target that it is for; empty where nobody knows.
+        spec_file: the spec, whose workspace has what they want mounted.
         platform: the images must be for it.
+        reporter: is told what is fetched.
 
     Raises:
         EngineError: no engine, or no such image, or one for another platform.
@@ -99,7 +104,7 @@ def image_packages(targets: Mapping[str, str], platform: str | None = None) -> l
             raise EngineError(
                 f"the engine has {reference} for {package.platform}", remedy=f"`packager build --platform {platform}`"
             )
-        packages.append(package)
+        packages.append(with_mounts(package, spec_file, say=reporter.step))
     return packages
 
 

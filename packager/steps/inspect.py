@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from packager.builders.inspect import ImageView, Inspected, inspect_image
+from packager.errors import ContextError
 from packager.laying.image_contents import contents_of
+from packager.plan.volumes import labelled_models
 from packager.registry.mirrors import registry_mirrors
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
 
-__all__ = ["Inspected", "inspect"]
+__all__ = ["Inspected", "inspect", "registered_in"]
 
 
 def inspect(
@@ -41,6 +45,16 @@ def inspect(
     if not packages:
         return found
     return msgspec.structs.replace(found, images=tuple(_with_packages(each, content, files) for each in found.images))
+
+
+def registered_in(view: ImageView) -> tuple[str, ...]:
+    """Return the registered models of an image for people, a line each; none where its label is not ours."""
+    with suppress(ContextError):
+        return tuple(
+            f"{each.id} {each.digest} {'mounted' if each.delivery == 'volume' else 'in the image'} at {each.path}"
+            for each in labelled_models(view.labels, "the image")
+        )
+    return ()
 
 
 def _with_packages(view: ImageView, content: ContentStore, files: bool) -> ImageView:

@@ -10,16 +10,21 @@ import msgspec
 
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.declare.requirement import canonical_name
-from packager.environments.locks.status import lock_status, read_inputs, stale
+from packager.environments.lock import Lock
+from packager.environments.locks.files import read_lock
+from packager.environments.locks.status import lock_status as status_of
+from packager.environments.locks.status import read_inputs, stale
 from packager.environments.locks.update import LockResult, Move, update_lock
 from packager.environments.solve.conda import CondaSolver, RattlerSolver
 from packager.environments.solve.pip import Upgrade, UvSolver
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
+from packager.steps.registered import newer, pin, placed, unneeded, unpinned, with_registered
 from packager.steps.reporting import SILENT, Reporter
+from packager.steps.workspace_of import WorkspaceOf
 
-__all__ = ["LockResult", "Move", "Upgrade", "lock", "lock_status", "stale"]
+__all__ = ["LockResult", "Move", "Upgrade", "lock", "lock_status", "newer_models", "stale"]
 
 
 def lock(
@@ -27,6 +32,7 @@ def lock(
     *,
     upgrade: bool | tuple[str, ...] = False,
     upgrade_base: bool = False,
+    upgrade_models: bool | tuple[str, ...] = False,
     offline: bool = False,
     conda: str | Path | None = None,
     reporter: Reporter = SILENT,
@@ -37,13 +43,16 @@ def lock(
         spec_file: the spec.
         upgrade: True for all packages, or the names of some.
         upgrade_base: resolve a base without a digest anew.
+        upgrade_models: True takes the latest of all that is registered and has no version in the spec; or the names of
+            some.
         offline: use only what uv and rattler have in their caches.
         conda: a conda, mamba or micromamba that solves conda's half by conda-lock; rattler does where None.
         reporter: is told what is done.
 
     Raises:
         SpecError: the spec's environment, targets or base are not usable.
-        UsageError: a package to upgrade is not locked.
+        UsageError: a package to upgrade is not locked; a model to upgrade is not one that may move.
+        NotRegisteredError: the workspace has not what the spec names.
         LockError: no solution, or a package without a wheel. Nothing on disk has changed then.
         RegistryError: the registry refuses the base.
         TemporaryError: an index, a channel or a registry is out of reach.
@@ -56,6 +65,11 @@ def lock(
         return resolve_digest(reference, mirrors)
 
     names = tuple(sorted(set(map(canonical_name, upgrade)))) if isinstance(upgrade, tuple) else ()
+    before = (read_lock(spec_file) or Lock()).pins
+    with WorkspaceOf(spec_file) as workspace:
+        pins = pin(spec_file, before, workspace, upgrade=upgrade_models, offline=offline)
+        if pins:
+            spec_file = placed(spec_file, pins, workspace, say=reporter.step, models=False)
     result = update_lock(
         spec_file,
         solver=UvSolver(spec_file.root),
@@ -65,9 +79,41 @@ def lock(
         upgrade_base=upgrade_base,
         offline=offline,
         report=reporter.step,
+        registered=pins,
     )
     moved = tuple(name for name, changes in result.changes.items() if changes)
     return msgspec.structs.replace(result, notes=tuple(dict.fromkeys((*result.notes, *_failing(spec_file, moved)))))
+
+
+def lock_status(spec_file: SpecFile, *, reporter: Reporter = SILENT) -> dict[str, tuple[str, ...]]:
+    """Return for each target what changed since the lock was made, a line each; empty where it is fresh.
+
+    Args:
+        spec_file: the spec.
+        reporter: is told what of the registered is fetched: what a model tells of its environment is in its files.
+
+    Raises:
+        SpecError: the environment cannot be read.
+        LockError: `packager.lock` cannot be read.
+        ContextError, RegistryError, TemporaryError: what is registered is not to be had.
+    """
+    lock = read_lock(spec_file)
+    names = spec_file.spec.target_names
+    if reasons := unpinned(spec_file, lock):
+        return dict.fromkeys(names, reasons)
+    status = status_of(with_registered(spec_file, say=reporter.step, models=False))
+    more = unneeded(spec_file, lock)
+    return {name: (*reasons, *more) if name in names else reasons for name, reasons in status.items()}
+
+
+def newer_models(spec_file: SpecFile) -> tuple[str, ...]:
+    """Return what of the registered has a newer version than the one that is locked and may move, a line each.
+
+    Raises:
+        PackagerError: the workspace cannot be read.
+    """
+    with WorkspaceOf(spec_file) as workspace:
+        return tuple(newer(spec_file, read_lock(spec_file), workspace))
 
 
 def _failing(spec_file: SpecFile, targets: Iterable[str]) -> Iterator[str]:

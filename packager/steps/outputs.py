@@ -93,6 +93,18 @@ class Moved(_Output, frozen=True):
     after: str | None
 
 
+class MovedPin(_Output, frozen=True):
+    """What became of something registered.
+
+    Attributes:
+        before: version so far; null where it is new.
+        after: version now; null where it is gone.
+    """
+
+    before: str | None
+    after: str | None
+
+
 class LockedTarget(_Output, frozen=True):
     """What a target was locked to.
 
@@ -118,11 +130,13 @@ class Locked(_Output, frozen=True):
         changed: anything moved.
         written: files.
         targets: name → what it was locked to.
+        registered: what the spec names of a workspace and moved; only where it names some.
     """
 
     changed: bool
     written: tuple[str, ...]
     targets: dict[str, LockedTarget]
+    registered: dict[str, MovedPin] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Freshness(_Output, frozen=True):
@@ -131,10 +145,12 @@ class Freshness(_Output, frozen=True):
     Attributes:
         fresh: the lock is for this spec.
         targets: name → what changed since.
+        newer: what of the registered has a newer version than the locked one, a line each; only where there is some.
     """
 
     fresh: bool
     targets: dict[str, tuple[str, ...]]
+    newer: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Planned(_Output, frozen=True):
@@ -159,6 +175,9 @@ class Planned(_Output, frozen=True):
         machine: what running it needs.
         files: of the build context for people.
         dialect: of the Dockerfile.
+        volumes: models that are mounted, as those of the layers; only where there are some.
+        registered: models that a workspace has: name, version, digest, whether in the image or mounted, and where;
+            only where there are some.
     """
 
     name: str
@@ -179,6 +198,8 @@ class Planned(_Output, frozen=True):
     machine: dict[str, Any]
     files: tuple[str, ...]
     dialect: str
+    volumes: tuple[dict[str, Any], ...] | msgspec.UnsetType = msgspec.UNSET
+    registered: tuple[dict[str, Any], ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class SavedContext(_Output, frozen=True):

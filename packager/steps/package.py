@@ -9,6 +9,7 @@ from packager.laying.native import kept_environment, native_environment
 from packager.serving.hosts.process.package import LocalPackage, require_devices
 from packager.spec.load import SpecFile
 from packager.steps.plan import plan_image
+from packager.steps.registered import with_registered
 from packager.storage.models import Store
 
 
@@ -29,6 +30,7 @@ def package_on_machine(
         ContextError: a file is missing, or the entry script cannot start.
         TemporaryError: the package index does not answer.
     """
+    spec_file = with_registered(spec_file, say=say)
     for finding in require_entry_script(spec_file.for_target(target)):
         say(f"warning: {finding}")
     locked, machine = native_environment(spec_file, target)

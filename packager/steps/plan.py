@@ -19,6 +19,7 @@ from packager.plan.plan import Base
 from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
 from packager.storage.memory import cache_root
@@ -33,6 +34,7 @@ def plan_image(
     *,
     base: Base | str | None = None,
     digest_model: DigestModel | None = None,
+    reporter: Reporter = SILENT,
 ) -> Planned:
     """Plan one image.
 
@@ -42,6 +44,7 @@ def plan_image(
         platform: OCI os/arch; the target's first where None.
         base: another base image: a reference at a registry or in the engine, an archive, or one that was looked up.
         digest_model: gives sha256 and size of a model file; the store's `digest` where None.
+        reporter: is told what is fetched of a workspace.
 
     Raises:
         SpecError: an unknown target, or a platform that it was not locked for.
@@ -52,6 +55,7 @@ def plan_image(
     """
     if isinstance(base, str):
         base = find_base(spec_file, base)
+    spec_file = with_registered(spec_file, say=reporter.step)
     (planned,) = plan_platforms(
         read_inputs(spec_file, target), [platform], base=base, digest_model=digest_model or Store().digest
     )
@@ -93,6 +97,8 @@ def plan_platforms(
             base=base,
             mirrors=mirrors,
             channel_mirrors=channels,
+            digests={name: each.digest for name, each in own.laid.items()},
+            environment=own.laid_environment,
         )
         check_artefacts(own, target, plan)
         plan = with_inputs(msgspec.structs.replace(plan, own_template=template), texts)

@@ -15,6 +15,7 @@ from packager.registry.client import digest_under_tag
 from packager.registry.insecure import is_named
 from packager.spec.load import SpecFile
 from packager.steps.gate import gate_references
+from packager.steps.noting import note_pushed
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import refuse_unplaced, spec_references
 from packager.steps.stale import build_first, refuse_stale
@@ -72,6 +73,7 @@ def push(
         pushed = _push(reference, reporter)
         reporter.step(f"{reference}: {pushed.uploaded} layers uploaded, {pushed.present} already there")
         results.append(pushed)
+        note_pushed(spec_file, pushed.reference, pushed.digest, require_local(reference).labels, reporter)
     return tuple(results)
 
 

@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
@@ -22,7 +21,6 @@ from packager.workspace.names import check_name, check_pairs, check_text
 from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
 from packager.workspace.values import Content, Resources, Version
 
-_REGISTRY = "oci://"
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 
@@ -66,14 +64,10 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
         return
     with _scratch() as scratch:
-        if wish.path.startswith(_REGISTRY) and wish.sha256 is None:
-            fetched, files = _pull(wish.path, scratch)
-            yield _read(wish, fetched, files)
-            return
         fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
         if fetched.source is not None:
             reporter.step(f"fetched {fetched.source.uri}")
-        yield _read(wish, fetched, scan_contents(fetched.path))
+        yield _read(wish, fetched, fetched.files or scan_contents(fetched.path))
         forget(fetched)
 
 
@@ -97,25 +91,6 @@ def _amounts(resources: Resources | None) -> tuple[tuple[float | None, str], ...
     if resources is None:
         return ()
     return ((resources.cpu, "processors"), (resources.memory_gb, "gigabytes"), (resources.gpu, "GPUs"))
-
-
-def _pull(uri: str, scratch: Path) -> tuple[Fetched, tuple[Content, ...]]:
-    """Return what a registry has: files as the artifact names them, so that a digest is the same as where it was."""
-    pulled = import_module("packager.workspace.artifacts").pull_artifact(uri, scratch)
-    draft, files = pulled.draft, tuple(pulled.files)
-    tops = {each.path.partition("/")[0] for each in files}
-    fetched = Fetched(
-        path=pulled.folder / tops.pop() if len(tops) == 1 else pulled.folder,
-        source=draft.source,
-        framework=draft.framework,
-        framework_version=draft.framework_version,
-        details=draft.details,
-        samples=tuple(pulled.samples),
-        run_id=draft.run_id,
-        description=draft.description,
-        resources=draft.resources,
-    )
-    return fetched, files
 
 
 def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read:

@@ -33,6 +33,7 @@ from packager.spec.model import Case
 from packager.steps.check import check
 from packager.steps.dependencies import looked_into
 from packager.steps.plan import find_base, plan_platforms
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target, select_targets
 from packager.steps.stale import changes_since
@@ -127,7 +128,7 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _choose(spec_file: SpecFile, target: str, platform: str | None, base: Base | None) -> _Chosen:
-    inputs = read_inputs(spec_file, target)
+    inputs = read_inputs(with_registered(spec_file), target)
     (planned,) = plan_platforms(inputs, [platform], base=base, digest_model=Store().digest)
     return _Chosen(inputs=inputs, plan=planned.plan)
 
@@ -205,10 +206,16 @@ def _layers(plan: Plan, packages: Dependencies, base: int | None) -> tuple[Layer
         origin = (
             origins.pop() if len(origins) == 1 else f"{len(origins)} files of the user's" if origins else "packager"
         )
+        if layer.registered:
+            origin = f"{layer.registered} of the workspace ({layer.content[:19]})"
         number = len(layer.tree.files)
         files = f"{number} file" if number == 1 else f"{number} files"
         digest = f"sha256:{layer.tree.digest}"
         rows.append(LayerRow(title=layer.title, files=files, size=layer.tree.size, origin=origin, digest=digest))
+    for layer in plan.volumes:
+        title, origin = f"{layer.title} (mounted)", f"{layer.registered} of the workspace"
+        files = f"{len(layer.tree.files)} files, not in the image"
+        rows.append(LayerRow(title=title, files=files, size=layer.tree.size, origin=origin, digest=layer.content))
     return tuple(rows)
 
 
@@ -298,6 +305,9 @@ def commands_of(plan: Plan, cases: Sequence[Case]) -> dict[str, str]:
     ]
     run += [f"    --gpus {shlex.quote(plan.machine.gpus)} \\"] if plan.machine.gpus else []
     run += ['    --volume "$PWD/keys:/run/secrets/packager-keys:ro" \\'] if key else []
+    for each in (each for each in plan.registered if each.delivery == "volume"):
+        source = f'"$PWD/models/{each.name}/{each.version}"'
+        run.append(f"    --mount type=bind,source={source},target={each.path},readonly \\")
     case = next((each for each in cases if each.path == SCORE_PATH and each.form is None), None)
     data, content = "@request.json", "application/json"
     if case is not None and case.file:

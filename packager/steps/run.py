@@ -34,6 +34,7 @@ from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target, spec_references
 from packager.steps.stale import build_first, warn_of_stale
+from packager.steps.volumes import with_mounts
 
 #: Docker's form of sizes (`docker run --memory`).
 _MEMORY = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
@@ -155,7 +156,7 @@ def find_package(wish: RunWish, spec_file: SpecFile | None, *, devices: bool = F
 
 
 def _image_package(reference: str, spec_file: SpecFile | None, reporter: Reporter) -> Package:
-    package = packaged_image(reference)
+    package = with_mounts(packaged_image(reference), spec_file, say=reporter.step)
     warn_of_stale(spec_file, {reference: require_local(reference)}, reporter)
     return package
 

@@ -16,6 +16,7 @@ from packager.plan.plan import Dialect
 from packager.plan.planned import Planned
 from packager.spec.load import SpecFile
 from packager.steps.plan import find_base, plan_image, say_secrets
+from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.models import Store
@@ -95,6 +96,7 @@ def save_targets(
     names = select_targets(spec_file, target)
     if archive is not None and len(names) > 1:
         raise UsageError("an archive holds one target", remedy=f"choose one: --target {names[0]}")
+    spec_file = with_registered(spec_file, say=reporter.step)
     for finding in require_entry_script(spec_file):
         reporter.warn(str(finding))
     other, store = find_base(spec_file, base, reporter), Store()

@@ -13,12 +13,13 @@ from packager.serving import deploy as services
 from packager.serving.deploy import delete, list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.process.package import LocalPackage
-from packager.serving.service import LOG_LINES
+from packager.serving.service import LOG_LINES, Mounted, Package
 from packager.serving.status import Change, Status, service_name
 from packager.spec.load import SpecFile, load_spec
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish, check_memory, find_package, refuse_without_docker, request_for
+from packager.steps.volumes import mounts_of
 
 __all__ = [
     "LOG_LINES",
@@ -136,7 +137,10 @@ def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Repor
     def remake(spec: Path, target: str) -> LocalPackage:
         return package_on_machine(load_spec(spec), target, say=reporter.step)
 
-    change = msgspec.structs.replace(change, remake=remake)
+    def mounts(image: Package) -> tuple[Mounted, ...]:
+        return mounts_of(image, None, say=reporter.step)
+
+    change = msgspec.structs.replace(change, remake=remake, mounts=mounts)
     with terminated_as_interrupted():
         return services.update(service_name(name), change, timeout=timeout, say=reporter.step)
 

@@ -23,6 +23,7 @@ from packager.plan.inputs import changes, digest_of, inputs_of
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.steps.plan import own_templates, plan_platforms
+from packager.steps.registered import NotHereError, with_registered
 from packager.steps.reporting import Reporter
 from packager.storage.memory import Memory
 from packager.storage.models import Store
@@ -91,9 +92,12 @@ def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
     if target not in spec_file.spec.target_names:
         return ""
     try:
+        spec_file = with_registered(spec_file, fetch=False)
         (planned,) = plan_platforms(
             read_inputs(spec_file, target), [image.platform], base=None, digest_model=Store().digest
         )
+    except NotHereError:
+        return ""  # an image of a workspace's model that another machine built
     except PackagerError as error:
         return f"its inputs cannot be read any more ({error.message.splitlines()[0].rstrip(':')})"
     if planned.plan.config.labels[INPUTS_LABEL] == label:

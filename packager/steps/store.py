@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from packager.storage.files import write_text
 from packager.storage.memory import cache_root, note_kind
 from packager.storage.models import Store, StoreCheck, model_kind
 from packager.units import human_size
+from packager.workspace.laid import mounted_once, registered_kind
 
 __all__ = ["UNUSED", "KindSummary", "Policy", "gc", "info", "keep_limit", "kinds", "summaries", "verify"]
 
@@ -63,6 +65,7 @@ def kinds() -> tuple[Kind, ...]:
     cache, state = cache_root(), state_root()
     return (
         model_kind(cache),
+        registered_kind(cache, _mounted(cache)),
         context_kind(cache),
         layer_kind(cache),
         package_kind(cache),
@@ -76,6 +79,20 @@ def kinds() -> tuple[Kind, ...]:
         run_kind(state),
         _leftover_kind(cache),
     )
+
+
+def _mounted(cache: Path) -> tuple[str, ...]:
+    """Return the folders of models that containers have mounted, or may have, where no engine can be asked."""
+    candidates = tuple(map(str, mounted_once(cache)))
+    if not candidates:
+        return ()
+    from packager.serving.hosts.docker.engine import DockerHost
+
+    try:
+        mounted = DockerHost().mounted()
+    except PackagerError:
+        return candidates
+    return tuple(each for each in candidates if each in mounted or os.path.realpath(each) in mounted)
 
 
 def _leftover_kind(cache: Path) -> Kind:

@@ -86,6 +86,6 @@ def test(
         )
         if build is not None:
             build_first(spec_file, build, image or (), reporter)
-        packages = image_packages(references, platform)
+        packages = image_packages(references, spec_file, platform, reporter=reporter)
         warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
     return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env)

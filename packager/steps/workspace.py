@@ -5,38 +5,33 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from packager.errors import UsageError
-from packager.spec.document import parse_yaml, read_text
-from packager.spec.find import find_spec
-from packager.steps.listed_environments import Environments
+from packager.steps.chosen_workspace import chosen, kept
 from packager.steps.needed import Use, refuse_needed, uses
-from packager.steps.registering import ModelWish, read_model
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.settings import current_settings
 from packager.steps.telling import Telling, Verified
 from packager.storage.files import write_text
 from packager.workspace import actions
 from packager.workspace.actions import Difference
 from packager.workspace.base import Workspace as Kept
-from packager.workspace.locate import VARIABLE, Choice, choose, open_workspace
 from packager.workspace.names import check_name, parse_id
 from packager.workspace.selecting import Filter, select
 from packager.workspace.values import Change, ImageRecord, Resources, Version
 
+if TYPE_CHECKING:
+    from packager.steps.listed_environments import Environments
+    from packager.workspace.artifacts import PushForm
+
 __all__ = [
-    "Environments",
     "Models",
     "Resources",
     "Use",
     "Verified",
     "Workspace",
-    "chosen",
     "close_workspace",
-    "kept",
     "write_metadata",
 ]
 
@@ -59,7 +54,6 @@ class Workspace:
 
     Attributes:
         models: the models of it.
-        environments: the environments of it, and the curated ones.
 
     Raises:
         UsageError, SpecError: it is no workspace, or this user's settings are wrong.
@@ -85,9 +79,8 @@ class Workspace:
 
     def _open(self, workspace: Kept, reporter: Reporter) -> None:
         self.kept = workspace
-        telling = Telling(workspace, reporter)
-        self.models = Models(telling)
-        self.environments = Environments(telling)
+        self._telling = Telling(workspace, reporter)
+        self.models = Models(self._telling)
 
     def __enter__(self) -> Self:
         return self
@@ -98,6 +91,14 @@ class Workspace:
     def close(self) -> None:
         """Close the connections to a registry, where there are any."""
         close_workspace(self.kept)
+
+    @property
+    def environments(self) -> Environments:
+        """The environments of it, and the curated ones."""
+        # Imported late: what reads files of environments is more than all that lists models.
+        from packager.steps.listed_environments import Environments
+
+        return Environments(self._telling)
 
     @property
     def name(self) -> str:
@@ -175,6 +176,9 @@ class Models:
             ContextError: a file cannot be read, changes meanwhile, or is not what was said of it.
             TemporaryError: a source does not answer now.
         """
+        # Imported late, as above.
+        from packager.steps.registering import ModelWish, read_model
+
         wish = ModelWish(
             name=name,
             path=os.fspath(path),
@@ -305,7 +309,7 @@ class Models:
         """
         return self._telling.verify("model", *((None, None) if name is None else _named(name, version)))
 
-    def push(self, name: str, reference: str, *, form: str = "artifact") -> str:
+    def push(self, name: str, reference: str, *, form: PushForm = "artifact") -> str:
         """Write a version to any place at a registry, and return the reference with its digest.
 
         Args:
@@ -313,10 +317,11 @@ class Models:
             reference: where.
             form: `artifact` for a ModelPack artifact, `image` for an image with the files at its root.
         """
+        from packager.workspace.artifacts import push_version
+
         version = self.get(name)
         self._telling.reporter.step(f"pushing {version.id} to {reference}")
-        push = import_module("packager.workspace.artifacts").push_version
-        result = push(self._kept, version, reference, form)
+        result = push_version(self._kept, version, reference, form)
         return f"{result.references[0]}@{result.digest}"
 
     def pull(self, reference: str, name: str, **more: object) -> Version:
@@ -329,41 +334,6 @@ class Models:
         """
         uri = reference if reference.startswith("oci://") else f"oci://{reference}"
         return self.register(name, uri, **more)  # type: ignore[arg-type]
-
-
-def chosen(workspace: str | os.PathLike[str] | None = None, start: str | os.PathLike[str] | None = None) -> Choice:
-    """Return which workspace is meant; see `Workspace`.
-
-    Raises:
-        UsageError, SpecError: this user's settings, the spec, or a file of Azure ML v1 is wrong.
-    """
-    wish = workspace if workspace is None or isinstance(workspace, str) else os.path.abspath(workspace)
-    here = Path(start or ".").absolute()
-    of_spec = None if wish or os.environ.get(VARIABLE) else _of_spec(here)
-    return choose(wish, spec=of_spec, used=current_settings(os.environ).workspace, start=here)
-
-
-def _of_spec(here: Path) -> str | None:
-    """Return the workspace that the spec of a folder, or of the nearest above it, names; the rest of it may be wrong.
-
-    Raises:
-        SpecError: it is not YAML.
-    """
-    path = find_spec(here, Path.home())
-    wish = None if path is None else parse_yaml(read_text(path), path).data.get("workspace")
-    if path is None or not isinstance(wish, str) or not wish:
-        return None
-    # A path in a spec is one from its folder.
-    return os.path.join(path.parent, wish) if "/" in wish and "://" not in wish and not wish.startswith("~") else wish
-
-
-def kept(choice: Choice) -> Kept:
-    """Return the workspace that a choice means.
-
-    Raises:
-        UsageError, NotRegisteredError, ContextError, RegistryError, TemporaryError: see `open_workspace`.
-    """
-    return open_workspace(choice)
 
 
 def close_workspace(workspace: Kept) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from packager.steps.listed_environments import ListedEnvironment
-from packager.steps.needed import Use
 from packager.workspace.actions import Copied, Difference
 from packager.workspace.values import File, Held, ImageRecord, Resources, Source, Version
+
+if TYPE_CHECKING:
+    from packager.steps.listed_environments import ListedEnvironment
+    from packager.steps.needed import Use
 
 
 def summary(version: Version) -> dict[str, Any]:

@@ -63,6 +63,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         guards: who holds one of them keeps it.
         young: seconds after its last use in which it is somebody's, with no lock.
         linked: its files are there for others to link to: one goes when no other name of it is left, and then at once.
+        kept: paths of those that somebody uses who holds no lock.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     guards: tuple[Guard, ...] = ()
     young: float = 0.0
     linked: bool = False
+    kept: frozenset[str] = frozenset()
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,7 +258,8 @@ def _entry(kind: Kind, path: Path, now: float, shared: dict[int, tuple[int, int]
             shared[file] = (found.st_blocks * 512, found.st_nlink)
             links.append(file)
     unused = now - used
-    held = unused < kind.young or any(unused < guard.spares and _taken(guard, path) for guard in kind.guards)
+    held = os.fspath(path) in kind.kept
+    held = held or unused < kind.young or any(unused < guard.spares and _taken(guard, path) for guard in kind.guards)
     return Entry(kind=kind, path=os.fspath(path), used=used, size=size, links=tuple(links), held=held)
 
 

@@ -155,6 +155,10 @@ class Store:
         """Whether the blob of a digest (64 hex digits) is there as it was written, and of `size` bytes where given."""
         return self.blobs.has(digest, size)
 
+    def is_sound(self, digest: str, size: int | None = None) -> bool:
+        """Whether the blob of a digest has its content: by what is remembered of it, or else by reading it."""
+        return self._is_sound(digest, size)
+
     def path(self, digest: str) -> Path:
         """Return where the blob of a digest (64 hex digits) is, or would be."""
         return self.blobs.path(digest)

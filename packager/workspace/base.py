@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -99,3 +99,29 @@ class Workspace(Protocol):
 
     def images(self) -> tuple[ImageRecord, ...]:
         """Return the images that are remembered, the oldest first."""
+
+
+def not_registered(
+    location: str, kind: Kind, name: str, version: int | None, there: Iterable[int], *, deleted: bool = False
+) -> NotRegisteredError:
+    """Return the error for a name or a version that a workspace has not, and say what it has.
+
+    Args:
+        location: of the workspace.
+        kind: of what.
+        name: it.
+        version: that was asked for; None for the latest.
+        there: numbers that are there.
+        deleted: the version was there.
+    """
+    if deleted:
+        return NotRegisteredError(f"the {kind} {name}:{version} is deleted from {location}")
+    if numbers := sorted(there):
+        return NotRegisteredError(
+            f"there is no {kind} {name}:{version} in {location}",
+            remedy=f"it has {'version' if len(numbers) == 1 else 'versions'} {', '.join(map(str, numbers[-10:]))}",
+        )
+    return NotRegisteredError(
+        f"no {kind} {name!r} is registered in {location}",
+        remedy=f"`packager {kind} list` shows what is, `packager {kind} register` adds one",
+    )

@@ -22,9 +22,9 @@ from packager.workspace.remote import Remote
 from packager.workspace.tags import NumberTags, read_number_tags
 
 #: Tries to get a number. With ten that want one at once, three or four are enough.
-TRIES = 30
+TRIES = 60
 #: Seconds to wait at most before the second try, and before any.
-_FIRST, _LONGEST = 0.1, 3.0
+_FIRST, _LONGEST = 0.1, 1.5
 #: Seconds after which a claim is of somebody who was killed: between a claim and what it is for are a few requests.
 _ABANDONED = 3600.0
 
@@ -60,7 +60,7 @@ def claimed(
         own = f"{number}.claim-{secrets.token_hex(6)}"
         # Where nothing can be deleted, those of the tries before are still there.
         mine.add(own)
-        remote.put(path, own, "claim", json_text(_Claim(clock())))
+        digest = remote.put(path, own, "claim", json_text(_Claim(clock())))
         try:
             seen = read_number_tags(client.tags())
             others = seen.claims.get(number, frozenset()) - mine
@@ -70,7 +70,7 @@ def claimed(
                 yield number, seen
                 return
         finally:
-            remote.remove(path, (own,))
+            remote.remove_digest(path, digest)
         remote.pause(wait_for(attempt))
     raise TemporaryError(
         f"others are registering at {remote.reference(path).name} all the time, and nobody gets on",

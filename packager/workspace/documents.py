@@ -16,9 +16,10 @@ from packager.errors import RegistryError
 from packager.http import MAX_DOCUMENT
 from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import T, read_json
+from packager.workspace.drafts import State, state_of
 from packager.workspace.values import Change, Version
 
-What = Literal["format", "name", "claim", "edit", "deleted", "index", "busy", "image"]
+What = Literal["format", "name", "claim", "edit", "deleted", "index", "indexes", "busy", "image"]
 
 #: Counts up when an older packager would misread a workspace.
 FORMAT = 1
@@ -28,25 +29,6 @@ EMPTY_BLOB = Descriptor(media_type="application/vnd.oci.empty.v1+json", digest=d
 
 #: Bytes of an index as text at most, and of what it unpacks to.
 _INDEX, _UNPACKED = MAX_DOCUMENT // 2, 256 << 20
-
-
-class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What can change of a version: see `Version`."""
-
-    description: str = ""
-    tags: dict[str, str] = {}
-    properties: dict[str, str] = {}
-    changes: int = 0
-
-    def of(self, version: Version) -> Version:
-        """Return a version with this state."""
-        return msgspec.structs.replace(
-            version,
-            description=self.description,
-            tags=self.tags,
-            properties=self.properties,
-            changes=self.changes,
-        )
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,16 +91,6 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     damage: tuple[str, ...] = ()
     settled: tuple[str, ...] = ()
     whole: bool = True
-
-
-def state_of(version: Version) -> State:
-    """Return what can change of a version."""
-    return State(
-        description=version.description,
-        tags=version.tags,
-        properties=version.properties,
-        changes=version.changes,
-    )
 
 
 def edit_of(change: Change, before: Version, seen: tuple[str, ...]) -> Edit:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -10,16 +9,17 @@ import msgspec
 
 from packager.errors import ContextError, UsageError
 from packager.workspace.names import check_name, check_pairs, check_text
+from packager.workspace.paths import clash_of, problem_of, shown
 from packager.workspace.values import Change, Content, Version
 
 #: Files of one version: far above real ones, and what is read back has the same limit.
 MOST_FILES = 200_000
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What of a version may change, after `changes` changes."""
 
-    changes: int
+    changes: int = 0
     description: str = ""
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
@@ -55,23 +55,15 @@ def check_paths(paths: Sequence[str], name: str) -> None:
     """
     if len(paths) > MOST_FILES:
         raise ContextError(f"{name} has more than {MOST_FILES} files")
-    known = set(paths)
-    if len(known) != len(paths):
-        twice = next(path for path in paths if paths.count(path) > 1)
-        raise ContextError(f"{name} has the file {twice!r} twice")
     for path in paths:
-        parts = path.split("/")
-        if not all(parts) or {".", ".."} & set(parts) or not path.isprintable() or "\\" in path or len(path) > 1024:
-            raise ContextError(f"{path!r} is no path of a file in {name}")
-        above = posixpath.dirname(path)
-        while above:
-            if above in known:
-                raise ContextError(f"{name} has {above!r} as a file and as a folder")
-            above = posixpath.dirname(above)
+        if problem := problem_of(path):
+            raise ContextError(f"{name} has a file whose path {problem}: {shown(path)}")
+    if clash := clash_of(paths):
+        raise ContextError(f"{name} has {clash}")
 
 
-def changed_state(version: Version, change: Change) -> State:
-    """Return what description, tags and properties are after a change; with the same number where nothing is.
+def changed(version: Version, change: Change) -> Version:
+    """Return a version with a change; the same one where that changes nothing.
 
     Raises:
         UsageError: a text is none, or a property that is there would change.
@@ -83,16 +75,16 @@ def changed_state(version: Version, change: Change) -> State:
         if version.properties.get(key, value) != value:
             raise UsageError(
                 f"the property {key!r} of {version.id} is {version.properties[key]!r}, and a property never changes",
-                remedy="use a tag for what may",
+                remedy="use a tag for what may, or register a new version",
             )
     tags = {key: value for key, value in version.tags.items() if key not in change.remove_tags} | change.add_tags
-    state = State(
-        changes=version.changes,
+    after = msgspec.structs.replace(
+        version,
         description=version.description if change.description is None else change.description,
         tags=tags,
         properties=version.properties | change.add_properties,
     )
-    return state if state == state_of(version) else msgspec.structs.replace(state, changes=version.changes + 1)
+    return version if after == version else msgspec.structs.replace(after, changes=version.changes + 1)
 
 
 def state_of(version: Version) -> State:

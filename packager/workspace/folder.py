@@ -34,8 +34,8 @@ from packager.given import read_given
 from packager.progress import reading
 from packager.storage.models import Store
 from packager.storage.reading import failure
-from packager.workspace.base import NotRegisteredError, TakenError
-from packager.workspace.drafts import changed_state, check_draft, newest, now, state_of, with_state
+from packager.workspace.base import TakenError, not_registered
+from packager.workspace.drafts import changed, check_draft, newest, now, state_of
 from packager.workspace.placing import Placed, Placer
 from packager.workspace.records import Records, json_of
 from packager.workspace.values import KINDS, Change, Content, File, ImageRecord, Kind, Version
@@ -123,7 +123,8 @@ class FolderWorkspace:
         found, self._damage = self._records[kind].read(name)
         wanted = newest(found) if version is None else found.get(version)
         if wanted is None:
-            raise not_registered(self, kind, name, version, tuple(found))
+            deleted = (self.root / f"{kind}s" / name / f"{version}.deleted").exists()
+            raise not_registered(self.location, kind, name, version, found, deleted=deleted)
         return wanted
 
     def add(
@@ -151,11 +152,11 @@ class FolderWorkspace:
         folder = self._folder(version)
         for _ in range(_TRIES):
             latest = self.get(version.kind, version.name, version.version)
-            state = changed_state(latest, change)
-            if state == state_of(latest):
+            after = changed(latest, change)
+            if after == latest:
                 return latest
-            if self._make(folder.with_name(f"{version.version}.{state.changes}.json"), json_of(state)):
-                return with_state(latest, state)
+            if self._make(folder.with_name(f"{version.version}.{after.changes}.json"), json_of(state_of(after))):
+                return after
         raise ContextError(f"{version.id} keeps changing: others change it all the time", remedy="try again later")
 
     def delete(self, version: Version) -> None:
@@ -313,22 +314,6 @@ class FolderWorkspace:
         except OSError as error:
             raise failure("written", path, error) from None
         return True
-
-
-def not_registered(
-    workspace: FolderWorkspace, kind: Kind, name: str, version: int | None, there: Sequence[int]
-) -> NotRegisteredError:
-    """Return the error for a name or a version that is not there, and say what is."""
-    if there:
-        numbers = ", ".join(map(str, sorted(there)[-10:]))
-        return NotRegisteredError(
-            f"there is no {name}:{version} in the workspace {workspace.name} ({workspace.location})",
-            remedy=f"it has {'version' if len(there) == 1 else 'versions'} {numbers}",
-        )
-    return NotRegisteredError(
-        f"no {kind} {name!r} is registered in the workspace {workspace.name} ({workspace.location})",
-        remedy=f"`packager {kind} list` shows what is, `packager {kind} register` adds one",
-    )
 
 
 def _gone(version: Version, path: Path, what: str) -> ContextError:

@@ -21,18 +21,19 @@ from packager.errors import PackagerError, RegistryError, TemporaryError
 from packager.progress import in_thread
 from packager.storage.memory import Memory
 from packager.workspace.artifact import read_artifact
+from packager.workspace.bundles import MANY, read_bundle, write_bundle
 from packager.workspace.claims import wait_for
 from packager.workspace.documents import (
     Edit,
     Index,
     Record,
-    State,
     folded,
     pack_index,
     read_index,
     text_of,
     unpack_index,
 )
+from packager.workspace.drafts import State, with_state
 from packager.workspace.encoding import decode
 from packager.workspace.modelpack import is_ours, read_version
 from packager.workspace.remote import OWN, Remote
@@ -111,11 +112,32 @@ class NameRecords:
         """Return the versions of all names: by encoded name, sorted."""
         tags = self.workspace_tags()
         names = sorted(each for each in tags.names if each[0] == kind and decode(each[1]) is not None)
-        found = in_parallel(lambda each: self._listed(each, tags), names)
+        indexes = self._indexes(kind, names, tags)
+        found = in_parallel(lambda each: self._listed(each, tags, indexes), names)
         return {name[1]: known for name, known in zip(names, found, strict=True)}
 
-    def _listed(self, name: Name, tags: WorkspaceTags) -> Known:
-        index = self._index(name, tags)
+    def _indexes(self, kind: Kind, names: Sequence[Name], tags: WorkspaceTags) -> dict[str, bytes]:
+        """Return the JSON of the indexes that count, by their tags, as far as there is any."""
+        wanted = [tops[0] for name in names if len(tops := tags.tops(name)) == 1]
+        kept = {tag: self._memory.recall("index", self._location, tag) for tag in wanted}
+        found = {tag: data for tag, data in kept.items() if data is not None}
+        missing = [tag for tag in wanted if tag not in found]
+        if len(missing) > MANY:
+            bundle = read_bundle(self._remote, kind, tags, missing)
+            for tag, data in bundle.items():
+                self._memory.remember(data, "index", self._location, tag)
+            found |= bundle
+            missing = [tag for tag in missing if tag not in found]
+        read = in_parallel(self._fetch_index, missing)
+        found |= {tag: data for tag, data in zip(missing, read, strict=True) if data is not None}
+        if len(missing) > MANY:
+            write_bundle(self._remote, kind, tags, found)
+        return found
+
+    def _listed(self, name: Name, tags: WorkspaceTags, indexes: Mapping[str, bytes]) -> Known:
+        tops = tags.tops(name)
+        data = indexes.get(tops[0]) if len(tops) == 1 else None
+        index = None if data is None else read_index(data)
         if index is not None and index.whole and tags.busy.get(name, frozenset()) <= set(index.settled):
             return Known(records={each.version.version: each for each in index.records}, damage=index.damage)
         return self.known(name, self.tags(name), index)
@@ -128,17 +150,21 @@ class NameRecords:
     def _index_at(self, tag: str) -> Index | None:
         data = self._memory.recall("index", self._location, tag)
         if data is None:
-            named = f"{self._remote.base.name}/{OWN}:{tag}"
-            try:
-                found = self._remote.client(OWN).find_manifest(tag)
-                if found is None:
-                    return None
-                data = unpack_index(text_of(found.data, "index", named), named)
-            except RegistryError:
-                # An index is of help alone: what it says is at its names, too.
+            data = self._fetch_index(tag)
+        return None if data is None else read_index(data)
+
+    def _fetch_index(self, tag: str) -> bytes | None:
+        named = f"{self._remote.base.name}/{OWN}:{tag}"
+        try:
+            found = self._remote.client(OWN).find_manifest(tag)
+            if found is None:
                 return None
-            self._memory.remember(data, "index", self._location, tag)
-        return read_index(data)
+            data = unpack_index(text_of(found.data, "index", named), named)
+        except RegistryError:
+            # An index is of help alone: what it says is at its names, too.
+            return None
+        self._memory.remember(data, "index", self._location, tag)
+        return data
 
     # --- one name ---
 
@@ -176,10 +202,11 @@ class NameRecords:
         found = next((each for each in self._recall(name) if each.version.version == number), None)
         if found is None or not _holds(found, number, tags):
             found = self._read(name, number, tags)
+            self.keep(name, found)
         return found.version
 
     def keep(self, name: Name, record: Record) -> None:
-        """Remember what was just written."""
+        """Remember what was just written or read."""
         others = [each for each in self._recall(name) if each.version.version != record.version.version]
         self._remember(name, [*others, record])
 
@@ -207,7 +234,9 @@ class NameRecords:
         version = read_version(artifact, client.read_blob(artifact.config), named)
         if (version.kind, version.name, version.version) != (name[0], decode(name[1]), number):
             raise RegistryError(f"{named} is {version.kind} {version.id}")
-        return Record(edits=tags.count(number), version=self._state(name, tags.edits.get(number, ())).of(version))
+        return Record(
+            edits=tags.count(number), version=with_state(version, self._state(name, tags.edits.get(number, ())))
+        )
 
     def _state(self, name: Name, tags: Sequence[str]) -> State:
         if not tags:
@@ -235,29 +264,31 @@ class NameRecords:
             RegistryError, TemporaryError: that it changes cannot be said: then it does not.
         """
         own = busy_tag(name, self._clock(), secrets.token_hex(4))
-        self._remote.put(OWN, own, "busy", own)
+        digest = self._remote.put(OWN, own, "busy", own)
         try:
             yield
         except PackagerError:
-            self._settle(name, own)
+            self._settle(name, own, digest)
             raise
-        self._settle(name, own)
+        self._settle(name, own, digest)
 
-    def _settle(self, name: Name, own: str) -> None:
+    def _settle(self, name: Name, own: str, digest: str) -> None:
         # Without an index, as after a kill here, everyone sees that somebody is busy, and asks the name itself.
         with suppress(RegistryError, TemporaryError):
-            self._write_index(name, own)
+            if self._write_index(name, own):
+                self._remote.remove_digest(OWN, digest)
 
-    def _write_index(self, name: Name, own: str) -> None:
+    def _write_index(self, name: Name, own: str) -> bool:
+        """Write an index that says that we are busy no more; return whether there is one that counts."""
         for attempt in range(_TRIES):
             # In this order: an index of a rank holds all that was written before the list that the rank is from.
             before = self.workspace_tags()
             last = self._index(name, before)
             if last is not None and own in last.settled:
                 # One that another wrote, who saw ours.
-                self._remote.remove(OWN, (own,))
-                return
-            self._remote.pause(attempt * wait_for(attempt))
+                return True
+            if attempt:
+                self._remote.pause(wait_for(attempt))
             known = self.known(name, self.tags(name), last)
             index = Index(
                 records=tuple(known.records[number] for number in sorted(known.records)),
@@ -269,8 +300,10 @@ class NameRecords:
             after = self.workspace_tags()
             if after.tops(name) == (tag,):
                 older = [each for _, each in after.indexes[name] if each != tag]
-                self._remote.remove(OWN, (own, *older, *(after.busy.get(name, frozenset()) & set(index.settled))))
-                return
+                others = after.busy.get(name, frozenset()) & set(index.settled) - {own}
+                self._remote.remove(OWN, (*older, *others))
+                return True
+        return False
 
     def _settled(self, name: Name, tags: WorkspaceTags, own: str) -> set[str]:
         """Return who is busy no more: ourselves, those that an index before knew as such, and who was killed."""

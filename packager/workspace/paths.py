@@ -21,13 +21,13 @@ def checked_path(path: str, named: str) -> str:
     Raises:
         RegistryError: it is absolute, leaves the folder, or is none.
     """
-    problem = _problem(path)
-    if problem:
+    if problem := problem_of(path):
         raise RegistryError(f"{named} has a file whose path {problem}: {shown(path)}", remedy="do not trust it")
     return path
 
 
-def _problem(path: str) -> str:
+def problem_of(path: str) -> str:
+    """Return what makes a path none of a file below a folder: completes "its path …"; empty where it is one."""
     if not path:
         return "is empty"
     if path.startswith("/"):
@@ -48,17 +48,24 @@ def check_together(paths: Iterable[str], named: str) -> None:
     Raises:
         RegistryError: two have one path, or one's path is another's folder.
     """
+    if clash := clash_of(paths):
+        raise RegistryError(f"{named} has {clash}")
+
+
+def clash_of(paths: Iterable[str]) -> str:
+    """Return which files cannot stand beside each other: completes "it has …"; empty where all can."""
     seen: set[str] = set()
     for path in paths:
         if path in seen:
-            raise RegistryError(f"{named} has two files of one path: {shown(path)}")
+            return f"two files of one path: {shown(path)}"
         seen.add(path)
     for path in seen:
         above = path.rpartition("/")[0]
         while above:
             if above in seen:
-                raise RegistryError(f"{named} has {shown(above)} as a file and as a folder")
+                return f"{shown(above)} as a file and as a folder"
             above = above.rpartition("/")[0]
+    return ""
 
 
 def shown(path: str) -> str:

@@ -26,16 +26,16 @@ from packager.registry.sending import Sent
 from packager.storage.content import ContentStore
 from packager.storage.memory import Memory
 from packager.storage.models import Store
-from packager.workspace.base import NotRegisteredError, TakenError
-from packager.workspace.changing import changed
+from packager.workspace.base import TakenError, not_registered
 from packager.workspace.claims import claimed
-from packager.workspace.documents import Edit, Record, State, edit_of, json_text, state_of, value_of
+from packager.workspace.documents import Edit, Record, edit_of, json_text, value_of
+from packager.workspace.drafts import State, changed, check_draft, state_of
 from packager.workspace.encoding import decode, encode
 from packager.workspace.modelpack import write_version
 from packager.workspace.name_records import Known, NameRecords, in_parallel
-from packager.workspace.names import check_name, check_pairs, check_text
+from packager.workspace.names import check_name
 from packager.workspace.remote import OWN, Connect, Remote
-from packager.workspace.sending import document_blob, file_blobs, look_at, require_files, send
+from packager.workspace.sending import document_blob, file_blobs, look_at, send
 from packager.workspace.tags import Name, NumberTags, edit_tag
 from packager.workspace.values import Change, Content, File, ImageRecord, Kind, Version
 
@@ -159,11 +159,8 @@ class RegistryWorkspace:
         live = tags.live
         if number in live or (number is None and live):
             return live[-1] if number is None else number
-        shown = str(decode(name[1])) + ("" if number is None else f":{number}")
-        if number in tags.deleted:
-            raise NotRegisteredError(f"the {name[0]} {shown} is deleted from {self.location}")
-        there = f"there are {', '.join(map(str, live[-10:]))}" if live else f"list what there is: `{name[0]} list`"
-        raise NotRegisteredError(f"no {name[0]} {shown} is registered in {self.location}", remedy=there)
+        shown, deleted = str(decode(name[1])), number in tags.deleted
+        raise not_registered(self.location, name[0], shown, number, live, deleted=deleted)
 
     def _key(self, kind: Kind, name: str) -> Name:
         key = (kind, encode(check_name(name, kind)))
@@ -178,10 +175,7 @@ class RegistryWorkspace:
     ) -> Version:
         """See `Workspace`."""
         key = self._key(draft.kind, draft.name)
-        require_files(files)
-        check_text(draft.description, "the description")
-        check_pairs(draft.tags, "tag")
-        check_pairs(draft.properties, "property")
+        check_draft(draft, files, samples)
         self._remote.begin()
         store = Store()
         of, beside = look_at(files, store), look_at(samples, store)

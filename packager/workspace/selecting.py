@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from packager.errors import UsageError
-from packager.workspace.facts import V1_NAMES
 from packager.workspace.values import Version
 
 
@@ -52,6 +51,9 @@ def select(versions: Iterable[Version], wanted: Filter, *, latest: bool = False)
 
 
 def _framework(name: str) -> str:
+    # Imported late: few lists are of a framework, and what knows their names reads files of models.
+    from packager.workspace.facts import V1_NAMES
+
     ours = {v1.casefold(): str(each) for each, v1 in V1_NAMES.items()}
     return ours.get(name.casefold(), name.casefold())
 

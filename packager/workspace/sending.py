@@ -8,7 +8,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
-from packager.errors import ContextError, RegistryError, UsageError
+from packager.errors import RegistryError
 from packager.oci.values import Descriptor, digest_of
 from packager.progress import reading
 from packager.registry.client import RegistryClient
@@ -17,7 +17,6 @@ from packager.storage.content import ContentStore
 from packager.storage.memory import Memory
 from packager.storage.models import Store
 from packager.storage.reading import changed_since, digest_file, failure
-from packager.workspace.paths import check_together, checked_path
 from packager.workspace.values import Content, File
 
 #: Makes a client for blobs: repositories to mount from, and what says whether to stop.
@@ -34,10 +33,6 @@ def look_at(contents: Sequence[Content], store: Store) -> dict[File, Content]:
     Raises:
         ContextError: one cannot be read, changes meanwhile, or two are of one path.
     """
-    try:
-        check_together((checked_path(each.path, "the version") for each in contents), "the version")
-    except RegistryError as error:
-        raise UsageError(error.message) from None
     found = {}
     with reading("reading files"):
         for each in contents:
@@ -109,13 +104,3 @@ def document_blob(descriptor: Descriptor, data: bytes, content: ContentStore) ->
         return content.path(descriptor.digest)
 
     return Sent(descriptor, "what it is", path)
-
-
-def require_files(contents: Sequence[Content]) -> None:
-    """Check that there is something to register.
-
-    Raises:
-        ContextError: there is nothing.
-    """
-    if not contents:
-        raise ContextError("there is nothing to register: no file at all", remedy="name a file, or a folder with files")

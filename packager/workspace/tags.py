@@ -13,6 +13,7 @@ In `<prefix>/workspace`:
     models.NAME         there is such a name (encoded); `environments.NAME`
     index-K-RANDOM.models.NAME    all versions of the name in one document, the only one of the highest K counts
     busy-TIME-RANDOM.models.NAME  somebody is about to change what the index has to say
+    all-K-RANDOM.models           many indexes in one document; the highest K has the most
     image.TIME-RANDOM   an image that was built
 
 No tag ever moves, so registries in which none can hold a workspace, too; what is of no use any more is deleted where a
@@ -38,6 +39,7 @@ _NAMED = re.compile(
     r"(?P<folder>models|environments)\.(?P<name>.+)\Z",
     re.ASCII,
 )
+_BUNDLE = re.compile(r"all-([0-9]{1,6})-[0-9a-f]+\.(models|environments)\Z", re.ASCII)
 
 #: A name: kind, and encoded.
 Name = tuple[Kind, str]
@@ -121,12 +123,14 @@ class WorkspaceTags(msgspec.Struct, frozen=True, kw_only=True):
         indexes: name → (K, tag) of its indexes, the highest last.
         busy: name → tags of those who are about to change something.
         images: tags of images.
+        bundles: kind → (K, tag) of what has many indexes, the highest last.
     """
 
     names: frozenset[Name]
     indexes: dict[Name, tuple[tuple[int, str], ...]]
     busy: dict[Name, frozenset[str]]
     images: tuple[str, ...]
+    bundles: dict[Kind, tuple[tuple[int, str], ...]] = {}
 
     def rank(self, name: Name) -> int:
         """Return the highest K of a name's indexes; 0 where it has none."""
@@ -143,9 +147,13 @@ def read_workspace_tags(tags: Iterable[str]) -> WorkspaceTags:
     """Return what the tags of the workspace's own repository say."""
     names, images = set[Name](), list[str]()
     indexes, busy = dict[Name, list[tuple[int, str]]](), dict[Name, set[str]]()
+    bundles = dict[Kind, list[tuple[int, str]]]()
     for tag in tags:
         if tag.startswith("image."):
             images.append(tag)
+            continue
+        if bundle := _BUNDLE.match(tag):
+            bundles.setdefault(KIND_OF[bundle[2]], []).append((int(bundle[1]), tag))
             continue
         found = _NAMED.match(tag)
         if found is None:
@@ -162,6 +170,7 @@ def read_workspace_tags(tags: Iterable[str]) -> WorkspaceTags:
         indexes={name: tuple(sorted(each)) for name, each in indexes.items()},
         busy={name: frozenset(each) for name, each in busy.items()},
         images=tuple(sorted(images)),
+        bundles={kind: tuple(sorted(each)) for kind, each in bundles.items()},
     )
 
 
@@ -173,6 +182,11 @@ def name_tag(name: Name) -> str:
 def index_tag(name: Name, rank: int, chance: str) -> str:
     """Return the tag of an index."""
     return f"index-{rank}-{chance}.{name_tag(name)}"
+
+
+def bundle_tag(kind: Kind, rank: int, chance: str) -> str:
+    """Return the tag of what has many indexes."""
+    return f"all-{rank}-{chance}.{FOLDERS[kind]}"
 
 
 def busy_tag(name: Name, now: float, chance: str) -> str:

@@ -35,6 +35,7 @@ LIKE = {
     "cpu-by-pip": ("cpu-from-source",),
     "cpu-from-source": (REFERENCE,),
     "cpu-no-code": (REFERENCE,),
+    "cpu-registered": ("cpu-two-models",),
     "cpu-two-models": (REFERENCE,),
     "fpga-pip-one-model": (REFERENCE,),
     "fpga-two-models": ("conda-rattler",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import packager
+from tests.integration.conftest import Registry
 
 AT_ONCE = 10
 
@@ -74,3 +76,51 @@ def test_one_that_is_killed_leaves_no_half(tmp_path: Path, environ: dict[str, st
     assert version in ("m:1", "m:2", "m:3")
     assert len(run(environ, "model", "list").splitlines()) == len(before) + 1
     assert run(environ, "model", "verify").count("ok ") == len(before) + 1
+
+
+@pytest.mark.engine
+@pytest.mark.network
+@pytest.mark.usefixtures("docker_config")
+def test_a_registry_and_back(
+    tmp_path: Path, registry: Registry, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environ["DOCKER_CONFIG"] = os.environ["DOCKER_CONFIG"]
+    place = f"{registry.address}/packager-test/ws-{secrets.token_hex(4)}"
+    folder = tmp_path / "outputs"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "weights.bin").write_bytes(b"w" * 1000)
+    (folder / "deep/vocabulary.txt").write_text("a b c")
+
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    def shown(name: str, workspace: str | None = None) -> tuple[str, list[str], str]:
+        with packager.Workspace(workspace, start=tmp_path) as opened:
+            found = opened.models.get(name)
+        return found.digest, [each.path for each in found.files], found.description
+
+    register = ("model", "register", "-q", "-n", "Mixed_Case", "-p", str(folder))
+    assert run(environ, *register, "--tag", "area=a", "-d", "first") == "Mixed_Case:1\n"
+    here = shown("Mixed_Case")
+    # To a registry, changed there, and back: numbers, digests and texts stay.
+    assert run(environ, "workspace", "copy", "-q", "default", f"oci://{place}") == "Mixed_Case:1\n"
+    assert run(environ, "workspace", "copy", "-q", "default", f"oci://{place}") == ""
+    in_registry = ("-w", f"oci://{place}")
+    assert shown("Mixed_Case", f"oci://{place}") == here
+    assert run(environ, *register, *in_registry) == "Mixed_Case:2\n"
+    run(environ, "model", "update", "Mixed_Case:1", "--add-tag", "b=c", *in_registry)
+    assert run(environ, "model", "list", "--tag", "b=c", *in_registry).startswith("Mixed_Case:1  ")
+    assert run(environ, "model", "delete", "Mixed_Case:2", *in_registry) == "Mixed_Case:2\n"
+    assert run(environ, *register, *in_registry) == "Mixed_Case:3\n"
+    assert run(environ, "workspace", "copy", "-q", f"oci://{place}", str(tmp_path / "back")).split() == [
+        "Mixed_Case:1", "Mixed_Case:3",
+    ]  # fmt: skip
+    assert shown("Mixed_Case:1", str(tmp_path / "back")) == here
+    # To any place, in both forms, and registered from there.
+    for form in ("artifact", "image"):
+        pushed = run(environ, "model", "push", "-q", "Mixed_Case", f"{place}/copied:{form}", "--as", form).strip()
+        assert pushed.startswith(f"{place}/copied:{form}@sha256:")
+        version = run(environ, "model", "pull", "-q", pushed.partition("@")[0], "-n", form).strip()
+        assert shown(version)[:2] == here[:2]
+    assert run(environ, "model", "download", "-q", "artifact", "-t", str(tmp_path / "to")) == f"{tmp_path}/to/outputs\n"
+    assert (tmp_path / "to/outputs/deep/vocabulary.txt").read_text() == "a b c"

@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "init": {"spec", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
-    "workspace": {"storage", "models", "context", "oci", "registry"},
+    "workspace": {"spec", "storage", "models", "context", "oci", "registry"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
         "builders", "serving", "checks", "init", "report", "workspace",
@@ -96,7 +96,6 @@ PURE_MODULES = (
     "spec/schema.py",
     "spec/texts.py",
     "workspace/artifact.py",
-    "workspace/changing.py",
     "workspace/documents.py",
     "workspace/drafts.py",
     "workspace/encoding.py",

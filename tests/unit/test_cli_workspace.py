@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import ANY
 
@@ -22,6 +21,7 @@ import packager
 from packager.cli import cli
 from packager.errors import EngineError, PackagerError
 from packager.workspace.folder import FolderWorkspace
+from packager.workspace.sources import Fetched
 from packager.workspace.values import Content, Held, ImageRecord, Source, Version
 from tests.unit.test_no_code_models import field
 from tests.unit.test_outputs import hold
@@ -238,7 +238,7 @@ def test_one_version_by_each_way_to_name_it(run: Run) -> None:
     assert "no name is given" in said(run("model", "show", code=2))
     assert "both named" in said(run("model", "show", "churn", "-i", "churn:1", code=2))
     assert "has a version" in said(run("model", "show", "-n", "churn:1", "-v", "1", code=2))
-    assert "there is no churn:9" in said(run("model", "show", "churn:9", code=6))
+    assert "there is no model churn:9" in said(run("model", "show", "churn:9", code=6))
     assert "no version" in said(run("model", "show", "churn:x", code=2))
     assert "no model 'nobody'" in said(run("model", "show", "nobody", code=6))
 
@@ -303,7 +303,7 @@ def test_a_deleted_number_is_not_given_again(run: Run) -> None:
     assert data(run, "model", "delete", "churn:2") == [{"id": "churn:2", "digest": ANY}]
     assert [each["id"] for each in data(run, "model", "list")] == ["churn:1"]
     assert register(run) == "churn:3"
-    assert "there is no churn:2" in said(run("model", "delete", "churn:2", code=6))
+    assert "the model churn:2 is deleted" in said(run("model", "delete", "churn:2", code=6))
     assert "which version of churn" in said(run("model", "delete", "churn", code=2))
     assert "no version is named" in said(run("model", "delete", code=2))
 
@@ -739,28 +739,25 @@ def test_push_and_pull_name_what_the_registry_has(run: Run, here: Path, monkeypa
     class Pushed:
         references, digest = ("registry.example.com/m:1",), f"sha256:{'2' * 64}"
 
-    class Artifacts:
-        @staticmethod
-        def push_version(_workspace: object, version: Any, reference: str, form: str) -> type[Pushed]:
-            asked.append((version.id, reference, form))
-            return Pushed
+    def push(_workspace: object, version: Version, reference: str, form: str) -> type[Pushed]:
+        asked.append((version.id, reference, form))
+        return Pushed
 
-    monkeypatch.setattr("packager.steps.workspace.import_module", lambda _name: Artifacts)
+    monkeypatch.setattr("packager.workspace.artifacts.push_version", push)
     pushed = f"registry.example.com/m:1@{Pushed.digest}"
     assert run("model", "push", "churn", "registry.example.com/m:1").stdout == f"{pushed}\n"
     found = data(run, "model", "push", "churn:1", "registry.example.com/m:1", "--as", "image")
     assert found == {"id": "churn:1", "reference": pushed, "form": "image"}
     assert asked == [("churn:1", "registry.example.com/m:1", form) for form in ("artifact", "image")]
 
-    def pull(uri: str, _scratch: Path) -> Any:
+    def pull(uri: str, _scratch: Path, _options: object) -> Fetched:
         source = Source(uri=uri, revision=Pushed.digest)
-        draft = Version(kind="model", name="m", source=source, description="of theirs", run_id="r")
         files = tuple(
             Content(path=name, origin=here / "outputs" / name) for name in ("deep/vocabulary.txt", "weights.bin")
         )
-        return SimpleNamespace(draft=draft, folder=here / "outputs", files=files, samples=())
+        return Fetched(path=here / "outputs", files=files, source=source, description="of theirs", run_id="r")
 
-    monkeypatch.setattr("packager.steps.registering.import_module", lambda _name: SimpleNamespace(pull_artifact=pull))
+    monkeypatch.setattr("packager.steps.registering.fetch", pull)
     assert run("model", "pull", "registry.example.com/m:1", "-n", "got", "--tag", "a=b").stdout == "got:1\n"
     assert data(run, "model", "pull", "oci://registry.example.com/m:1", "-n", "more")["id"] == "more:1"
     shown = data(run, "model", "show", "got")

@@ -395,8 +395,8 @@ def test_the_verb_says_what_there_is(cache: Path, tmp_path: Path) -> None:
     assert shown.stderr == "`packager store gc` frees 81.9 kB\n"
     data = json.loads(CliRunner().invoke(command, ["info", "--format", "json"]).stdout)
     assert [each["name"] for each in data["kinds"]] == [
-        "model", "staged context", "layer", "conda package", "laid-down environment", "compiled package",
-        "base interpreter", "local environment", "download", "note", "service", "run", "leftover",
+        "model", "registered model", "staged context", "layer", "conda package", "laid-down environment",
+        "compiled package", "base interpreter", "local environment", "download", "note", "service", "run", "leftover",
     ]  # fmt: skip
     assert data["size"] == sum(each["size"] for each in data["kinds"])
 

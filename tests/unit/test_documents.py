@@ -168,8 +168,12 @@ def test_the_rules_of_check() -> None:
 
 
 def test_specs_in_the_guides_are_valid() -> None:
-    (whole,) = blocks(ROOT / "docs/how-to/write-a-spec.md", "yaml")
+    whole, registered = blocks(ROOT / "docs/how-to/write-a-spec.md", "yaml")
     assert parse_spec(whole, Path("packager.yaml")).spec.name == "diabetes"
+    least = 'name: net\nversion: "1"\nentry_script: score.py\n'
+    assert [each.called for each in parse_spec(least + registered, Path("packager.yaml")).spec.models] == [
+        *("sklearn_mnist", "tok", "big")
+    ]
     (no_code,) = blocks(ROOT / "docs/how-to/models-without-code.md", "yaml")
     assert parse_spec(no_code, Path("packager.yaml")).spec.models[0].kind == "sklearn"
     (part,) = blocks(ROOT / "docs/how-to/several-targets-and-platforms.md", "yaml")

@@ -3,13 +3,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from packager.errors import EngineError
 from packager.serving.client import answers
 from packager.serving.hosts.docker.container import create_options, start_failure, state_of
-from packager.serving.service import ImageRequest, Publish, State
+from packager.serving.service import ImageRequest, KeyPair, Mounted, Publish, State
 
 
 def request(**changes: object) -> ImageRequest:
@@ -35,6 +36,20 @@ def test_a_free_port_and_a_limit() -> None:
     options = create_options(request(publish=Publish(container_port=5001, port=0), memory="1g"), "127.0.0.1")
     assert options["ports"] == {"5001/tcp": ("127.0.0.1", None)}
     assert options["mem_limit"] == options["memswap_limit"] == "1g"
+
+
+def test_models_are_mounted_as_they_are_beside_the_keys() -> None:
+    mounts = (Mounted(folder=Path("/cache/registered/1f"), path="/var/azureml-app/azureml-models/big/1"),)
+    options = create_options(request(mounts=mounts, keys=KeyPair(primary="a", secondary="b")), "127.0.0.1")
+    model, keys = options["mounts"]
+    assert model == {
+        "Type": "bind",
+        "Source": "/cache/registered/1f",
+        "Target": "/var/azureml-app/azureml-models/big/1",
+        "ReadOnly": True,
+    }
+    assert keys["Type"] == "volume"
+    assert len(create_options(request(mounts=mounts), "127.0.0.1")["mounts"]) == 1
 
 
 def test_states_of_the_engine() -> None:
@@ -63,6 +78,7 @@ NAME = 'Conflict. The container name "/n" is already in use by container "1f". Y
         (TAKEN_OUTSIDE, "-p 0:5001"),
         (TAKEN_NEW, "port 6789 is taken"),
         (NAME, "docker rm --force n"),
+        ('invalid mount config for type "bind": bind source path does not exist: /x/1f', "has no folder /x/1f"),
         ("no such device", "did not start a:1: no such device"),
     ],
 )

@@ -3,18 +3,20 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from packager.errors import ContextError, UsageError
+from packager.workspace.pulling import Pulled
 from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
 from packager.workspace.sources.addresses import disposed_name, looks_like_html, parse_address, safe_name
 from packager.workspace.sources.hub import HubAddress, HubFile, _bar, choose_files, is_of_commit, parse_hub
 from packager.workspace.sources.mlflow_server import MlflowAddress, parse_mlflow
 from packager.workspace.sources.places import give, place
 from packager.workspace.sources.registry import fetch_reference
-from packager.workspace.values import Content, File, Version
+from packager.workspace.values import Content, Source, Version
 
 SHA = "ab" * 32
 
@@ -263,24 +265,26 @@ def test_what_is_not_asked(tmp_path: Path, uri: str, options: Options, problem: 
 
 
 def test_a_reference_is_what_a_registry_has(tmp_path: Path) -> None:
-    files = (File(path="m/w.bin", size=1, sha256=SHA),)
-    samples = (File(path="samples/a.json", size=2, sha256=SHA), File(path="samples/none.json", size=2, sha256=SHA))
-    draft = Version(kind="model", name="m", files=files, samples=samples, framework="Onnx", run_id="r", description="d")
+    source = Source(uri="oci://localhost:5000/m:1", revision=f"sha256:{SHA}")
+    draft = Version(kind="model", name="m", source=source, framework="Onnx", run_id="r", description="d")
+    sample = Content(path="a.json", origin=tmp_path / "samples/a.json", sha256=SHA)
     asked = []
 
-    def pull(reference: str, scratch: Path) -> tuple[Version, Path]:
-        asked.append(reference)
-        (scratch / "samples").mkdir()
-        (scratch / "samples/a.json").write_text("{}")
-        return draft, scratch
+    def pull(*paths: str) -> Callable[[str, Path], Pulled]:
+        def pulled(reference: str, scratch: Path) -> Pulled:
+            asked.append(reference)
+            files = tuple(Content(path=each, origin=scratch / each, sha256=SHA) for each in paths)
+            return Pulled(draft=draft, folder=scratch, files=files, samples=(sample,))
 
-    found = fetch_reference("oci://localhost:5000/m:1", tmp_path, pull)
+        return pulled
+
+    found = fetch_reference("oci://localhost:5000/m:1", tmp_path, pull("m/w.bin", "m/x.bin"))
     assert asked == ["localhost:5000/m:1"]
     assert (found.path, found.framework, found.run_id, found.description) == (tmp_path / "m", "Onnx", "r", "d")
-    assert found.source is not None
-    assert (found.source.uri, found.source.revision) == ("oci://localhost:5000/m:1", draft.digest)
-    sample = Content(path="samples/a.json", origin=tmp_path / "samples/a.json", sha256=SHA)
-    assert found.samples == (sample,)
+    assert (found.source, found.samples) == (source, (sample,))
+    assert [each.path for each in found.files] == ["m/w.bin", "m/x.bin"]
+    several = fetch_reference("oci://localhost:5000/m:1", tmp_path, pull("w.bin", "deep/x.bin"))
+    assert several.path == tmp_path, "there is no one top"
 
 
 def test_what_is_given_is_no_copy_and_never_in_the_way(tmp_path: Path) -> None:

@@ -20,19 +20,17 @@ from hypothesis import strategies as st
 from packager.errors import ContextError, PackagerError, RegistryError, UsageError
 from packager.oci.values import CONFIG, LAYER, MANIFEST
 from packager.workspace.artifact import KITFILE, MODELPACK_CONFIG, image_title, kitfile_name, read_artifact
-from packager.workspace.changing import changed
 from packager.workspace.documents import (
     Edit,
     Index,
     Record,
-    State,
     edit_of,
     folded,
     pack_index,
     read_index,
-    state_of,
     unpack_index,
 )
+from packager.workspace.drafts import State, changed, state_of, with_state
 from packager.workspace.encoding import LONGEST, decode, encode
 from packager.workspace.file_roles import format_of, role_of
 from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
@@ -523,7 +521,7 @@ def test_an_index_has_the_newest_where_not_all_have_room() -> None:
 def test_a_state_is_what_can_change() -> None:
     state = state_of(FULL)
     assert state == State(description="what it is", tags={"area": "mnist"}, properties={"by": "ci"}, changes=4)
-    assert state.of(LASTING) == FULL
+    assert with_state(LASTING, state) == FULL
 
 
 CHANGES = st.builds(
@@ -540,7 +538,7 @@ def test_changes_one_after_the_other_are_what_each_says_it_becomes(changes: list
     version, edits = FULL, [Edit(after=state_of(FULL), first=True)]
     for change in changes:
         edits.append(edit_of(change, version, ()))
-        version = edits[-1].after.of(version)
+        version = with_state(version, edits[-1].after)
     assert folded(edits) == state_of(version)
 
 
@@ -559,7 +557,7 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
     after = changed(FULL, change)
     assert (after.description, after.tags, after.properties, after.changes) == ("d", {"b": "1"}, {"by": "ci"}, 5)
     assert changed(after, change) is after
-    with pytest.raises(UsageError, match="cannot change"):
+    with pytest.raises(UsageError, match="never changes"):
         changed(FULL, Change(add_properties={"by": "me"}))
     with pytest.raises(UsageError, match="control character"):
         changed(FULL, Change(add_tags={"a": "\x1b"}))

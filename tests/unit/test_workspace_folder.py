@@ -88,7 +88,7 @@ def test_a_number_is_never_given_again(workspace: FolderWorkspace, tmp_path: Pat
     workspace.delete(versions[0])
     assert [each.version for each in workspace.versions("model")] == [2]
     assert workspace.add(draft(), [content]).version == 4
-    with pytest.raises(NotRegisteredError, match="no mnist:1"):
+    with pytest.raises(NotRegisteredError, match="the model mnist:1 is deleted"):
         workspace.get("model", "mnist", 1)
     with pytest.raises(NotRegisteredError):
         workspace.delete(versions[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,7 +124,7 @@ def test_an_environment_is_no_model(here: RegistryWorkspace, contents: list[Cont
     here.add(Version(kind="environment", name="Iris_v2"), contents)
     assert here.names("model") == ()
     assert [version.kind for version in here.versions("environment")] == ["environment"]
-    with pytest.raises(NotRegisteredError, match="no model Iris_v2 is registered"):
+    with pytest.raises(NotRegisteredError, match="no model 'Iris_v2' is registered"):
         here.get("model", "Iris_v2")
 
 
@@ -153,7 +155,7 @@ def test_a_change_is_seen_and_changes_no_digest(
     again = here.change(version, Change(remove_tags=("a",)))
     assert (again.tags, again.changes) == ({"b": "2"}, 2)
     assert there.change(version, Change(add_tags={"b": "2"})) == again
-    with pytest.raises(UsageError, match="cannot change"):
+    with pytest.raises(UsageError, match="never changes"):
         there.change(version, Change(add_properties={"p": "y"}))
     assert server.manifests["ml/ws/models/x----49ris--5fv2", "1"] == before
 
@@ -363,6 +365,38 @@ def test_a_list_is_one_request_a_name_and_then_one_alone(
     assert len(server.asked) == 2
 
 
+def test_the_first_list_of_many_names_makes_that_of_the_next_machine_cheap(
+    here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("packager.workspace.name_records.MANY", 2)
+    for name in ("a", "b", "c"):
+        here.add(draft(name), contents)
+    assert len(there.versions("model")) == 3
+    assert len([tag for tag in tags(server, "workspace") if tag.startswith("all-1-")]) == 1
+    third = Machine(server, tmp_path / "third").workspace
+    server.asked.clear()
+    assert third.versions("model") == there.versions("model")
+    # The format, the tags (twice), the bundle and its blob.
+    assert len([asked for asked in server.asked if asked.method == "GET"]) == 5
+    # One that is damaged, or lacks a name, is no harm.
+    (key,) = [key for key in server.manifests if key[1].startswith("all-")]
+    server.manifests[key] = ("application/json", b"{}")
+    here.add(draft("b"), contents)
+    assert len(Machine(server, tmp_path / "fourth").workspace.versions("model")) == 4
+
+
+def test_who_may_only_read_lists_all_the_same(
+    here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("packager.workspace.name_records.MANY", 0)
+    version = here.add(draft(), contents)
+    server.fail("POST", "blobs/uploads", Fault(status=403))
+    assert there.versions("model") == (version,)
+    assert not [tag for tag in tags(server, "workspace") if tag.startswith("all-")]
+
+
 def test_a_list_without_index_heals_itself(
     here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry
 ) -> None:
@@ -507,8 +541,8 @@ def test_a_digest_that_is_said_is_held_against_the_file(here: RegistryWorkspace,
         (draft("a/b"), ["a"], UsageError, "is no name"),
         (draft("A" * 60), ["a"], UsageError, "too long"),
         (draft(), [], ContextError, "nothing to register"),
-        (draft(), ["a", "a"], UsageError, "two files of one path"),
-        (draft(), ["../a"], UsageError, "leaves its folder"),
+        (draft(), ["a", "a"], ContextError, "two files of one path"),
+        (draft(), ["../a"], ContextError, "leaves its folder"),
         (draft(tags={"a": "\x00"}), ["a"], UsageError, "control character"),
     ],
 )
@@ -573,6 +607,68 @@ def test_a_reference_with_a_digest_is_nothing_to_push_to(here: RegistryWorkspace
     version = draft(files=(File(path="a", size=1, sha256="ab" * 32),))
     with pytest.raises(UsageError, match="nobody can choose"):
         push_version(here, version, f"h.example/a@sha256:{'ab' * 32}")
+
+
+def modelkit(server: FakeRegistry) -> dict[str, Any]:
+    """Put a ModelKit as KitOps makes it into the registry, and return its manifest."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        member = tarfile.TarInfo("model/weights.bin")
+        member.size = 3
+        archive.addfile(member, io.BytesIO(b"abc"))
+    config = json.dumps({"manifestVersion": "1.0.0", "package": {"name": "kit"}, "model": {"path": "model"}}).encode()
+    blobs = [server.add("kits/one", data) for data in (config, buffer.getvalue(), b"raw")]
+    kit = "application/vnd.kitops.modelkit"
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "artifactType": f"{kit}.manifest.v1+json",
+        "config": {"mediaType": f"{kit}.config.v1+json", "digest": blobs[0], "size": len(config)},
+        "layers": [
+            {"mediaType": f"{kit}.model.v1.tar+gzip", "digest": blobs[1], "size": len(buffer.getvalue())},
+            {"mediaType": f"{kit}.docs.v1.raw", "digest": blobs[2], "size": 3,
+             "annotations": {"org.cncf.model.filepath": "docs/README.md"}},
+        ],
+    }  # fmt: skip
+    data = json.dumps(manifest).encode()
+    server.manifests["kits/one", "1"] = (str(manifest["mediaType"]), data)
+    return manifest
+
+
+def test_a_modelkit_is_pulled(server: FakeRegistry, tmp_path: Path) -> None:
+    modelkit(server)
+    draft, folder = pull_reference(f"oci://{server.address}/kits/one:1", tmp_path)
+    assert (draft.name, draft.framework) == ("kit", None)
+    assert (folder / "model/weights.bin").read_bytes() == b"abc"
+    assert (folder / "docs/README.md").read_bytes() == b"raw"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name in ("files", "unpacked", "samples")) == [
+        "files"
+    ]
+
+
+def test_a_layer_of_other_bytes_than_its_digest_is_not_pulled(server: FakeRegistry, tmp_path: Path) -> None:
+    manifest = modelkit(server)
+    server.blobs["kits/one", manifest["layers"][1]["digest"]] = b"RAW"
+    with pytest.raises(RegistryError, match="sends other bytes"):
+        pull_reference(f"oci://{server.address}/kits/one:1", tmp_path)
+    assert not (tmp_path / "files").exists()
+
+
+def test_a_hostile_layer_leaves_nothing_behind(server: FakeRegistry, tmp_path: Path) -> None:
+    manifest = modelkit(server)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("fine"))
+        archive.addfile(tarfile.TarInfo("../../escaped"))
+    digest = server.add("kits/one", buffer.getvalue())
+    manifest["layers"][0].update(digest=digest, size=len(buffer.getvalue()))
+    server.manifests["kits/one", "1"] = (manifest["mediaType"], json.dumps(manifest).encode())
+    scratch = tmp_path / "deep" / "scratch"
+    scratch.mkdir(parents=True)
+    with pytest.raises(RegistryError, match="leaves its folder"):
+        pull_reference(f"oci://{server.address}/kits/one:1", scratch)
+    assert list(scratch.iterdir()) == []
+    assert not list(tmp_path.rglob("escaped"))
 
 
 def test_what_is_no_model_is_not_pulled(server: FakeRegistry, here: RegistryWorkspace, tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.package_sources import is_member, read_sources
+from packager.environments.declare.registered import CONDA_SUFFIXES, registered_parts
 from packager.environments.declare.requirement import INFERENCE_SERVER, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.declare.target_changes import changed_parts
@@ -38,7 +39,6 @@ from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, Spec, canonical
 
-CONDA_SUFFIXES = (".yml", ".yaml")
 _KINDS = (
     "environment.yml (any *.yml or *.yaml), requirements.txt (any *.txt or *.in), pyproject.toml, "
     "or inline `environment: {conda: […], pip: […]}`"
@@ -143,6 +143,8 @@ def _adds_to_default(source: InlineEnvironment, spec: Spec) -> bool:
     kind = spec.models[0].kind if spec.entry_script is None and len(spec.models) == 1 else None
     if kind in (None, "mlflow") or source.conda or source.channels or source.curated not in (None, kind):
         return False
+    if source.registered is not None:
+        return False
     from packager.environments.declare.no_code import FRAMEWORK_PACKAGES
 
     named = set(map(_named, source.pip))
@@ -193,26 +195,36 @@ def _checked(path: Path, spec_file: SpecFile) -> Path:
 
 def _written_in(source: InlineEnvironment, parts: Parts, spec_file: SpecFile) -> Environment:
     """Return an environment that is written into the spec, on a curated one where it names one."""
+    if source.registered is not None:
+        laid, base = registered_parts(spec_file)
+        return _on(base, parts, spec_file, f"registered environment {laid.id!r}")
     if source.curated is None:
         (parts,) = changed_parts((parts,), spec_file)
         return _of_conda((parts,), spec_file) if parts.specs else _of_pip((_told(parts, spec_file),), spec_file)
     base = load_curated(source.curated, spec_file.at("environment.curated")).parts
+    return _on(base, parts, spec_file, f"curated environment {source.curated!r}", source.curated)
+
+
+def _on(base: Parts, parts: Parts, spec_file: SpecFile, title: str, curated: str | None = None) -> Environment:
+    """Return an environment that is written into the spec, on another one, whose pins make room for its own."""
     parts, base = changed_parts((parts, base), spec_file)
     taken = {requirement_name(each) for each in parts.requirements}
     kept = [each for each in base.requirements if requirement_name(each) not in taken]
     where = spec_file.at("environment.pip")
     notes = [
-        note(where, f"takes the place of {each!r} of the curated environment {source.curated!r}")
+        note(where, f"takes the place of {each!r} of the {title}")
         for each in base.requirements
         if each not in kept and each not in parts.requirements
     ]
     base = msgspec.structs.replace(base, requirements=tuple(kept), notes=tuple(notes))
     # With nothing but Python asked of conda, the base image's own will do.
     if parts.specs or any(each.spec.name != "python" for each in base.specs):
-        return _of_conda((parts, base), spec_file, source.curated)
-    python, _ = settle_python(base.specs, spec_file.spec.python, spec_file.at("python"))
+        return _of_conda((parts, base), spec_file, curated)
+    python = None
+    if base.specs:
+        python, _ = settle_python(base.specs, spec_file.spec.python, spec_file.at("python"))
     environment = _of_pip((_told(parts, spec_file), base), spec_file)
-    return msgspec.structs.replace(environment, python=python, curated=source.curated)
+    return msgspec.structs.replace(environment, python=python, curated=curated)
 
 
 def _told(parts: Parts, spec_file: SpecFile) -> Parts:

@@ -134,22 +134,27 @@ def _number(version: str) -> tuple[int, int]:
 
 def _of_folder(spec_file: SpecFile, model: Model, inspected: Inspected) -> Default:
     """Return the environment that an MLflow folder names: conda.yaml, else requirements.txt and python_env.yaml."""
-    folder, shown = Path(model.path), spec_file.document.path.parent
+    root, shown, folder = spec_file.root, spec_file.document.path.parent, Path(model.path)
+    if model.registered is not None:
+        root = spec_file.above(model)
+        shown, folder = root, Path(model.top)
     python = spec_file.spec.python
-    if (spec_file.root / folder / "conda.yaml").is_file():
-        parts = read_conda_file(spec_file.root, shown, folder / "conda.yaml")
+    if (root / folder / "conda.yaml").is_file():
+        parts = read_conda_file(root, shown, folder / "conda.yaml")
         parts, python = without_conda(parts, spec_file, spec_file.at_model(model)) or (parts, python)
-    elif (spec_file.root / folder / "requirements.txt").is_file():
-        reader = RequirementsReader(spec_file.root, shown)
+    elif (root / folder / "requirements.txt").is_file():
+        reader = RequirementsReader(root, shown)
         reader.read(folder / "requirements.txt")
         parts = requirements_parts(reader)
-        python = python or _python_of(shown / folder / "python_env.yaml", spec_file.root)
+        python = python or _python_of(shown / folder / "python_env.yaml", root)
     else:
         raise ContextError(
-            f"the MLflow model {model.path!r} names no environment: it has neither conda.yaml nor requirements.txt",
+            f"the MLflow model {model.shown!r} names no environment: it has neither conda.yaml nor requirements.txt",
             where=spec_file.at_model(model),
             remedy="name one in the spec: `environment: requirements.txt`",
         )
+    if model.registered is not None:
+        parts = msgspec.structs.replace(parts, files=())  # the lock has the digest of all of it
     return Default(parts=_with_mlflow(parts, inspected, spec_file.at_model(model).file), python=python)
 
 

@@ -31,7 +31,7 @@ from packager.targets import Target, load_target
 #: Gives a target by its name; tests have targets of their own.
 LoadTarget = Callable[[str], Target]
 
-_NO_LOCK = "there is no packager.lock beside the spec"
+NO_LOCK = "there is no packager.lock beside the spec"
 _REMEDY = "run `packager lock`, and commit its files"
 
 
@@ -110,7 +110,7 @@ def lock_status(spec_file: SpecFile, *, load: LoadTarget | None = None) -> dict[
     wanted = requests(spec_file, read_environments(spec_file), load)
     lock = read_lock(spec_file)
     if lock is None:
-        return dict.fromkeys(wanted, (_NO_LOCK,))
+        return dict.fromkeys(wanted, (NO_LOCK,))
     found = {
         name: reasons(lock.targets.get(name), request, *file_texts(spec_file, lock.targets.get(name)))
         for name, request in wanted.items()
@@ -170,7 +170,7 @@ def read_inputs(spec_file: SpecFile, target: str, *, load: LoadTarget | None = N
     request = make_request(own.spec, flavour, environment, at=own.at)
     lock = read_lock(own)
     if lock is None:
-        raise stale({target: (_NO_LOCK,)})
+        raise stale({target: (NO_LOCK,)})
     locked = lock.targets.get(target)
     text, conda_text = file_texts(own, locked)
     changed = reasons(locked, request, text, conda_text)

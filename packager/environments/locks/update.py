@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from packager.environments.conda import SUBDIRS, CondaRequest, LockedConda
 from packager.environments.declare.environment import Environment, read_environments
-from packager.environments.lock import Lock, LockedTarget, LockRequest, Move, conda_moves, moves
+from packager.environments.lock import Lock, LockedTarget, LockRequest, Move, Registered, conda_moves, moves
 from packager.environments.locks.conda_file import conda_lock_path, format_conda_lock, lock_folder
 from packager.environments.locks.files import (
     digest_of,
@@ -48,6 +48,7 @@ class LockResult(msgspec.Struct, frozen=True, kw_only=True):
         installers: the same of the image of the stage that installs conda packages.
         written: the files that were written, relative to the folder of the spec.
         notes: what was passed over or decided, for people; empty where nothing was solved.
+        pins: what the spec names of a workspace → its version so far and now, where they differ.
     """
 
     lock: Lock
@@ -58,6 +59,7 @@ class LockResult(msgspec.Struct, frozen=True, kw_only=True):
     installers: dict[str, tuple[str | None, str]] = {}
     written: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    pins: dict[str, tuple[str | None, str | None]] = {}
 
 
 def _silent(_text: str) -> None:
@@ -76,6 +78,7 @@ def update_lock(
     report: Callable[[str], None] = _silent,
     load: LoadTarget | None = None,
     now: Callable[[], datetime] = lock_time,
+    registered: Registered | None = None,
 ) -> LockResult:
     """Bring the lock up to date with the spec; nothing changed: no solve, no network, and no file is written.
 
@@ -90,6 +93,7 @@ def update_lock(
         report: told what is being done.
         load: gives a target by its name; those beside the spec and ours where None.
         now: the time that the lock gets where what images are made of changed.
+        registered: what the spec names of a workspace, pinned.
 
     Raises:
         SpecError: the spec's environment, targets or base are not usable.
@@ -120,9 +124,13 @@ def update_lock(
     fresh = all(each.kept for each in solved.values())
     tools = before.tools if fresh else _tools(environments, conda)
     inputs = {path: digest for each in environments.values() for path, digest in each.inputs.items()}
-    changed = targets != before.targets
+    changed = targets != before.targets or (registered or Registered()) != before.pins
     after = Lock(
-        inputs=dict(sorted(inputs.items())), targets=targets, tools=tools, changed=now() if changed else before.changed
+        inputs=dict(sorted(inputs.items())),
+        targets=targets,
+        tools=tools,
+        changed=now() if changed else before.changed,
+        registered=registered or UNSET,
     )
     return LockResult(
         lock=after,
@@ -133,7 +141,18 @@ def update_lock(
         installers=moved_images(before.targets, targets, installer_of),
         written=_write(spec_file, before, after, texts),
         notes=() if fresh else _notes(environments, solved),
+        pins=_moved_pins(before.pins, after.pins),
     )
+
+
+def _moved_pins(before: Registered, after: Registered) -> dict[str, tuple[str | None, str | None]]:
+    """Return what of the pinned moved: what the spec names → version so far and now, None where there is none."""
+    old, new = ({**each.models, **each.environments} for each in (before, after))
+    return {
+        name: tuple(str(each[name].version) if name in each else None for each in (old, new))  # type: ignore[misc]
+        for name in sorted({*old, *new})
+        if old.get(name) != new.get(name)
+    }
 
 
 def _preferences(environments: Mapping[str, Environment], held: Mapping[str, Held]) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from packager.serving.host import Host
 from packager.serving.hosts.docker.engine import DockerHost
+from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.hosts.process.machine import ProcessHost
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.service import ImageRequest, KeyPair, Package, Publish, Request
@@ -44,4 +45,6 @@ def request_of(
     if isinstance(package, LocalPackage):
         return PROCESSES, PackageRequest(name=name, publish=publish, env=env, keys=keys, package=package)
     reference = package.title
+    if isinstance(package, ImagePackage):
+        engine_options["mounts"] = package.mounts
     return ENGINE, ImageRequest(name=name, publish=publish, env=env, keys=keys, reference=reference, **engine_options)

@@ -33,7 +33,7 @@ def fetch(uri: str, scratch: Path, options: Options = Options()) -> Fetched:  # 
         UsageError: this is no address that is understood, or a client is not installed.
         ContextError: nothing is there, it is no model, or not the one that was meant; it may not be read.
         TemporaryError: the network or a server failed in a way that may pass; another try goes on from there.
-        RegistryError: as `pull_reference`, and where a certificate is not trusted.
+        RegistryError: as `pull_artifact`, and where a certificate is not trusted.
     """
     found = _SCHEME.match(uri)
     scheme = (found[1] or found[2]).lower() if found is not None else ""

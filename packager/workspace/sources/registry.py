@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
 
 from packager.errors import UsageError
 from packager.reference import Reference
+from packager.workspace.pulling import Pulled, pull_artifact
 from packager.workspace.sources.values import Fetched
-from packager.workspace.values import Content, Source, Version
 
 
-class _PullReference(Protocol):
-    def __call__(self, reference: str, scratch: Path) -> tuple[Version, Path]: ...
-
-
-def fetch_reference(uri: str, scratch: Path, pull: _PullReference | None = None) -> Fetched:
-    """Return the model that a registry has.
+def fetch_reference(uri: str, scratch: Path, pull: Callable[[str, Path], Pulled] = pull_artifact) -> Fetched:
+    """Return the model that a registry has, with files as the artifact names them: their digest is the same here.
 
     Args:
         uri: `oci://`, and a reference.
         scratch: see `packager.workspace.sources.fetch`.
-        pull: gives a version without number, and the folder with its files; `artifacts.pull_reference` where None.
+        pull: pulls what is behind a reference.
 
     Raises:
         UsageError: it is no reference.
-        RegistryError, TemporaryError, ContextError: as `pull_reference`.
+        RegistryError, TemporaryError, ContextError: as `pull_artifact`.
     """
     text = uri.partition("://")[2]
     if "@" in text.partition("/")[0]:
         raise UsageError("the address has a user or password in it", remedy="leave it out, and log in: `docker login`")
-    reference = Reference.parse(text)
-    if pull is None:
-        pull = cast(_PullReference, importlib.import_module("packager.workspace.artifacts").pull_reference)
-    version, folder = pull(text, scratch)
-    samples = ((each, folder / each.path) for each in version.samples)
+    Reference.parse(text)
+    pulled = pull(text, scratch)
+    draft, tops = pulled.draft, {each.path.partition("/")[0] for each in pulled.files}
     return Fetched(
-        path=folder / version.top if version.top else folder,
-        source=Source(uri=uri, revision=reference.digest or version.digest),
-        framework=version.framework,
-        framework_version=version.framework_version,
-        details=version.details,
-        samples=tuple(Content(path=each.path, origin=at, sha256=each.sha256) for each, at in samples if at.is_file()),
-        run_id=version.run_id,
-        description=version.description,
-        resources=version.resources,
+        path=pulled.folder / tops.pop() if len(tops) == 1 else pulled.folder,
+        files=pulled.files,
+        source=draft.source,
+        framework=draft.framework,
+        framework_version=draft.framework_version,
+        details=draft.details,
+        samples=pulled.samples,
+        run_id=draft.run_id,
+        description=draft.description,
+        resources=draft.resources,
     )

@@ -31,6 +31,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         path: of its file or folder, under its own name: in the scratch folder, or where it is for a path.
+        files: of it, where the source itself has their paths; empty where they follow from `path`.
         source: where it comes from; None for a path of this machine.
         framework: None where only the files tell.
         framework_version: that saved it.
@@ -43,6 +44,7 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     path: Path
+    files: tuple[Content, ...] = ()
     source: Source | None = None
     framework: str | None = None
     framework_version: str | None = None

@@ -13,7 +13,7 @@ from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
 from packager.programs.image.keys import DEFAULT_PATH
 from packager.serving.hosts.docker.left_behind import OWNER, owner, remove_left
-from packager.serving.hosts.docker.volume import mounted, put_keys
+from packager.serving.hosts.docker.volume import mounts, put_keys
 from packager.serving.service import GRACE, LOOPBACK, ImageRequest, Publish, Service, State, reachable_host
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def create_options(request: ImageRequest, address: str) -> dict[str, Any]:
         "ports": {f"{publish.container_port}/tcp": (address, publish.port or None)},
         **HARDENED,
         **limits(request.memory, request.cpus),
-        **(mounted() if request.keys else {}),
+        **mounts(request),
         **devices(request),
     }
 
@@ -165,6 +165,13 @@ def start_failure(message: str, request: ImageRequest) -> PackagerError:
         return EngineError(
             f"there is a container {request.name!r} already",
             remedy=f"`docker rm --force {request.name}`, or another --name",
+        )
+    if "bind source path does not exist" in message:
+        folder = message.partition("bind source path does not exist")[2].strip(": ")
+        return EngineError(
+            f"the engine's machine has no folder {folder}, which has a model of {request.reference}",
+            remedy="models outside the image are mounted from this machine: use its own engine, or see HANDOFF.md for "
+            "how the image is run elsewhere",
         )
     if "could not select device driver" in message:
         return EngineError(

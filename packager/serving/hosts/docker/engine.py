@@ -47,6 +47,16 @@ class DockerHost(msgspec.Struct, frozen=True):
             found = sorted(running(client))
         return tuple(Running(title=f"the container {name}", url=url) for name, url in found)
 
+    def mounted(self) -> frozenset[str]:
+        """Return the folders of its machine that its containers have mounted, whoever started them.
+
+        Raises:
+            EngineError: no engine.
+        """
+        with connect(timeout=60) as client:
+            found = client.api.containers(all=True)
+        return frozenset(mount.get("Source") or "" for each in found for mount in each.get("Mounts") or ())
+
     @contextmanager
     def service(self, name: str) -> Iterator[ServiceContainers]:
         """Give the containers of a service.

@@ -7,7 +7,7 @@ from glob import glob
 from packager.contract import DEFAULT_PORT, DEVICES_LABEL, GPUS_LABEL, TARGET_LABEL
 from packager.engine.api import require_local
 from packager.errors import UsageError
-from packager.serving.service import Package
+from packager.serving.service import Mounted, Package
 
 
 class ImagePackage(Package, frozen=True, kw_only=True):
@@ -15,9 +15,11 @@ class ImagePackage(Package, frozen=True, kw_only=True):
 
     Attributes:
         ports: that it exposes.
+        mounts: models that it wants and does not hold.
     """
 
     ports: tuple[int, ...] = ()
+    mounts: tuple[Mounted, ...] = ()
 
 
 def packaged_image(reference: str) -> ImagePackage:

@@ -23,7 +23,7 @@ from packager.serving.hosts.docker.container import (
     state_of,
 )
 from packager.serving.hosts.docker.image import ImagePackage, packaged_image
-from packager.serving.hosts.docker.volume import get_keys, has_keys, mounted, put_keys
+from packager.serving.hosts.docker.volume import get_keys, has_keys, mounts, put_keys
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
 from packager.serving.service import GRACE, ImageRequest, KeyPair, Publish, State, reachable_host
@@ -181,6 +181,7 @@ class ServiceContainers:
             memory=change.memory if change.memory is not None else (host.get("Memory") or None),
             cpus=change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None),
             keys=keys and (get_keys(current.container) or keys),
+            mounts=change.mounts(image) if change.mounts else (),
         )
         return lambda: self._start_backend("next", request)
 
@@ -331,7 +332,7 @@ class ServiceContainers:
             "environment": request.env,
             "labels": {VARIABLES: json.dumps(sorted(request.env))},
             **limits(request.memory, request.cpus),
-            **(mounted() if request.keys else {}),
+            **mounts(request),
         }
         return NamedBackend(self, self._start(role, request, options))
 

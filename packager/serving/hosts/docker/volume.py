@@ -1,8 +1,8 @@
-"""The keys of a container on the engine, in a volume of its own.
+"""What a container on the engine gets mounted: its keys, in a volume of its own, and models that its image lacks.
 
-Not by the environment, which `docker inspect` shows, and not by a file of this machine, which an engine elsewhere would
-not see. The volume is the container's alone, is removed with it, and can be written into while it runs, although the
-container's root is read-only: so a key is replaced without a restart.
+Keys come neither by the environment, which `docker inspect` shows, nor by a file of this machine, which an engine
+elsewhere would not see. The volume is the container's alone, is removed with it, and can be written into while it runs,
+although the container's root is read-only: so a key is replaced without a restart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from packager.errors import ServiceError
 from packager.programs.image.keys import DEFAULT_PATH, NAMES
-from packager.serving.service import KeyPair
+from packager.serving.service import ImageRequest, KeyPair
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -23,15 +23,21 @@ if TYPE_CHECKING:
 _MODE = 0o444
 
 
-def mounted() -> dict[str, Any]:
-    """Return what the SDK's `containers.create` gets for a container with keys. Pure."""
+def mounts(request: ImageRequest) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for keys and models. Pure."""
+    if not (request.keys or request.mounts):
+        return {}
     from docker.types import Mount
 
-    return {"mounts": [Mount(target=DEFAULT_PATH, source=None, type="volume")]}
+    # Not `volumes`: of a folder that is not there, the engine would make an empty one.
+    found = [Mount(target=each.path, source=str(each.folder), type="bind", read_only=True) for each in request.mounts]
+    if request.keys:
+        found.append(Mount(target=DEFAULT_PATH, source=None, type="volume"))
+    return {"mounts": found}
 
 
 def put_keys(container: Container, pair: KeyPair) -> None:
-    """Write the keys into a container that was created with `mounted`; it may run."""
+    """Write the keys into a container that was created with `mounts`; it may run."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for name in NAMES:
@@ -43,7 +49,7 @@ def put_keys(container: Container, pair: KeyPair) -> None:
 
 
 def has_keys(container: Container) -> bool:
-    """Tell whether a container was created with `mounted`."""
+    """Tell whether a container was created with keys."""
     return any(each.get("Destination") == DEFAULT_PATH for each in container.attrs.get("Mounts") or ())
 
 

@@ -9,7 +9,8 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,9 +23,10 @@ from packager.errors import EngineError
 from packager.programs.image.keys import KEYS_FILE, NAMES
 from packager.resources import program
 from packager.serving.hosts.process.package import LocalPackage
-from packager.serving.hosts.process.places import Places, command, environment, files
+from packager.serving.hosts.process.places import Places, command, environment, files, volumes
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.service import GRACE, LOOPBACK, KeyPair, Publish, State
+from packager.storage.locks import hold
 from packager.storage.models import Store
 from packager.storage.reading import failure
 
@@ -84,12 +86,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         environ: variables of the package.
         folder: it works in.
         prefix: the environment, which is there only as long as somebody uses it.
+        volumes: folders of models, which are there likewise.
     """
 
     words: tuple[str, ...]
     environ: dict[str, str]
     folder: str
     prefix: str
+    volumes: tuple[str, ...] = ()
 
 
 class Backend:
@@ -106,7 +110,7 @@ class Backend:
         self.process: Process | None = None
 
     def lay_out(self, package: LocalPackage) -> None:
-        """Write models and app as they are in the image; models are links to the store.
+        """Write models and app as they are in the image; models are links to the store, or to where they lie.
 
         Raises:
             ContextError: a file changed since the plan was made; the disk is full.
@@ -118,6 +122,9 @@ class Backend:
                 each.mkdir(mode=0o700, parents=True)
             found, folders = files(package.plan, places)
             write_files(found, folders, Root.of(package.root), os.fsencode(root), Store())
+            for path, folder in volumes(package.plan).items():
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).symlink_to(folder)
         except OSError as error:
             raise failure("written", self.folder, error) from None
 
@@ -130,6 +137,7 @@ class Backend:
             environ=environment(package.plan, places, keys),
             folder=places.app_root,
             prefix=places.prefix,
+            volumes=tuple(volumes(package.plan).values()),
         )
 
     def start(
@@ -148,13 +156,13 @@ class Backend:
         keeper = (sys.executable, "-I", "-S", str(_KEEPER), str(listening.fileno()), str(self.folder / "exit"))
         words = (f"--port={port}" if each == "--port=0" else each for each in launch.words)
         keys = {name: value for name, value in launch.environ.items() if name == KEYS_FILE}
-        with listening, _new(self.log_file) as log:
+        with listening, _new(self.log_file) as log, _held(launch.volumes) as models:
             self.process = start(
                 (*keeper, "goes" if tied else "stays", *words),
                 environ={**launch.environ, **extra, **keys},
                 folder=Path(launch.folder),
                 log=log,
-                descriptors=(listening.fileno(), held),
+                descriptors=(listening.fileno(), held, *models),
             )
         return self.process
 
@@ -199,6 +207,19 @@ class Backend:
 
     def _places(self, package: LocalPackage) -> Places:
         return Places(root=str(self.folder / "root"), prefix=str(package.prefix), home=str(self.folder / "home"))
+
+
+@contextmanager
+def _held(folders: Sequence[str]) -> Iterator[tuple[int, ...]]:
+    """Give descriptors that keep folders from `store gc`, for a process that inherits them."""
+    descriptors: list[int] = []
+    try:
+        for folder in folders:
+            descriptors.append(hold(Path(folder)))
+        yield tuple(descriptors)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def _new(path: Path) -> BinaryIO:

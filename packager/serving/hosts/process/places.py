@@ -79,6 +79,17 @@ def files(plan: Plan, places: Places) -> tuple[tuple[ContextFile, ...], tuple[st
     return tuple(found), tree.folders
 
 
+def volumes(plan: Plan) -> dict[str, str]:
+    """Return the models that are in no layer: their folder below `places.root` → where it is on this machine."""
+    found = {}
+    for layer in plan.volumes:
+        first = layer.tree.files[0]
+        # var/azureml-app/azureml-models/<name>/<version>/<path>
+        *parts, path = first.path.split("/", 5)
+        found["/".join(parts)] = first.origin.removesuffix(f"/{path}")
+    return found
+
+
 def _folders(plan: Plan) -> tuple[str, ...]:
     app_root = APP_ROOT.removeprefix("/")
     return (app_root, *(folder for layer in plan.layers for folder in layer.tree.folders))

@@ -339,6 +339,11 @@ class ServiceFolder:
                     f"the environment of {backend.title} is gone: `packager store gc` freed it",
                     remedy="deploy it again, which lays it down anew",
                 )
+            if not all(Path(each).is_dir() for each in launch.volumes):
+                raise ServiceError(
+                    f"a model of {backend.title} is gone: `packager store gc` freed it",
+                    remedy="deploy it again, which fetches it anew",
+                )
             (backend.folder / "exit").unlink(missing_ok=True)
             listening = bind(Publish(container_port=1, port=0))
             port = listening.getsockname()[1]
