@@ -72,8 +72,8 @@ class Workspace:
         resource_group: str | None = None,
         location: str | None = None,
     ) -> None:
+        from packager.steps.chosen_workspace import chosen, kept
         from packager.steps.workspace import Workspace as Facade
-        from packager.steps.workspace import chosen, kept
         from packager.workspace.locate import VARIABLE, Choice
 
         choice = Choice(wish=name, by=by, make=True) if name and not os.environ.get(VARIABLE) else chosen()
