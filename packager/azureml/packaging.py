@@ -150,18 +150,29 @@ def of_environment(environment: Environment) -> dict[str, Any]:
 
 
 @contextmanager
-def laid(workspace: Workspace, declared: Declared, kind: str, reporter: Reporter = LINES) -> Iterator[SpecFile]:
+def laid(
+    workspace: Workspace, declared: Declared, kind: str, *, place: str | None = None, reporter: Reporter = LINES
+) -> Iterator[SpecFile]:
     """Lay a package out and lock it, in the folder that it has beside the workspace; nobody else remakes it meanwhile.
+
+    Args:
+        workspace: beside which it is.
+        declared: what it is made of.
+        kind: of the folder.
+        place: name of the folder; the package's where None.
+        reporter: is told what is done.
 
     Raises:
         PackagerError: see `packager.steps.declared.package_of`.
     """
-    folder = records.folder(workspace, kind) / declared.name
+    folder = records.folder(workspace, kind) / (place or declared.name)
     with taking_turns(folder):
         yield package_of(declared, folder, records.folder(workspace, "locks"), reporter=reporter)
 
 
-def build_image(workspace: Workspace, declared: Declared, kind: str, reference: str) -> SpecFile:
+def build_image(
+    workspace: Workspace, declared: Declared, kind: str, reference: str, *, place: str | None = None
+) -> SpecFile:
     """Build the image of what is declared into the engine, and return its spec.
 
     Args:
@@ -169,13 +180,14 @@ def build_image(workspace: Workspace, declared: Declared, kind: str, reference: 
         declared: what it is made of.
         kind: of the folder.
         reference: of the image.
+        place: as of `laid`.
 
     Raises:
         PackagerError: see `packager.steps.declared.package_of` and `packager.steps.build.build`.
     """
     from packager.steps.build import build
 
-    with laid(workspace, declared, kind) as spec_file:
+    with laid(workspace, declared, kind, place=place) as spec_file:
         build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=LINES)
     return spec_file
 
@@ -197,15 +209,17 @@ def make_package(
 
     label = image_label or time.strftime("%Y%m%d%H%M%S", time.gmtime())
     reference = f"{image_name or 'package'}:{label}"
-    declared = declare(workspace, f"package-{label}", models, config)
+    declared = declare(workspace, image_name or "package", models, config)
+    # What is saved later is what was packaged now, whatever is packaged meanwhile.
+    place = f"{declared.name}-{package_name(label)}"
     if generate_dockerfile:
-        with laid(workspace, declared, "packages") as spec_file:
+        with laid(workspace, declared, "packages", place=place) as spec_file:
             location = str(spec_file.root)
     else:
         prefix = workspace._facade.location
         pushed = prefix.startswith("oci://")
         location = f"{prefix.removeprefix('oci://').rstrip('/')}/{reference}" if pushed else reference
-        spec_file = build_image(workspace, declared, "packages", location)
+        spec_file = build_image(workspace, declared, "packages", location, place=place)
         if pushed:
             from packager.steps.push import push
 
@@ -232,7 +246,7 @@ def build_environment(workspace: Workspace, environment: Environment, *, docker:
         tell(f"the image {name}:latest has the environment {environment.name}")
         return f"{name}:latest"
     prefix = records.folder(workspace, "environments") / f"{name}-prefix"
-    with laid(workspace, declared, "environments", reporter) as spec_file:
+    with laid(workspace, declared, "environments", reporter=reporter) as spec_file:
         create_environment(spec_file, prefix, force=True, reporter=reporter)
     tell(f"the environment {environment.name} is in {prefix}")
     return str(prefix)
