@@ -226,6 +226,9 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
         print(sorted(os.listdir("imagefiles"))[:1], package.state, package.get_container_registry().address)
         built = Model.package(ws, ["weights.txt"], config, image_name="{PREFIX}-package", image_label="one")
         built.pull()
+        from packager.steps.profile import profile
+        found = profile(built.location, [b"[]"], cpus=0.5, memory_gb=0.5, most=5, seconds=2)
+        print(found.asked.succeeded, found.asked.max_memory > 1 << 20, found.cpus <= 0.5, found.memory_gb <= 0.5)
         with open("old.py", "w") as stream:
             stream.write("import beside\\ndef init(): pass\\ndef run(data): return beside.ANSWER\\n")
         with open("beside.py", "w") as stream:
@@ -249,5 +252,6 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     assert (folder / "imagefiles/Dockerfile").is_file()
     assert "Package creation Succeeded" in lines
     assert "Status: Downloaded newer image for azureml-test-package:one" in lines
+    assert "5 True True True" in lines
     assert f"Succeeded 1 ['{PREFIX}-image:1']" in lines
     assert lines[-2:] == ["old ['vocabulary']", "[]"]

@@ -28,7 +28,6 @@ LEFT_OUT = {
         *("get_connection", "get_default_compute_target", "get_default_keyvault", "get_run", "list_connections"),
         *("list_keys", "set_connection", "set_default_datastore", "sync_keys", "update", "update_dependencies"),
     },
-    "core.model:Model": {"profile"},
     "core.model:InferenceConfig": {
         *("build_create_payload", "build_profile_payload", "validation_script_content"),
     },

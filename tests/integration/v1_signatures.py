@@ -23,6 +23,7 @@ CLASSES = {
     "core.webservice.local": "LocalWebserviceDeploymentConfiguration",
     "core.webservice.aci": "AciServiceDeploymentConfiguration",
     "core.webservice.aks": "AksServiceDeploymentConfiguration AksEndpointDeploymentConfiguration",
+    "core.profile": "ModelProfile",
     "core.image": "ContainerImage Image",
     "core.image.container": "ContainerImageConfig",
     "core.compute": "ComputeTarget AksCompute",

@@ -17,6 +17,7 @@ from packager.azureml.exceptions import WebserviceException
 from packager.azureml.finding_models import filters, find_version, texts
 
 if TYPE_CHECKING:
+    from packager.azureml.core.profile import ModelProfile
     from packager.azureml.core.webservice import Webservice
     from packager.azureml.core.workspace import Workspace
     from packager.workspace.values import Version
@@ -374,6 +375,30 @@ class Model:
         from packager.azureml.packaging import make_package
 
         return make_package(workspace, models, inference_config, generate_dockerfile, image_name, image_label)
+
+    @staticmethod
+    @raises(waits=True)
+    def profile(
+        workspace: Workspace,
+        profile_name: str,
+        models: Sequence[Any],
+        inference_config: InferenceConfig,
+        input_dataset: Any,
+        cpu: float | None = None,
+        memory_in_gb: float | None = None,
+        description: str | None = None,
+    ) -> ModelProfile:
+        """Measure models in an image, under limits and then under smaller ones; parameters as of azureml-core 1.61.
+
+        Raises:
+            UserErrorException: there is no request.
+            WebserviceException: it cannot be packaged.
+        """
+        from packager.azureml.core.profile import ModelProfile
+        from packager.azureml.profiling import profile_models
+
+        profile_models(workspace, profile_name, models, inference_config, input_dataset, cpu, memory_in_gb, description)
+        return ModelProfile(workspace, profile_name)
 
     def __repr__(self) -> str:
         return (
