@@ -8,14 +8,13 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import ENVIRONMENT_LABEL, MODELS_LABEL
 from packager.errors import ContextError
 from packager.given import read_given
 from packager.spec.load import LOCK_NAME
 from packager.workspace.base import Workspace
 from packager.workspace.values import Held, ImageRecord, Kind, Version
 
-#: Labels that a build writes: of the models as JSON, of the environment as `name:version@digest`.
-_MODELS_LABEL, _ENVIRONMENT_LABEL = "packager.models", "packager.environment"
 #: Bytes of a lock: those of some ten thousand packages.
 _LOCK_LIMIT = 64 << 20
 
@@ -132,9 +131,9 @@ def _pins(path: Path, version: Version) -> bool:
 
 def _holds(labels: Mapping[str, str], version: Version) -> bool:
     if version.kind == "environment":
-        return labels.get(_ENVIRONMENT_LABEL, "").partition("@")[0] == version.id
+        return labels.get(ENVIRONMENT_LABEL, "").partition("@")[0] == version.id
     try:
-        models = msgspec.json.decode(labels.get(_MODELS_LABEL, "[]"), type=tuple[_Named, ...])
+        models = msgspec.json.decode(labels.get(MODELS_LABEL, "[]"), type=tuple[_Named, ...])
     except msgspec.MsgspecError:
         return False
     return any((each.name, each.version) == (version.name, version.version) for each in models)

@@ -33,7 +33,7 @@ def note_built(spec_file: SpecFile, jobs: Sequence[Job], built: Sequence[BuiltIm
             pushed=image.pushed,
             models=_held(plan.registered),
             environment=_environment(plan.config.labels),
-            spec=str(spec_file.document.path),
+            spec=str(spec_file.document.path.absolute()),
             package=f"{plan.name}:{plan.version}",
         )
         for plan, image in zip(plans, built, strict=True)
@@ -67,7 +67,7 @@ def note_pushed(
         pushed=True,
         models=models,
         environment=environment,
-        spec="" if spec_file is None else str(spec_file.document.path),
+        spec="" if spec_file is None else str(spec_file.document.path.absolute()),
         package=f"{labels.get(TITLE_LABEL, '')}:{labels.get(VERSION_LABEL, '')}".strip(":"),
     )
     _note(spec_file, [record], reporter)

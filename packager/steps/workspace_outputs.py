@@ -282,7 +282,7 @@ class ImageListed(_Output, frozen=True):
         pushed: it is in a registry.
         models: in it, or mounted where it runs.
         environment: the registered one; null where it is another.
-        spec: path of the spec, as it was given.
+        spec: path of the spec, on the machine that made it.
         package: `name:version` of the spec.
     """
 

@@ -167,7 +167,7 @@ class ImageRecord(_Value, frozen=True):
         pushed: whether it is in a registry.
         models: the registered ones in it, or that it wants mounted.
         environment: the registered one.
-        spec: path of the spec, as it was given.
+        spec: path of the spec, on the machine that made it.
         package: `name:version` of the spec.
     """
 

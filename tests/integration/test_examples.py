@@ -13,7 +13,7 @@ from packager.spec import load_spec
 from tests.integration.conftest import RunPackager
 
 #: The other examples are built, run and asked in test_pipeline.py, test_oci_build.py and test_readme.py.
-EXAMPLES = ("multi-model", "onnx-no-code", "rawhttp-image")
+EXAMPLES = ("multi-model", "onnx-no-code", "rawhttp-image", "registered")
 
 
 @pytest.mark.engine

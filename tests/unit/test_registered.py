@@ -182,7 +182,7 @@ def test_what_may_not_move_is_no_name_to_upgrade(here: Here, name: str) -> None:
 
 
 def test_a_version_that_is_not_there_is_told(here: Here) -> None:
-    with pytest.raises(NotRegisteredError, match="no mnist:7"):
+    with pytest.raises(NotRegisteredError, match="no model mnist:7"):
         pin(here.spec("models: [{registered: mnist:7}]\n"), Registered(), here.opened)
 
 
