@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
     "init": "Look at a folder and write a commented spec for it.",
+    "import": "Turn files of Azure ML, v1 and v2, into a commented spec.",
     "lock": "Solve the environment and write the lock.",
     "model": "Register models by name and version; list, show, tag, download, compare, delete them.",
     "environment": "Register and list environments, compare locks, lay a locked environment down here.",
@@ -115,7 +117,9 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"packager.cli.{cmd_name}").command
+        # A word of Python cannot be the name of a module.
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = import_module(f"packager.cli.{module}").command
         assert isinstance(command, click.Command)
         return explain(command, cmd_name)
 

@@ -48,6 +48,14 @@ _SERVES_OR_LOCKS = (0, 2, 3, 6, 7, 8, 75, 130)
 #: Verb, and the verb below it → its examples (a line of a shell each), and its exit codes.
 VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "init": (("packager init", "packager init models/churn --force"), (0, 2)),
+    "import": (
+        (
+            "packager import inferenceconfig.json deploymentconfig.json",
+            "packager import environments/sklearn --output packager.yaml",
+            "packager import . --force",
+        ),
+        (0, 2, 6),
+    ),
     "lock": (
         ("packager lock", "packager lock --check", "packager lock --upgrade scikit-learn"),
         (0, 2, 3, 7, 8, 75, 130),

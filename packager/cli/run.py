@@ -57,11 +57,15 @@ keys_option = click.option(
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
-    help="Seconds until it must be healthy.",
+    help="Seconds until it must be healthy (default: 120, or what the spec's probes let a start take).",
 )
-@click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g (default: of the spec's `service:`).")
+@click.option(
+    "--cpus",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Processors, such as 0.5 (default: of the spec's `service:`).",
+)
 @no_docker_option
 @build_option
 @base_option

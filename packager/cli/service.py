@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
-    click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g."),
-    click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, such as 0.5."),
+    click.option(
+        "--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g (default: of the spec's `service:`)."
+    ),
+    click.option(
+        "--cpus",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Processors, such as 0.5 (default: of the spec's `service:`).",
+    ),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=120.0,
-        show_default=True,
-        help="Seconds until it must be healthy.",
+        help="Seconds until it must be healthy (default: 120, or what the spec's probes let a start take).",
     ),
 )
 
@@ -75,6 +80,7 @@ def command() -> None:
 @no_docker_option
 @build_option
 @base_option
+@click.option("--no-devices", is_flag=True, help="Start it without the GPUs that the spec's `service:` asks for.")
 @format_option
 @standard_options
 def deploy(
@@ -110,20 +116,26 @@ def deploy(
 @command.command("update")
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
+@file_option
 @_limit_options
 @format_option
 @standard_options
-def update(name: str, reference: str | None, output_format: str, reporter: Reporter, **options: Any) -> None:
+def update(
+    name: str, reference: str | None, file: Path, output_format: str, reporter: Reporter, **options: Any
+) -> None:
     """Replace what service NAME runs, without losing a request.
 
     Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
-    are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
+    are given, here or by the `service:` section of the spec, where that is of the image. When the new one does not
+    become healthy, the old one has never stopped serving, and goes on.
     """
     from packager.steps import service as services
 
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
-    _show(services.update(name, change, timeout=options["timeout"], reporter=reporter), output_format, reporter)
+    spec_file = spec_beside(file, needed=False)
+    status = services.update(name, change, spec_file, timeout=options["timeout"], reporter=reporter)
+    _show(status, output_format, reporter)
 
 
 _again_options = (
@@ -135,7 +147,13 @@ _again_options = (
         metavar="NAME[=VALUE]",
         help="Variable of a service without Docker whose value went with its process (repeatable).",
     ),
-    _limits[-1],
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds until it must be healthy.",
+    ),
 )
 
 

@@ -770,6 +770,60 @@ class Answered(_Output, frozen=True):
     base64: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class TakenKey(_Output, frozen=True):
+    """A key of a file that is in the spec.
+
+    Attributes:
+        file: relative to the folder of the spec.
+        key: its dotted path; empty for the file as a whole.
+        field: of the spec.
+        note: what of it is not as it was; empty where all is.
+    """
+
+    file: str
+    key: str
+    field: str
+    note: str
+
+
+class LeftKey(_Output, frozen=True):
+    """A key of a file that is not in the spec.
+
+    Attributes:
+        file: relative to the folder of the spec.
+        key: its dotted path; empty for what the file says as a whole.
+        kind: `left`, `unknown` where packager knows no such key, `empty` where it says nothing.
+        reason: why.
+        instead: the way to the same end; empty where there is none.
+    """
+
+    file: str
+    key: str
+    kind: Literal["left", "unknown", "empty"]
+    reason: str
+    instead: str
+
+
+class Imported(_Output, frozen=True):
+    """The spec that follows from files of Azure ML, and what became of each of their keys.
+
+    Attributes:
+        spec: path of the spec; null where it was not written.
+        text: of the spec.
+        read: the files that were read, relative to its folder.
+        written: the files that were written, relative to its folder.
+        taken: what is in the spec.
+        left: what is not.
+    """
+
+    spec: str | None
+    text: str
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+    taken: tuple[TakenKey, ...]
+    left: tuple[LeftKey, ...]
+
+
 OUTPUTS: dict[str, Any] = {
     "bake": Baked,
     "build": list[Built],
@@ -787,6 +841,7 @@ OUTPUTS: dict[str, Any] = {
     "environment-verify": list[workspace_outputs.VersionVerified],
     "error": Error,
     "image-list": list[workspace_outputs.ImageListed],
+    "import": Imported,
     "inspect": Inspected,
     "lock": Locked,
     "lock-check": Freshness,

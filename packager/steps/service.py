@@ -7,19 +7,23 @@ from pathlib import Path
 
 import msgspec
 
+from packager.contract import AUTH_LABEL
 from packager.errors import EngineError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
 from packager.serving.deploy import delete, list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
+from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.service import LOG_LINES, Mounted, Package
 from packager.serving.status import Change, Status, service_name
 from packager.spec.load import SpecFile, load_spec
+from packager.spec.service import ServiceWishes
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.run import RunWish, check_memory, find_package, refuse_without_docker, request_for
+from packager.steps.run import RunWish, check_memory, find_package, ready_in, refuse_without_docker, request_for
 from packager.steps.volumes import mounts_of
+from packager.steps.wishes import Granted, grant
 
 __all__ = [
     "LOG_LINES",
@@ -67,11 +71,12 @@ def deploy(
         refuse_without_docker(wish, ("memory", "cpus", "build"))
         services.require_free(PROCESSES, name)
     package = find_package(wish, spec_file, reporter=reporter)
-    host, request = request_for(wish, package, name, cpus=wish.cpus, reporter=reporter)
+    granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
+    host, request = request_for(wish, granted, name, reporter=reporter)
     if package.note:
         reporter.step(package.note)
     with terminated_as_interrupted():
-        return services.deploy(host, request, timeout=wish.timeout, say=reporter.step)
+        return services.deploy(host, request, timeout=ready_in(wish, granted), say=reporter.step)
 
 
 def rollback(
@@ -120,13 +125,23 @@ def start(
         return services.start(service_name(name), env or {}, timeout=timeout, say=reporter.step)
 
 
-def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Reporter = SILENT) -> Status:
+def update(
+    name: str,
+    change: Change,
+    spec_file: SpecFile | None = None,
+    *,
+    timeout: float | None = None,
+    reporter: Reporter = SILENT,
+) -> Status:
     """Replace what a named service runs without losing a request, and return it when the old one is gone.
+
+    What the `service:` section of the spec asks for is put into force where the change does not say otherwise.
 
     Args:
         name: of the service.
         change: what is new; what a package without Docker is made of is read again from its spec.
-        timeout: seconds until the new backend must be healthy.
+        spec_file: the spec of the image, where there is one; one of another image counts for nothing.
+        timeout: seconds until the new backend must be healthy; 120, or what the spec's probes let it take, where None.
         reporter: is told what is done.
 
     Raises:
@@ -134,15 +149,53 @@ def update(name: str, change: Change, *, timeout: float = 120.0, reporter: Repor
     """
     check_memory(change.memory)
 
-    def remake(spec: Path, target: str) -> LocalPackage:
-        return package_on_machine(load_spec(spec), target, say=reporter.step)
+    if service_name(name) in PROCESSES.names():
+        with PROCESSES.service(name) as service:
+            spec_file = load_spec(Path(service.record().spec))
+            granted = grant(spec_file, _as_planned(spec_file), change.env, reporter)
+    else:
+        granted = _granted_image(name, change, spec_file, reporter)
 
     def mounts(image: Package) -> tuple[Mounted, ...]:
         return mounts_of(image, None, say=reporter.step)
 
-    change = msgspec.structs.replace(change, remake=remake, mounts=mounts)
+    def remake(spec: Path, target: str) -> LocalPackage:
+        package = package_on_machine(load_spec(spec), target, say=reporter.step)
+        keys = {AUTH_LABEL: "key"} if granted.package.labels.get(AUTH_LABEL) == "key" else {}
+        return msgspec.structs.replace(package, labels={**package.labels, **keys})
+
+    change = msgspec.structs.replace(
+        change,
+        env={**granted.env, **change.env},
+        memory=granted.memory if change.memory is None else change.memory,
+        cpus=granted.cpus if change.cpus is None else change.cpus,
+        gpus=granted.gpus or change.gpus,
+        health=granted.health if change.health is None else change.health,
+        remake=remake,
+        mounts=mounts,
+    )
     with terminated_as_interrupted():
-        return services.update(service_name(name), change, timeout=timeout, say=reporter.step)
+        wait = granted.ready_in if timeout is None else timeout
+        return services.update(name, change, timeout=wait, say=reporter.step)
+
+
+def _as_planned(spec_file: SpecFile) -> Package:
+    """Return what is known of a package before it is made."""
+    spec = spec_file.spec
+    labels = {AUTH_LABEL: "key"} if spec.server.auth == "key" else {}
+    return Package(title=spec.name, target="", platform="", port=spec.server.port, labels=labels)
+
+
+def _granted_image(name: str, change: Change, spec_file: SpecFile | None, reporter: Reporter) -> Granted:
+    nothing = Granted(package=Package(title="", target="", platform="", port=0, labels={}))
+    if spec_file is None or spec_file.spec.service == ServiceWishes():
+        return nothing
+    reference = change.reference or look(name).image
+    try:
+        package = packaged_image(reference)
+    except EngineError:
+        return nothing  # the update says what is wrong
+    return grant(spec_file, package, change.env, reporter, cpus=change.cpus is None)
 
 
 def service_names() -> tuple[str, ...]:

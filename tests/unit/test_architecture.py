@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
-    "init": {"spec", "checks"},
+    "init": {"spec", "environments", "context", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
     "workspace": {"spec", "storage", "models", "context", "oci", "registry"},

@@ -16,7 +16,9 @@ from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
     HARDENED,
     RunningContainer,
+    devices,
     engine_host,
+    health_check,
     limits,
     published_on,
     start_failure,
@@ -26,7 +28,7 @@ from packager.serving.hosts.docker.image import ImagePackage, packaged_image
 from packager.serving.hosts.docker.volume import get_keys, has_keys, mounts, put_keys
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
-from packager.serving.service import GRACE, ImageRequest, KeyPair, Publish, State, reachable_host
+from packager.serving.service import GRACE, HealthTimes, ImageRequest, KeyPair, Publish, State, reachable_host
 from packager.serving.status import Change, Seen, Status, decide, nothing_before
 
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
 Role = Literal["forwarder", "current", "next", "previous", "kept"]
 
 #: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
-SERVICE, ROLE, IMAGE, VARIABLES = (f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env"))
+SERVICE, ROLE, IMAGE, VARIABLES, HEALTH = (
+    f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env", ".health")
+)
 
 #: Memory and processes of a forwarder: it holds at most 256 KiB of each request that it reads.
 _FORWARDER_LIMITS: dict[str, Any] = {**limits("256m"), "pids_limit": 64}
@@ -180,6 +184,8 @@ class ServiceContainers:
             env=env,
             memory=change.memory if change.memory is not None else (host.get("Memory") or None),
             cpus=change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None),
+            gpus=change.gpus if change.gpus is not None else gpus_of(current.container),
+            health=change.health if change.health is not None else health_of(current.container),
             keys=keys and (get_keys(current.container) or keys),
             mounts=change.mounts(image) if change.mounts else (),
         )
@@ -330,9 +336,11 @@ class ServiceContainers:
         """Start a backend; it is started again by the engine only after `keep`."""
         options = {
             "environment": request.env,
-            "labels": {VARIABLES: json.dumps(sorted(request.env))},
+            "labels": {VARIABLES: json.dumps(sorted(request.env)), **_health_label(request.health)},
             **limits(request.memory, request.cpus),
             **mounts(request),
+            **devices(request),
+            **health_check(request.health),
         }
         return NamedBackend(self, self._start(role, request, options))
 
@@ -449,6 +457,22 @@ def variables_of(container: Container) -> dict[str, str]:
     names = set(json.loads(container.labels.get(VARIABLES, "[]")))
     pairs = (each.partition("=") for each in container.attrs["Config"].get("Env") or ())
     return {name: value for name, _, value in pairs if name in names}
+
+
+def gpus_of(container: Container) -> int:
+    """Return how many GPUs a backend was given."""
+    asked = container.attrs["HostConfig"].get("DeviceRequests") or ()
+    return sum(max(int(each.get("Count") or 0), 0) for each in asked)
+
+
+def health_of(container: Container) -> HealthTimes | None:
+    """Return the times of a backend's health check, where they are not the image's."""
+    text = container.labels.get(HEALTH)
+    return None if text is None else msgspec.json.decode(text, type=HealthTimes)
+
+
+def _health_label(times: HealthTimes | None) -> dict[str, str]:
+    return {} if times is None else {HEALTH: msgspec.json.encode(times).decode()}
 
 
 def _port_key(forwarder: Container) -> str:
