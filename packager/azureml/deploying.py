@@ -85,7 +85,9 @@ def deploy(
     with ONE_AT_A_TIME:
         wanted = _wanted(deployment, target, models)
         _require_free(workspace, name, wanted, overwrite=overwrite)
-        declared = declare(workspace, name, models, config, server=_server(wanted), beside=beside)
+        declared = declare(
+            workspace, name, models, config, server=_server(wanted), service=_service(wanted), beside=beside
+        )
     return start(workspace, name, wanted, declared=declared, target=target)
 
 
@@ -172,7 +174,9 @@ def redeploy(workspace: Workspace, record: Record, name: str | None, deployment:
         )
     wanted = _wanted(deployment, target, ())
     _require_free(workspace, own, wanted, overwrite=own == record.name)
-    declared = msgspec.structs.replace(record.declared, name=package_name(own), server=_server(wanted))
+    declared = msgspec.structs.replace(
+        record.declared, name=package_name(own), server=_server(wanted), service=_service(wanted)
+    )
     return start(workspace, own, wanted, declared=declared, target=target)
 
 
@@ -227,7 +231,9 @@ def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -
         return old
     if config is not None or old.entry_script is None:
         known = [each.registered or str(each.path) for each in old.models]
-        return declare(workspace, record.name, known if models is None else models, config, server=old.server)
+        return declare(
+            workspace, record.name, known if models is None else models, config, server=old.server, service=old.service
+        )
     # Other models under the same script: what else is declared stays.
     return msgspec.structs.replace(old, models=declared_models(workspace, models or ()))
 
@@ -299,6 +305,13 @@ def _server(wanted: Wanted) -> dict[str, Any]:
     if wanted.scoring_timeout is not None:
         server["scoring_timeout"] = wanted.scoring_timeout
     return server
+
+
+def _service(wanted: Wanted) -> dict[str, Any]:
+    service: dict[str, Any] = {"cpu": wanted.cpus} if wanted.cpus is not None else {}
+    if wanted.memory_gb is not None:
+        service["memory"] = f"{round(wanted.memory_gb * 1024)}Mi"
+    return service
 
 
 def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite: bool) -> None:

@@ -81,6 +81,7 @@ def declare(
     config: InferenceConfig | None,
     *,
     server: dict[str, Any] | None = None,
+    service: dict[str, Any] | None = None,
     beside: Iterable[Path] = (),
 ) -> Declared:
     """Return what v1's objects declare.
@@ -91,6 +92,7 @@ def declare(
         models: as v1 takes them.
         config: the entry script; None for a model without code.
         server: fields of the spec's `server`.
+        service: fields of the spec's `service`.
         beside: files that go beside the entry script.
 
     Raises:
@@ -101,6 +103,7 @@ def declare(
         workspace=workspace._facade.location,
         models=declared_models(workspace, models, code=config is not None),
         server=server or {},
+        service=service or {},
         beside=tuple(beside),
     )
     if config is None:

@@ -27,6 +27,7 @@ import yaml
 
 from packager.context.sources import LEFT_OUT
 from packager.errors import ContextError, UsageError
+from packager.init.ignore_files import as_dockerignore
 from packager.spec.load import SpecFile, load_spec
 from packager.spec.model import canonical
 from packager.steps.lock import lock
@@ -76,6 +77,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
         base: image in place of the target's.
         env: variables of the image.
         server: fields of the spec's `server`.
+        service: fields of the spec's `service`; whoever copies the folder has them.
         target: it is for.
         description: for people.
     """
@@ -92,6 +94,7 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     base: str | None = None
     env: dict[str, str] = {}
     server: dict[str, Any] = {}
+    service: dict[str, Any] = {}
     target: Literal["cpu", "gpu"] = "cpu"
     description: str = ""
 
@@ -230,6 +233,7 @@ def _spec(declared: Declared) -> dict[str, Any]:
         "base": declared.base,
         "env": declared.env,
         "server": declared.server,
+        "service": declared.service,
         "targets": [declared.target],
     }
     if declared.entry_script is not None:
@@ -289,6 +293,9 @@ def _copy_tree(source: Path, target: Path) -> None:
         return {*(name for name in names if name in LEFT_OUT - kept), *environments, *special}
 
     shutil.copytree(source, target, symlinks=True, ignore=left_out)
+    theirs, ours = target / ".amlignore", target / ".dockerignore"
+    if theirs.is_file() and not ours.exists():
+        ours.write_text(as_dockerignore(theirs.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
 
 
 def _is_ordinary(path: str) -> bool:

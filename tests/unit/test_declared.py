@@ -72,6 +72,17 @@ def test_a_source_directory_is_copied_under_its_name_without_what_is_never_packa
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+def test_what_amlignore_leaves_out_is_left_out_unless_dockerignore_says_it(source: Path, tmp_path: Path) -> None:
+    (source / ".amlignore").write_text("data/\n")
+    declared = Declared(name="p", entry_script="x/score.py", source_dir=source, service={"cpu": 1, "memory": "512Mi"})
+    lay_out(declared, tmp_path / "made")
+    assert (tmp_path / "made/src/.dockerignore").read_text() == "*.log\n"
+    assert spec_of(tmp_path / "made")["service"] == {"cpu": 1, "memory": "512Mi"}
+    (source / ".dockerignore").unlink()
+    lay_out(declared, tmp_path / "made")
+    assert "**/data" in (tmp_path / "made/src/.dockerignore").read_text()
+
+
 def test_a_script_alone_goes_with_what_stands_beside_it(source: Path, tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_text("weights")
     declared = Declared(

@@ -147,6 +147,7 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     wish = services.wishes["svc"]
     assert (wish.cpus, wish.memory, wish.keys) == (0.5, "512m", "k" * 32)
     assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
+    assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
     assert service.get_keys() == ("first", "second")
     service.regen_key("Primary")
     assert service.get_keys()[1] == "second"
