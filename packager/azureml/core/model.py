@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class Model:
         )  # fmt: skip
         made = Model._of(workspace, version)
         made.sample_input_dataset, made.sample_output_dataset = sample_input_dataset, sample_output_dataset
-        made._add_datasets(datasets)
+        made.add_dataset_references(datasets or ())
         return made
 
     @staticmethod
@@ -263,10 +263,7 @@ class Model:
 
     def add_dataset_references(self, datasets: Sequence[Any]) -> None:
         """Keep `(purpose, dataset)` with this object."""
-        self._add_datasets(datasets)
-
-    def _add_datasets(self, datasets: Iterable[Any] | None) -> None:
-        for purpose, dataset in datasets or ():
+        for purpose, dataset in datasets:
             self.datasets.setdefault(purpose, []).append(dataset)
 
     def _changed(self, **changes: Any) -> None:
@@ -367,11 +364,7 @@ class Model:
         image_name: str | None = None,
         image_label: str | None = None,
     ) -> ModelPackage:
-        """Package models as an image, or as what `docker build` makes one of; parameters as of azureml-core 1.61.
-
-        Raises:
-            WebserviceException: it cannot be packaged.
-        """
+        """Package models as an image, or as what `docker build` makes one of; see `deploy`."""
         from packager.azureml.packaging import make_package
 
         return make_package(workspace, models, inference_config, generate_dockerfile, image_name, image_label)
