@@ -44,10 +44,12 @@ class _Named(msgspec.Struct, frozen=True):
 
     name: str
     version: int
+    digest: str | None = None
 
 
 class _Pin(msgspec.Struct, frozen=True):
     version: int
+    digest: str | None = None
 
 
 class _Pins(msgspec.Struct, frozen=True):
@@ -80,7 +82,7 @@ def uses(workspace: Workspace, version: Version, say: Callable[[str], None]) -> 
             kind="image", what=record.reference, digest=record.digest, when=record.when
         )
         for record in records
-        if any((each.name, each.version) == (version.name, version.version) for each in _held(record, version.kind))
+        if any(_is(version, each.name, each.version, each.digest) for each in _held(record, version.kind))
     }
     locks = (Use(kind="lock", what=str(path)) for path in locks_of(records) if _pins(path, version))
     services = {name for name, labels in labels_of_services(say) if _holds(labels, version)}
@@ -126,14 +128,20 @@ def _pins(path: Path, version: Version) -> bool:
     except (OSError, msgspec.MsgspecError):
         return False
     pins = lock.registered.models if version.kind == "model" else lock.registered.environments
-    return any((name.partition(":")[0], pin.version) == (version.name, version.version) for name, pin in pins.items())
+    return any(_is(version, name.partition(":")[0], pin.version, pin.digest) for name, pin in pins.items())
 
 
 def _holds(labels: Mapping[str, str], version: Version) -> bool:
     if version.kind == "environment":
-        return labels.get(ENVIRONMENT_LABEL, "").partition("@")[0] == version.id
+        called, _, digest = labels.get(ENVIRONMENT_LABEL, "").partition("@")
+        return called == version.id and digest in ("", version.digest)
     try:
         models = msgspec.json.decode(labels.get(MODELS_LABEL, "[]"), type=tuple[_Named, ...])
     except msgspec.MsgspecError:
         return False
-    return any((each.name, each.version) == (version.name, version.version) for each in models)
+    return any(_is(version, each.name, each.version, each.digest) for each in models)
+
+
+def _is(version: Version, name: str, number: int, digest: str | None) -> bool:
+    """Whether something means a version: another workspace may have other content by the same name and number."""
+    return (name, number) == (version.name, version.version) and digest in (None, version.digest)

@@ -345,7 +345,8 @@ def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
     (here / "packager.yaml").write_text("name: a\n")
     noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml")))
     run("model", "verify")
-    lock = {"registered": {"models": {"churn": {"version": 2, "digest": "sha256:0"}}}}
+    digest = data(run, "model", "show", "churn:2")["digest"]
+    lock = {"registered": {"models": {"churn": {"version": 2, "digest": digest}}}}
     (here / "packager.lock").write_text(json.dumps(lock))
     assert f"is needed by the lock {here}/packager.lock" in said(run("model", "delete", "churn:2", code=6))
     run("model", "delete", "churn:1")
@@ -356,10 +357,29 @@ def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
     run("model", "delete", "churn:2")
 
 
+def test_another_workspaces_version_of_the_name_keeps_nothing(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(run)
+    other = f"sha256:{'0' * 64}"
+    labels = {"packager.models": json.dumps([{"name": "churn", "version": 1, "digest": other}])}
+    monkeypatch.setattr("packager.serving.holding.labels_of_services", lambda _say: (("live", labels),))
+    held = Held(name="churn", version=1, digest=other)
+    (here / "packager.yaml").write_text("name: a\n")
+    (here / "packager.lock").write_text(
+        json.dumps({"registered": {"models": {"churn": {"version": 1, "digest": other}}}})
+    )
+    noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml"), models=(held,)))
+    assert data(run, "model", "show", "churn")["used_by"] == []
+    run("model", "delete", "churn:1")
+
+
 def test_what_a_service_runs_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     register(run)
     wrong = {"packager.models": "nonsense"}
-    labels = {"packager.models": '[{"name":"churn","version":1,"digest":"sha256:0","delivery":"volume","path":"/x"}]'}
+    digest = data(run, "model", "show", "churn:1")["digest"]
+    model = {"name": "churn", "version": 1, "digest": digest, "delivery": "volume", "path": "/x"}
+    labels = {"packager.models": json.dumps([model])}
     monkeypatch.setattr(
         "packager.serving.holding.labels_of_services", lambda _say: (("live", labels), ("x", wrong), ("y", {}))
     )
