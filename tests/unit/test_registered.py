@@ -618,6 +618,46 @@ def test_a_model_without_code_is_read_where_it_lies(here: Here) -> None:
     assert found.inputs == {}
 
 
+HEAD_WITHOUT_CODE = 'name: tiny\nversion: "1"\nworkspace: ./ws\n'
+
+
+@pytest.mark.parametrize(
+    ("framework", "version", "spec", "found"),
+    [
+        ("ScikitLearn", "1.7.0", "", ("ScikitLearn", "1.7.0")),
+        ("ScikitLearn", "1.7.0", ", framework: sklearn", ("sklearn", None)),
+        ("ScikitLearn", "1.7.0-own", "", ("ScikitLearn", None)),
+        ("Onnx", "1.19.0", "", ("Onnx", None)),
+    ],
+)
+def test_a_model_without_code_is_of_the_framework_that_it_is_registered_with(
+    here: Here, framework: str, version: str, spec: str, found: tuple[str, str | None]
+) -> None:
+    said = Version(kind="model", name="said", framework=framework, framework_version=version)
+    (here.root / "model.bin").write_bytes(b"model")
+    here.workspace.add(said, [Content(path="model.bin", origin=here.root / "model.bin")])
+    spec_file = here.spec(f"models: [{{registered: said{spec}}}]\n", HEAD_WITHOUT_CODE)
+    pins = pin(spec_file, Registered(), WorkspaceOf(spec_file))
+    assert pins.models["said"].framework == framework
+    here.write_lock(pins)
+    for spec_file in (with_registered(spec_file), with_registered(spec_file).for_target("cpu")):
+        (model,) = spec_file.spec.models
+        assert (model.framework, model.framework_version) == found
+
+
+@pytest.mark.parametrize(("framework", "said"), [(None, "without one"), ("PyTorch", "with PyTorch")])
+def test_a_model_without_code_that_nobody_can_serve_is_refused(here: Here, framework: str | None, said: str) -> None:
+    (here.root / "model.bin").write_bytes(b"model")
+    content = Content(path="model.bin", origin=here.root / "model.bin")
+    here.workspace.add(Version(kind="model", name="other", framework=framework), [content])
+    spec_file = here.spec("models: [{registered: other}]\n", HEAD_WITHOUT_CODE)
+    pins = pin(spec_file, Registered(), WorkspaceOf(spec_file))
+    with pytest.raises(SpecError, match=f"model other:1 needs a framework, and it is registered {said}") as caught:
+        placed(spec_file, pins, here.opened, models=False)
+    assert caught.value.where is not None
+    assert caught.value.where.line == 4
+
+
 def test_a_path_that_a_script_names_is_no_registered_models(here: Here) -> None:
     spec = with_registered(here.locked()).spec
     assert "put it into `source_dir`" in _remedy("ws/x", spec)
