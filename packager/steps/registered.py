@@ -139,13 +139,14 @@ def bring(kind: Kind, name: str, pin: Pin, workspace: OpenWorkspace, say: Say) -
         version = opened.get(kind, name, pin.version)
     except PackagerError as error:
         message = f"{name}:{pin.version} ({pin.digest[:19]}) is not on this machine; {error.message}"
-        remedy = f"{error.remedy}; or PACKAGER_WORKSPACE names the one that has it" if error.remedy else None
+        other = "--workspace or PACKAGER_WORKSPACE names the workspace that has it"
+        remedy = f"{error.remedy}; or {other}" if error.remedy else other
         raise type(error)(message, where=error.where, remedy=remedy) from None
     if version.digest != pin.digest:
         raise ContextError(
             f"{version.id} in the workspace {opened.name} ({opened.location}) has the content {version.digest[:19]}, "
             f"and {pin.digest[:19]} is wanted",
-            remedy="name the workspace that it is from (`workspace:` in the spec, or PACKAGER_WORKSPACE)",
+            remedy="name the workspace that it is from (--workspace, PACKAGER_WORKSPACE, or `workspace:` in the spec)",
         )
     say(f"taking {version.id} from the workspace {opened.name}")
     return lay(name, pin.version, version.files, lambda: take(opened, version, store), store)

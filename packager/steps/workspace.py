@@ -68,7 +68,7 @@ class Workspace:
         *,
         reporter: Reporter = SILENT,
     ) -> None:
-        self._open(kept(chosen(workspace, start)), reporter)
+        self._open(kept(chosen(workspace, start, say=reporter.warn)), reporter)
 
     @classmethod
     def of(cls, workspace: Kept, *, reporter: Reporter = SILENT) -> Workspace:

@@ -679,7 +679,13 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
     assert meant() == "of-spec", "a path of the spec is one from its folder"
     monkeypatch.chdir(here)
     (here / "packager.yaml").write_text("workspace: {\n")
-    assert "packager.yaml" in said(run("workspace", "show", code=2))
+    assert "--workspace" in said(run("workspace", "show", code=2)), "which one it names cannot be known"
+    for wrong in ("models: {\n", "- a list\n", ""):
+        (here / "packager.yaml").write_text(wrong)
+        result = run("workspace", "show")
+        assert result.stdout.startswith("workspace     of-v1 (")
+        assert "packager.yaml is passed over, as it names no workspace" in result.stderr
+    (here / "packager.yaml").write_text("workspace: {\n")
     monkeypatch.setenv("PACKAGER_WORKSPACE", "of-variable")
     assert meant() == "of-variable"
     assert meant("--workspace", "of-option") == meant("-w", "of-option") == meant("of-option") == "of-option"
@@ -690,6 +696,10 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
     [
         (("model", "list", "-w", "nope"), 6, "there is no workspace 'nope'"),
         (("model", "list", "-w", "a b"), 2, "'a b' is no workspace"),
+        (("model", "list", "-w", ""), 2, "it is empty"),
+        (("lock", "-w", " "), 2, "it is empty"),
+        (("model", "list", "-w", "http://127.0.0.1/a"), 2, "oci://127.0.0.1/a"),
+        (("workspace", "create", "s3://a/b"), 2, "no workspace is kept by s3://"),
         (("workspace", "use", "nope"), 6, "there is no workspace 'nope'"),
         (("workspace", "copy", "nope", "default"), 6, "there is no workspace 'nope'"),
         (("workspace", "copy", "default", "default"), 2, "are one workspace"),
