@@ -189,7 +189,7 @@ class Models:
             framework_version=framework_version,
             resources=resources,
             sample_inputs=tuple(Path(each) for each in sample_inputs),
-            sha256=sha256,
+            sha256=None if sha256 is None else sha256.lower(),
             run_id=run_id,
         )
         with read_model(wish, self._telling.reporter) as (draft, files, samples):

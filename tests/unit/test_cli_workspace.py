@@ -28,6 +28,9 @@ from tests.unit.test_outputs import hold
 
 Run = Callable[..., Result]
 
+#: Of the model of scikit-learn.
+SHA256 = "e78d9d0c81ef7e92980f4a9a855cdcf4658c2c4f6511f2f3da5aa319206027a9"
+
 
 def no_engine(_host: object) -> Any:
     raise EngineError("there is no engine")
@@ -82,6 +85,7 @@ def test_a_version_is_printed_and_counts_on(run: Run) -> None:
     assert register(run) == "churn:1"
     assert register(run) == "churn:2"
     assert register(run, "other") == "other:1"
+    assert register(run, "other", "model.pkl", "--sha256", SHA256.upper()) == "other:2"
 
 
 def test_all_that_is_said_of_a_model_is_kept(run: Run, here: Path) -> None:
@@ -147,7 +151,9 @@ def test_framework_and_version_are_found(run: Run) -> None:
         (("-n", "a", "-p", "model.pkl", "--model-framework", "PyTorch"), 6, "PyTorch was said"),
         (("-n", "a", "-p", "model.pkl", "--model-framework", "Sklearn9"), 2, "is no framework"),
         (("-n", "a", "-p", "model.pkl", "--sha256", "aa"), 2, "'aa' is no sha256"),
-        (("-n", "a", "-p", "model.pkl", "--sha256", "0" * 64), 6, "model.pkl"),
+        (("-n", "a", "-p", "model.pkl", "--sha256", "0" * 64), 6, f"model.pkl is {SHA256}, and {'0' * 64} was said"),
+        (("-n", "a", "-p", ""), 2, "the path of the model is empty"),
+        (("-n", "a", "-p", "model.pkl", "-t", "none/x.json"), 2, "there is no folder none"),
         (("-n", "a", "-p", "outputs", "--sha256", "0" * 64), 2, "this is a folder"),
         (("-n", "a", "-p", "model.pkl", "--cc", "inf"), 2, "is no number of processors"),
         (("-n", "a", "-p", "ftp://host/a"), 2, "ftp://"),
