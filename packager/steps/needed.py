@@ -1,4 +1,4 @@
-"""What needs a registered version: images and locks that its workspace knows, services of this machine."""
+"""What needs a registered version: images and locks that its workspace knows, this folder's lock, services."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from packager.contract import ENVIRONMENT_LABEL, MODELS_LABEL
 from packager.errors import ContextError
 from packager.given import read_given
+from packager.spec.find import find_spec
 from packager.spec.load import LOCK_NAME
 from packager.workspace.base import Workspace
 from packager.workspace.values import Held, ImageRecord, Kind, Version
@@ -106,9 +107,14 @@ def refuse_needed(version: Version, found: Iterable[Use]) -> None:
 
 
 def locks_of(records: Iterable[ImageRecord]) -> Iterator[Path]:
-    """Give the locks of the specs that images were made of, as far as they are still where they were."""
+    """Give the locks of the specs that images were made of, as far as they are still there, and this folder's.
+
+    Nobody tells a workspace of a spec that is locked and not built; who stands in its folder has it at hand.
+    """
+    here = find_spec(Path.cwd(), Path.home())
+    specs = [Path(record.spec).absolute() for record in records if record.spec]
     seen = set()
-    for spec in (Path(record.spec).absolute() for record in records if record.spec):
+    for spec in (*specs, *(() if here is None else (here.absolute(),))):
         own, common = spec.with_name(f"{spec.stem}.{LOCK_NAME}"), spec.with_name(LOCK_NAME)
         path = own if own.exists() else common
         if path not in seen and spec.exists() and path.exists():

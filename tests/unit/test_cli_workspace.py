@@ -345,12 +345,28 @@ def test_what_an_image_holds_is_kept(run: Run) -> None:
     run("model", "delete", "churn:1", "--force")
 
 
-def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
+def test_what_the_lock_of_this_folder_pins_is_kept(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(run)
+    digest = data(run, "model", "show", "churn:1")["digest"]
+    (here / "packager.yaml").write_text("name: a\n")
+    lock = {"registered": {"models": {"churn": {"version": 1, "digest": digest}}}}
+    (here / "packager.lock").write_text(json.dumps(lock))
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here / "sub")
+    assert f"is needed by the lock {here}/packager.lock" in said(run("model", "delete", "churn:1", code=6))
+    monkeypatch.chdir(here.parent)
+    run("model", "delete", "churn:1")
+
+
+def test_what_a_lock_pins_is_kept(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(run)
     register(run)
+    elsewhere = here.parent / "elsewhere"
+    elsewhere.mkdir()
     (here / "packager.yaml").write_text("name: a\n")
     noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml")))
     run("model", "verify")
+    monkeypatch.chdir(elsewhere)
     digest = data(run, "model", "show", "churn:2")["digest"]
     lock = {"registered": {"models": {"churn": {"version": 2, "digest": digest}}}}
     (here / "packager.lock").write_text(json.dumps(lock))
