@@ -110,6 +110,11 @@ class Workspace:
         """What names it everywhere: the path of a folder, or `oci://…`."""
         return self.kept.location
 
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What of the records could not be read so far, a sentence each: it is in no list, and all else works."""
+        return self._telling.damage
+
     def images(self, model: str | None = None) -> tuple[ImageRecord, ...]:
         """Return the images that were made of what is registered, the oldest first.
 

@@ -436,6 +436,9 @@ def test_damage_is_said_once_and_all_else_works(run: Run) -> None:
     register(run)
     register(run, "m", "outputs")
     (Path(packager.Workspace().location) / "models/m/1/version.json").write_text("{")
+    result = run("model", "verify", code=6)
+    assert result.stdout == "ok   churn:1\n"
+    assert "one record cannot be read" in said(result)
     result = run("model", "list")
     assert result.stdout.splitlines()[0].startswith("churn:1")
     assert result.stderr.count("m:1") == 1
@@ -734,6 +737,25 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
 def test_what_is_no_workspace(run: Run, words: tuple[str, ...], code: int, text: str) -> None:
     register(run)
     assert text in said(run(*words, code=code))
+
+
+def test_a_copy_goes_on_after_what_is_damaged(run: Run) -> None:
+    for name in ("a", "b", "c"):
+        register(run, name)
+    for name in ("a", "b"):
+        (Path(packager.Workspace().location) / f"models/{name}/1/files/model.pkl").unlink()
+    result = run("workspace", "copy", "default", "other", code=6)
+    assert "of a:1, is gone (and 1 more cannot be copied)" in said(result)
+    assert run("model", "list", "-w", "other").stdout.startswith("c:1  ")
+
+
+def test_a_folder_that_is_gone_is_said_in_words(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    result = run("model", "list", code=2)
+    monkeypatch.chdir(here)
+    assert "the current folder is not there any more" in said(result)
 
 
 def test_a_copy_never_replaces(run: Run) -> None:
