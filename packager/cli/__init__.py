@@ -168,6 +168,14 @@ class _Verbs(click.Group):
 @click.version_option(__version__, "-V", "--version", prog_name="packager", message="%(prog)s %(version)s")
 def cli() -> None:
     """Turn a model, an entry script and an environment file into a locked, reproducible container image."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        from packager.errors import UsageError
+
+        raise UsageError(
+            f"the current folder is not there any more ({error.strerror})", remedy="go to another"
+        ) from None
 
 
 def main() -> None:

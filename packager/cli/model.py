@@ -131,6 +131,10 @@ def register(name: str, path: str, workspace: str | None, output_format: str, re
     properties = pairs("--property", given["properties"])
     if given["experiment"] is not None:
         properties["experiment_name"] = given["experiment"]
+    if given["metadata"] is not None and not given["metadata"].absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"there is no folder {given['metadata'].parent}", param_hint="'--output-metadata-file'"
+        )
     opened = open_workspace(workspace, reporter)
     version = opened.models.register(
         name,

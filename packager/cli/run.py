@@ -21,6 +21,7 @@ from packager.cli.common import (
     format_option,
     no_docker_option,
     spec_beside,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -41,6 +42,7 @@ keys_option = click.option(
 @click.command("run")
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @target_option
 @click.option(
     "-p",

@@ -19,6 +19,7 @@ from packager.cli.common import (
     format_option,
     no_docker_option,
     spec_beside,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -68,6 +69,7 @@ def command() -> None:
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @target_option
 @click.option(
     "-p",
@@ -117,6 +119,7 @@ def deploy(
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @_limit_options
 @format_option
 @standard_options

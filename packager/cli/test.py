@@ -19,6 +19,7 @@ from packager.cli.common import (
     no_docker_option,
     platform_option,
     spec_argument,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -28,6 +29,7 @@ from packager.cli.run import variables
 @click.command("test")
 @spec_argument
 @file_option
+@spec_workspace_option
 @target_option
 @platform_option
 @no_docker_option
