@@ -186,7 +186,7 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
     Args:
         workspace: that it is of.
         record: of it.
-        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `tags`, `properties`, `description`.
+        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `token`, `tags`, `properties`, `description`.
 
     Raises:
         WebserviceException: it is deleted, or the new models and scripts are not known.
@@ -211,6 +211,8 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
             memory=wanted.memory if "memory_gb" in limits else None,
         )
         services.update(record.name, change, timeout=wanted.timeout, reporter=LINES)
+    if changes.get("token") is not None:
+        wanted = msgspec.structs.replace(wanted, token=changes["token"])
     ids = tuple(each.registered or str(each.name) for each in declared.models) if declared else record.models
     said = {name: changes[name] for name in ("tags", "properties", "description") if changes.get(name) is not None}
     made = msgspec.structs.replace(
