@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from packager.azureml import deploying
+from packager.azureml import deploying, records
 from packager.azureml.core import Model, Workspace
 from packager.azureml.core.compute import AksCompute, ComputeTarget
 from packager.azureml.core.image import ContainerImage, Image
@@ -21,6 +22,7 @@ from packager.serving.service import KeyPair
 from packager.serving.status import Change, StateName, Status, service_name
 from packager.steps.declared import Declared
 from packager.steps.run import RunWish
+from packager.workspace.values import Held, ImageRecord
 
 
 class Services:
@@ -265,6 +267,61 @@ def test_tokens_are_of_aks_that_asks_for_them(
     other = Model.deploy(ws, "aci", ["weights.txt"], config)
     with pytest.raises(NotImplementedError):
         other.get_token()
+
+
+def test_a_service_with_keys_goes_over_to_tokens_and_back(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wanted = AksWebservice.deploy_configuration(compute_target_name="aks")
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    with pytest.raises(NotImplementedError):
+        service.get_token()
+    service.update(token_auth_enabled=True, auth_enabled=False)
+    assert (service.token_auth_enabled, service.auth_enabled, service.get_token()[0]) == (True, False, "first")
+    with pytest.raises(WebserviceException, match="cannot both be True"):
+        service.update(token_auth_enabled=True, auth_enabled=True)
+    service.update(auth_enabled=True)
+    assert (service.token_auth_enabled, service.auth_enabled) == (False, True)
+
+
+def test_a_service_that_is_deleted_already_is_no_other_workspaces(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    service = Model.deploy(ws, "svc", ["weights.txt"], config)
+    service.delete()
+    Model.deploy(Workspace.create("other"), "svc", ["weights.txt"], config)
+    service.delete()
+    assert list(services.running) == ["svc"]
+
+
+def test_what_deployments_leave_holds_no_model_and_an_image_of_the_old_api_does(
+    ws: Workspace, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    image = Image.create(ws, "img", [model], ContainerImage.image_configuration("score.py", "python"))
+    for kind, reference in (("services", "svc:1"), ("packages", image.image_location)):
+        folder = records.folder(ws, kind) / "laid"
+        note(ws, folder, reference)
+    with pytest.raises(WebserviceException, match="m:1 is needed by the image img:1"):
+        model.delete()
+    image.delete()
+    note(ws, Path.cwd() / "verbs", "theirs:1")
+    with pytest.raises(WebserviceException, match=r"needed by the image theirs:1, the lock .*verbs/packager.lock\n"):
+        model.delete()
+    shutil.rmtree("verbs")
+    note(ws, records.folder(ws, "services") / "laid", "theirs:1", when="2026-01-02")
+    model.delete()
+    assert Model.list(ws) == []
+
+
+def note(ws: Workspace, folder: Path, reference: str, when: str = "2026-01-01") -> None:
+    """Lay out a spec with its lock, and remember the image of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "packager.yaml").write_text("")
+    (folder / "packager.lock").write_text('{"registered": {"models": {"m": {"version": 1}}}}')
+    held = Held(name="m", version=1, digest="sha256:1")
+    spec = str(folder / "packager.yaml")
+    ws._facade.kept.note(ImageRecord(reference=reference, when=when, models=(held,), spec=spec))
 
 
 def test_the_old_image_api_makes_images_and_deploys_them(
