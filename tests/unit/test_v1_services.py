@@ -187,6 +187,50 @@ def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
         Webservice.check_for_existing_webservice(ws, "svc")
 
 
+def test_a_service_that_the_verbs_deleted_is_not_in_the_way(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    Model.deploy(ws, "svc", ["weights.txt"], config)
+    del services.running["svc"]
+    assert Model.deploy(ws, "svc", ["weights.txt"], config).image_id == "svc:2"
+
+
+def test_whoever_is_interrupted_is_told_how_the_service_is(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
+    for owner, name, call, told, left in (
+        (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
+        (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "deploy", lambda: Model.deploy(ws, "svc", [], config, overwrite=True), "svc is gone", []),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+        assert told in capsys.readouterr().err
+        assert list(ws.webservices) == list(services.running) == left
+
+
+def test_models_are_a_list(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wrongs: tuple[Any, ...] = (Model.register(ws, "weights.txt", "m"), None, "weights.txt")
+    for wrong in wrongs:
+        for configs in ((config,), (None,), (config, LocalWebservice.deploy_configuration())):
+            with pytest.raises(WebserviceException, match=r"models=\[model\]"):
+                Model.deploy(ws, "svc", wrong, *configs)
+
+
 def test_what_does_not_become_healthy_is_an_object_that_says_why(
     ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
 ) -> None:
