@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, package_name
+from packager.azureml.packaging import build_image, declare, declared_models, package_name, require_list
 from packager.azureml.wanted import Compute, Wanted
 from packager.contract import DEFAULT_PORT
 from packager.errors import PackagerError, ServiceError
@@ -83,6 +84,7 @@ def deploy(
         PackagerError: see the steps `lock` and `build`.
     """
     with ONE_AT_A_TIME:
+        require_list(models)
         wanted = _wanted(deployment, target, models)
         _require_free(workspace, name, wanted, overwrite=overwrite)
         declared = declare(
@@ -126,7 +128,8 @@ def start(
         number = before.number + 1 if before is not None else 1
         if declared is not None:
             reference = image_of(name, number)
-            build_image(workspace, declared, SERVICES, reference)
+            with _told_when_interrupted(f"{name} {'is not started' if before is None else 'is as it was'}"):
+                build_image(workspace, declared, SERVICES, reference)
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
@@ -153,6 +156,7 @@ def start(
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
+        records.remove(workspace, SERVICES, name)  # of one that made room
         tell(f"interrupted: the service {name} is gone")
         raise
     with ONE_AT_A_TIME:
@@ -186,7 +190,7 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
     Args:
         workspace: that it is of.
         record: of it.
-        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `tags`, `properties`, `description`.
+        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `token`, `tags`, `properties`, `description`.
 
     Raises:
         WebserviceException: it is deleted, or the new models and scripts are not known.
@@ -196,7 +200,7 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
         raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to update: it is deleted")
     declared, reference, number = record.declared, changes.get("reference"), record.number
     if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
-        with ONE_AT_A_TIME:
+        with ONE_AT_A_TIME, _told_when_interrupted(f"{record.name} runs on as it was"):
             declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
             build_image(workspace, declared, SERVICES, reference)
         number += 1
@@ -210,7 +214,10 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
             cpus=wanted.cpus if "cpus" in limits else None,
             memory=wanted.memory if "memory_gb" in limits else None,
         )
-        services.update(record.name, change, timeout=wanted.timeout, reporter=LINES)
+        with _told_when_interrupted(f"{record.name} runs on as it was"):
+            services.update(record.name, change, timeout=wanted.timeout, reporter=LINES)
+    if changes.get("token") is not None:
+        wanted = msgspec.structs.replace(wanted, token=changes["token"])
     ids = tuple(each.registered or str(each.name) for each in declared.models) if declared else record.models
     said = {name: changes[name] for name in ("tags", "properties", "description") if changes.get(name) is not None}
     made = msgspec.structs.replace(
@@ -321,12 +328,12 @@ def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite:
         WebserviceException: there is one of the name.
     """
     services.service_name(name)
+    try:
+        services.look(name)
+    except PackagerError:
+        return  # one that is remembered was deleted by `packager service delete`
     there = find(workspace, name)
     if there is None:
-        try:
-            services.look(name)
-        except PackagerError:
-            return
         if not overwrite:
             raise WebserviceException(f"there is a service {name!r} on this machine that this workspace knows nothing "
                                       "of: `packager service delete` removes it, or take another name")  # fmt: skip
@@ -335,6 +342,16 @@ def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite:
             f"Service {name} with the same name already exists, please use a different service name or delete the "
             "existing service: overwrite=True replaces it"
         )
+
+
+@contextmanager
+def _told_when_interrupted(sentence: str) -> Iterator[None]:
+    """Say how the service is when the user ends it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(f"interrupted: {sentence}")
+        raise
 
 
 def _make_room(name: str) -> None:

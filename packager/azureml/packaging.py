@@ -44,6 +44,7 @@ def find_models(workspace: Workspace, models: Sequence[Any]) -> tuple[Model | Pa
     """
     from packager.azureml.core.model import Model
 
+    require_list(models)
     found: list[Model | Path] = []
     for each in models:
         if isinstance(each, Model):
@@ -59,6 +60,16 @@ def find_models(workspace: Workspace, models: Sequence[Any]) -> tuple[Model | Pa
                 "Models must either be of type azureml.core.Model or a str path to a file or folder."
             )
     return tuple(found)
+
+
+def require_list(models: Any) -> None:
+    """Refuse what is no list of models: one model, or none.
+
+    Raises:
+        WebserviceException: it is no list.
+    """
+    if not isinstance(models, Sequence) or isinstance(models, str):
+        raise WebserviceException(f"models is a list of them, and {type(models).__name__} is none: models=[model]")
 
 
 def _named(workspace: Workspace, text: str) -> Model | Path:

@@ -16,6 +16,13 @@ _WORDS: dict[str, Callable[[str], bool]] = {
     "pip": lambda word: bool(re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:\[|[=<>!~ ]|$)", word)),
 }
 _TOOLS = (("apt-get", ("apt-get", "apt")), ("pip", ("pip", "pip3", "uv")))
+#: A line with those that `\\` joins to it.
+_WHOLE = re.compile(r"(?:[^\n]*\\[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*)*[^\n]*\n")
+#: Commands whose packages are taken, and those that only go with them.
+_READ = re.compile(
+    r"\b(?:apt|apt-get|pip3?|uv)\b.*\binstall\b"
+    r"|\bapt(?:-get)? +(?:\S+ +)*(?:update|clean|autoremove)\b|^rm\b.*/var/lib/apt"
+)
 _NO_PACKAGES = ("pip", "setuptools", "wheel")
 _FILES = (".whl", ".txt", ".tar.gz")
 _VALUED = ("-r", "--requirement", "-c", "--constraint", "-i", "--index-url", "-f", "-t")
@@ -51,6 +58,30 @@ def read_steps(text: str, hints: Hints) -> bool:
     before = len(hints.pip) + len(hints.system_packages)
     _take(_joined(text), hints, frozenset())
     return len(hints.pip) + len(hints.system_packages) > before
+
+
+def unread(text: str) -> tuple[tuple[int, str], ...]:
+    """Return what of a Dockerfile's lines is read by nobody: line number, and the beginning of it: more may be secret.
+
+    Args:
+        text: of the lines.
+    """
+    found, number = [], 1
+    for line in _WHOLE.findall(text.rstrip("\n") + "\n"):
+        first, number = number, number + line.count("\n")
+        joined = _joined(line).strip()
+        run = re.match(r"(?i)RUN\s+(.*)", joined, re.DOTALL)
+        if run:
+            commands = (each.strip() for each in re.split(r"&&|\|\||;", run[1]))
+            found += [(first, _beginning(f"RUN {each}")) for each in commands if each and not _READ.search(each)]
+        elif joined and not joined.startswith("#"):
+            found.append((first, joined if joined.upper().startswith("FROM ") else _beginning(joined)))
+    return tuple(found)
+
+
+def _beginning(line: str) -> str:
+    words = re.split(r"[\s=]+", line, maxsplit=2)
+    return f"{' '.join(words[:2])} …" if len(words) > 2 else line
 
 
 def _joined(text: str) -> str:

@@ -220,6 +220,11 @@ class Section:
         """Note that a key is not in the spec, and why."""
         self._add(key, "left", reason=reason, instead=instead)
 
+    def left_part(self, key: str, part: str, reason: str, instead: str) -> None:
+        """Note that a part of what is taken is not in the spec: `[2]`, say; see `left`."""
+        place = f"{self.place(key)}{part}"
+        self.hints.entries.append(Entry(file=self.file, key=place, outcome="left", reason=reason, instead=instead))
+
     def put(self, key: str, field: str, value: Any, into: dict[str, Any], reason: str = "") -> bool:
         """Set a field, once: what another file said before stays. Return whether it was set.
 

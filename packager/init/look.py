@@ -90,8 +90,8 @@ UNREAD = {
 }
 #: Import names that come with the inference server.
 SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
-# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`.
-_PYTHON = re.compile(r"^\s*-\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
+# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`, `[python=3.12, pip]`.
+_PYTHON = re.compile(r"^(?:\s*-|[^#\n]*[\[,])\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
 _SKIPPED = {"node_modules", "__pycache__", "site-packages", "locks", "tests", "test"}
 _MAX_ENTRIES = 20_000
 

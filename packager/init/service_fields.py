@@ -21,8 +21,10 @@ def number(value: Any) -> float | int:
     """Return a number, also one that is written as text."""
     if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,12}(?:\.[0-9]{1,9})?\s*", value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e12:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("it is no number")
+    if not 0 <= value < 1e12:
+        raise ValueError("it is no number from 0 on that a service can have")
     return int(value) if value == int(value) else float(value)
 
 

@@ -96,11 +96,12 @@ def read_deployment(section: Section, hints: Hints) -> None:
         section: the whole of it.
         hints: get what it says.
     """
-    kind = folded(section.text("computeType") or "").upper()
+    written = section.text("computeType") or ""
+    kind = folded(written).upper()
     if kind in KINDS:
         section.took("computeType", "service", "where it goes is said when it is deployed")
     elif kind:
-        section.left("computeType", f"{shown(kind)!r} is none of local, ACI, AKS and AKSEndpoint")
+        section.left("computeType", f"{shown(written)!r} is none of local, ACI, AKS and AKSEndpoint")
     _port(section, hints)
     _auth(section, kind)
     _tls(section)

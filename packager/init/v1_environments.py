@@ -10,7 +10,7 @@ import msgspec
 
 from packager.checks.declared import looks_secret
 from packager.environments.declare.v1_names import PREFIX, nearest
-from packager.init.dockerfile import read_steps
+from packager.init.dockerfile import read_steps, unread
 from packager.init.hints import Hints, Section, shown
 from packager.init.named_paths import NamedPaths
 from packager.spec.rules import RESERVED_ENV
@@ -53,6 +53,8 @@ _LEFT_DOCKER = {
 }
 #: What v1 writes into every environment.
 _EXAMPLE = "EXAMPLE_ENV_VAR"
+#: Lines of a Dockerfile that are named; of more, how many.
+_MOST_LINES = 10
 
 
 def read_environment(section: Section, hints: Hints, at: NamedPaths, *, beside: bool = False) -> None:
@@ -265,11 +267,27 @@ def _dockerfile(section: Section, text: str, hints: Hints, at: NamedPaths) -> No
         section.left("baseDockerfile", "packager makes the Dockerfile", "see what is read of Dockerfiles")
         return
     if read_steps(text, hints):
-        section.took(
-            "baseDockerfile", "system_packages", "of its apt and pip lines alone; the rest: a templates/ folder"
-        )
+        section.took("baseDockerfile", "system_packages", "of its apt and pip lines")
+        leave_unread(section, "baseDockerfile", text)
     else:
         section.left("baseDockerfile", *_LEFT_DOCKER["buildContext"])
+
+
+def leave_unread(section: Section, key: str, text: str) -> None:
+    """Note which lines of a Dockerfile are not taken over; its first line names a base image, which the target has.
+
+    Args:
+        section: has the key.
+        key: of the lines.
+        text: they.
+    """
+    lines = unread(text)
+    for number, line in lines[:_MOST_LINES]:
+        reason = f"`{shown(line)}` is neither an apt nor a pip line"
+        section.left_part(key, f"[{number}]", reason, "it goes into a templates/ folder")
+    if len(lines) > _MOST_LINES:
+        number = lines[_MOST_LINES][0]
+        section.left_part(key, f"[{number}…]", f"{len(lines) - _MOST_LINES} more such lines", "a templates/ folder")
 
 
 def _platform(section: Section) -> None:

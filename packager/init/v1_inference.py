@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from packager.init.dockerfile import read_steps
 from packager.init.hints import Hints, Section, shown
 from packager.init.named_paths import NamedPaths
-from packager.init.v1_environments import name_environment, read_environment
+from packager.init.v1_environments import leave_unread, name_environment, read_environment
 
 _TEMPLATES = "Debian packages go into `system_packages`, all else into a templates/ folder"
 _GPU = ("the gpu target has CUDA of its own", "`targets: {gpu: {cuda: …}}`; `packager target show gpu` says which")
@@ -126,6 +126,7 @@ def _steps(section: Section, source: str, hints: Hints, at: NamedPaths, texts: M
         places = [each for each in (*at.below(source, value), *at.below(value)) if each in texts]
         text = texts[places[0]] if places else value
     if read_steps(text, hints):
-        section.took(key, "system_packages", "of its apt and pip lines alone; the rest: a templates/ folder")
+        section.took(key, "system_packages", "of its apt and pip lines")
+        leave_unread(section, key, text)
     else:
         section.left(key, "nothing in it is an apt or pip line that can be read", _TEMPLATES)

@@ -147,12 +147,18 @@ def test_the_older_form_with_a_conda_file(tmp_path: Path) -> None:
         "baseImageRegistry": {"address": "corp.example.com", "username": "me", "password": "hidden-password"},
         "schemaFile": "schema.json",
     }
-    steps = "RUN apt-get update && apt-get install -y libgomp1\nRUN curl https://x | sh\n"
+    steps = (
+        "RUN apt-get update && apt-get install -y \\\n # why\n  libgomp1 && rm -rf /var/lib/apt/lists/*\n# more\n"
+        "RUN curl https://hidden-word@x | sh\nENV TOKEN=hidden-word"
+    )
     files = {"env/conda.yml": CONDA, "steps.txt": steps, "inferenceconfig.json": old}
     spec, result = imported(tmp_path, "inferenceconfig.json", **files)
     assert (spec.environment, spec.target_names, spec.system_packages) == ("env/conda.yml", ("gpu",), ("libgomp1",))
-    assert left(result).keys() == {"cudaVersion", "baseImage", "baseImageRegistry", "schemaFile"}
-    assert "hidden-password" not in result.text + repr(result.entries)
+    lines = {"extraDockerFileSteps[5]": "RUN curl …", "extraDockerFileSteps[6]": "ENV TOKEN …"}
+    assert left(result).keys() == {"cudaVersion", "baseImage", "baseImageRegistry", "schemaFile", *lines}
+    for key, line in lines.items():
+        assert f"`{line}`" in left(result)[key]
+    assert "hidden-" not in result.text + repr(result.entries)
 
 
 @pytest.mark.parametrize("place", ["env.yml", "src/env.yml"])
@@ -371,7 +377,7 @@ def test_the_parameters_of_the_sdk_are_understood_in_files(tmp_path: Path) -> No
     [
         ({"containerResourceRequirements": {"memoryInGB": 2, "memoryInGBLimit": 1}}, "memoryInGBLimit", "less than"),
         ({"containerResourceRequirements": {"cpu": "lots"}}, "cpu", "no number"),
-        ({"containerResourceRequirements": {"cpu": -1}}, "cpu", "no number"),
+        ({"containerResourceRequirements": {"cpu": -1}}, "cpu", "from 0 on"),
         ({"containerResourceRequirements": [1]}, "containerResourceRequirements", "a mapping is meant"),
         ({"autoScaler": {"minReplicas": 5, "maxReplicas": 2}}, "maxReplicas", "less than the least"),
         ({"autoScaler": {"minReplicas": 2, "targetUtilization": 70}}, "targetUtilization", "fixed"),
@@ -383,7 +389,7 @@ def test_the_parameters_of_the_sdk_are_understood_in_files(tmp_path: Path) -> No
         ({"sslKey": "key.pem"}, "sslKey", "there is no cert"),
         ({"authEnabled": "maybe"}, "authEnabled", "true or false is meant"),
         ({"port": "x"}, "port", "no number"),
-        ({"computeType": "moon"}, "computeType", "none of local"),
+        ({"computeType": "Moon"}, "computeType", "'Moon' is none of local"),
         ({"computeType": ["aks"]}, "computeType", "text is meant"),
     ],
 )
@@ -391,6 +397,20 @@ def test_what_cannot_be_taken_over_is_listed(tmp_path: Path, changes: dict[str, 
     _, result = imported(tmp_path, **{"deploymentconfig.json": {"computeType": "aks", **changes}})
     (reason,) = [reason for place, reason in left(result).items() if place.rpartition(".")[2] == key]
     assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("conda", "python"),
+    [
+        ("dependencies: [python=3.10, {pip: [azureml-defaults]}]\n", None),
+        ("dependencies:\n- numpy # , python=3.10\n- pip\n", "3.13"),
+    ],
+)
+def test_a_conda_file_in_one_line_names_python_too(tmp_path: Path, conda: str, python: str | None) -> None:
+    spec, _ = imported(tmp_path, "inferenceconfig.json", **{
+        "inferenceconfig.json": {"entryScript": "score.py", "condaFile": "conda.yml"}, "conda.yml": conda,
+    })  # fmt: skip
+    assert spec.python == python
 
 
 def test_two_files_that_say_different_things(tmp_path: Path) -> None:

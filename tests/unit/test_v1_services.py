@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from packager.azureml import deploying
+from packager.azureml import deploying, records
 from packager.azureml.core import Model, Workspace
 from packager.azureml.core.compute import AksCompute, ComputeTarget
 from packager.azureml.core.image import ContainerImage, Image
@@ -21,6 +22,7 @@ from packager.serving.service import KeyPair
 from packager.serving.status import Change, StateName, Status, service_name
 from packager.steps.declared import Declared
 from packager.steps.run import RunWish
+from packager.workspace.values import Held, ImageRecord
 
 
 class Services:
@@ -185,6 +187,50 @@ def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
         Webservice.check_for_existing_webservice(ws, "svc")
 
 
+def test_a_service_that_the_verbs_deleted_is_not_in_the_way(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    Model.deploy(ws, "svc", ["weights.txt"], config)
+    del services.running["svc"]
+    assert Model.deploy(ws, "svc", ["weights.txt"], config).image_id == "svc:2"
+
+
+def test_whoever_is_interrupted_is_told_how_the_service_is(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
+    for owner, name, call, told, left in (
+        (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
+        (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "deploy", lambda: Model.deploy(ws, "svc", [], config, overwrite=True), "svc is gone", []),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+        assert told in capsys.readouterr().err
+        assert list(ws.webservices) == list(services.running) == left
+
+
+def test_models_are_a_list(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wrongs: tuple[Any, ...] = (Model.register(ws, "weights.txt", "m"), None, "weights.txt")
+    for wrong in wrongs:
+        for configs in ((config,), (None,), (config, LocalWebservice.deploy_configuration())):
+            with pytest.raises(WebserviceException, match=r"models=\[model\]"):
+                Model.deploy(ws, "svc", wrong, *configs)
+
+
 def test_what_does_not_become_healthy_is_an_object_that_says_why(
     ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
 ) -> None:
@@ -265,6 +311,61 @@ def test_tokens_are_of_aks_that_asks_for_them(
     other = Model.deploy(ws, "aci", ["weights.txt"], config)
     with pytest.raises(NotImplementedError):
         other.get_token()
+
+
+def test_a_service_with_keys_goes_over_to_tokens_and_back(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wanted = AksWebservice.deploy_configuration(compute_target_name="aks")
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    with pytest.raises(NotImplementedError):
+        service.get_token()
+    service.update(token_auth_enabled=True, auth_enabled=False)
+    assert (service.token_auth_enabled, service.auth_enabled, service.get_token()[0]) == (True, False, "first")
+    with pytest.raises(WebserviceException, match="cannot both be True"):
+        service.update(token_auth_enabled=True, auth_enabled=True)
+    service.update(auth_enabled=True)
+    assert (service.token_auth_enabled, service.auth_enabled) == (False, True)
+
+
+def test_a_service_that_is_deleted_already_is_no_other_workspaces(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    service = Model.deploy(ws, "svc", ["weights.txt"], config)
+    service.delete()
+    Model.deploy(Workspace.create("other"), "svc", ["weights.txt"], config)
+    service.delete()
+    assert list(services.running) == ["svc"]
+
+
+def test_what_deployments_leave_holds_no_model_and_an_image_of_the_old_api_does(
+    ws: Workspace, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    image = Image.create(ws, "img", [model], ContainerImage.image_configuration("score.py", "python"))
+    for kind, reference in (("services", "svc:1"), ("packages", image.image_location)):
+        folder = records.folder(ws, kind) / "laid"
+        note(ws, folder, reference)
+    with pytest.raises(WebserviceException, match="m:1 is needed by the image img:1"):
+        model.delete()
+    image.delete()
+    note(ws, Path.cwd() / "verbs", "theirs:1")
+    with pytest.raises(WebserviceException, match=r"needed by the image theirs:1, the lock .*verbs/packager.lock\n"):
+        model.delete()
+    shutil.rmtree("verbs")
+    note(ws, records.folder(ws, "services") / "laid", "theirs:1", when="2026-01-02")
+    model.delete()
+    assert Model.list(ws) == []
+
+
+def note(ws: Workspace, folder: Path, reference: str, when: str = "2026-01-01") -> None:
+    """Lay out a spec with its lock, and remember the image of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "packager.yaml").write_text("")
+    (folder / "packager.lock").write_text('{"registered": {"models": {"m": {"version": 1}}}}')
+    held = Held(name="m", version=1, digest="sha256:1")
+    spec = str(folder / "packager.yaml")
+    ws._facade.kept.note(ImageRecord(reference=reference, when=when, models=(held,), spec=spec))
 
 
 def test_the_old_image_api_makes_images_and_deploys_them(

@@ -91,6 +91,7 @@ def test_workspaces_are_made_once_and_found(ws: Workspace) -> None:
         Workspace.create("team")
     with pytest.raises(WorkspaceException, match="no workspace 'other'"):
         Workspace.get("other")
+    assert Workspace.get("azures", subscription_id="sub", resource_group="rg").name == "azures"
     with pytest.raises(WorkspaceException, match="by hand"):
         ws.delete()
     assert (ws.models, ws.webservices, ws.images, ws.compute_targets) == ({}, {}, {}, {})

@@ -15,6 +15,8 @@ from packager.azureml.core.model_package import ModelPackage
 from packager.azureml.core.resource_configuration import ResourceConfiguration
 from packager.azureml.exceptions import WebserviceException
 from packager.azureml.finding_models import filters, find_version, texts
+from packager.azureml.model_paths import model_path
+from packager.azureml.removing import delete_model
 
 if TYPE_CHECKING:
     from packager.azureml.core.profile import ModelProfile
@@ -204,9 +206,9 @@ class Model:
         """Remove this version; its number is not given again.
 
         Raises:
-            WebserviceException: an image, a service or a lock needs it.
+            WebserviceException: a service, an image of the old API, or what packager's verbs made needs it.
         """
-        self.workspace._facade.models.delete(self.id)
+        delete_model(self.workspace, self.id)
 
     @raises()
     def update(
@@ -308,8 +310,6 @@ class Model:
             ModelNotFoundException: it is nowhere.
             WebserviceException: the version is no number.
         """
-        from packager.azureml.model_paths import model_path
-
         if version is not None and not isinstance(version, int):
             raise WebserviceException("version should be an int")
         if model_name is None:

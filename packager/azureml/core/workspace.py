@@ -124,13 +124,15 @@ class Workspace:
         cloud: str = "AzureCloud",
         id: str | None = None,
     ) -> Workspace:
-        """Return a workspace that is there.
+        """Return a workspace that is there; one that names its place in Azure is taken as config.json's is.
 
         Raises:
-            WorkspaceException: it is not.
+            WorkspaceException: it is not there, and the call says no subscription and resource group that it was in.
         """
         made = Workspace(subscription_id or "", resource_group or "", name, _location=location)
-        if not _is_there(made):
+        if not _is_there(made) and subscription_id and resource_group:
+            tell(f"the workspace {name} was in Azure, and is a new one here ({made._facade.location})")
+        elif not _is_there(made):
             raise WorkspaceException(f"Workspaces not found: there is no workspace {name!r}; Workspace.create makes it")
         return made
 

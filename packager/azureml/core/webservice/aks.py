@@ -151,8 +151,12 @@ class AksWebservice(Webservice):
         Raises:
             WebserviceException: it is deleted, or the new one does not become healthy: the old one serves on.
         """
+        if auth_enabled and token_auth_enabled:
+            raise WebserviceException("Invalid configuration, auth_enabled and token_auth_enabled cannot both be True.")
+        # Where one is on, the other is off: both are keys of this machine.
+        token = bool(token_auth_enabled) if token_auth_enabled or auth_enabled else None
         self._update(
-            models, inference_config, image, auth=auth_enabled if not token_auth_enabled else True,
+            models, inference_config, image, auth=auth_enabled if not token_auth_enabled else True, token=token,
             cpus=cpu_cores_limit or cpu_cores, memory_gb=memory_gb_limit or memory_gb, tags=tags,
             properties=properties, description=description,
         )  # fmt: skip

@@ -264,7 +264,10 @@ class Webservice(Described, OldDeployments):
     def delete(self) -> None:
         """Remove it; requests in flight are finished first."""
         if find(self.workspace, self.name) is None:
+            # One of this name that runs now is another workspace's.
             say(f"No service with name {self.name} found to delete.")
+            self._status, self.state = None, "Deleting"
+            return
         with suppress(ServiceError):  # it never ran, or is gone
             services.delete(self.name)
         remove(self.workspace, "services", self.name)
