@@ -117,7 +117,7 @@ def start(
     target: Any = None,
     ids: tuple[str, ...] = (),
 ) -> Webservice:
-    """Build what is declared, or take an image, and start it; one of the name makes room once the image is there.
+    """Build what is declared, or take an image, and start it; one of the name is replaced once the new one is healthy.
 
     A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
     """
@@ -130,7 +130,6 @@ def start(
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
-    _make_room(name)
     now = _now()
     record = Record(
         name=name, compute=wanted.compute, created=now, updated=now, reference=reference, number=number,
@@ -149,11 +148,11 @@ def start(
         timeout=wanted.timeout,
     )
     try:
-        services.deploy(name, wish, reporter=LINES)
+        services.deploy(name, wish, replace=True, reporter=LINES)
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
-        tell(f"interrupted: the service {name} is gone")
+        tell(f"interrupted: the service {name} {_left(name)}")
         raise
     with ONE_AT_A_TIME:
         keep(workspace, record)
@@ -337,12 +336,12 @@ def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite:
         )
 
 
-def _make_room(name: str) -> None:
+def _left(name: str) -> str:
+    """Return in words what there is of a service whose deployment was interrupted."""
     try:
-        services.look(name)
+        return f"runs {services.look(name).image} as before"
     except PackagerError:
-        return
-    services.delete(name)
+        return "is gone"
 
 
 def _now() -> str:

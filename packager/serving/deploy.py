@@ -31,8 +31,19 @@ _Hosts = Sequence[Host[Any]]
 RequestT = TypeVar("RequestT", bound=Request)
 
 
-def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def deploy(
+    host: Host[RequestT],
+    request: RequestT,
+    *,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+    replace: bool = False,
+) -> Status:
     """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
+
+    With `replace` one that is well is replaced: by another backend behind the same forwarder where that can be, which
+    loses no request and is as fast as an update; else it is removed first.
 
     Args:
         host: where.
@@ -40,6 +51,7 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have a service of that name.
+        replace: one of that name on this host, though it is well.
 
     Raises:
         UsageError: there is a service of that name, and it is well, or on another host.
@@ -48,8 +60,15 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         TemporaryError: somebody else changes this service now.
     """
     name = request.name
-    require_free(host, name, hosts)
+    require_free(host, name, [each for each in hosts if each != host] if replace else hosts)
     with held(name), host.service(name) as service:
+        if replace and (status := service.status()) is not None:
+            start = service.anew(request) if status.well else None
+            if start is not None:
+                _replace(service, start, "deployment", timeout=timeout, say=say, wait=False)
+                return status_of(service, name)
+            say(f"{name} was {status.state}: replacing it")
+            service.remove()
         _make_room(service, say)
         backend: Backend | None = None
         try:
@@ -121,8 +140,18 @@ def _replace(
     *,
     timeout: float,
     say: Say,
+    wait: bool = True,
 ) -> None:
-    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended."""
+    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended.
+
+    Args:
+        service: whose backend it is.
+        start: starts the new one.
+        what: is done, in a word.
+        timeout: seconds until the new one must be healthy.
+        say: is told what is done.
+        wait: until the old one has ended; it has no request any more in either case.
+    """
     name, old = service.name, _current(service)
     new: Backend | None = None
     # An update that was killed may have left another backend, and the forwarder behind what was decided.
@@ -149,7 +178,7 @@ def _replace(
     say(f"{name} answers from the new one")
     try:
         _drain(service.forwarder, say)
-        old.stop(GRACE)
+        (old.stop if wait else old.leave)(GRACE)
         old.retire()
     finally:
         service.clear()

@@ -38,6 +38,9 @@ class Backend(Server, Retirable, Protocol):
     def keep(self) -> None:
         """Note that it was healthy: from now on its host starts it again, where the host can."""
 
+    def leave(self, grace: float) -> None:
+        """Let it end within so many seconds, as `stop` does; whether it has is not waited for."""
+
 
 class Forwarder(Protocol):
     """What owns the port of a service and passes requests on (`packager/programs/service/forwarder.py`)."""
@@ -71,6 +74,12 @@ class Replaceable(Protocol[RequestT]):
 
     def replacement(self, change: Change, say: Say) -> Callable[[], Backend]:
         """Return what starts another backend beside the current one, once everything is known that forbids it."""
+
+    def anew(self, request: RequestT) -> Callable[[], Backend] | None:
+        """Return what starts another backend beside the current one, all of it as requested.
+
+        None where that cannot be: a part is gone, the port is another one, or the host has no such way.
+        """
 
     def clear(self) -> None:
         """Remove at once all backends but the current one."""

@@ -49,6 +49,7 @@ def deploy(
     wish: RunWish,
     spec_file: SpecFile | None = None,
     *,
+    replace: bool = False,
     reporter: Reporter = SILENT,
 ) -> Status:
     """Start what is wished for as a named service, and return it when it is healthy.
@@ -57,6 +58,7 @@ def deploy(
         name: of the service.
         wish: what, and how.
         spec_file: the spec; needed where no image is named, and without Docker.
+        replace: a service of the name that is well; see `packager.serving.deploy.deploy`.
         reporter: is told what is done.
 
     Raises:
@@ -76,7 +78,8 @@ def deploy(
     if package.note:
         reporter.step(package.note)
     with terminated_as_interrupted():
-        return services.deploy(host, request, timeout=ready_in(wish, granted), say=reporter.step)
+        wait = ready_in(wish, granted)
+        return services.deploy(host, request, timeout=wait, say=reporter.step, replace=replace)
 
 
 def rollback(

@@ -62,9 +62,9 @@ class LocalWebservice(Webservice):
     def _state(self, *, gone: bool) -> str:
         if gone:
             return self.STATE_DELETED
-        return (
-            self._STATES.get(self._status.state, self.STATE_FAILED) if self._status is not None else self.STATE_FAILED
-        )
+        if self._status is None or self._record.error:
+            return self.STATE_FAILED  # what it ran before may serve on
+        return self._STATES.get(self._status.state, self.STATE_FAILED)
 
     def update_deployment_state(self, must_exist: bool = False) -> None:
         """Look how it is.

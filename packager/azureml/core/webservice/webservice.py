@@ -127,8 +127,8 @@ class Webservice(Described, OldDeployments):
     def _state(self, *, gone: bool) -> str:
         if gone:
             return "Deleting"
-        if self._status is None:
-            return "Failed"
+        if self._status is None or self._record.error:
+            return "Failed"  # what it ran before may serve on
         return "Unhealthy" if self._status.state == "Stopped" else self._status.state
 
     @raises(waits=True)

@@ -119,6 +119,10 @@ class NamedBackend(Backend):
         self.record = msgspec.structs.replace(self.record, healthy=True)
         self.write()
 
+    def leave(self, grace: float) -> None:
+        """End it, as `stop` does."""
+        self.stop(grace)
+
     def retire(self) -> None:
         """Keep it as the one before; that which was kept until now goes."""
         kept = self.service.kept()
@@ -232,6 +236,9 @@ class ServiceFolder:
             )
             write_bytes(self.folder / "service.json", msgspec.json.encode(record))
         return backend
+
+    def anew(self, request: PackageRequest) -> None:
+        """Return None: whatever is deployed in place of it begins from nothing."""
 
     def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], NamedBackend]:
         """Return what makes the package anew of its spec and starts it, with the variables that there are.
