@@ -13,56 +13,19 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, package_name
-from packager.azureml.wanted import Compute, Wanted
+from packager.azureml.packaging import build_image, declare, declared_models
 from packager.contract import DEFAULT_PORT
 from packager.errors import PackagerError, ServiceError
 from packager.steps import service as services
-from packager.steps.declared import Declared
+from packager.steps.declared import Declared, package_name
 from packager.steps.run import RunWish
+from packager.steps.v1_records import SERVICES, Record, as_service, find_service, image_of, keep_service
+from packager.steps.v1_wanted import Wanted
 
 if TYPE_CHECKING:
     from packager.azureml.core.inference_config import InferenceConfig
     from packager.azureml.core.webservice import Webservice
     from packager.azureml.core.workspace import Workspace
-
-#: Of records.
-SERVICES = "services"
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a service.
-
-    Attributes:
-        name: of it.
-        compute: as v1 calls where it runs.
-        created, updated: RFC 3339 in UTC.
-        reference: of the image.
-        number: of images that were made for it.
-        wanted: by its configuration, without keys.
-        models: ids, or names of unregistered ones.
-        declared: what it is packaged from; None where an image is all that is known.
-        error: why it does not run; empty where it does.
-        tags: to find it by.
-        properties: that never change.
-        description: for people.
-        target: name of the compute target.
-    """
-
-    name: str
-    compute: Compute
-    created: str
-    updated: str
-    reference: str
-    number: int = 1
-    wanted: Wanted = Wanted(compute="Local")
-    models: tuple[str, ...] = ()
-    declared: Declared | None = None
-    error: str = ""
-    tags: dict[str, str] = {}
-    properties: dict[str, str] = {}
-    description: str = ""
-    target: str = ""
 
 
 def deploy(
@@ -239,19 +202,18 @@ def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -
 
 def find(workspace: Workspace, name: str) -> Record | None:
     """Return what is remembered of a service; None where it is no service of the workspace."""
-    data = records.read(workspace, SERVICES, name)
-    return _record(data) if data is not None else None
+    return find_service(records.root(workspace), name)
 
 
 def find_all(workspace: Workspace) -> tuple[Record, ...]:
     """Return all services of a workspace, by name."""
-    found = (_record(data) for data in records.read_all(workspace, SERVICES).values())
+    found = (as_service(data) for data in records.read_all(workspace, SERVICES).values())
     return tuple(each for each in found if each is not None)
 
 
 def keep(workspace: Workspace, record: Record) -> None:
     """Remember a service."""
-    records.write(workspace, SERVICES, record.name, msgspec.to_builtins(record, enc_hook=str))
+    keep_service(records.root(workspace), record)
 
 
 def service_of(workspace: Workspace, record: Record) -> Webservice:
@@ -260,18 +222,6 @@ def service_of(workspace: Workspace, record: Record) -> Webservice:
 
     kinds: dict[str, type[Webservice]] = {"Local": LocalWebservice, "ACI": AciWebservice, "AKS": AksWebservice}
     return kinds[record.compute]._of(workspace, record)
-
-
-def image_of(name: str, number: int) -> str:
-    """Return the reference of the image that is made for a service."""
-    return f"{name}:{number}"
-
-
-def _record(data: dict[str, Any]) -> Record | None:
-    try:
-        return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
-    except msgspec.ValidationError:
-        return None
 
 
 def _wanted(deployment: Any, target: Any, models: Sequence[Any]) -> Wanted:

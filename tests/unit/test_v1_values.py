@@ -25,7 +25,7 @@ from packager.azureml.exceptions import (
     WebserviceException,
 )
 from packager.azureml.packaging import of_environment, package_name
-from packager.azureml.wanted import Wanted
+from packager.steps.v1_wanted import Wanted
 
 
 def packages(found: CondaDependencies) -> list[Any]:

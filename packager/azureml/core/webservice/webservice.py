@@ -14,7 +14,6 @@ from packager.azureml.core.webservice.configurations import WebserviceDeployment
 from packager.azureml.core.webservice.described import Described, has
 from packager.azureml.core.webservice.old_deployments import OldDeployments
 from packager.azureml.deploying import (
-    Record,
     find,
     find_all,
     service_of,
@@ -26,6 +25,7 @@ from packager.errors import PackagerError, ServiceError
 from packager.serving.client import score
 from packager.serving.status import Status
 from packager.steps import service as services
+from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:
     from packager.azureml.core.image import Image
