@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +14,12 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models
+from packager.azureml.packaging import build_image, declare, declared_models, laid
 from packager.contract import DEFAULT_PORT
-from packager.errors import PackagerError, ServiceError
+from packager.errors import EngineError, PackagerError, ServiceError
+from packager.serving.service import Mounted
 from packager.steps import service as services
+from packager.steps.app_copy import app_mounts, require_startable, write_app
 from packager.steps.declared import Declared, package_name
 from packager.steps.run import RunWish
 from packager.steps.v1_records import SERVICES, Record, as_service, find_service, image_of, keep_service
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
     from packager.azureml.core.inference_config import InferenceConfig
     from packager.azureml.core.webservice import Webservice
     from packager.azureml.core.workspace import Workspace
+
+
+#: Of copies of apps.
+_COPIES = "apps"
 
 
 def deploy(
@@ -84,12 +91,15 @@ def start(
 
     A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
     """
+    mounts: tuple[Mounted, ...] = ()
     with ONE_AT_A_TIME:
         before = find(workspace, name)
         number = before.number + 1 if before is not None else 1
         if declared is not None:
             reference = image_of(name, number)
-            build_image(workspace, declared, SERVICES, reference)
+            spec_file = build_image(workspace, declared, SERVICES, reference)
+            if wanted.compute == "Local" and declared.entry_script is not None:
+                mounts = write_app(spec_file, _copy_of(workspace, name, number))
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
@@ -111,7 +121,7 @@ def start(
         timeout=wanted.timeout,
     )
     try:
-        services.deploy(name, wish, replace=True, reporter=LINES)
+        _start(name, wish, mounts)
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
@@ -120,6 +130,57 @@ def start(
     with ONE_AT_A_TIME:
         keep(workspace, record)
     return service_of(workspace, record)
+
+
+def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...]) -> None:
+    """Start a service, with a copy of its app mounted over that of the image where the engine can."""
+    if mounts:
+        try:
+            services.deploy(name, wish, replace=True, mounts=mounts, reporter=LINES)
+            return
+        except EngineError:
+            pass  # it may be elsewhere, and not see the folders of this machine
+    services.deploy(name, wish, replace=True, reporter=LINES)
+
+
+def reload(workspace: Workspace, record: Record) -> Record:
+    """Let a service take its script and source directory as they are now; environment and models stay.
+
+    Its workers begin anew in place, without another image, where its app is mounted; else it is updated.
+
+    Raises:
+        WebserviceException: it is deleted, or was deployed from an image.
+        PackagerError: the script cannot start. Where it is found out before, the old one serves on.
+    """
+    if find(workspace, record.name) is None:
+        raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to reload: it is deleted")
+    if record.declared is None or record.declared.entry_script is None:
+        return update(workspace, record, {"again": True})
+    copy = _copy_of(workspace, record.name, record.number)
+    with ONE_AT_A_TIME, laid(workspace, record.declared, SERVICES) as spec_file:
+        require_startable(spec_file)
+        mounts = app_mounts(spec_file, copy)
+        status = services.renew(
+            record.name, mounts, lambda: write_app(spec_file, copy), timeout=record.wanted.timeout, reporter=LINES
+        )
+    if status is None:
+        return update(workspace, record, {"again": True})
+    made = msgspec.structs.replace(record, updated=_now(), error="")
+    keep(workspace, made)
+    return made
+
+
+def forget(workspace: Workspace, name: str) -> None:
+    """Remove what is remembered of a service, and the copies of its app."""
+    records.remove(workspace, SERVICES, name)
+    for folder in records.folder(workspace, _COPIES).glob(f"{name}-*"):
+        if folder.name.removeprefix(f"{name}-").isdecimal():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_of(workspace: Workspace, name: str, number: int) -> Path:
+    """Return the folder of the copy that the container of an image sees."""
+    return records.folder(workspace, _COPIES) / f"{name}-{number}"
 
 
 def redeploy(workspace: Workspace, record: Record, name: str | None, deployment: Any, target: Any) -> Webservice:

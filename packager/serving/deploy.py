@@ -15,9 +15,10 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.serving.client import answers
 from packager.serving.host import Backend, Deployed, Deployment, Forwarder, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
-from packager.serving.service import GRACE, KeyPair, Request, Which, wait_until_healthy
+from packager.serving.service import GRACE, KeyPair, Mounted, Request, Which, wait_until_healthy
 from packager.serving.status import Change, Status
 from packager.storage.models import default_root
 
@@ -106,6 +107,45 @@ def update(name: str, change: Change, *, timeout: float, say: Say, hosts: _Hosts
     with held(name), host_of(name, hosts).service(name) as service:
         _require_started(status_of(service, name))
         _replace(service, service.replacement(change, say), "update", timeout=timeout, say=say)
+        return status_of(service, name)
+
+
+def renew(
+    name: str,
+    mounts: Sequence[Mounted],
+    write: Callable[[], object],
+    *,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+) -> Status | None:
+    """Let a service read again what is mounted over its app, in place: no image, and no other container.
+
+    Args:
+        name: of the service.
+        mounts: that it has.
+        write: changes what is mounted.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        hosts: that may have it.
+
+    Returns:
+        the service, once it is healthy; None, and nothing is written, where it cannot be done so.
+
+    Raises:
+        EngineError: no engine, or it refuses.
+        ServiceError: there is no such service, or what it reads does not start; it is ended then.
+        TemporaryError: somebody else changes it now.
+        PackagerError: what `write` raises.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        url = status_of(service, name).url
+        start = _current(service).renewal(mounts)
+        if start is None or not url:
+            return None
+        write()
+        wait_until_healthy(start(), lambda: answers(url, timeout=5.0), timeout)
+        say(f"{name} reads its scripts again")
         return status_of(service, name)
 
 

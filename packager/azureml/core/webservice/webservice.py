@@ -16,11 +16,11 @@ from packager.azureml.core.webservice.old_deployments import OldDeployments
 from packager.azureml.deploying import (
     find,
     find_all,
+    forget,
     service_of,
     update,
 )
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.records import remove
 from packager.errors import PackagerError, ServiceError
 from packager.serving.client import score
 from packager.serving.status import Status
@@ -267,7 +267,7 @@ class Webservice(Described, OldDeployments):
             say(f"No service with name {self.name} found to delete.")
         with suppress(ServiceError):  # it never ran, or is gone
             services.delete(self.name)
-        remove(self.workspace, "services", self.name)
+        forget(self.workspace, self.name)
         self._status, self.state = None, "Deleting"
 
     @classmethod

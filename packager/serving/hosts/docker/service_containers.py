@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Thread
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
+from packager.contract import APP_ROOT
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
@@ -28,9 +29,20 @@ from packager.serving.hosts.docker.container import (
 )
 from packager.serving.hosts.docker.image import ImagePackage, packaged_image
 from packager.serving.hosts.docker.volume import get_keys, has_keys, mounts, put_keys
+from packager.serving.hosts.docker.workers import Renewed, has_mounted, renew_workers
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
-from packager.serving.service import GRACE, LOOPBACK, HealthTimes, ImageRequest, KeyPair, Publish, State, reachable_host
+from packager.serving.service import (
+    GRACE,
+    LOOPBACK,
+    HealthTimes,
+    ImageRequest,
+    KeyPair,
+    Mounted,
+    Publish,
+    State,
+    reachable_host,
+)
 from packager.serving.status import Change, Seen, Status, decide, nothing_before
 
 if TYPE_CHECKING:
@@ -111,6 +123,14 @@ class NamedBackend(RunningContainer):
         self.container.reload()
         if self.container.status == "running":
             super().stop(grace)
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Renewed] | None:
+        """Return what starts its workers anew; None where it has not these folders mounted, or does not run."""
+        self.container.reload()
+        preloads = any(each.startswith("WORKER_PRELOAD=") for each in self.container.attrs["Config"].get("Env") or ())
+        if self.container.status != "running" or preloads or not has_mounted(self.container, mounts, APP_ROOT):
+            return None
+        return lambda: renew_workers(self.container)
 
     def leave(self, grace: float) -> None:
         """Let it end within so many seconds; the engine sees to it, also when nobody waits for its answer."""

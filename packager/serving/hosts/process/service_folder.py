@@ -21,7 +21,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
-from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
+from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State, reachable_host
 from packager.serving.status import Change, Seen, Status, decide, nothing_before
 from packager.storage.files import write_bytes
 from packager.storage.locks import hold
@@ -118,6 +118,9 @@ class NamedBackend(Backend):
         """Note that it was healthy; nothing starts it again."""
         self.record = msgspec.structs.replace(self.record, healthy=True)
         self.write()
+
+    def renewal(self, mounts: Sequence[Mounted]) -> None:
+        """Return None: nothing is mounted without containers."""
 
     def leave(self, grace: float) -> None:
         """End it, as `stop` does."""
