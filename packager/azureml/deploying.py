@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,56 +15,25 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, package_name, require_list
-from packager.azureml.wanted import Compute, Wanted
+from packager.azureml.packaging import build_image, declare, declared_models, laid, require_list
 from packager.contract import DEFAULT_PORT
-from packager.errors import PackagerError, ServiceError
+from packager.errors import EngineError, PackagerError, ServiceError
+from packager.serving.service import Mounted
 from packager.steps import service as services
-from packager.steps.declared import Declared
+from packager.steps.app_copy import app_mounts, require_startable, write_app
+from packager.steps.declared import Declared, package_name
 from packager.steps.run import RunWish
+from packager.steps.v1_records import SERVICES, Record, as_service, find_service, image_of, keep_service
+from packager.steps.v1_wanted import Wanted
 
 if TYPE_CHECKING:
     from packager.azureml.core.inference_config import InferenceConfig
     from packager.azureml.core.webservice import Webservice
     from packager.azureml.core.workspace import Workspace
 
-#: Of records.
-SERVICES = "services"
 
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a service.
-
-    Attributes:
-        name: of it.
-        compute: as v1 calls where it runs.
-        created, updated: RFC 3339 in UTC.
-        reference: of the image.
-        number: of images that were made for it.
-        wanted: by its configuration, without keys.
-        models: ids, or names of unregistered ones.
-        declared: what it is packaged from; None where an image is all that is known.
-        error: why it does not run; empty where it does.
-        tags: to find it by.
-        properties: that never change.
-        description: for people.
-        target: name of the compute target.
-    """
-
-    name: str
-    compute: Compute
-    created: str
-    updated: str
-    reference: str
-    number: int = 1
-    wanted: Wanted = Wanted(compute="Local")
-    models: tuple[str, ...] = ()
-    declared: Declared | None = None
-    error: str = ""
-    tags: dict[str, str] = {}
-    properties: dict[str, str] = {}
-    description: str = ""
-    target: str = ""
+#: Of copies of apps.
+_COPIES = "apps"
 
 
 def deploy(
@@ -119,21 +89,23 @@ def start(
     target: Any = None,
     ids: tuple[str, ...] = (),
 ) -> Webservice:
-    """Build what is declared, or take an image, and start it; one of the name makes room once the image is there.
+    """Build what is declared, or take an image, and start it; one of the name is replaced once the new one is healthy.
 
     A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
     """
+    mounts: tuple[Mounted, ...] = ()
     with ONE_AT_A_TIME:
         before = find(workspace, name)
         number = before.number + 1 if before is not None else 1
         if declared is not None:
             reference = image_of(name, number)
             with _told_when_interrupted(f"{name} {'is not started' if before is None else 'is as it was'}"):
-                build_image(workspace, declared, SERVICES, reference)
+                spec_file = build_image(workspace, declared, SERVICES, reference)
+            if wanted.compute == "Local" and declared.entry_script is not None:
+                mounts = write_app(spec_file, _copy_of(workspace, name, number))
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
-    _make_room(name)
     now = _now()
     record = Record(
         name=name, compute=wanted.compute, created=now, updated=now, reference=reference, number=number,
@@ -152,16 +124,69 @@ def start(
         timeout=wanted.timeout,
     )
     try:
-        services.deploy(name, wish, reporter=LINES)
+        _start(name, wish, mounts)
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
-        records.remove(workspace, SERVICES, name)  # of one that made room
-        tell(f"interrupted: the service {name} is gone")
+        left = _left(name)
+        if left is None:
+            records.remove(workspace, SERVICES, name)
+        tell(f"interrupted: the service {name} {left or 'is gone'}")
         raise
     with ONE_AT_A_TIME:
         keep(workspace, record)
     return service_of(workspace, record)
+
+
+def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...]) -> None:
+    """Start a service, with a copy of its app mounted over that of the image where the engine can."""
+    if mounts:
+        try:
+            services.deploy(name, wish, replace=True, mounts=mounts, reporter=LINES)
+            return
+        except EngineError:
+            pass  # it may be elsewhere, and not see the folders of this machine
+    services.deploy(name, wish, replace=True, reporter=LINES)
+
+
+def reload(workspace: Workspace, record: Record) -> Record:
+    """Let a service take its script and source directory as they are now; environment and models stay.
+
+    Its workers begin anew in place, without another image, where its app is mounted; else it is updated.
+
+    Raises:
+        WebserviceException: it is deleted, or was deployed from an image.
+        PackagerError: the script cannot start. Where it is found out before, the old one serves on.
+    """
+    if find(workspace, record.name) is None:
+        raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to reload: it is deleted")
+    if record.declared is None or record.declared.entry_script is None:
+        return update(workspace, record, {"again": True})
+    copy = _copy_of(workspace, record.name, record.number)
+    with ONE_AT_A_TIME, laid(workspace, record.declared, SERVICES) as spec_file:
+        require_startable(spec_file)
+        mounts = app_mounts(spec_file, copy)
+        status = services.renew(
+            record.name, mounts, lambda: write_app(spec_file, copy), timeout=record.wanted.timeout, reporter=LINES
+        )
+    if status is None:
+        return update(workspace, record, {"again": True})
+    made = msgspec.structs.replace(record, updated=_now(), error="")
+    keep(workspace, made)
+    return made
+
+
+def forget(workspace: Workspace, name: str) -> None:
+    """Remove what is remembered of a service, and the copies of its app."""
+    records.remove(workspace, SERVICES, name)
+    for folder in records.folder(workspace, _COPIES).glob(f"{name}-*"):
+        if folder.name.removeprefix(f"{name}-").isdecimal():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_of(workspace: Workspace, name: str, number: int) -> Path:
+    """Return the folder of the copy that the container of an image sees."""
+    return records.folder(workspace, _COPIES) / f"{name}-{number}"
 
 
 def redeploy(workspace: Workspace, record: Record, name: str | None, deployment: Any, target: Any) -> Webservice:
@@ -247,19 +272,18 @@ def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -
 
 def find(workspace: Workspace, name: str) -> Record | None:
     """Return what is remembered of a service; None where it is no service of the workspace."""
-    data = records.read(workspace, SERVICES, name)
-    return _record(data) if data is not None else None
+    return find_service(records.root(workspace), name)
 
 
 def find_all(workspace: Workspace) -> tuple[Record, ...]:
     """Return all services of a workspace, by name."""
-    found = (_record(data) for data in records.read_all(workspace, SERVICES).values())
+    found = (as_service(data) for data in records.read_all(workspace, SERVICES).values())
     return tuple(each for each in found if each is not None)
 
 
 def keep(workspace: Workspace, record: Record) -> None:
     """Remember a service."""
-    records.write(workspace, SERVICES, record.name, msgspec.to_builtins(record, enc_hook=str))
+    keep_service(records.root(workspace), record)
 
 
 def service_of(workspace: Workspace, record: Record) -> Webservice:
@@ -268,18 +292,6 @@ def service_of(workspace: Workspace, record: Record) -> Webservice:
 
     kinds: dict[str, type[Webservice]] = {"Local": LocalWebservice, "ACI": AciWebservice, "AKS": AksWebservice}
     return kinds[record.compute]._of(workspace, record)
-
-
-def image_of(name: str, number: int) -> str:
-    """Return the reference of the image that is made for a service."""
-    return f"{name}:{number}"
-
-
-def _record(data: dict[str, Any]) -> Record | None:
-    try:
-        return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
-    except msgspec.ValidationError:
-        return None
 
 
 def _wanted(deployment: Any, target: Any, models: Sequence[Any]) -> Wanted:
@@ -354,12 +366,12 @@ def _told_when_interrupted(sentence: str) -> Iterator[None]:
         raise
 
 
-def _make_room(name: str) -> None:
+def _left(name: str) -> str | None:
+    """Return in words what there is of a service whose deployment was interrupted; None where it is gone."""
     try:
-        services.look(name)
+        return f"runs {services.look(name).image} as before"
     except PackagerError:
-        return
-    services.delete(name)
+        return None
 
 
 def _now() -> str:

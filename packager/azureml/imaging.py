@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from packager.azureml import records
-from packager.azureml.packaging import build_image, declare, package_name
+from packager.azureml.packaging import build_image, declare
+from packager.steps.declared import package_name
 
 if TYPE_CHECKING:
     from packager.azureml.core.image.container import ContainerImageConfig

@@ -18,7 +18,15 @@ from packager.azureml.core.environment_sections import AZURE_BASES
 from packager.azureml.exceptions import WebserviceException
 from packager.builders.builder import BuildWish
 from packager.spec.load import SpecFile
-from packager.steps.declared import Declared, DeclaredModel, package_of, taking_turns
+from packager.steps.declared import (
+    NAME_LENGTH,
+    NO_CODE,
+    Declared,
+    DeclaredModel,
+    package_name,
+    package_of,
+    taking_turns,
+)
 from packager.steps.reporting import Reporter
 from packager.workspace.base import NotRegisteredError
 
@@ -31,9 +39,6 @@ if TYPE_CHECKING:
 
 #: v1's variable of an example, which every `Environment` has.
 _EXAMPLE = "EXAMPLE_ENV_VAR"
-#: Frameworks whose models are served without code, by v1's names.
-_NO_CODE = {"ScikitLearn": "sklearn", "Onnx": "onnx", "TensorFlow": "tensorflow"}
-_NAME_LENGTH = 30
 
 
 def find_models(workspace: Workspace, models: Sequence[Any]) -> tuple[Model | Path, ...]:
@@ -266,11 +271,6 @@ def build_environment(workspace: Workspace, environment: Environment, *, docker:
     return str(prefix)
 
 
-def package_name(text: str) -> str:
-    """Return a package's name for one of v1: lower-case letters, digits, and single `-` between them."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "package"
-
-
 def declared_models(workspace: Workspace, models: Sequence[Any], *, code: bool = True) -> tuple[DeclaredModel, ...]:
     """Return models as they are declared.
 
@@ -292,8 +292,8 @@ def declared_models(workspace: Workspace, models: Sequence[Any], *, code: bool =
 
 def _declared(model: Model | Path, *, code: bool) -> DeclaredModel:
     if isinstance(model, Path):
-        return DeclaredModel(path=model.absolute(), name=model.resolve().name[:_NAME_LENGTH])
-    framework = _NO_CODE.get(model.model_framework or "") if not code else None
+        return DeclaredModel(path=model.absolute(), name=model.resolve().name[:NAME_LENGTH])
+    framework = NO_CODE.get(model.model_framework or "") if not code else None
     return DeclaredModel(
         registered=model.id,
         framework=framework,
@@ -312,10 +312,10 @@ def _require_no_code(models: tuple[Model | Path, ...]) -> None:
         raise WebserviceException(
             "without an InferenceConfig it is one registered model whose model_framework says how to serve it"
         )
-    if model.model_framework not in _NO_CODE:
+    if model.model_framework not in NO_CODE:
         raise WebserviceException(
             f"the model {model.id} has the framework {model.model_framework}, which needs an InferenceConfig; without "
-            f"one it is {', '.join(_NO_CODE)}"
+            f"one it is {', '.join(NO_CODE)}"
         )
 
 

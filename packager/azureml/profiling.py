@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME
 from packager.azureml.exceptions import UserErrorException
-from packager.azureml.packaging import build_image, declare, package_name
+from packager.azureml.packaging import build_image, declare
 from packager.errors import PackagerError
+from packager.steps.declared import package_name
 from packager.steps.profile import Profile, profile
 
 if TYPE_CHECKING:

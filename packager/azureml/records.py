@@ -1,53 +1,34 @@
-"""What v1's classes remember beside a workspace: services, images, compute targets, datasets; a JSON file each.
-
-    $XDG_DATA_HOME/packager/azureml/<workspace>/<kind>/<name>.json
-
-They are of this machine, as the services are. Nothing of them is needed to run, update or delete a service by
-`packager service`.
-"""
+"""What v1's classes remember beside a workspace (`packager.steps.v1_records`), by v1's object of it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from packager.errors import ContextError
-from packager.given import read_given
-from packager.storage.files import write_text
-from packager.workspace.locate import workspaces_root
+from packager.steps import v1_records
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
+def root(workspace: Workspace) -> Path:
+    """Return the folder of all that is remembered; it need not be there."""
+    return v1_records.root_of(workspace.name, workspace._facade.location)
+
+
 def folder(workspace: Workspace, kind: str) -> Path:
     """Return the folder of what is remembered of one kind; it need not be there."""
-    name, location = re.sub(r"[^A-Za-z0-9._-]", "-", workspace.name), workspace._facade.location
-    digest = hashlib.sha256(location.encode()).hexdigest()[:8]
-    return workspaces_root().parent / "azureml" / f"{name}-{digest}" / kind
+    return root(workspace) / kind
 
 
 def read(workspace: Workspace, kind: str, name: str) -> dict[str, Any] | None:
     """Return one record; None where there is none, or it is no record any more."""
-    path = folder(workspace, kind) / f"{_file(name)}.json"
-    try:
-        data = json.loads(read_given(path))
-    except (OSError, ValueError):
-        return None
-    return data if isinstance(data, dict) else None
+    return v1_records.read(root(workspace), kind, name)
 
 
 def read_all(workspace: Workspace, kind: str) -> dict[str, dict[str, Any]]:
     """Return name → record, sorted by name."""
-    found = {}
-    for path in sorted(folder(workspace, kind).glob("*.json")):
-        data = read(workspace, kind, path.stem)
-        if data is not None:
-            found[str(data.get("name", path.stem))] = data
-    return found
+    return v1_records.read_all(root(workspace), kind)
 
 
 def write(workspace: Workspace, kind: str, name: str, data: dict[str, Any]) -> None:
@@ -56,21 +37,9 @@ def write(workspace: Workspace, kind: str, name: str, data: dict[str, Any]) -> N
     Raises:
         ContextError: it cannot be written.
     """
-    place = folder(workspace, kind)
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ContextError(f"{place} cannot be made: {error.strerror}", remedy="set XDG_DATA_HOME") from None
-    text = json.dumps({"name": name, **data}, indent=2, sort_keys=True)
-    write_text(place / f"{_file(name)}.json", text + "\n")
+    v1_records.write(root(workspace), kind, name, data)
 
 
 def remove(workspace: Workspace, kind: str, name: str) -> None:
     """Remove one record; one that is not there is fine."""
-    (folder(workspace, kind) / f"{_file(name)}.json").unlink(missing_ok=True)
-
-
-def _file(name: str) -> str:
-    """Return a name that can be a file's; names of v1 can."""
-    safe = re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip(".")
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    v1_records.remove(root(workspace), kind, name)

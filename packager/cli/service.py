@@ -23,8 +23,17 @@ from packager.cli.common import (
     standard_options,
     target_option,
 )
+from packager.cli.deployed import asked_for, inference_option, models_option, service_data, show_deployed
+from packager.cli.registered import of_workspace, open_workspace
 from packager.cli.run import keys_option, run_wish, variables
 from packager.cli.score import key_options, post, request_options
+from packager.cli.service_v1 import (
+    get_access_token_command,
+    get_keys_command,
+    get_logs_command,
+    regen_key_command,
+    run_command,
+)
 from packager.cli.terminal import table
 
 if TYPE_CHECKING:
@@ -63,6 +72,10 @@ def command() -> None:
     A service is two containers and a network: the image, and a small one that owns the port and passes requests on.
     With --no-docker it is two processes of this machine, and ends with it.
     """
+
+
+for _each in (run_command, get_logs_command, get_keys_command, regen_key_command, get_access_token_command):
+    command.add_command(_each)
 
 
 @command.command("deploy")
@@ -118,24 +131,47 @@ def deploy(
 @command.command("update")
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
+@models_option
+@inference_option
+@of_workspace
 @file_option
 @spec_workspace_option
 @_limit_options
 @format_option
 @standard_options
 def update(
-    name: str, reference: str | None, file: Path, output_format: str, reporter: Reporter, **options: Any
+    name: str,
+    reference: str | None,
+    models: tuple[str, ...],
+    inference: Path | None,
+    workspace: str | None,
+    file: Path,
+    output_format: str,
+    reporter: Reporter,
+    **options: Any,
 ) -> None:
     """Replace what service NAME runs, without losing a request.
 
     Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
     are given, here or by the `service:` section of the spec, where that is of the image. When the new one does not
     become healthy, the old one has never stopped serving, and goes on.
+
+    With -m or --ic it is one of `packager model deploy`: its image is made again with other models, or another script.
     """
+    from packager.errors import UsageError
     from packager.steps import service as services
 
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
+    if models or inference is not None:
+        from packager.steps import v1_deploy
+
+        if reference is not None:
+            raise UsageError(f"{reference} is an image, and -m and --ic make one", remedy="leave one of them out")
+        asked, opened = asked_for(models, inference), open_workspace(workspace, reporter)
+        done = v1_deploy.update(opened, name, asked, change, timeout=options["timeout"], reporter=reporter)
+        show_deployed(done, output_format, reporter, whole=False)
+        return
     spec_file = spec_beside(file, needed=False)
     status = services.update(name, change, spec_file, timeout=options["timeout"], reporter=reporter)
     _show(status, output_format, reporter)
@@ -217,7 +253,7 @@ def list_(output_format: str, reporter: Reporter) -> None:
 
     found = list_services(reporter.warn)
     if output_format == "json":
-        emit_json([_data(each) for each in found])
+        emit_json([service_data(each) for each in found])
         return
     rows = [(each.name, each.state, each.image, each.scoring_url) for each in found]
     for line in table(rows):
@@ -239,7 +275,7 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
     if not status.taken and status.created:
         log = b"".join(logs(name, LOG_LINES)).decode(errors="replace")
     if output_format == "json":
-        emit_json({**_data(status), "log": log.splitlines()})
+        emit_json({**service_data(status), "log": log.splitlines()})
         return
     lines = {
         "state": f"{status.state} ({status.reason})" if status.reason else status.state,
@@ -326,18 +362,9 @@ def _named(name: str) -> str:
 def _show(status: Status, output_format: str, reporter: Reporter) -> None:
     reporter.step(f"{status.state}: {status.name} runs {status.image}")
     if output_format == "json":
-        emit_json(_data(status))
+        emit_json(service_data(status))
         return
     reporter.step(f"swagger: {status.swagger_url}")
     if status.auth == "key":
         reporter.step(f"requests need a key: packager service keys {status.name}")
     emit(status.scoring_url)
-
-
-def _data(status: Status) -> dict[str, Any]:
-    import msgspec
-
-    urls = {"root": status.url, "score": status.scoring_url, "swagger": status.swagger_url}
-    values = msgspec.structs.asdict(status)
-    del values["url"]
-    return {**values, "urls": urls}

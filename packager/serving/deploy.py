@@ -15,9 +15,10 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.serving.client import answers
 from packager.serving.host import Backend, Deployed, Deployment, Forwarder, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
-from packager.serving.service import GRACE, KeyPair, Request, Which, wait_until_healthy
+from packager.serving.service import GRACE, KeyPair, Mounted, Request, Which, wait_until_healthy
 from packager.serving.status import Change, Status
 from packager.storage.models import default_root
 
@@ -31,8 +32,19 @@ _Hosts = Sequence[Host[Any]]
 RequestT = TypeVar("RequestT", bound=Request)
 
 
-def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def deploy(
+    host: Host[RequestT],
+    request: RequestT,
+    *,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+    replace: bool = False,
+) -> Status:
     """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
+
+    With `replace` one that is well is replaced: by another backend behind the same forwarder where that can be, which
+    loses no request and is as fast as an update; else it is removed first.
 
     Args:
         host: where.
@@ -40,6 +52,7 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have a service of that name.
+        replace: one of that name on this host, though it is well.
 
     Raises:
         UsageError: there is a service of that name, and it is well, or on another host.
@@ -48,8 +61,15 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         TemporaryError: somebody else changes this service now.
     """
     name = request.name
-    require_free(host, name, hosts)
+    require_free(host, name, [each for each in hosts if each != host] if replace else hosts)
     with held(name), host.service(name) as service:
+        if replace and (status := service.status()) is not None:
+            start = service.anew(request) if status.well else None
+            if start is not None:
+                _replace(service, start, "deployment", timeout=timeout, say=say, wait=False)
+                return status_of(service, name)
+            say(f"{name} was {status.state}: replacing it")
+            service.remove()
         _make_room(service, say)
         backend: Backend | None = None
         try:
@@ -90,6 +110,45 @@ def update(name: str, change: Change, *, timeout: float, say: Say, hosts: _Hosts
         return status_of(service, name)
 
 
+def renew(
+    name: str,
+    mounts: Sequence[Mounted],
+    write: Callable[[], object],
+    *,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+) -> Status | None:
+    """Let a service read again what is mounted over its app, in place: no image, and no other container.
+
+    Args:
+        name: of the service.
+        mounts: that it has.
+        write: changes what is mounted.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        hosts: that may have it.
+
+    Returns:
+        the service, once it is healthy; None, and nothing is written, where it cannot be done so.
+
+    Raises:
+        EngineError: no engine, or it refuses.
+        ServiceError: there is no such service, or what it reads does not start; it is ended then.
+        TemporaryError: somebody else changes it now.
+        PackagerError: what `write` raises.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        url = status_of(service, name).url
+        start = _current(service).renewal(mounts)
+        if start is None or not url:
+            return None
+        write()
+        wait_until_healthy(start(), lambda: answers(url, timeout=5.0), timeout)
+        say(f"{name} reads its scripts again")
+        return status_of(service, name)
+
+
 def rollback(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
     """Let a service run again what it ran before its last update, without losing a request.
 
@@ -121,8 +180,18 @@ def _replace(
     *,
     timeout: float,
     say: Say,
+    wait: bool = True,
 ) -> None:
-    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended."""
+    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended.
+
+    Args:
+        service: whose backend it is.
+        start: starts the new one.
+        what: is done, in a word.
+        timeout: seconds until the new one must be healthy.
+        say: is told what is done.
+        wait: until the old one has ended; it has no request any more in either case.
+    """
     name, old = service.name, _current(service)
     new: Backend | None = None
     # An update that was killed may have left another backend, and the forwarder behind what was decided.
@@ -149,7 +218,7 @@ def _replace(
     say(f"{name} answers from the new one")
     try:
         _drain(service.forwarder, say)
-        old.stop(GRACE)
+        (old.stop if wait else old.leave)(GRACE)
         old.retire()
     finally:
         service.clear()

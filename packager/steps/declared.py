@@ -42,6 +42,11 @@ _APP, _MODELS = "app", "models"
 _OF_BASE = re.compile(r"(?:[\w.-]+::)?(python|pip)(?:\s*[=<>!~].*)?\Z")
 _MINOR = re.compile(r"[=<>~\s]*(3\.\d+)")
 
+#: Frameworks whose models are served without code, by v1's names.
+NO_CODE = {"ScikitLearn": "sklearn", "Onnx": "onnx", "TensorFlow": "tensorflow"}
+#: Characters of the name of a model that is registered nowhere: v1's.
+NAME_LENGTH = 30
+
 
 class DeclaredModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model of a package: registered, or a file or folder of this machine.
@@ -73,6 +78,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
         source_dir: packaged whole, below its own name.
         beside: files and folders beside the entry script, without a source directory.
         conda: a conda file, as values; None where it follows from a model without code.
+        named: an environment by its name, in place of a conda file: `registered: NAME:VERSION`, or `curated: NAME`.
+        system_packages: Debian packages.
         python: minor version that is asked for; that of the conda file where None.
         base: image in place of the target's.
         env: variables of the image.
@@ -90,6 +97,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     source_dir: Path | None = None
     beside: tuple[Path, ...] = ()
     conda: dict[str, Any] | None = None
+    named: dict[str, str] = {}
+    system_packages: tuple[str, ...] = ()
     python: str | None = None
     base: str | None = None
     env: dict[str, str] = {}
@@ -163,7 +172,6 @@ def lay_out(declared: Declared, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        spec = _spec(declared)
         if declared.entry_script is not None:
             _copy_app(declared, new)
         for model in declared.models:
@@ -172,12 +180,21 @@ def lay_out(declared: Declared, folder: Path) -> None:
         if (environment := environment_file(declared)) is not None:
             name, text = environment
             (new / name).write_text(text, encoding="utf-8")
-            spec["environment"] = name
-        (new / _SPEC).write_text(yaml.safe_dump(spec, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        (new / _SPEC).write_text(spec_text(declared), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def spec_text(declared: Declared) -> str:
+    """Return the `packager.yaml` of a package. Pure, but for the names of its files."""
+    return yaml.safe_dump(_spec(declared), sort_keys=False, allow_unicode=True)
+
+
+def package_name(text: str) -> str:
+    """Return a package's name for one of v1: lower-case letters, digits, and single `-` between them. Pure."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60].strip("-") or "package"
 
 
 def environment_file(declared: Declared) -> tuple[str, str] | None:
@@ -209,13 +226,15 @@ def lock_key(declared: Declared) -> str:
     """Return a name for what decides the packages of an environment. Pure."""
     # Of a model without code, framework and version; what else of it counts, the lock itself holds against its files.
     models = [(each.framework, each.framework_version) for each in declared.models]
-    own = {
+    own: dict[str, Any] = {
         "file": environment_file(declared),
         "python": python_of(declared),
         "base": declared.base,
         "target": declared.target,
-        "models": models if declared.conda is None else [],
+        "models": models if declared.conda is None and not declared.named else [],
     }
+    if declared.named or declared.system_packages:
+        own |= {"named": declared.named, "system_packages": declared.system_packages}
     return hashlib.sha256(canonical(own)).hexdigest()[:32]
 
 
@@ -231,6 +250,7 @@ def _spec(declared: Declared) -> dict[str, Any]:
         "models": [_model(each) for each in declared.models],
         "python": python,
         "base": declared.base,
+        "system_packages": list(declared.system_packages),
         "env": declared.env,
         "server": declared.server,
         "service": declared.service,
@@ -243,7 +263,9 @@ def _spec(declared: Declared) -> dict[str, Any]:
             spec["entry_script"] = Path(declared.entry_script).name
         else:
             spec["source_dir"], spec["keep_source_dir"] = _source_name(declared.source_dir), True
-    if not any(each.registered for each in declared.models):
+    if environment is not None or declared.named:
+        spec["environment"] = declared.named if environment is None else environment[0]
+    if not any(each.registered for each in declared.models) and "registered" not in declared.named:
         del spec["workspace"]
     return {name: value for name, value in spec.items() if value not in (None, "", [], {})}
 

@@ -404,6 +404,59 @@ class Service(_Output, frozen=True):
     log: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+class DeployedModels(Service, frozen=True, kw_only=True):
+    """A named service that was deployed from models and files of Azure ML v1.
+
+    Attributes:
+        name: of the service.
+        state: in the words of Azure ML.
+        reason: in a sentence; empty for a healthy one.
+        image: that it runs.
+        urls: where it is reached.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often it was started again.
+        created: RFC 3339.
+        auth: `key` where requests need one, else `none`.
+        log: last lines, of `service show`.
+        compute: Local, ACI or AKS: what this machine is to it.
+        target: name of the compute target; empty where none was named.
+        models: `name:version`, or names of unregistered ones.
+    """
+
+    compute: str
+    target: str
+    models: tuple[str, ...]
+
+
+class PackagedModels(_Output, frozen=True):
+    """What `model package` made.
+
+    Attributes:
+        image: its reference; null where a build context was written.
+        output: folder of the build context; null where an image was built.
+        models: `name:version`, or names of unregistered ones.
+        folder: of the package that it was made of, with its packager.yaml and lock.
+    """
+
+    image: str | None
+    output: str | None
+    models: tuple[str, ...]
+    folder: str
+
+
+class AccessToken(_Output, frozen=True):
+    """A token for requests to a service.
+
+    Attributes:
+        access_token: it.
+        token_type: Bearer.
+    """
+
+    access_token: str
+    token_type: str
+
+
 class Keys(_Output, frozen=True):
     """The keys of a service.
 
@@ -846,9 +899,11 @@ OUTPUTS: dict[str, Any] = {
     "lock": Locked,
     "lock-check": Freshness,
     "model-delete": list[workspace_outputs.Deleted],
+    "model-deploy": DeployedModels,
     "model-diff": workspace_outputs.ModelDifference,
     "model-download": workspace_outputs.Downloaded,
     "model-list": list[workspace_outputs.RegisteredSummary],
+    "model-package": PackagedModels,
     "model-pull": workspace_outputs.Registered,
     "model-push": workspace_outputs.VersionPushed,
     "model-register": workspace_outputs.Registered,
@@ -862,8 +917,11 @@ OUTPUTS: dict[str, Any] = {
     "save": list[SavedContext],
     "score": Answered,
     "service-deploy": Service,
+    "service-get-access-token": AccessToken,
+    "service-get-keys": Keys,
     "service-keys": Keys,
     "service-list": list[Service],
+    "service-regen-key": Keys,
     "service-rollback": Service,
     "service-score": Answered,
     "service-show": Service,

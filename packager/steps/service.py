@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from packager.serving.deploy import delete, list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
-from packager.serving.service import LOG_LINES, Mounted, Package
+from packager.serving.service import LOG_LINES, ImageRequest, Mounted, Package
 from packager.serving.status import Change, Status, service_name
 from packager.spec.load import SpecFile, load_spec
 from packager.spec.service import ServiceWishes
@@ -34,6 +35,7 @@ __all__ = [
     "list_services",
     "logs",
     "look",
+    "renew",
     "rollback",
     "service_name",
     "service_names",
@@ -49,6 +51,8 @@ def deploy(
     wish: RunWish,
     spec_file: SpecFile | None = None,
     *,
+    replace: bool = False,
+    mounts: Sequence[Mounted] = (),
     reporter: Reporter = SILENT,
 ) -> Status:
     """Start what is wished for as a named service, and return it when it is healthy.
@@ -57,6 +61,8 @@ def deploy(
         name: of the service.
         wish: what, and how.
         spec_file: the spec; needed where no image is named, and without Docker.
+        replace: a service of the name that is well; see `packager.serving.deploy.deploy`.
+        mounts: folders of this machine that its container sees, beside models; none without Docker.
         reporter: is told what is done.
 
     Raises:
@@ -73,10 +79,36 @@ def deploy(
     package = find_package(wish, spec_file, reporter=reporter)
     granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
     host, request = request_for(wish, granted, name, reporter=reporter)
+    if isinstance(request, ImageRequest):
+        request = msgspec.structs.replace(request, mounts=(*request.mounts, *mounts))
     if package.note:
         reporter.step(package.note)
     with terminated_as_interrupted():
-        return services.deploy(host, request, timeout=ready_in(wish, granted), say=reporter.step)
+        wait = ready_in(wish, granted)
+        return services.deploy(host, request, timeout=wait, say=reporter.step, replace=replace)
+
+
+def renew(
+    name: str,
+    mounts: Sequence[Mounted],
+    write: Callable[[], object],
+    *,
+    timeout: float = 120.0,
+    reporter: Reporter = SILENT,
+) -> Status | None:
+    """Let a named service read again what is mounted over its app; None where it cannot be done so.
+
+    Args:
+        name: of the service.
+        mounts: that it has.
+        write: changes what is mounted.
+        timeout: seconds until it must be healthy.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.renew`.
+    """
+    return services.renew(service_name(name), mounts, write, timeout=timeout, say=reporter.step)
 
 
 def rollback(

@@ -38,8 +38,10 @@ class Services:
         self.failing = ""
         self.pair = KeyPair(primary="first", secondary="second")
 
-    def deploy(self, name: str, wish: RunWish, spec_file: Any = None, *, reporter: Any = None) -> Status:
-        assert name not in self.running, "room is made before"
+    def deploy(
+        self, name: str, wish: RunWish, spec_file: Any = None, *, replace: bool = False, reporter: Any = None
+    ) -> Status:
+        assert replace or name not in self.running
         self.wishes[name] = wish
         state: StateName = "Failed" if self.failing else "Healthy"
         self.running[name] = Status(

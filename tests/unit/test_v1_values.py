@@ -24,8 +24,9 @@ from packager.azureml.exceptions import (
     UserErrorException,
     WebserviceException,
 )
-from packager.azureml.packaging import of_environment, package_name
-from packager.azureml.wanted import Wanted
+from packager.azureml.packaging import of_environment
+from packager.steps.declared import package_name
+from packager.steps.v1_wanted import Wanted
 
 
 def packages(found: CondaDependencies) -> list[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.wanted import Wanted
+from packager.steps.v1_wanted import Wanted
 
 
 class WebserviceDeploymentConfiguration:

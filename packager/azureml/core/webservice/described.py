@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.azureml.calling import raised_as, say
-from packager.azureml.deploying import Record, keep
+from packager.azureml.deploying import keep
 from packager.azureml.exceptions import WebserviceException
+from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:
     from packager.azureml.core.model import Model

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from packager.azureml.calling import raises, say
 from packager.azureml.core.webservice.configurations import LocalWebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.webservice import Webservice
-from packager.azureml.deploying import Record, find, find_all
+from packager.azureml.deploying import find, find_all, reload
 from packager.azureml.exceptions import WebserviceException
+from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
@@ -62,9 +63,9 @@ class LocalWebservice(Webservice):
     def _state(self, *, gone: bool) -> str:
         if gone:
             return self.STATE_DELETED
-        return (
-            self._STATES.get(self._status.state, self.STATE_FAILED) if self._status is not None else self.STATE_FAILED
-        )
+        if self._status is None or self._record.error:
+            return self.STATE_FAILED  # what it ran before may serve on
+        return self._STATES.get(self._status.state, self.STATE_FAILED)
 
     def update_deployment_state(self, must_exist: bool = False) -> None:
         """Look how it is.
@@ -150,13 +151,21 @@ class LocalWebservice(Webservice):
         config = inference_config or (image_config._inference() if image_config is not None else None)
         self._update(models, config, None, again=True)
 
+    @raises(waits=True)
     def reload(self, wait: bool = False) -> None:
         """Take the script and the files of the source directory as they are now; environment and models stay.
 
+        The server's workers begin anew in place, without another image; the next deployment or update makes one.
+
         Args:
             wait: is not needed.
+
+        Raises:
+            WebserviceException: it is deleted, or the script cannot start.
         """
-        self._update(None, None, None, again=True)
+        self.update_deployment_state()
+        self._take(reload(self.workspace, self._record))
+        self.update_deployment_state()
 
     def deploy_to_cloud(
         self, name: str | None = None, deployment_config: Any = None, deployment_target: Any = None

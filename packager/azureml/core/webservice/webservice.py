@@ -14,18 +14,18 @@ from packager.azureml.core.webservice.configurations import WebserviceDeployment
 from packager.azureml.core.webservice.described import Described, has
 from packager.azureml.core.webservice.old_deployments import OldDeployments
 from packager.azureml.deploying import (
-    Record,
     find,
     find_all,
+    forget,
     service_of,
     update,
 )
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.records import remove
 from packager.errors import PackagerError, ServiceError
 from packager.serving.client import score
 from packager.serving.status import Status
 from packager.steps import service as services
+from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:
     from packager.azureml.core.image import Image
@@ -127,8 +127,8 @@ class Webservice(Described, OldDeployments):
     def _state(self, *, gone: bool) -> str:
         if gone:
             return "Deleting"
-        if self._status is None:
-            return "Failed"
+        if self._status is None or self._record.error:
+            return "Failed"  # what it ran before may serve on
         return "Unhealthy" if self._status.state == "Stopped" else self._status.state
 
     @raises(waits=True)
@@ -270,7 +270,7 @@ class Webservice(Described, OldDeployments):
             return
         with suppress(ServiceError):  # it never ran, or is gone
             services.delete(self.name)
-        remove(self.workspace, "services", self.name)
+        forget(self.workspace, self.name)
         self._status, self.state = None, "Deleting"
 
     @classmethod

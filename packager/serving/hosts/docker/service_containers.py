@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import msgspec
 
+from packager.contract import APP_ROOT
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
@@ -26,9 +29,20 @@ from packager.serving.hosts.docker.container import (
 )
 from packager.serving.hosts.docker.image import ImagePackage, packaged_image
 from packager.serving.hosts.docker.volume import get_keys, has_keys, mounts, put_keys
+from packager.serving.hosts.docker.workers import Renewed, has_mounted, renew_workers
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
-from packager.serving.service import GRACE, HealthTimes, ImageRequest, KeyPair, Publish, State, reachable_host
+from packager.serving.service import (
+    GRACE,
+    LOOPBACK,
+    HealthTimes,
+    ImageRequest,
+    KeyPair,
+    Mounted,
+    Publish,
+    State,
+    reachable_host,
+)
 from packager.serving.status import Change, Seen, Status, decide, nothing_before
 
 if TYPE_CHECKING:
@@ -44,6 +58,9 @@ SERVICE, ROLE, IMAGE, VARIABLES, HEALTH = (
 
 #: Memory and processes of a forwarder: it holds at most 256 KiB of each request that it reads.
 _FORWARDER_LIMITS: dict[str, Any] = {**limits("256m"), "pids_limit": 64}
+
+#: Seconds for a request to reach the engine.
+_ASKED = 0.2
 
 _KEPT: Any = {"Name": "unless-stopped"}
 
@@ -106,6 +123,24 @@ class NamedBackend(RunningContainer):
         self.container.reload()
         if self.container.status == "running":
             super().stop(grace)
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Renewed] | None:
+        """Return what starts its workers anew; None where it has not these folders mounted, or does not run."""
+        self.container.reload()
+        preloads = any(each.startswith("WORKER_PRELOAD=") for each in self.container.attrs["Config"].get("Env") or ())
+        if self.container.status != "running" or preloads or not has_mounted(self.container, mounts, APP_ROOT):
+            return None
+        return lambda: renew_workers(self.container)
+
+    def leave(self, grace: float) -> None:
+        """Let it end within so many seconds; the engine sees to it, also when nobody waits for its answer."""
+        stopping = Thread(target=self._stop_quietly, args=(grace,), daemon=True)
+        stopping.start()
+        stopping.join(_ASKED)
+
+    def _stop_quietly(self, grace: float) -> None:
+        with suppress(Exception):  # it is gone, or the client is closed, and the engine was asked
+            self.stop(grace)
 
 
 class ForwarderContainer:
@@ -189,6 +224,18 @@ class ServiceContainers:
             keys=keys and (get_keys(current.container) or keys),
             mounts=change.mounts(image) if change.mounts else (),
         )
+        return lambda: self._start_backend("next", request)
+
+    def anew(self, request: ImageRequest) -> Callable[[], NamedBackend] | None:
+        """Return what starts another backend beside the current one, all of it as requested; None for another port."""
+        forwarder, current = self.get("forwarder"), self.current()
+        if forwarder is None or current is None:
+            return None
+        publish, bound = request.publish, _bindings(forwarder)[0]
+        port = publish.port or int(bound["HostPort"])
+        same = (publish.container_port, port, published_on(self.client, publish))
+        if same != (self.port(), int(bound["HostPort"]), bound["HostIp"]):
+            return None
         return lambda: self._start_backend("next", request)
 
     def current(self) -> NamedBackend | None:
@@ -308,13 +355,30 @@ class ServiceContainers:
         if not self.client.networks.list(names=[f"^{network}$"], filters={"label": f"{SERVICE}={self.name}"}):
             self.client.networks.create(network, driver="bridge", labels={SERVICE: self.name})
         publish = request.publish
+        # A port that the engine chooses would be another one after each restart of the engine: it is chosen once.
+        if publish.port == 0 and (port := self._free_port(publish)) is not None:
+            with suppress(EngineError):  # taken meanwhile
+                self._start_forwarder(request.reference, msgspec.structs.replace(publish, port=port))
+                return
         if publish.port == 0:
-            # A port that the engine chooses would be another one after each restart of the engine: it chooses once.
             chooser = self._start_forwarder(request.reference, publish)
             chosen = int(_bindings(chooser)[0]["HostPort"])
             chooser.remove(force=True, v=True)
             publish = msgspec.structs.replace(publish, port=chosen)
         self._start_forwarder(request.reference, publish)
+
+    def _free_port(self, publish: Publish) -> int | None:
+        """Return a free port where the engine publishes on this machine; None where it is another one.
+
+        It spares the engine a container that is started only to learn a port.
+        """
+        if engine_host(self.client) is not None:
+            return None
+        try:
+            with socket.create_server((publish.address or LOOPBACK, 0)) as free:
+                return int(free.getsockname()[1])
+        except OSError:
+            return None
 
     def _start_forwarder(self, reference: str, publish: Publish) -> Container:
         port = publish.container_port

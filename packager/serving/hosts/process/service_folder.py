@@ -21,7 +21,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,7 +39,7 @@ from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
-from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
+from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State, reachable_host
 from packager.serving.status import Change, Seen, Status, decide, nothing_before
 from packager.storage.files import write_bytes
 from packager.storage.locks import hold
@@ -118,6 +118,13 @@ class NamedBackend(Backend):
         """Note that it was healthy; nothing starts it again."""
         self.record = msgspec.structs.replace(self.record, healthy=True)
         self.write()
+
+    def renewal(self, mounts: Sequence[Mounted]) -> None:
+        """Return None: nothing is mounted without containers."""
+
+    def leave(self, grace: float) -> None:
+        """End it, as `stop` does."""
+        self.stop(grace)
 
     def retire(self) -> None:
         """Keep it as the one before; that which was kept until now goes."""
@@ -232,6 +239,9 @@ class ServiceFolder:
             )
             write_bytes(self.folder / "service.json", msgspec.json.encode(record))
         return backend
+
+    def anew(self, request: PackageRequest) -> None:
+        """Return None: whatever is deployed in place of it begins from nothing."""
 
     def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], NamedBackend]:
         """Return what makes the package anew of its spec and starts it, with the variables that there are.
