@@ -26,6 +26,7 @@ from packager.cli.model_changes import (
     update_command,
     verify_command,
 )
+from packager.cli.model_profile import profile_command
 from packager.cli.registered import (
     add_properties,
     add_tags,
@@ -55,7 +56,15 @@ def command() -> None:
     """
 
 
-for _each in (update_command, download_command, delete_command, verify_command, push_command, pull_command):
+for _each in (
+    update_command,
+    download_command,
+    delete_command,
+    verify_command,
+    push_command,
+    pull_command,
+    profile_command,
+):
     command.add_command(_each)
 
 

@@ -88,6 +88,11 @@ PURE_MODULES = (
     "report/treemap.py",
     "serving/hosts/process/places.py",
     "serving/matching.py",
+    "serving/profile.py",
+    "serving/profile_plot.py",
+    "serving/profile_report.py",
+    "serving/profile_samples.py",
+    "serving/profile_search.py",
     "spec/examples.py",
     "spec/framework.py",
     "spec/model.py",
@@ -177,7 +182,7 @@ def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two; and modules that are no verb's."""
     shared = {
         *("common", "complete", "environment_create", "examples", "failure", "findings", "run", "score", "terminal"),
-        *("environment_registered", "model_changes", "registered", "watching"),
+        *("environment_registered", "model_changes", "model_profile", "registered", "watching"),
     }
     for path in (PACKAGE / "cli").glob("*.py"):
         others = {name.split(".")[2] for name in imports(path) if name.startswith("packager.cli.")}
