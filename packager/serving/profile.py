@@ -13,6 +13,8 @@ GB = 1 << 30
 
 #: Blocks that are needed for a spread, and the spread, over the median, at which no more are measured.
 LEAST_BLOCKS, STEADY = 8, 0.05
+#: Fewer blocks than these have quartiles that tell nothing.
+FEW_BLOCKS = 4
 
 #: Fewer answers than these tell nothing of the slowest hundredth and the slowest thousandth.
 _FOR_P99, _FOR_P999 = 100, 1000
@@ -248,7 +250,9 @@ def remarks(row: Row) -> list[str]:
         first = next(failure for block in row.blocks for failure in block.failures)
         found.append(f"{failed} of {row.total} requests failed: {first}")
     latency = row.latency
-    if latency is not None and latency.spread > _RESTLESS * latency.median:
+    if latency is not None and len(row.blocks) < FEW_BLOCKS:
+        found.append(f"{len(row.blocks)} block{'s' if len(row.blocks) > 1 else ''} of requests: too few for a spread")
+    elif latency is not None and latency.spread > _RESTLESS * latency.median:
         found.append("its blocks differ much: the machine does other things, or the requests do")
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from packager.serving.profile import GB, Limits, Profile, Quartiles, Row, percentile, remarks, too_few
+from packager.serving.profile import FEW_BLOCKS, GB, Limits, Profile, Quartiles, Row, percentile, remarks, too_few
 
 #: What Azure ML calls the percentiles that it has.
 PERCENTILES = {
@@ -84,9 +84,9 @@ def _cells(row: Row, recommended: bool) -> tuple[str, ...]:
         f"{row.limits.cpu:g}",
         _shown_gb(row.limits.memory),
         f"{state}{' *' if recommended else ''}",
-        "-" if latency is None else f"{_shown_ms(latency.median)} ± {_shown_ms(latency.spread / 2)} ms",
+        "-" if latency is None else f"{_shown_ms(latency.median)}{_about(row, _shown_ms(latency.spread / 2))} ms",
         *shown,
-        "-" if rate is None else f"{rate.median:.1f} ± {rate.spread / 2:.1f}",
+        "-" if rate is None else f"{rate.median:.1f}{_about(row, f'{rate.spread / 2:.1f}')}",
         "-" if row.cpu is None else f"{row.cpu:.2f}",
         _shown_gb(row.memory),
         f"{row.good}/{row.total}",
@@ -124,9 +124,13 @@ def row_line(row: Row) -> str:
     if row.reason or latency is None:
         return f"{row.limits}: {row.reason or 'no request was answered well'}"
     return (
-        f"{row.limits}: {_shown_ms(latency.median)} ms ± {_shown_ms(latency.spread / 2)}, "
+        f"{row.limits}: {_shown_ms(latency.median)}{_about(row, _shown_ms(latency.spread / 2))} ms, "
         f"{row.good} of {row.total} answered in {len(row.blocks)} blocks, started in {row.start:.1f} s"
     )
+
+
+def _about(row: Row, half: str) -> str:
+    return f" ± {half}" if len(row.blocks) >= FEW_BLOCKS else ""
 
 
 def _ms(seconds: float) -> float:

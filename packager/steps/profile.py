@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from packager.contract import SCORE_PATH
+from packager.contract import SCORE_PATH, TITLE_LABEL
 from packager.errors import ContextError, EngineError, ServiceError, UsageError
 from packager.given import read_given
 from packager.serving.cases import MAX_FILE, prepare
+from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.hosts.measure import WITHOUT_ENGINE, limited, machine_of, usage
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.profile import GB, Limits, Profile, Row, Skipped, joined
@@ -123,6 +124,11 @@ def profile(wish: ProfileWish, spec_file: SpecFile | None = None, *, reporter: R
     if not wish.docker:
         refuse_dockers(wish.reference, {"gb": wish.memory}, ("gb",))
     package = find_package(run, spec_file, devices=wish.devices, reporter=reporter)
+    if not wish.data and wish.dataset is None:
+        _refuse_foreign_tests(package, spec_file)
+    reporter.step(f"measuring {package.title} with {len(samples)} request{'s' if len(samples) > 1 else ''} in turn")
+    if package.note:
+        reporter.step(package.note)
     machine = machine_of(package)
     granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpu is None)
     search = _search(wish, granted, machine)
@@ -226,6 +232,16 @@ def _of_tests(spec_file: SpecFile) -> list[Sample | Skipped]:
         for case in prepare(spec_file)
         if case.body is not None and case.path == SCORE_PATH and case.key and case.expected.status in (None, 200)
     ]
+
+
+def _refuse_foreign_tests(package: Package, spec_file: SpecFile | None) -> None:
+    """Refuse the tests of a spec that is found here by chance, as requests to another package's image."""
+    title = package.labels.get(TITLE_LABEL)
+    if spec_file is not None and isinstance(package, ImagePackage) and title != spec_file.spec.name:
+        raise UsageError(
+            f"{package.title} is not of {spec_file.document.path}, so its tests are no requests to it",
+            remedy="--data FILE (repeatable), or --idi FILE with a request in each row",
+        )
 
 
 def _content_type(headers: dict[str, str]) -> str:

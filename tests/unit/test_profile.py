@@ -108,12 +108,15 @@ def test_the_figures_of_azure_ml() -> None:
 
 
 def test_what_somebody_should_know_of_a_row() -> None:
-    row = Row(limits=Limits(cpu=1, memory=GB), blocks=blocks(0.01, 0.05, failures=("500 run() raised",)))
+    few = Row(limits=Limits(cpu=1, memory=GB), blocks=blocks(0.01))
+    assert remarks(few) == ["1 block of requests: too few for a spread"]
+    assert "±" not in "".join(rows_of(_profile([few]))[1])
+    row = Row(limits=few.limits, blocks=blocks(*[0.01, 0.05] * 2, failures=("500 run() raised",)))
     assert remarks(row) == [
-        "2 of 42 requests failed: 500 run() raised",
+        "4 of 84 requests failed: 500 run() raised",
         "its blocks differ much: the machine does other things, or the requests do",
     ]
-    assert "99th and 99.9th" in too_few([row])
+    assert "99th and 99.9th" in too_few([few])
     assert "the 99.9th percentile" in too_few([Row(limits=row.limits, blocks=blocks(*[0.1] * 5))])
     assert too_few([Row(limits=row.limits, blocks=blocks(*[0.1] * 50))]) == ""
 
