@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,9 @@ from packager.spec.rules import TAG_FORM, check_rules
 from packager.spec.service import Probes, Replicas, ServiceWishes, Tls
 
 _Kind = TypeVar("_Kind")
+
+#: msgspec 0.22 looks at a type when it is first used; two threads that do so at once end the process.
+_FIRST_USE = threading.Lock()
 
 LOCK_NAME = "packager.lock"
 #: The JSON Schema beside a spec, where `packager init` writes it for editors; it is in no image.
@@ -166,7 +170,8 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
     """
     _known_keys(document.data, kind, "", document)
     try:
-        return msgspec.convert(document.data, kind, strict=True)
+        with _FIRST_USE:
+            return msgspec.convert(document.data, kind, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(error, document) from None
 

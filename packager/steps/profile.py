@@ -18,7 +18,7 @@ from packager.serving.hosts.measure import WITHOUT_ENGINE, limited, machine_of, 
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.profile import GB, Limits, Profile, Row, Skipped, joined
 from packager.serving.profile_plot import svg
-from packager.serving.profile_report import advice_line, remark_lines, row_line, rows_of
+from packager.serving.profile_report import advice_line, details, remark_lines, row_line, rows_of
 from packager.serving.profile_run import Bounds, measure, serving
 from packager.serving.profile_samples import Sample, one, rows
 from packager.serving.profile_search import Wish, next_limits, recommend
@@ -36,6 +36,7 @@ __all__ = [
     "ProfileWish",
     "advice_line",
     "check_plot",
+    "details",
     "profile",
     "remark_lines",
     "require_profiled",
@@ -64,6 +65,7 @@ class ProfileWish(msgspec.Struct, frozen=True, kw_only=True):
         description: in the user's words.
         data: files, each a request body.
         dataset: file of which each row is a request body.
+        bodies: requests as they are, beside those of files.
         binary: what `data` names is sent as it is, whatever it is.
         cpu: processors that are asked for; the spec's, else 3.5, or what the machine has.
         memory: bytes that are asked for; the spec's, else 15 GB, or what the machine has.
@@ -82,6 +84,7 @@ class ProfileWish(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     data: tuple[Path, ...] = ()
     dataset: Path | None = None
+    bodies: tuple[bytes, ...] = ()
     binary: bool = False
     cpu: float | None = None
     memory: int | None = None
@@ -91,6 +94,11 @@ class ProfileWish(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     env: dict[str, str] = {}
     devices: bool = True
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether requests are named, so that the spec's tests are not asked for any."""
+        return bool(self.data or self.bodies) or self.dataset is not None
 
 
 def profile(wish: ProfileWish, spec_file: SpecFile | None = None, *, reporter: Reporter = SILENT) -> Profile:
@@ -124,7 +132,7 @@ def profile(wish: ProfileWish, spec_file: SpecFile | None = None, *, reporter: R
     if not wish.docker:
         refuse_dockers(wish.reference, {"gb": wish.memory}, ("gb",))
     package = find_package(run, spec_file, devices=wish.devices, reporter=reporter)
-    if not wish.data and wish.dataset is None:
+    if not wish.has_samples:
         _refuse_foreign_tests(package, spec_file)
     reporter.step(f"measuring {package.title} with {len(samples)} request{'s' if len(samples) > 1 else ''} in turn")
     if package.note:
@@ -198,10 +206,13 @@ def read_samples(wish: ProfileWish, spec_file: SpecFile | None) -> tuple[tuple[S
         UsageError: there is none that can be sent.
         ContextError: a file cannot be read.
     """
-    found: list[Sample | Skipped] = [one(str(path), _read(path), binary=wish.binary) for path in wish.data]
+    found: list[Sample | Skipped] = [
+        Sample(name=f"request {number}", body=body) for number, body in enumerate(wish.bodies, 1)
+    ]
+    found += [one(str(path), _read(path), binary=wish.binary) for path in wish.data]
     if wish.dataset is not None:
         found += rows(str(wish.dataset), _read(wish.dataset))
-    if not wish.data and wish.dataset is None and spec_file is not None:
+    if not wish.has_samples and spec_file is not None:
         found += _of_tests(spec_file)
     samples = tuple(each for each in found if isinstance(each, Sample))
     skipped = tuple(each for each in found if isinstance(each, Skipped))

@@ -1,0 +1,349 @@
+"""`Model.deploy` and what follows it: a package, its image, and a named service of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from packager.azureml import records
+from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
+from packager.azureml.exceptions import WebserviceException
+from packager.azureml.packaging import build_image, declare, declared_models, package_name
+from packager.azureml.wanted import Compute, Wanted
+from packager.contract import DEFAULT_PORT
+from packager.errors import PackagerError, ServiceError
+from packager.steps import service as services
+from packager.steps.declared import Declared
+from packager.steps.run import RunWish
+
+if TYPE_CHECKING:
+    from packager.azureml.core.inference_config import InferenceConfig
+    from packager.azureml.core.webservice import Webservice
+    from packager.azureml.core.workspace import Workspace
+
+#: Of records.
+SERVICES = "services"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What is remembered of a service.
+
+    Attributes:
+        name: of it.
+        compute: as v1 calls where it runs.
+        created, updated: RFC 3339 in UTC.
+        reference: of the image.
+        number: of images that were made for it.
+        wanted: by its configuration, without keys.
+        models: ids, or names of unregistered ones.
+        declared: what it is packaged from; None where an image is all that is known.
+        error: why it does not run; empty where it does.
+        tags: to find it by.
+        properties: that never change.
+        description: for people.
+        target: name of the compute target.
+    """
+
+    name: str
+    compute: Compute
+    created: str
+    updated: str
+    reference: str
+    number: int = 1
+    wanted: Wanted = Wanted(compute="Local")
+    models: tuple[str, ...] = ()
+    declared: Declared | None = None
+    error: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+    description: str = ""
+    target: str = ""
+
+
+def deploy(
+    workspace: Workspace,
+    name: str,
+    models: Sequence[Any],
+    config: InferenceConfig | None,
+    deployment: Any,
+    target: Any,
+    *,
+    overwrite: bool,
+    beside: Iterable[Path] = (),
+) -> Webservice:
+    """Package models, and start them as a service.
+
+    Raises:
+        WebserviceException: there is a service of the name, or something cannot be packaged.
+        PackagerError: see the steps `lock` and `build`.
+    """
+    with ONE_AT_A_TIME:
+        wanted = _wanted(deployment, target, models)
+        _require_free(workspace, name, wanted, overwrite=overwrite)
+        declared = declare(
+            workspace, name, models, config, server=_server(wanted), service=_service(wanted), beside=beside
+        )
+    return start(workspace, name, wanted, declared=declared, target=target)
+
+
+def deploy_image(
+    workspace: Workspace,
+    name: str,
+    reference: str,
+    deployment: Any,
+    target: Any,
+    *,
+    overwrite: bool,
+    ids: Sequence[str],
+) -> Webservice:
+    """Start an image that is there as a service; parameters as of `deploy`."""
+    wanted = _wanted(deployment, target, ())
+    _require_free(workspace, name, wanted, overwrite=overwrite)
+    return start(workspace, name, wanted, reference=reference, target=target, ids=tuple(ids))
+
+
+def start(
+    workspace: Workspace,
+    name: str,
+    wanted: Wanted,
+    *,
+    declared: Declared | None = None,
+    reference: str | None = None,
+    target: Any = None,
+    ids: tuple[str, ...] = (),
+) -> Webservice:
+    """Build what is declared, or take an image, and start it; one of the name makes room once the image is there.
+
+    A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
+    """
+    with ONE_AT_A_TIME:
+        before = find(workspace, name)
+        number = before.number + 1 if before is not None else 1
+        if declared is not None:
+            reference = image_of(name, number)
+            build_image(workspace, declared, SERVICES, reference)
+    if declared is not None:
+        ids = tuple(each.registered or str(each.name) for each in declared.models)
+    assert reference is not None, "an image is declared, or named"
+    _make_room(name)
+    now = _now()
+    record = Record(
+        name=name, compute=wanted.compute, created=now, updated=now, reference=reference, number=number,
+        wanted=msgspec.structs.replace(wanted, keys=(None, None)), models=ids, declared=declared, tags=wanted.tags,
+        properties=wanted.properties, description=wanted.description, target=getattr(target, "name", ""),
+    )  # fmt: skip
+    if wanted.compute != "Local":
+        tell(wanted.sentence(name))
+    wish = RunWish(
+        reference=reference,
+        publish=f"{wanted.port or 0}:{DEFAULT_PORT}",
+        env={"SERVICE_NAME": name},
+        keys="\n".join(filter(None, wanted.keys)) or None,
+        memory=wanted.memory,
+        cpus=wanted.cpus,
+        timeout=wanted.timeout,
+    )
+    try:
+        services.deploy(name, wish, reporter=LINES)
+    except ServiceError as error:
+        record = msgspec.structs.replace(record, error=error.message)
+    except KeyboardInterrupt:
+        tell(f"interrupted: the service {name} is gone")
+        raise
+    with ONE_AT_A_TIME:
+        keep(workspace, record)
+    return service_of(workspace, record)
+
+
+def redeploy(workspace: Workspace, record: Record, name: str | None, deployment: Any, target: Any) -> Webservice:
+    """Start what a service is packaged from again, as another one.
+
+    Raises:
+        WebserviceException: there is one of the name; it was deployed from an image.
+        PackagerError: see the steps `lock` and `build`.
+    """
+    own = name or record.name
+    if record.declared is None:
+        return deploy_image(
+            workspace, own, record.reference, deployment, target, overwrite=own == record.name, ids=record.models
+        )
+    wanted = _wanted(deployment, target, ())
+    _require_free(workspace, own, wanted, overwrite=own == record.name)
+    declared = msgspec.structs.replace(
+        record.declared, name=package_name(own), server=_server(wanted), service=_service(wanted)
+    )
+    return start(workspace, own, wanted, declared=declared, target=target)
+
+
+def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Record:
+    """Replace what a service runs, what it may use, or what is said of it; requests in flight are finished.
+
+    Args:
+        workspace: that it is of.
+        record: of it.
+        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `tags`, `properties`, `description`.
+
+    Raises:
+        WebserviceException: it is deleted, or the new models and scripts are not known.
+        PackagerError: the new one cannot be packaged, or does not become healthy: the old one serves on.
+    """
+    if find(workspace, record.name) is None:
+        raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to update: it is deleted")
+    declared, reference, number = record.declared, changes.get("reference"), record.number
+    if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
+        with ONE_AT_A_TIME:
+            declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
+            build_image(workspace, declared, SERVICES, reference)
+        number += 1
+    wanted = record.wanted
+    limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}
+    if limits:
+        wanted = msgspec.structs.replace(wanted, **limits).within(os.cpu_count() or 1)
+    if reference is not None or limits:
+        change = services.Change(
+            reference=reference,
+            cpus=wanted.cpus if "cpus" in limits else None,
+            memory=wanted.memory if "memory_gb" in limits else None,
+        )
+        services.update(record.name, change, timeout=wanted.timeout, reporter=LINES)
+    ids = tuple(each.registered or str(each.name) for each in declared.models) if declared else record.models
+    said = {name: changes[name] for name in ("tags", "properties", "description") if changes.get(name) is not None}
+    made = msgspec.structs.replace(
+        record, updated=_now(), declared=declared, reference=reference or record.reference, number=number, error="",
+        wanted=wanted, models=ids, **said,
+    )  # fmt: skip
+    keep(workspace, made)
+    return made
+
+
+def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Declared:
+    """Return what a service is packaged from, with new models or a new script."""
+    old = record.declared
+    if old is None:
+        raise WebserviceException(f"{record.name} was deployed from an image: update it with another image")
+    models, config = changes.get("models"), changes.get("config")
+    if config is None and models is None:
+        return old
+    if config is not None or old.entry_script is None:
+        known = [each.registered or str(each.path) for each in old.models]
+        return declare(
+            workspace, record.name, known if models is None else models, config, server=old.server, service=old.service
+        )
+    # Other models under the same script: what else is declared stays.
+    return msgspec.structs.replace(old, models=declared_models(workspace, models or ()))
+
+
+def find(workspace: Workspace, name: str) -> Record | None:
+    """Return what is remembered of a service; None where it is no service of the workspace."""
+    data = records.read(workspace, SERVICES, name)
+    return _record(data) if data is not None else None
+
+
+def find_all(workspace: Workspace) -> tuple[Record, ...]:
+    """Return all services of a workspace, by name."""
+    found = (_record(data) for data in records.read_all(workspace, SERVICES).values())
+    return tuple(each for each in found if each is not None)
+
+
+def keep(workspace: Workspace, record: Record) -> None:
+    """Remember a service."""
+    records.write(workspace, SERVICES, record.name, msgspec.to_builtins(record, enc_hook=str))
+
+
+def service_of(workspace: Workspace, record: Record) -> Webservice:
+    """Return v1's object for a service."""
+    from packager.azureml.core.webservice import AciWebservice, AksWebservice, LocalWebservice
+
+    kinds: dict[str, type[Webservice]] = {"Local": LocalWebservice, "ACI": AciWebservice, "AKS": AksWebservice}
+    return kinds[record.compute]._of(workspace, record)
+
+
+def image_of(name: str, number: int) -> str:
+    """Return the reference of the image that is made for a service."""
+    return f"{name}:{number}"
+
+
+def _record(data: dict[str, Any]) -> Record | None:
+    try:
+        return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
+    except msgspec.ValidationError:
+        return None
+
+
+def _wanted(deployment: Any, target: Any, models: Sequence[Any]) -> Wanted:
+    """Return what a configuration wants; where there is none, it is ACI's, or AKS's for a target."""
+    from packager.azureml.core.webservice import AciWebservice, AksWebservice
+    from packager.azureml.core.webservice.configurations import (
+        AksServiceDeploymentConfiguration,
+        WebserviceDeploymentConfiguration,
+    )
+
+    if deployment is None:
+        resources = getattr(models[0], "resource_configuration", None) if len(models) == 1 else None
+        cpu, memory = (getattr(resources, name, None) for name in ("cpu", "memory_in_gb"))
+        kind = AciWebservice if target is None else AksWebservice
+        deployment = kind.deploy_configuration(cpu_cores=cpu, memory_gb=memory)
+    if not isinstance(deployment, WebserviceDeploymentConfiguration):
+        raise WebserviceException("deployment_config is what LocalWebservice, AciWebservice or AksWebservice"
+                                  ".deploy_configuration() returns")  # fmt: skip
+    if isinstance(deployment, AksServiceDeploymentConfiguration) and not (target or deployment.compute_target_name):
+        raise WebserviceException(
+            "Must provide a deployment_target, or compute_target_name in the configuration, to deploy to AKS: "
+            "AksCompute(workspace, name)"
+        )
+    deployment.validate_configuration()
+    return deployment._wanted().within(os.cpu_count() or 1)
+
+
+def _server(wanted: Wanted) -> dict[str, Any]:
+    server: dict[str, Any] = {"auth": "key"} if wanted.auth else {}
+    if wanted.scoring_timeout is not None:
+        server["scoring_timeout"] = wanted.scoring_timeout
+    return server
+
+
+def _service(wanted: Wanted) -> dict[str, Any]:
+    service: dict[str, Any] = {"cpu": wanted.cpus} if wanted.cpus is not None else {}
+    if wanted.memory_gb is not None:
+        service["memory"] = f"{round(wanted.memory_gb * 1024)}Mi"
+    return service
+
+
+def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite: bool) -> None:
+    """Refuse a name that a service has, unless it is to be replaced; a local one always is, as in v1.
+
+    Raises:
+        WebserviceException: there is one of the name.
+    """
+    services.service_name(name)
+    there = find(workspace, name)
+    if there is None:
+        try:
+            services.look(name)
+        except PackagerError:
+            return
+        if not overwrite:
+            raise WebserviceException(f"there is a service {name!r} on this machine that this workspace knows nothing "
+                                      "of: `packager service delete` removes it, or take another name")  # fmt: skip
+    elif not (overwrite or there.error or (wanted.compute == there.compute == "Local")):
+        raise WebserviceException(
+            f"Service {name} with the same name already exists, please use a different service name or delete the "
+            "existing service: overwrite=True replaces it"
+        )
+
+
+def _make_room(name: str) -> None:
+    try:
+        services.look(name)
+    except PackagerError:
+        return
+    services.delete(name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
