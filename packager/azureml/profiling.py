@@ -15,15 +15,14 @@ from packager.azureml.exceptions import UserErrorException
 from packager.azureml.packaging import build_image, declare
 from packager.errors import PackagerError
 from packager.steps.declared import package_name
-from packager.steps.profile import Profile, profile
+from packager.steps.profile import GB, Profile, ProfileWish, details, profile
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 KIND = "profiles"
-#: v1's, where nothing is said.
-_CPU, _GIGABYTES = 3.5, 15.0
-_GB = 1 << 30
+#: Under each limits: v1's users wait for a profile.
+_REQUESTS, _SECONDS, _READY_IN = 200, 3.0, 300.0
 
 
 def profile_models(
@@ -49,42 +48,36 @@ def profile_models(
     with ONE_AT_A_TIME:
         declared = declare(workspace, name, models, config)
         build_image(workspace, declared, KIND, reference)
-    cpus = min(cpu or _CPU, float(os.cpu_count() or 1))
-    memory = min(memory_in_gb or _GIGABYTES, _machine_gb())
-    data: dict[str, Any] = {
-        "description": description, "createdTime": datetime.now(UTC).isoformat(), "requestedCpu": cpus,
-        "requestedMemoryInGB": memory, "requestedQueriesPerSecond": 0,
-    }  # fmt: skip
+    wish = ProfileWish(
+        reference=reference,
+        name=name,
+        description=description or "",
+        bodies=bodies,
+        # What this machine has not cannot be given; without a wish, the step takes v1's own and what there is.
+        cpu=None if cpu is None else min(cpu, float(os.cpu_count() or 1)),
+        memory=None if memory_in_gb is None else round(min(memory_in_gb, _machine_gb()) * GB),
+        requests=_REQUESTS,
+        seconds=_SECONDS,
+        timeout=_READY_IN,
+    )
+    data: dict[str, Any] = {"description": description, "createdTime": datetime.now(UTC).isoformat()}
     try:
-        data |= {
-            "state": "Succeeded",
-            **details(profile(reference, bodies, cpus=cpus, memory_gb=memory, reporter=LINES)),
-        }
+        data |= measured(profile(wish, reporter=LINES))
     except PackagerError as error:
         data |= {"state": "Failed", "error": {"message": str(error)}}
     records.write(workspace, KIND, name, data)
     return {"name": name, **data}
 
 
-def details(found: Profile) -> dict[str, Any]:
-    """Return what was measured by the names that v1 has. Pure."""
-    own = found.asked
-    return {
-        "maxUtilizedMemoryInGB": round(own.max_memory / _GB, 4),
-        "maxUtilizedCpu": round(own.max_cpus, 4),
-        "totalQueries": own.requests,
-        "successQueries": own.succeeded,
-        "successRate": round(100 * own.succeeded / own.requests, 4),
-        "averageLatencyInMs": round(own.average, 4),
-        "latencyPercentile50InMs": round(own.percentile(50), 4),
-        "latencyPercentile90InMs": round(own.percentile(90), 4),
-        "latencyPercentile95InMs": round(own.percentile(95), 4),
-        "latencyPercentile99InMs": round(own.percentile(99), 4),
-        "latencyPercentile999InMs": round(own.percentile(99.9), 4),
-        "measuredQueriesPerSecond": round(own.rate, 4),
-        "recommendedCpu": found.cpus,
-        "recommendedMemoryInGB": found.memory_gb,
-    }
+def measured(found: Profile) -> dict[str, Any]:
+    """Return what was measured under the limits that were asked for, and what is recommended, by v1's names. Pure."""
+    first = found.rows[0]
+    data = {key: value for key, value in details(found, first).items() if key not in ("name", "description", "error")}
+    if first.state == "Failed":
+        return {**data, "error": {"message": first.reason or found.advice}}
+    limits = found.recommended or first.limits
+    memory = None if limits.memory is None else round(limits.memory / GB, 4)
+    return {**data, "recommendedCpu": limits.cpu, "recommendedMemoryInGB": memory}
 
 
 def bodies_of(samples: Any) -> tuple[bytes, ...]:

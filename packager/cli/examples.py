@@ -101,6 +101,13 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         _BUILDS,
     ),
+    "model profile": (
+        (
+            "packager model profile registry.example.com/ml/churn:1 --data request.json",
+            "packager model profile --idi requests.jsonl --latency 50 --plot profile.svg",
+        ),
+        _SERVES_OR_LOCKS,
+    ),
     "model pull": (("packager model pull registry.example.com/ml/churn:3 -n churn",), (0, 2, 6, 7, 75, 130)),
     "model push": (
         (

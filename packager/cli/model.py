@@ -27,6 +27,7 @@ from packager.cli.model_changes import (
     verify_command,
 )
 from packager.cli.model_deploy import deploy_command, package_command
+from packager.cli.model_profile import profile_command
 from packager.cli.registered import (
     add_properties,
     add_tags,
@@ -65,6 +66,7 @@ for _each in (
     pull_command,
     deploy_command,
     package_command,
+    profile_command,
 ):
     command.add_command(_each)
 

@@ -15,7 +15,7 @@ from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.finding import Finding
 from packager.report.difference import Difference
-from packager.steps import workspace_outputs
+from packager.steps import profile_outputs, workspace_outputs
 from packager.steps.settings import Setting
 from packager.steps.store import KindSummary
 from packager.steps.workspaces import WorkspaceSummary
@@ -904,6 +904,7 @@ OUTPUTS: dict[str, Any] = {
     "model-download": workspace_outputs.Downloaded,
     "model-list": list[workspace_outputs.RegisteredSummary],
     "model-package": PackagedModels,
+    "model-profile": profile_outputs.Profiled,
     "model-pull": workspace_outputs.Registered,
     "model-push": workspace_outputs.VersionPushed,
     "model-register": workspace_outputs.Registered,

@@ -226,9 +226,10 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
         print(sorted(os.listdir("imagefiles"))[:1], package.state, package.get_container_registry().address)
         built = Model.package(ws, ["weights.txt"], config, image_name="{PREFIX}-package", image_label="one")
         built.pull()
-        from packager.steps.profile import profile
-        found = profile(built.location, [b"[]"], cpus=0.5, memory_gb=0.5, most=5, seconds=2)
-        print(found.asked.succeeded, found.asked.max_memory > 1 << 20, found.cpus <= 0.5, found.memory_gb <= 0.5)
+        from packager.steps.profile import ProfileWish, profile
+        wish = dict(reference=built.location, bodies=(b"[]",), cpu=0.5, memory=1 << 29, requests=5, seconds=1)
+        found = profile(ProfileWish(**wish))
+        print(found.rows[0].good, found.rows[0].memory > 1 << 20, found.recommended.memory <= 1 << 29)
         with open("old.py", "w") as stream:
             stream.write("import beside\\ndef init(): pass\\ndef run(data): return beside.ANSWER\\n")
         with open("beside.py", "w") as stream:
@@ -252,6 +253,6 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     assert (folder / "imagefiles/Dockerfile").is_file()
     assert "Package creation Succeeded" in lines
     assert "Status: Downloaded newer image for azureml-test-package:one" in lines
-    assert "5 True True True" in lines
+    assert "10 True True" in lines
     assert f"Succeeded 1 ['{PREFIX}-image:1']" in lines
     assert lines[-2:] == ["old ['vocabulary']", "[]"]

@@ -90,6 +90,11 @@ PURE_MODULES = (
     "report/treemap.py",
     "serving/hosts/process/places.py",
     "serving/matching.py",
+    "serving/profile.py",
+    "serving/profile_plot.py",
+    "serving/profile_report.py",
+    "serving/profile_samples.py",
+    "serving/profile_search.py",
     "spec/examples.py",
     "spec/framework.py",
     "spec/model.py",
@@ -179,7 +184,7 @@ def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two; and modules that are no verb's."""
     shared = {
         *("common", "complete", "environment_create", "examples", "failure", "findings", "run", "score", "terminal"),
-        *("environment_registered", "model_changes", "registered", "this_run", "watching"),
+        *("environment_registered", "model_changes", "model_profile", "registered", "this_run", "watching"),
         *("deployed", "model_deploy", "service_v1"),
     }
     for path in (PACKAGE / "cli").glob("*.py"):
