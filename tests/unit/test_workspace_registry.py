@@ -95,6 +95,13 @@ def test_what_is_no_location_is_refused(location: str) -> None:
         parse_location(location)
 
 
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(UsageError, match="no user or password in it") as caught:
+        parse_location("oci://alice:s3cret@registry.example.com:5000/ml")
+    assert "docker login registry.example.com:5000`" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_what_is_registered_here_is_there(
     here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], tmp_path: Path
 ) -> None:
