@@ -614,6 +614,8 @@ def test_a_reference_with_a_digest_is_nothing_to_push_to(here: RegistryWorkspace
     version = draft(files=(File(path="a", size=1, sha256="ab" * 32),))
     with pytest.raises(UsageError, match="nobody can choose"):
         push_version(here, version, f"h.example/a@sha256:{'ab' * 32}")
+    with pytest.raises(UsageError, match="a:1 names no registry"):
+        push_version(here, version, "a:1")
 
 
 def modelkit(server: FakeRegistry) -> dict[str, Any]:
