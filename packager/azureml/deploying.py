@@ -144,8 +144,9 @@ def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...]) -> None:
         try:
             services.deploy(name, wish, replace=True, mounts=mounts, reporter=LINES)
             return
-        except EngineError:
-            pass  # it may be elsewhere, and not see the folders of this machine
+        except EngineError as error:
+            # It may be elsewhere, and not see the folders of this machine.
+            tell(f"{name}: its app is not mounted, and reload() makes an image: {error.message}")
     services.deploy(name, wish, replace=True, reporter=LINES)
 
 
@@ -170,6 +171,7 @@ def reload(workspace: Workspace, record: Record) -> Record:
             record.name, mounts, lambda: write_app(spec_file, copy), timeout=record.wanted.timeout, reporter=LINES
         )
     if status is None:
+        tell(f"{record.name}: what runs has not its app mounted: making an image")
         return update(workspace, record, {"again": True})
     made = msgspec.structs.replace(record, updated=_now(), error="")
     keep(workspace, made)

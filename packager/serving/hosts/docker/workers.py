@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from packager.serving.service import Mounted
 
 #: Seconds between two looks at the workers.
-_PAUSE = 0.04
+_PAUSE = 0.08
 #: Exit code of azureml-inference-server-http whose worker does not come up.
 _NO_WORKER = 3
 
