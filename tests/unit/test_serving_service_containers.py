@@ -51,6 +51,7 @@ class FakeContainer:
 
     def stop(self, *, timeout: int) -> None:
         self.status = "exited"
+        self.engine.grace = timeout
 
     def reload(self) -> None:
         if self not in self.engine.all:
@@ -61,6 +62,12 @@ class FakeContainer:
         self.name = name
 
     def remove(self, *, force: bool, v: bool) -> None:
+        if self.engine.removal:
+            raise docker.errors.APIError("409", explanation=self.engine.removal)
+        self.engine.all.remove(self)
+
+    def wait(self, *, condition: str, timeout: float) -> None:
+        assert condition == "removed"
         self.engine.all.remove(self)
 
     def update(self, *, restart_policy: Any) -> None:
@@ -78,7 +85,9 @@ class FakeEngine:
 
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
-        self.refuses = ""
+        self.refuses = self.removal = ""
+        self.grace: int | None = None
+        self.networks = SimpleNamespace(list=lambda filters: [])
         self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.all = [FakeContainer(self, name, f"10.0.0.{number}") for number, name in enumerate(names)]
 
@@ -210,3 +219,21 @@ def test_removing_a_service_removes_what_it_kept() -> None:
     engine = FakeEngine("current", "kept")
     service_on(engine).remove_role("current", "kept")
     assert engine.roles() == []
+
+
+@pytest.mark.parametrize(("roles", "grace"), [(("current",), 32), (("previous", "next"), 32), ((), None)])
+def test_a_forwarder_without_a_server_is_not_waited_for(roles: tuple[Role, ...], grace: int | None) -> None:
+    engine = FakeEngine(*roles)
+    service_on(engine).remove()
+    assert (engine.all, engine.grace) == ([], grace)
+
+
+def test_a_container_that_is_being_removed_is_waited_for() -> None:
+    engine = FakeEngine("current")
+    engine.removal = "removal of container 1 is already in progress"
+    service_on(engine).remove()
+    assert engine.all == []
+    engine = FakeEngine("current")
+    engine.removal = "driver failed"
+    with pytest.raises(docker.errors.APIError):
+        service_on(engine).remove()

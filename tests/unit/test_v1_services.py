@@ -181,6 +181,8 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     assert (service.auth_enabled, service.compute_name, service.state) == (True, "cluster", "Healthy")
     wish = services.wishes["svc"]
     assert (wish.cpus, wish.memory, wish.keys) == (0.5, "512m", "k" * 32)
+    resources = service.container_resource_requirements
+    assert (resources.cpu, resources.cpu_limit, resources.memory_in_gb) == (0.5, 0.5, 0.5)
     assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
     assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
     assert service.get_keys() == ("first", "second")

@@ -436,12 +436,19 @@ class ServiceContainers:
             container = self.get(role)
             if container is not None:
                 with suppress(docker.errors.NotFound):
-                    container.remove(force=True, v=True)
+                    try:
+                        container.remove(force=True, v=True)
+                    except docker.errors.APIError as error:
+                        # Whoever was interrupted while it was removed.
+                        if "already in progress" not in str(error.explanation):
+                            raise
+                        container.wait(condition="removed", timeout=GRACE)
 
     def remove(self) -> None:
         """Remove everything of the service; requests in flight are finished first."""
         forwarder = self.get("forwarder")
-        if forwarder is not None:
+        # Without a server nothing is in flight, and a forwarder that has just started hears no SIGTERM yet.
+        if forwarder is not None and self.current() is not None:
             forwarder.stop(timeout=round(GRACE) + 2)
         self.remove_role(*_ROLES)
         for network in self.client.networks.list(filters={"label": f"{SERVICE}={self.name}"}):
