@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving import deploy as steps
-from packager.serving.service import KeyPair, Publish, Request, Server, Service, State
+from packager.serving.service import Container, KeyPair, Mounted, Publish, Request, Server, Service, State
 from packager.serving.status import Change, StateName, Status, nothing_before
 
 OLD = KeyPair(primary="p" * 20, secondary="s" * 20)
@@ -43,6 +43,9 @@ class FakeBackend:
 
     def keep(self) -> None:
         self.service.events.append(f"keep {self.title}")
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Container] | None:
+        return None
 
     def leave(self, grace: float) -> None:
         self.runs = False
