@@ -24,7 +24,8 @@ from packager.azureml.exceptions import (
     UserErrorException,
     WebserviceException,
 )
-from packager.azureml.packaging import of_environment, package_name
+from packager.azureml.packaging import of_environment
+from packager.steps.declared import package_name
 from packager.steps.v1_wanted import Wanted
 
 
