@@ -144,7 +144,8 @@ def renew(
         if start is None or not url:
             return None
         write()
-        wait_until_healthy(start(), lambda: answers(url, timeout=5.0), timeout)
+        # Not for long: one that did not come up leaves the forwarder waiting, and its end is to be seen.
+        wait_until_healthy(start(), lambda: answers(url, timeout=1.0), timeout)
         say(f"{name} reads its scripts again")
         return status_of(service, name)
 

@@ -15,7 +15,7 @@ from packager.cli import cli
 from packager.laying.wheels import explain_unpack
 
 PACKAGE = Path(packager.__file__).parent
-_COMMAND = re.compile(r"packager ((?:[a-z]+ )+)[^`;\n]*?(--[a-z][a-z-]+)")
+_COMMAND = re.compile(r"packager ((?:[a-z][a-z-]* )+)[^`;\n]*?(--[a-z][a-z-]+)")
 
 
 def commands() -> Iterator[tuple[str, str, str]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving import deploy as steps
-from packager.serving.service import Container, KeyPair, Mounted, Publish, Request, Server, Service, State
+from packager.serving.service import KeyPair, Mounted, Publish, Request, Server, Service, State
 from packager.serving.status import Change, StateName, Status, nothing_before
 
 OLD = KeyPair(primary="p" * 20, secondary="s" * 20)
@@ -44,8 +45,13 @@ class FakeBackend:
     def keep(self) -> None:
         self.service.events.append(f"keep {self.title}")
 
-    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Container] | None:
-        return None
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], FakeBackend] | None:
+        def start() -> FakeBackend:
+            self.service.events.append(f"renew {self.title}")
+            self.runs = self.trouble != "ends anew"
+            return self
+
+        return start if mounts else None
 
     def leave(self, grace: float) -> None:
         self.runs = False
@@ -256,6 +262,25 @@ def test_what_cannot_be_replaced_so_is_removed_before(host: FakeHost, port: int,
     service.state = state
     assert replace(host, port).image == "first"
     assert service.events == ["remove", "remove", "start first", "point first", "keep first"]
+
+
+MOUNTED = (Mounted(folder=Path("/copy"), path="/var/azureml-app/app"),)
+
+
+def renew(host: FakeHost, mounts: Sequence[Mounted] = MOUNTED) -> Status | None:
+    write = host.services["a"].events.append
+    return steps.renew("a", mounts, lambda: write("write"), timeout=5, say=lambda _: None, hosts=(host,))
+
+
+def test_what_is_mounted_is_written_and_read_again_in_place(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "answers", lambda url, timeout: url == "http://x/")
+    assert renew(host, ()) is None
+    assert host.services["a"].events == []
+    assert renew(host) is not None
+    assert host.services["a"].events == ["write", "renew first"]
+    host.services["a"].backends[0].trouble = "ends anew"
+    with pytest.raises(ServiceError, match="first wrote this"):
+        renew(host)
 
 
 def test_another_hosts_service_is_never_replaced(host: FakeHost) -> None:

@@ -246,7 +246,13 @@ def test_whoever_is_interrupted_is_told_how_the_service_is(
         (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
         (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
         (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
-        (services, "deploy", lambda: Model.deploy(ws, "svc", [], config, overwrite=True), "svc is gone", []),
+        (
+            services,
+            "deploy",
+            lambda: Model.deploy(ws, "svc", [], config, overwrite=True),
+            "svc runs svc:1 as before",
+            ["svc"],
+        ),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, interrupted)
@@ -454,7 +460,7 @@ def note(ws: Workspace, folder: Path, reference: str, when: str = "2026-01-01") 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "packager.yaml").write_text("")
     (folder / "packager.lock").write_text('{"registered": {"models": {"m": {"version": 1}}}}')
-    held = Held(name="m", version=1, digest="sha256:1")
+    held = Held(name="m", version=1, digest=ws._facade.models.get("m:1").digest)
     spec = str(folder / "packager.yaml")
     ws._facade.kept.note(ImageRecord(reference=reference, when=when, models=(held,), spec=spec))
 
