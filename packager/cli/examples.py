@@ -131,8 +131,14 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "run": (("packager run", "packager run --build -p 7711:5001", "packager run --no-docker"), _SERVES_OR_LOCKS),
     "test": (("packager test", "packager test --no-docker"), _SERVES_OR_LOCKS),
     "service": (("packager service deploy churn", "packager service list"), _SERVES_OR_LOCKS),
-    "service delete": (("packager service delete churn",), (0, 2, 7, 8)),
-    "service deploy": (("packager service deploy churn registry.example.com/team/churn:1",), _SERVES_OR_LOCKS),
+    "service delete": (("packager service delete churn", "packager service delete churn --version b"), (0, 2, 7, 8)),
+    "service deploy": (
+        (
+            "packager service deploy churn registry.example.com/team/churn:1",
+            "packager service deploy churn registry.example.com/team/churn:2 --version b --traffic 10",
+        ),
+        _SERVES_OR_LOCKS,
+    ),
     "service keys": (("packager service keys churn",), _SERVES),
     "service list": (("packager service list",), (0, 2, 7)),
     "service logs": (("packager service logs churn",), (0, 2, 7, 8)),
@@ -141,6 +147,10 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "service show": (("packager service show churn --format json",), (0, 2, 7, 8)),
     "service start": (("packager service start churn",), _SERVES),
     "service stop": (("packager service stop churn",), (0, 2, 7, 8)),
+    "service traffic": (
+        ("packager service traffic churn default=90 b=10", "packager service traffic churn"),
+        (0, 2, 7, 8, 75),
+    ),
     "service update": (("packager service update churn registry.example.com/team/churn:2",), _SERVES_OR_LOCKS),
     "score": (("packager score --url http://127.0.0.1:5001/score --data request.json",), (0, 2, 8, 75)),
     "store": (("packager store info", "packager store gc --dry-run"), (0, 2, 6)),
