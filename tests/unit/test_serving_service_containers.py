@@ -68,8 +68,9 @@ class FakeContainer:
 
     def exec_run(self, words: list[str]) -> Any:
         assert words[-1] == "switch"
-        current = [each.address for each in self.engine.all if each.name == "packager_a_current"]
-        output = json.dumps({"address": current[0] if current else None}).encode()
+        found = {each.name: each.address for each in self.engine.all}
+        addresses = {version: found.get(name) for version, name in self.engine.table.items()}
+        output = json.dumps({"address": found.get("packager_a_current"), "addresses": addresses}).encode()
         return type("Done", (), {"output": output})
 
 
@@ -79,6 +80,8 @@ class FakeEngine:
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
         self.refuses = ""
+        #: Names of the containers of versions.
+        self.table = dict[str, str]()
         self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.all = [FakeContainer(self, name, f"10.0.0.{number}") for number, name in enumerate(names)]
 
@@ -210,3 +213,23 @@ def test_removing_a_service_removes_what_it_kept() -> None:
     engine = FakeEngine("current", "kept")
     service_on(engine).remove_role("current", "kept")
     assert engine.roles() == []
+
+
+def test_a_version_has_containers_of_its_own_and_no_one_elses_labels_change() -> None:
+    assert container_of("a", "current", "b") == "packager_a_b_current"
+    assert container_of("a", "current", "default") == container_of("a", "current") == "packager_a_current"
+    assert container_of("a", "forwarder", "b") == "packager_a"
+    engine: Any = FakeEngine("current")
+    engine.all += [
+        FakeContainer(engine, f"packager_a_b_{role}", f"10.0.1.{n}") for n, role in enumerate(("current", "next"))
+    ]
+    service = service_on(engine).of("b")
+    engine.table = {"default": "packager_a_current", "b": "packager_a_b_current"}
+    new = NamedBackend(service, engine.all[3])
+    assert new.point()
+    service.clear()
+    new.stop(0)
+    new.retire()
+    assert engine.roles() == ["current", "b_kept"]
+    service.drop()
+    assert engine.roles() == ["current"], "the other version is not touched"
