@@ -7,9 +7,10 @@ healthy, and a version that is removed gets none any more before its backend is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from packager.errors import ServiceError, UsageError
+from packager.errors import PackagerError, ServiceError, UsageError
 from packager.serving.deploy import UNUSED_GRACE, held, make_room, require_free, require_started, taken
 from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
@@ -116,10 +117,12 @@ def _add(
         backend.point()
         _route(service, after)
     except BaseException as error:
-        if backend is not None and isinstance(error, ServiceError):
-            backend.stop(UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
+        stays = backend is not None and isinstance(error, ServiceError)
+        with suppress(PackagerError):  # what went wrong first is what is told
+            service.route(during if stays else shares)
+        if backend is not None and stays:
+            backend.stop(UNUSED_GRACE)  # for `service show` and `service logs`
         else:
-            service.route(shares)
             meant.drop()
         raise
     backend.keep()

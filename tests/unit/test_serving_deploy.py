@@ -83,7 +83,7 @@ class FakeService:
         self.kept: FakeBackend | None = None
         #: Of the next backend: how it fails, or the error that starting it raises.
         self.trouble: str | BaseException = ""
-        self.deaf = False
+        self.deaf, self.refuses = False, ""
 
     def status(self) -> Status | None:
         if not self.backends:
@@ -146,7 +146,7 @@ class FakeService:
     def route(self, shares: Mapping[str, int]) -> bool:
         self.events.append("route " + " ".join(f"{name}={share}" for name, share in shares.items()))
         self.whole.shares = {} if set(shares) == {"default"} else dict(shares)
-        return not self.whole.deaf
+        return not self.whole.deaf and self.events[-1] != self.whole.refuses
 
     def join(self, request: Request) -> FakeBackend:
         self.pointed = self.start(f"{self.title} joins")

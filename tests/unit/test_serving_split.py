@@ -113,6 +113,17 @@ def test_what_cannot_have_a_version(host: FakeHost, service: FakeService) -> Non
     assert service.events == []
 
 
+def test_shares_that_are_not_taken_over_are_taken_back(host: FakeHost, service: FakeService) -> None:
+    add(host, "b")
+    service.of("b").state = "Failed"
+    service.events.clear()
+    service.refuses = "route default=40 b=60"
+    with pytest.raises(ServiceError, match="does not take the shares"):
+        add(host, "b", 60)
+    assert service.events[-3:] == ["route default=40 b=60", "route default=100 b=0", "stop a (b) joins"]
+    assert service.versions() == {"default": 100, "b": 0}
+
+
 def test_a_forwarder_that_does_not_take_the_shares_is_told(host: FakeHost, service: FakeService) -> None:
     service.deaf = True
     with pytest.raises(ServiceError, match="the thing that owns the port of a does not take the shares"):

@@ -220,6 +220,32 @@ def test_a_table_that_cannot_be_read_changes_nothing_and_a_backend_that_stays_is
     assert (one.name, one.percent) == ("", 100)
 
 
+def test_an_address_that_is_another_versions_now_is_forgotten() -> None:
+    """As on the engine: `a` ended, and what was started next got its address."""
+
+    async def run() -> None:
+        Path("a").write_text("1001 1\n")
+        Path("b").write_text("1002 1\n")
+        Path("traffic").write_text(
+            '[{"name": "a", "backend": "a", "percent": 50}, {"name": "b", "backend": "b", "percent": 50}]'
+        )
+        routes = Routes("traffic", "a")
+        await routes.look(0)
+        Path("a").unlink()
+        Path("b").write_text("1001 1\n")
+        keeping_up = asyncio.ensure_future(routes.keep_up(0, 0.01))
+        while routes.versions["b"].address != "127.0.0.1:1001":
+            await asyncio.sleep(0.01)
+        forgotten = routes.versions["a"].address is None
+        assert forgotten
+        Path("a").write_text("1003 1\n")
+        while routes.versions["a"].address != "127.0.0.1:1003":
+            await asyncio.sleep(0.01)
+        keeping_up.cancel()
+
+    asyncio.run(run())
+
+
 def test_an_answer_has_one_name() -> None:
     assert marked([(b"A", b"1"), (b"AzureML-Model-Deployment", b"x")], "b") == [
         (b"A", b"1"), (b"azureml-model-deployment", b"b"),

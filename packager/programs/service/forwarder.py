@@ -303,7 +303,9 @@ class Forwarder:
         server = await asyncio.start_server(self.serve_client, limit=HEAD_LIMIT, backlog=1024, **there)
         control = await asyncio.start_unix_server(self.control, self.control_at)
         await self.routes.look(self.port)
+        keeping_up = asyncio.ensure_future(self.routes.keep_up(self.port))
         await self.stopping.wait()
+        keeping_up.cancel()
         server.close()
         control.close()
         for writer in tuple(self.idle):

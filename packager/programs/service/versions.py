@@ -15,6 +15,9 @@ from contextlib import suppress
 #: Asks for a version, in a request, and says which one has answered, in an answer: the header of Azure ML's endpoints.
 VERSION_HEADER = b"azureml-model-deployment"
 
+#: Seconds between two looks at where several versions are, and that one may take.
+LOOK_TIME, FIND_TIME = 5.0, 4.0
+
 
 class Version:
     """A backend, where it is at the moment, and its share.
@@ -42,6 +45,8 @@ class Routes:
     def __init__(self, table: str, backend: str) -> None:
         self.table, self.backend = table, backend
         self.versions = {"": Version("", backend)}
+        #: A look that began earlier must not end later: it would bring back what an update has just replaced.
+        self.looking = asyncio.Lock()
 
     def read(self) -> None:
         """Read the table anew; what was known stays where it cannot be read, and a backend that stays is the same."""
@@ -68,8 +73,37 @@ class Routes:
 
     async def look(self, port: int) -> None:
         """Read the table anew, and find all backends anew."""
-        self.read()
-        await asyncio.gather(*(find(version, port) for version in self.versions.values()))
+        async with self.looking:
+            self.read()
+            await self._find(port)
+
+    async def keep_up(self, port: int, pause: float = LOOK_TIME) -> None:
+        """Find the backends of several versions anew every few seconds.
+
+        One that ended and was started again has another address, and the old one may be another version's by now, which
+        would answer in its place.
+        """
+        while True:
+            await asyncio.sleep(pause)
+            async with self.looking:
+                if len(self.versions) > 1:
+                    await self._find(port)
+
+    async def _find(self, port: int) -> None:
+        versions = tuple(self.versions.values())
+        missing = set(versions)
+
+        async def ask(version: Version) -> None:
+            # A DNS that is slow to say no must not let whoever asked for `switch` (10 s) wait in vain.
+            with suppress(asyncio.TimeoutError):
+                if await asyncio.wait_for(find(version, port), FIND_TIME):
+                    missing.discard(version)
+
+        await asyncio.gather(*map(ask, versions))
+        there = {version.address for version in versions if version not in missing}
+        for version in missing:
+            if version.address in there:
+                version.address = None
 
     def pick(self, wanted: str | None) -> Version | None:
         """Return the version for a request: by chance, unless it asks for one; None where there is none of that name.
@@ -89,8 +123,8 @@ class Routes:
         return self.versions.get(version.name) is version
 
 
-async def find(version: Version, port: int) -> None:
-    """Ask the engine's DNS, or the file, where a backend is; what was known stays where there is no answer.
+async def find(version: Version, port: int) -> bool:
+    """Ask the engine's DNS, or the file, where a backend is; what was known stays where there is no answer (False).
 
     Args:
         version: whose backend it is.
@@ -100,10 +134,12 @@ async def find(version: Version, port: int) -> None:
         if port == 0:
             with open(version.backend, encoding="ascii") as file:
                 version.address = f"127.0.0.1:{int(file.read().split()[0])}"
-            return
+            return True
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(version.backend, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
         version.address = str(found[0][4][0])
+        return True
+    return False
 
 
 def wanted_version(headers: list[tuple[bytes, bytes]]) -> str | None:
