@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export",
-    "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "test", "tree",
+    "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over", "test", "tree",
     "verify", "why",
 ]  # fmt: skip
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from packager.steps.run import run
     from packager.steps.save import archive, render, save
     from packager.steps.score import score
+    from packager.steps.taking_over import take_over
     from packager.steps.test import test
     from packager.steps.verify import verify
     from packager.steps.workspace import Workspace
@@ -58,6 +59,7 @@ _ELSEWHERE = {
     "load_spec": "packager.spec.load",
     "plan_image": "packager.steps.plan",
     "render": "packager.steps.save",
+    "take_over": "packager.steps.taking_over",
     "tree": "packager.steps.dependencies",
     "why": "packager.steps.dependencies",
 }

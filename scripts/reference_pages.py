@@ -110,6 +110,8 @@ def _kind(field: Schema, titles: dict[str, str]) -> str:
 
 
 def _bounds(field: Schema) -> str:
+    if "maximum" in field and "exclusiveMinimum" in field:
+        return f" above {field['exclusiveMinimum']}, {field['maximum']} at most"
     if "maximum" in field:
         return f", {field['minimum']} to {field['maximum']}"
     if "exclusiveMinimum" in field:

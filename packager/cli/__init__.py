@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
     "init": "Look at a folder and write a commented spec for it.",
+    "import": "Turn files of Azure ML, v1 and v2, into a commented spec.",
     "lock": "Solve the environment and write the lock.",
-    "model": "Register models by name and version; list, show, tag, download, compare, delete them.",
+    "model": "Register models by name and version; list, show, tag, download, compare, delete, profile them.",
     "environment": "Register and list environments, compare locks, lay a locked environment down here.",
     "workspace": "Make, list, choose and copy the places where models and environments are registered.",
     "image": "List the images that were made of what is registered.",
@@ -99,6 +101,8 @@ ELSEWHERE = {
     "download": "packager pull REF -o DIR, or packager model download NAME -t DIR",
     "register": "packager model register -n NAME -p PATH",
     "models": "packager model list",
+    "profile": "packager model profile IMAGE --data FILE",
+    "benchmark": "packager model profile IMAGE --data FILE",
     "images": "packager image list",
     "environments": "packager environment list",
     "workspaces": "packager workspace list",
@@ -115,7 +119,9 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = import_module(f"packager.cli.{cmd_name}").command
+        # A word of Python cannot be the name of a module.
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        command = import_module(f"packager.cli.{module}").command
         assert isinstance(command, click.Command)
         return explain(command, cmd_name)
 
@@ -164,6 +170,14 @@ class _Verbs(click.Group):
 @click.version_option(__version__, "-V", "--version", prog_name="packager", message="%(prog)s %(version)s")
 def cli() -> None:
     """Turn a model, an entry script and an environment file into a locked, reproducible container image."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        from packager.errors import UsageError
+
+        raise UsageError(
+            f"the current folder is not there any more ({error.strerror})", remedy="go to another"
+        ) from None
 
 
 def main() -> None:

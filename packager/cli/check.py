@@ -15,6 +15,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     spec_argument,
+    spec_workspace_option,
     standard_options,
 )
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @spec_argument
 @file_option
+@spec_workspace_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),

@@ -14,6 +14,10 @@ import click
 
 from packager.cli import complete
 from packager.cli.terminal import is_coloured, painted, styled
+from packager.cli.this_run import insecure_option as insecure_option
+from packager.cli.this_run import set_for_this_run
+from packager.cli.this_run import spec_workspace_option as spec_workspace_option
+from packager.cli.this_run import workspace_option as workspace_option
 from packager.interruption import terminated_as_interrupted
 from packager.units import human_size as human_size
 from packager.units import visible
@@ -226,7 +230,7 @@ def _set_mirrors() -> None:
     if not os.path.exists(os.path.join(folder, "packager/config.yaml")):
         return
     if mirrors := user_settings().mirrors:
-        _set_for_this_run("PACKAGER_REGISTRY_MIRROR", ",".join(f"{each}={host}" for each, host in mirrors.items()))
+        set_for_this_run("PACKAGER_REGISTRY_MIRROR", ",".join(f"{each}={host}" for each, host in mirrors.items()))
 
 
 def load_spec(file: Path) -> Any:
@@ -262,54 +266,6 @@ def was_named() -> bool:
     return bool(click.get_current_context().meta.get(_NAMED))
 
 
-def _allow_insecure(context: click.Context, parameter: click.Parameter, hosts: tuple[str, ...]) -> None:
-    """Put registries into the variable that every connection looks at, for this command alone."""
-    if not hosts:
-        return
-    from packager.errors import UsageError
-    from packager.reference import INSECURE_VARIABLE, parse_insecure
-
-    try:
-        named = [entry for host in hosts for entry in parse_insecure(host)]
-    except UsageError as error:
-        raise click.BadParameter(f"{error.message}; {error.remedy}", context, parameter) from None
-    before = os.environ.get(INSECURE_VARIABLE)
-    _set_for_this_run(INSECURE_VARIABLE, ",".join([*([before] if before else []), *named]))
-
-
-def _set_for_this_run(variable: str, value: str) -> None:
-    """Set a variable until the command ends."""
-    before = os.environ.get(variable)
-    os.environ[variable] = value
-
-    def restore() -> None:
-        if before is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = before
-
-    click.get_current_context().call_on_close(restore)
-
-
-insecure_option = click.option(
-    "--insecure-registry",
-    metavar="HOST",
-    multiple=True,
-    expose_value=False,
-    callback=_allow_insecure,
-    help="A registry that may be spoken to without TLS, with its port (repeatable; or PACKAGER_INSECURE_REGISTRY).",
-)
-
-workspace_option = click.option(
-    "-w",
-    "--workspace",
-    "--workspace-name",
-    "workspace",
-    metavar="NAME|PATH|oci://…",
-    shell_complete=complete.workspaces,
-    help="The workspace (default: what `packager workspace show` says).",
-)
-
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(["plain", "buildkit"]),
@@ -319,7 +275,15 @@ dialect_option = click.option(
 
 def image_options(command: Command) -> Command:
     """Add what says which image of which spec, with which base: SPEC, `--file`, `--target`, `--platform` …."""
-    for option in (insecure_option, base_option, platform_option, target_option, file_option, spec_argument):
+    for option in (
+        spec_workspace_option,
+        insecure_option,
+        base_option,
+        platform_option,
+        target_option,
+        file_option,
+        spec_argument,
+    ):
         command = option(command)
     return command
 

@@ -152,6 +152,7 @@ def verify_command(
 
     Without a name it is all that are registered.
     """
-    environments = open_workspace(workspace, reporter).environments
+    opened = open_workspace(workspace, reporter)
+    environments = opened.environments
     found = [each for name in names or (None,) for each in environments.verify(name)]
-    verified(tuple(found), output_format)
+    verified(tuple(found), opened.damage, output_format)

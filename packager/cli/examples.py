@@ -48,6 +48,14 @@ _SERVES_OR_LOCKS = (0, 2, 3, 6, 7, 8, 75, 130)
 #: Verb, and the verb below it → its examples (a line of a shell each), and its exit codes.
 VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "init": (("packager init", "packager init models/churn --force"), (0, 2)),
+    "import": (
+        (
+            "packager import inferenceconfig.json deploymentconfig.json",
+            "packager import environments/sklearn --output packager.yaml",
+            "packager import . --force",
+        ),
+        (0, 2, 6),
+    ),
     "lock": (
         ("packager lock", "packager lock --check", "packager lock --upgrade scikit-learn"),
         (0, 2, 3, 7, 8, 75, 130),
@@ -69,14 +77,36 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "image list": (("packager image list --model sklearn_mnist:3",), (0, 2, 6, 7, 75)),
     "model": (
         ("packager model register -n churn -p model.pkl", "packager model list", "packager model download churn"),
-        (0, 1, 2, 6, 7, 75, 130),
+        (0, 1, 2, 3, 4, 6, 7, 8, 75, 130),
     ),
     "model delete": (("packager model delete churn:1",), (0, 2, 6, 7, 75)),
+    "model deploy": (
+        (
+            "packager model deploy -n churn -m churn:1 --ic inferenceconfig.json --dc deploymentconfig.json",
+            "packager model deploy -n churn -m churn:2 --ic inferenceconfig.json --overwrite",
+            "packager model deploy -n mnist -m mnist:1 --show-spec",
+        ),
+        (0, 2, 3, 4, 6, 7, 8, 75, 130),
+    ),
     "model diff": (("packager model diff churn:1 churn:2 --exit-code",), (0, 1, 2, 6, 7, 75)),
     "model download": (("packager model download churn:3 -t here",), (0, 2, 6, 7, 75, 130)),
     "model list": (
         ("packager model list --tag area=mnist", "packager model list -n churn --latest --format json"),
         (0, 2, 6, 7, 75),
+    ),
+    "model package": (
+        (
+            "packager model package -m churn:1 --ic inferenceconfig.json --in churn --il v1",
+            "packager model package -m churn:1 --ic inferenceconfig.json --output-path imagefiles",
+        ),
+        _BUILDS,
+    ),
+    "model profile": (
+        (
+            "packager model profile registry.example.com/ml/churn:1 --data request.json",
+            "packager model profile --idi requests.jsonl --latency 50 --plot profile.svg",
+        ),
+        _SERVES_OR_LOCKS,
     ),
     "model pull": (("packager model pull registry.example.com/ml/churn:3 -n churn",), (0, 2, 6, 7, 75, 130)),
     "model push": (
@@ -139,10 +169,15 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         _SERVES_OR_LOCKS,
     ),
+    "service get-access-token": (("packager service get-access-token -n churn",), _SERVES),
+    "service get-keys": (("packager service get-keys -n churn",), _SERVES),
+    "service get-logs": (("packager service get-logs -n churn --num-lines 100",), (0, 2, 7, 8)),
     "service keys": (("packager service keys churn",), _SERVES),
     "service list": (("packager service list",), (0, 2, 7)),
     "service logs": (("packager service logs churn",), (0, 2, 7, 8)),
+    "service regen-key": (("packager service regen-key -n churn -k Primary",), _SERVES),
     "service rollback": (("packager service rollback churn",), _SERVES_OR_LOCKS),
+    "service run": (("packager service run -n churn -d request.json",), (0, 2, 7, 8, 75)),
     "service score": (("packager service score churn --data request.json",), (0, 2, 7, 8, 75)),
     "service show": (("packager service show churn --format json",), (0, 2, 7, 8)),
     "service start": (("packager service start churn",), _SERVES),
@@ -151,7 +186,13 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ("packager service traffic churn default=90 b=10", "packager service traffic churn"),
         (0, 2, 7, 8, 75),
     ),
-    "service update": (("packager service update churn registry.example.com/team/churn:2",), _SERVES_OR_LOCKS),
+    "service update": (
+        (
+            "packager service update churn registry.example.com/team/churn:2",
+            "packager service update churn -m churn:2 --ic inferenceconfig.json",
+        ),
+        (0, 2, 3, 4, 6, 7, 8, 75, 130),
+    ),
     "score": (("packager score --url http://127.0.0.1:5001/score --data request.json",), (0, 2, 8, 75)),
     "store": (("packager store info", "packager store gc --dry-run"), (0, 2, 6)),
     "store gc": (("packager store gc --dry-run", "packager store gc --max-size 20g"), (0, 2, 6)),

@@ -21,6 +21,7 @@ MOST = 10
 @click.command("lock")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @common.file_option
+@common.spec_workspace_option
 @click.option("--check", is_flag=True, help="Write nothing; exit with 3 and name what changed when the lock is stale.")
 @click.option("--upgrade", is_flag=True, help="Take newer versions: of the packages NAME, or of all.")
 @click.option("--upgrade-base", is_flag=True, help="Resolve the spec's own `base` to its digest of today.")

@@ -26,6 +26,8 @@ from packager.cli.model_changes import (
     update_command,
     verify_command,
 )
+from packager.cli.model_deploy import deploy_command, package_command
+from packager.cli.model_profile import profile_command
 from packager.cli.registered import (
     add_properties,
     add_tags,
@@ -55,7 +57,17 @@ def command() -> None:
     """
 
 
-for _each in (update_command, download_command, delete_command, verify_command, push_command, pull_command):
+for _each in (
+    update_command,
+    download_command,
+    delete_command,
+    verify_command,
+    push_command,
+    pull_command,
+    deploy_command,
+    package_command,
+    profile_command,
+):
     command.add_command(_each)
 
 
@@ -131,6 +143,10 @@ def register(name: str, path: str, workspace: str | None, output_format: str, re
     properties = pairs("--property", given["properties"])
     if given["experiment"] is not None:
         properties["experiment_name"] = given["experiment"]
+    if given["metadata"] is not None and not given["metadata"].absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"there is no folder {given['metadata'].parent}", param_hint="'--output-metadata-file'"
+        )
     opened = open_workspace(workspace, reporter)
     version = opened.models.register(
         name,

@@ -146,9 +146,9 @@ def verify_command(models: tuple[str, ...], workspace: str | None, output_format
 
     ID is NAME:VERSION, or NAME for all of its versions; without any, it is all models.
     """
-    opened = open_workspace(workspace, reporter).models
-    found = [each for name in models or (None,) for each in opened.verify(name)]
-    verified(tuple(found), output_format)
+    opened = open_workspace(workspace, reporter)
+    found = [each for name in models or (None,) for each in opened.models.verify(name)]
+    verified(tuple(found), opened.damage, output_format)
 
 
 # --- registries -------------------------------------------------------------------------------------------------------

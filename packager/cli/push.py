@@ -21,6 +21,7 @@ from packager.cli.common import (
     load_spec,
     no_test_option,
     platform_option,
+    spec_workspace_option,
     standard_options,
     target_option,
     was_named,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.command("push")
 @click.argument("references", nargs=-1, metavar="[REF]...", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @target_option
 @platform_option
 @no_test_option

@@ -112,8 +112,13 @@ def version_lines(version: Version, uses: tuple[Use, ...] = ()) -> list[str]:
     return lines
 
 
-def verified(found: tuple[Verified, ...], output_format: str) -> None:
+def verified(found: tuple[Verified, ...], damage: tuple[str, ...], output_format: str) -> None:
     """Print what reading every file has found.
+
+    Args:
+        found: it.
+        damage: records that could not be read, so that their files were not; said already.
+        output_format: `text` or `json`.
 
     Raises:
         ContextError: something is wrong.
@@ -142,6 +147,11 @@ def verified(found: tuple[Verified, ...], output_format: str) -> None:
         raise ContextError(
             f"{len(wrong)} of {len(found)} versions are not what was registered",
             remedy="register the files again, as new versions, and delete these",
+        )
+    if damage:
+        raise ContextError(
+            "one record cannot be read" if len(damage) == 1 else f"{len(damage)} records cannot be read",
+            remedy="restore what is named above from a copy, or remove it by hand: its number is not given again",
         )
 
 

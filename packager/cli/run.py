@@ -21,6 +21,7 @@ from packager.cli.common import (
     format_option,
     no_docker_option,
     spec_beside,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -41,6 +42,7 @@ keys_option = click.option(
 @click.command("run")
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @target_option
 @click.option(
     "-p",
@@ -57,11 +59,15 @@ keys_option = click.option(
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
-    help="Seconds until it must be healthy.",
+    help="Seconds until it must be healthy (default: 120, or what the spec's probes let a start take).",
 )
-@click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g.")
+@click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g (default: of the spec's `service:`).")
+@click.option(
+    "--cpus",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Processors, such as 0.5 (default: of the spec's `service:`).",
+)
 @no_docker_option
 @build_option
 @base_option

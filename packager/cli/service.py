@@ -19,11 +19,21 @@ from packager.cli.common import (
     format_option,
     no_docker_option,
     spec_beside,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
+from packager.cli.deployed import asked_for, inference_option, models_option, service_data, show_deployed
+from packager.cli.registered import of_workspace, open_workspace
 from packager.cli.run import keys_option, run_wish, variables
 from packager.cli.score import key_options, post, request_options
+from packager.cli.service_v1 import (
+    get_access_token_command,
+    get_keys_command,
+    get_logs_command,
+    regen_key_command,
+    run_command,
+)
 from packager.cli.terminal import table
 
 if TYPE_CHECKING:
@@ -32,14 +42,19 @@ if TYPE_CHECKING:
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
-    click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g."),
-    click.option("--cpus", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Processors, such as 0.5."),
+    click.option(
+        "--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g (default: of the spec's `service:`)."
+    ),
+    click.option(
+        "--cpus",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Processors, such as 0.5 (default: of the spec's `service:`).",
+    ),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0, min_open=True),
-        default=120.0,
-        show_default=True,
-        help="Seconds until it must be healthy.",
+        help="Seconds until it must be healthy (default: 120, or what the spec's probes let a start take).",
     ),
 )
 
@@ -70,10 +85,15 @@ def command() -> None:
     """
 
 
+for _each in (run_command, get_logs_command, get_keys_command, regen_key_command, get_access_token_command):
+    command.add_command(_each)
+
+
 @command.command("deploy")
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
+@spec_workspace_option
 @target_option
 @click.option(
     "-p",
@@ -98,6 +118,7 @@ def command() -> None:
 @no_docker_option
 @build_option
 @base_option
+@click.option("--no-devices", is_flag=True, help="Start it without the GPUs that the spec's `service:` asks for.")
 @format_option
 @standard_options
 def deploy(
@@ -136,22 +157,51 @@ def deploy(
 @command.command("update")
 @click.argument("name", shell_complete=complete.services)
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
+@models_option
+@inference_option
 @_version_option
+@of_workspace
+@file_option
+@spec_workspace_option
 @_limit_options
 @format_option
 @standard_options
-def update(name: str, reference: str | None, output_format: str, reporter: Reporter, **options: Any) -> None:
+def update(
+    name: str,
+    reference: str | None,
+    models: tuple[str, ...],
+    inference: Path | None,
+    workspace: str | None,
+    file: Path,
+    output_format: str,
+    reporter: Reporter,
+    **options: Any,
+) -> None:
     """Replace what service NAME runs, without losing a request.
 
     Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
-    are given. When the new one does not become healthy, the old one has never stopped serving, and goes on.
+    are given, here or by the `service:` section of the spec, where that is of the image. When the new one does not
+    become healthy, the old one has never stopped serving, and goes on.
+
+    With -m or --ic it is one of `packager model deploy`: its image is made again with other models, or another script.
     """
+    from packager.errors import UsageError
     from packager.steps import service as services
 
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
     version, timeout = options["version"], options["timeout"]
-    status = services.update(name, change, version=version, timeout=timeout, reporter=reporter)
+    if models or inference is not None:
+        from packager.steps import v1_deploy
+
+        if reference is not None:
+            raise UsageError(f"{reference} is an image, and -m and --ic make one", remedy="leave one of them out")
+        asked, opened = asked_for(models, inference), open_workspace(workspace, reporter)
+        done = v1_deploy.update(opened, name, asked, change, version=version, timeout=timeout, reporter=reporter)
+        show_deployed(done, output_format, reporter, whole=False)
+        return
+    spec_file = spec_beside(file, needed=False)
+    status = services.update(name, change, spec_file, version=version, timeout=timeout, reporter=reporter)
     _show(status, output_format, reporter)
 
 
@@ -171,7 +221,7 @@ def traffic(name: str, shares: tuple[str, ...], output_format: str, reporter: Re
 
     status = services.set_traffic(_named(name), shares) if shares else services.look(_named(name))
     if output_format == "json":
-        emit_json(_data(status))
+        emit_json(service_data(status))
         return
     for version, share in services.traffic_of(status).items():
         emit(f"{version}={share}")
@@ -188,7 +238,13 @@ _again_options = (
         metavar="NAME[=VALUE]",
         help="Variable of a service without Docker whose value went with its process (repeatable).",
     ),
-    _limits[-1],
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds until it must be healthy.",
+    ),
 )
 
 
@@ -256,7 +312,7 @@ def list_(version: str | None, output_format: str, reporter: Reporter) -> None:
     if version is not None:
         found = with_version(found, version)
     if output_format == "json":
-        emit_json([_data(each) for each in found])
+        emit_json([service_data(each) for each in found])
         return
     rows = []
     for each in found:
@@ -283,7 +339,7 @@ def show(name: str, version: str | None, output_format: str, reporter: Reporter)
         of = version or next((each.name for each in status.versions if each.state == status.state), None)
         log = b"".join(logs(name, LOG_LINES, version=of)).decode(errors="replace")
     if output_format == "json":
-        emit_json({**_data(status), "log": log.splitlines()})
+        emit_json({**service_data(status), "log": log.splitlines()})
         return
     lines = {
         "state": f"{status.state} ({status.reason})" if status.reason else status.state,
@@ -380,18 +436,9 @@ def _named(name: str) -> str:
 def _show(status: Status, output_format: str, reporter: Reporter) -> None:
     reporter.step(f"{status.state}: {status.name} runs {status.image}")
     if output_format == "json":
-        emit_json(_data(status))
+        emit_json(service_data(status))
         return
     reporter.step(f"swagger: {status.swagger_url}")
     if status.auth == "key":
         reporter.step(f"requests need a key: packager service keys {status.name}")
     emit(status.scoring_url)
-
-
-def _data(status: Status) -> dict[str, Any]:
-    import msgspec
-
-    urls = {"root": status.url, "score": status.scoring_url, "swagger": status.swagger_url}
-    values = msgspec.to_builtins(status)
-    del values["url"]
-    return {**values, "urls": urls}

@@ -19,6 +19,7 @@ from packager.cli.common import (
     no_docker_option,
     platform_option,
     spec_argument,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -28,6 +29,7 @@ from packager.cli.run import variables
 @click.command("test")
 @spec_argument
 @file_option
+@spec_workspace_option
 @target_option
 @platform_option
 @no_docker_option
@@ -40,9 +42,7 @@ from packager.cli.run import variables
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
-    default=120.0,
-    show_default=True,
-    help="Seconds until it must be healthy.",
+    help="Seconds until it must be healthy (default: 120, or what the spec's probes let a start take).",
 )
 @click.option(
     "--repeat",
@@ -64,7 +64,7 @@ def command(
     base: str | None,
     image: str | None,
     env: tuple[str, ...],
-    timeout: float,
+    timeout: float | None,
     repeat: int,
     junit: Path | None,
     output_format: str,

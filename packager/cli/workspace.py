@@ -64,7 +64,7 @@ def list_(workspace: str | None, output_format: str, reporter: Reporter) -> None
     from packager.steps.chosen_workspace import chosen
     from packager.steps.workspaces import list_workspaces
 
-    found = list_workspaces(chosen(workspace), reporter=reporter)
+    found = list_workspaces(chosen(workspace, say=reporter.warn), reporter=reporter)
     if output_format == "json":
         emit_json([msgspec.to_builtins(each) for each in found])
         return
@@ -85,7 +85,7 @@ def show(name: str | None, workspace: str | None, output_format: str, reporter: 
     from packager.steps.chosen_workspace import chosen, kept
     from packager.steps.workspaces import summarise
 
-    choice = chosen(name or workspace)
+    choice = chosen(name or workspace, say=reporter.warn)
     found = summarise(kept(choice), choice)
     for sentence in found.damage:
         reporter.warn(sentence)

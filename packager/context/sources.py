@@ -254,6 +254,8 @@ def _own(spec_file: SpecFile, source_dir: str) -> frozenset[str]:
     """
     paths = [spec_file.document.path.name, spec_file.lock_path.name, "locks", SCHEMA_NAME]
     paths += map(_normal, spec_file.model_paths)
+    tls = spec_file.spec.service.tls
+    paths += [_normal(each) for each in (tls.cert, tls.key) if each] if tls is not None else []
     ours = (each.name for each in spec_file.templates.glob("*") if each.name.endswith((".toml", ".Dockerfile.j2")))
     paths += [f"templates/{name}" for name in ours]
     # Those of other specs in the folder: they say nothing of this image.

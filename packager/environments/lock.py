@@ -92,11 +92,20 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True):
     conda: LockedConda | UnsetType = UNSET
 
 
-class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """What is locked of something registered: its version, and the digest of its content (`sha256:…`)."""
+class Pin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is locked of something registered.
+
+    Attributes:
+        version: of it.
+        digest: of its content, `sha256:…`.
+        framework: of a model, as it is registered: a spec without code need not say it.
+        framework_version: that saved it.
+    """
 
     version: Annotated[int, msgspec.Meta(ge=1)]
     digest: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}(?!\n)$")]
+    framework: str | None = None
+    framework_version: str | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,9 @@ import re
 from packager.environments.declare.import_names import local_build, meant
 from packager.errors import LockError, PackagerError, TemporaryError
 
+_DEFAULTS = "azureml-defaults"
+_UNPINNED = "write azureml-defaults without a version: it stands for the inference server alone then"
+
 #: Lines of uv's explanation that a message repeats.
 MAX_LINES = 12
 
@@ -124,6 +127,7 @@ def _own_advice(text: str, refused: frozenset[str]) -> str:
     """Return what to do about requirements of the user's own that name an import, or a build of another index."""
     asked = tuple(dict.fromkeys(_REQUIRED.findall(text)))
     said = [meant(name) for name in sorted(refused & {*map(_bare, asked)})]
+    said += [_UNPINNED] if any(_bare(each).lower().replace("_", "-") == _DEFAULTS for each in asked) else []
     said += [local_build(each) for each in _NO_VERSION.findall(text) if each in asked]
     return "; ".join(dict.fromkeys(each for each in said if each))
 

@@ -8,7 +8,7 @@ import posixpath
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,7 +18,8 @@ from packager.checks.literal_paths import literal_paths
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.asked_models import AskedModels, asked_models, placed_models
-from packager.init.azure_files import Hints, read_hints
+from packager.init.azure_files import WORKSPACE_CONFIG, read_hints
+from packager.init.hints import Hints
 from packager.spec import texts
 from packager.spec.document import parse_yaml
 from packager.spec.framework import Kind
@@ -89,8 +90,8 @@ UNREAD = {
 }
 #: Import names that come with the inference server.
 SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
-# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`.
-_PYTHON = re.compile(r"^\s*-\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
+# A dependency on Python in one of them: `- python=3.12`, `- conda-forge::python`, `[python=3.12, pip]`.
+_PYTHON = re.compile(r"^(?:\s*-|[^#\n]*[\[,])\s*[\"']?(?:\S+::)?python(?![\w.-])", re.MULTILINE)
 _SKIPPED = {"node_modules", "__pycache__", "site-packages", "locks", "tests", "test"}
 _MAX_ENTRIES = 20_000
 
@@ -118,15 +119,17 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
-def look(folder: Path, entry_script: str | None = None) -> Found:
+def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | None = None) -> Found:
     """Look at a folder: file names, the syntax trees of its Python files, and its pyproject.toml.
 
     Args:
         folder: the folder.
         entry_script: taken as the entry script, relative to the folder.
+        named: files of Azure ML that are to be read, and no others, relative to the folder; what they name need not be
+            there, and a spec follows whatever is missing. None looks for them.
 
     Raises:
-        SpecError: there is no such folder, or nothing in it can be an entry script.
+        SpecError: there is no such folder, or nothing in it can be an entry script; a named file cannot be taken over.
     """
     if not folder.is_dir():
         raise SpecError(f"{folder} is not a folder", remedy="name the folder that holds the entry script")
@@ -135,7 +138,7 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
     notes = [f"{path!r} is left out: a spec names no file like that; rename it" for path in walked if path not in files]
     model_folders = [path for path in model_folders if re.match(texts.PATH, path)]
     scripts = [path for path in files if path.endswith(".py")]
-    hints = read_hints(folder, files)
+    hints = read_hints(folder, [*files, *_hidden(folder, files)], named)
     entries = [entry_script] if entry_script else sorted(_entries(folder, scripts), key=_entry_rank)
     if hints.entry_script is not None and not entry_script:
         entries = [hints.entry_script, *(each for each in entries if each != hints.entry_script)]
@@ -147,6 +150,8 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
     asked = asked_models(_text(folder / entries[0]), entries[0]) if entries else AskedModels()
     models, names = placed_models(models, files, asked)
     framework = _framework(folder, models) if not entries else None
+    if not entries and framework is None and named is not None:
+        entries = [_missing_script(hints)]
     if not entries and framework is None:
         raise SpecError(
             f"no Python file below {folder} defines both init() and run()",
@@ -154,8 +159,9 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
             "scikit-learn, ONNX, TensorFlow or MLflow needs none",
         )
     project = _project(folder)
-    environment = hints.environment or _environment(folder, files, project)
-    notes += hints.notes + _unread(files, environment)
+    written = hints.curated or hints.registered or (named is not None and (hints.conda or hints.pip))
+    environment = hints.environment or (None if written else _environment(folder, files, project))
+    notes += [*hints.notes, *_unread(files, environment)]
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),
         version=_version(project.get("version")),
@@ -170,6 +176,22 @@ def look(folder: Path, entry_script: str | None = None) -> Found:
         named_folders=_named_folders(folder, scripts, files) if entries else (),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _hidden(folder: Path, files: list[str]) -> tuple[str, ...]:
+    """Return the files in hidden folders that are read all the same."""
+    there = (folder / WORKSPACE_CONFIG).is_file()
+    return (WORKSPACE_CONFIG,) if there and WORKSPACE_CONFIG not in files else ()
+
+
+def _missing_script(hints: Hints) -> str:
+    """Return the name of an entry script that nothing names, and say that it has to be written or named."""
+    hints.say(
+        next(iter(hints.read), "packager.yaml"),
+        f"no file names an entry script, and none is here: {ENTRY_NAMES[0]} is put into the spec",
+        "write it with init() and run(), or name yours as `entry_script`",
+    )
+    return ENTRY_NAMES[0]
 
 
 def _walk(folder: Path) -> tuple[list[str], list[str]]:
@@ -311,17 +333,20 @@ def _named_folders(folder: Path, scripts: list[str], files: list[str]) -> tuple[
 
 
 def _python(folder: Path, project: dict[str, object], environment: str | None, hints: Hints) -> str:
-    """Return the newest Python that the cpu target has and the folder admits; empty where a conda file names it."""
+    """Return the newest Python that the cpu target has and the folder admits; empty where the environment names it."""
     if environment and environment.endswith((".yml", ".yaml")) and _PYTHON.search(_text(folder / environment)):
         return ""
     if not environment and _PYTHON.search("".join(f"- {each}\n" for each in hints.conda)):
         return ""
+    if not environment and (hints.curated or hints.registered):
+        return ""  # it has its own
     target = load_target("cpu")
     # Those with a shipped digest first: the newest of all is rarely what has wheels.
     known = [each for bases in (target.bases, target.unpinned) for each in sorted(bases, key=_minor, reverse=True)]
     for text in (_text(folder / ".python-version"), _text(folder / "runtime.txt"), hints.python or ""):
         pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", text.strip())
-        if pinned and pinned[1] in known:
+        # Of what a declaration asks for, the lock says why it cannot be had.
+        if pinned and (pinned[1] in known or text == hints.python):
             return pinned[1]
     required = project.get("requires-python")
     if isinstance(required, str):

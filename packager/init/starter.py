@@ -7,8 +7,9 @@ import posixpath
 import re
 
 from packager.contract import DEFAULT_PORT, MODELS_FOLDER
-from packager.init.azure_files import Hints
+from packager.init.hints import Hints, shown
 from packager.init.look import Found
+from packager.init.starter_service import left_text, service_text
 from packager.spec import model as m
 
 
@@ -22,16 +23,16 @@ def starter_spec(found: Found) -> str:
 # What to package. `packager schema` describes every field; `packager check` looks at all of this.
 name: {_scalar(found.name)}
 version: "{found.version}"
-
+{_described(found.hints)}
 # Defines init() and run(). It is looked for in source_dir, which is copied into the image (what .dockerignore names,
 # caches, virtual environments, the spec and the models stay out of it).
-entry_script: {_scalar(entry)}{others}
-source_dir: {_scalar(source_dir)}
+entry_script: {_scalar(entry)}{_origin(found.hints, "entry_script")}{others}
+source_dir: {_scalar(source_dir)}{_origin(found.hints, "source_dir")}
 {_kept(found, source_dir)}
 {_models(found)}
 {_python_text(found)}
 {_environment_text(found)}
-targets: [cpu]
+{_targets(found.hints)}
 
 # Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
 image:
@@ -40,7 +41,7 @@ image:
 
 # Environment variables of the container, Debian packages of the image, and the inference server.
 {_settings(found.hints)}
-{_tests(found.hints)}"""
+{service_text(found.hints)}{_tests(found.hints)}{left_text(found.hints)}"""
 
 
 def _no_code(found: Found) -> str:
@@ -53,7 +54,7 @@ def _no_code(found: Found) -> str:
 # What to package. `packager schema` describes every field; `packager check` looks at all of this.
 name: {_scalar(found.name)}
 version: "{found.version}"
-
+{_described(found.hints)}
 # No Python file here defines init() and run(): entry script and swagger are made for the framework, and so is the
 # environment, where none is named. `packager plan --files` lists them.
 models:
@@ -62,22 +63,45 @@ models:
     version: 1
     framework: {found.framework}
 {own}
-targets: [cpu]
+{_targets(found.hints)}
 
 # Where the image goes. Tags may hold {{name}}, {{version}}, {{target}} and {{platform}}.
 image:
   repository: {_scalar(found.name)}   # to push it: registry.example.com/team/{found.name}
   tags: ["{{version}}", latest]
-{_tests(found.hints)}"""
+{service_text(found.hints)}{_tests(found.hints)}{left_text(found.hints)}"""
+
+
+def _described(hints: Hints) -> str:
+    """Return description and workspace, where a file has them."""
+    lines = []
+    if hints.description:
+        lines.append(f"description: {_quoted(hints.description)}{_origin(hints, 'description')}\n")
+    if hints.workspace is not None:
+        lines.append(f"workspace: {_quoted(hints.workspace)}{_origin(hints, 'workspace')}\n")
+    return "".join(lines)
+
+
+def _origin(hints: Hints, field: str) -> str:
+    """Return the comment that says which key of which file a field comes from."""
+    origin = hints.origins.get(field)
+    return f"   # {shown(origin)}" if origin else ""
+
+
+def _targets(hints: Hints) -> str:
+    origin = _origin(hints, "targets") or _origin(hints, "service.gpu")
+    return f"targets: [gpu]{origin}" if hints.gpu else "targets: [cpu]"
 
 
 def _settings(hints: Hints) -> str:
-    env = "".join(f"\n  {name}: {_quoted(value)}" for name, value in hints.env.items()) or " {}"
+    env = "".join(f"\n  {name}: {_quoted(value)}{_origin(hints, f'env.{name}')}" for name, value in hints.env.items())
     packages = ", ".join(map(_scalar, hints.system_packages))
     told = "   # of the Dockerfile's apt lines: remove what only a build needs" if packages else ""
     server = {"port": DEFAULT_PORT, "workers": 1, "timeout": 300} | hints.server
     fields = ", ".join(f"{name}: {value}" for name, value in server.items())
-    return f"env:{env}\nsystem_packages: [{packages}]{told}\nserver: {{{fields}}}\n"
+    origins = [origin for name in hints.server if (origin := hints.origins.get(f"server.{name}"))]
+    of_server = f"   # {'; '.join(map(shown, origins))}" if origins else ""
+    return f"env:{env or ' {}'}\nsystem_packages: [{packages}]{told}\nserver: {{{fields}}}{of_server}"
 
 
 def _tests(hints: Hints) -> str:
@@ -121,7 +145,10 @@ def _kept(found: Found, source_dir: str) -> str:
 
 
 def _models(found: Found) -> str:
-    if not found.models:
+    registered = [
+        f"  - registered: {_scalar(each)}{_origin(found.hints, 'models')}" for each in found.hints.registered_models
+    ]
+    if not found.models and not registered:
         return (
             "# No model file was found. A model is a file or a folder; the script finds it below AZUREML_MODEL_DIR.\n"
             "models: []\n#  - path: models/model.pkl\n#    name: model\n#    version: 1\n"
@@ -135,25 +162,37 @@ def _models(found: Found) -> str:
             name += "-2"
         used.add(name)
         lines += [f"  - path: {_scalar(path)}", f"    name: {_scalar(name)}", f"    version: {version}"]
+    lines += registered
     return "\n".join(lines) + "\n"
 
 
 def _python_text(found: Found) -> str:
     added = "The\n# inference server is added. `packager lock` solves it and writes down every version and sha256."
+    if not found.python and (found.hints.curated or found.hints.registered):
+        return f"# The environment, by its name; it says which Python. {added}"
     if not found.python:
         return f"# The environment: conda's file, which names Python too (the target's base image needs none). {added}"
     kinds = "environment.yml, requirements.txt, pyproject.toml, or inline."
-    return f'# Minor version of Python, and the environment: {kinds} {added}\npython: "{found.python}"'
+    origin = _origin(found.hints, "python")
+    return f'# Minor version of Python, and the environment: {kinds} {added}\npython: "{found.python}"{origin}'
 
 
 def _environment_text(found: Found) -> str:
+    hints = found.hints
+    origin = _origin(hints, "environment")
     if found.environment:
-        return f"environment: {_scalar(found.environment)}\n"
-    if found.hints.conda or found.hints.pip:
+        return f"environment: {_scalar(found.environment)}{origin}\n"
+    by_name = {"curated": hints.curated, "registered": hints.registered}
+    named = {kind: name for kind, name in by_name.items() if name}
+    if named or hints.conda or hints.pip:
         lines = ["environment:"]
-        for kind, asked in (("conda", found.hints.conda), ("pip", found.hints.pip)):
-            lines += [f"  {kind}:", *(f"    - {_quoted(each)}" for each in asked)] if asked else []
-        return f"# As {', '.join(found.hints.read)} has it.\n" + "\n".join(lines) + "\n"
+        for kind, name in named.items():
+            lines.append(f"  {kind}: {_scalar(name)}{_origin(hints, f'environment.{kind}')}")
+        parts = (("channels", hints.channels), ("conda", hints.conda), ("pip", hints.pip))
+        for kind, asked in parts:
+            lines += [f"  {kind}:{origin}", *(f"    - {_quoted(each)}" for each in asked)] if asked else []
+        told = "" if origin or named else f"# As {', '.join(hints.read)} has it.\n"
+        return told + "\n".join(lines) + "\n"
     if not found.imports:
         return "environment: {pip: []}\n"
     guess = "# From the imports of the entry script: check the names, and add versions.\n"

@@ -47,6 +47,10 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     diff_id: str
 
 
+#: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
+_RECORD = msgspec.json.Decoder(_Record)
+
+
 def tree_layer(
     tree: Tree,
     title: str,
@@ -142,7 +146,7 @@ class Known:
         if data is None:
             return None
         try:
-            record = msgspec.json.decode(data, type=_Record)
+            record = _RECORD.decode(data)
             there = self._content.has(record.digest, record.size)
         except (msgspec.MsgspecError, ContextError):
             # Made by hand, or by half: as good as none.

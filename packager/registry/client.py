@@ -27,6 +27,9 @@ from packager.registry.upload_parts import has_blob
 from packager.storage.memory import Memory
 
 Progress = Callable[[int], None]
+#: Seconds to wait where a manifest's blob is said to be unknown; none after the last try. Docker's registry, on files,
+#: does not see a blob for a moment while somebody else writes the same one.
+_UNKNOWN = (0.2, 1.0, 0.0)
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,13 +230,17 @@ class RegistryClient:
             TemporaryError: it does not answer, or not now.
         """
         digest = digest_of(data)
-        answer = self.session.ask(
-            "PUT",
-            self.session.url(f"manifests/{wanted}"),
-            data=data,
-            headers={"Content-Type": media_type},
-            doing=f"the manifest of {self.at.name} is not written",
-        )
+        for wait in _UNKNOWN:
+            answer = self.session.ask(
+                "PUT",
+                self.session.url(f"manifests/{wanted}"),
+                data=data,
+                headers={"Content-Type": media_type},
+                doing=f"the manifest of {self.at.name} is not written",
+            )
+            if not wait or answer.status not in (400, 404) or b"BLOB_UNKNOWN" not in answer.body:
+                break
+            self.session.pause(wait)
         if answer.status not in (200, 201, 202):
             if self._has_under(wanted, digest):
                 return digest

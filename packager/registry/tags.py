@@ -25,6 +25,10 @@ class _Tags(msgspec.Struct):
     tags: list[str] | None = None
 
 
+#: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
+_TAGS = msgspec.json.Decoder(_Tags)
+
+
 def list_tags(session: RegistrySession) -> tuple[str, ...]:
     """Return the tags of a repository, in the registry's order; none where there is no such repository.
 
@@ -57,7 +61,7 @@ def _tags_in(session: RegistrySession, answer: Answer) -> list[str]:
     if len(answer.body) > MAX_DOCUMENT:
         raise RegistryError(f"{at.registry} lists more tags of {at.name} at once than {MAX_DOCUMENT} bytes hold")
     try:
-        return msgspec.json.decode(answer.body, type=_Tags).tags or []
+        return _TAGS.decode(answer.body).tags or []
     except (msgspec.DecodeError, RecursionError):
         raise RegistryError(
             f"{at.registry} answers something else than the tags of {at.name}",

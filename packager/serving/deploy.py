@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.serving.client import answers
 from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
-from packager.serving.service import GRACE, KeyPair, Request, Which, wait_until_healthy
+from packager.serving.service import GRACE, KeyPair, Mounted, Request, Which, wait_until_healthy
 from packager.serving.status import Change, Status
+from packager.serving.traffic import VERSION_HEADER
 from packager.serving.versions import chosen, drain, status_of, whole
 from packager.storage.models import default_root
 
@@ -30,8 +32,19 @@ _Hosts = Sequence[Host[Any]]
 RequestT = TypeVar("RequestT", bound=Request)
 
 
-def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def deploy(
+    host: Host[RequestT],
+    request: RequestT,
+    *,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+    replace: bool = False,
+) -> Status:
     """Start a service, and return it when it is healthy. One that failed before makes room; it stays when it fails.
+
+    With `replace` one that is well is replaced: by another backend behind the same forwarder where that can be, which
+    loses no request and is as fast as an update; else it is removed first.
 
     Args:
         host: where.
@@ -39,6 +52,7 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have a service of that name.
+        replace: one of that name on this host, though it is well.
 
     Raises:
         UsageError: there is a service of that name, and it is well, or on another host.
@@ -47,8 +61,16 @@ def deploy(host: Host[RequestT], request: RequestT, *, timeout: float, say: Say,
         TemporaryError: somebody else changes this service now.
     """
     name = request.name
-    require_free(host, name, hosts)
+    require_free(host, name, [each for each in hosts if each != host] if replace else hosts)
     with held(name), host.service(name) as service:
+        if replace and (status := whole(service)) is not None:
+            _require_one_backend(status)
+            start = service.anew(request) if status.well else None
+            if start is not None:
+                _replace(service, start, "deployment", timeout=timeout, say=say, wait=False)
+                return status_of(service, name)
+            say(f"{name} was {status.state}: replacing it")
+            service.remove()
         make_room(service, say)
         backend: Backend | None = None
         try:
@@ -94,6 +116,50 @@ def update(
         return status_of(service, name)
 
 
+def renew(
+    name: str,
+    mounts: Sequence[Mounted],
+    write: Callable[[], object],
+    *,
+    version: str | None = None,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+) -> Status | None:
+    """Let a service read again what is mounted over its app, in place: no image, and no other container.
+
+    Args:
+        name: of the service.
+        mounts: that it has.
+        write: changes what is mounted.
+        version: of the service, where it has several.
+        timeout: seconds until it must be healthy.
+        say: is told what is done.
+        hosts: that may have it.
+
+    Returns:
+        the service, once it is healthy; None, and nothing is written, where it cannot be done so.
+
+    Raises:
+        UsageError: it has several versions, and none is named.
+        EngineError: no engine, or it refuses.
+        ServiceError: there is no such service, or what it reads does not start; it is ended then.
+        TemporaryError: somebody else changes it now.
+        PackagerError: what `write` raises.
+    """
+    with held(name), host_of(name, hosts).service(name) as service:
+        url, meant = status_of(service, name).url, chosen(service, version)
+        start = _current(meant).renewal(mounts)
+        if start is None or not url:
+            return None
+        # A service without versions does not look at it.
+        asks = {} if version is None else {VERSION_HEADER: version}
+        write()
+        wait_until_healthy(start(), lambda: answers(url, timeout=5.0, headers=asks), timeout)
+        say(f"{meant.title} reads its scripts again")
+        return status_of(service, name)
+
+
 def rollback(
     name: str, env: dict[str, str], *, version: str | None = None, timeout: float, say: Say, hosts: _Hosts = HOSTS
 ) -> Status:
@@ -129,8 +195,18 @@ def _replace(
     *,
     timeout: float,
     say: Say,
+    wait: bool = True,
 ) -> None:
-    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended."""
+    """Start a backend beside the current one, let the requests go to it, and keep the old one, ended.
+
+    Args:
+        service: whose backend it is.
+        start: starts the new one.
+        what: is done, in a word.
+        timeout: seconds until the new one must be healthy.
+        say: is told what is done.
+        wait: until the old one has ended; it has no request any more in either case.
+    """
     name, old = service.title, _current(service)
     new: Backend | None = None
     # An update that was killed may have left another backend, and the forwarder behind what was decided.
@@ -157,7 +233,7 @@ def _replace(
     say(f"{name} answers from the new one")
     try:
         drain(service.forwarder, say)
-        old.stop(GRACE)
+        (old.stop if wait else old.leave)(GRACE)
         old.retire()
     finally:
         service.clear()
@@ -370,6 +446,17 @@ def make_room(service: Deployment[Any], say: Say) -> None:
             raise taken(status)
         say(f"{service.name} was {status.state} ({status.reason}): replacing it")
     service.remove()
+
+
+def _require_one_backend(status: Status) -> None:
+    """Refuse to put one backend in the place of several versions, of which it could be meant for any."""
+    if status.versions and status.taken:
+        names = [each.name for each in status.versions]
+        raise UsageError(
+            f"the service {status.name!r} has the versions {', '.join(names)}, and a deployment in its place ends all",
+            remedy=f"`packager service update {status.name} --version {names[0]}` replaces what one runs; "
+            f"`packager service delete {status.name}` removes all",
+        )
 
 
 def taken(status: Status) -> UsageError:

@@ -6,6 +6,7 @@ import http.client
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -101,6 +102,7 @@ def check(
     timeout: float = 120.0,
     env: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
+    options: Mapping[str, Any] | None = None,
     done: Callable[[Outcome], None] = lambda _: None,
 ) -> Report:
     """Start a package on a free port, send it requests, end it, and return how it did.
@@ -115,6 +117,7 @@ def check(
         timeout: seconds until it must be healthy.
         env: variables beside the image's own.
         headers: of each request, where the test itself gives none.
+        options: the attributes of `ImageRequest` that a process does not have.
         done: is told of each test.
 
     Raises:
@@ -124,7 +127,7 @@ def check(
     variables = dict(env or {})
     keys = keys_for(package, None, {}, variables)
     publish = Publish(container_port=package.port, port=0)
-    host, request = request_of(package, container_name("test"), publish, env=variables, keys=keys)
+    host, request = request_of(package, container_name("test"), publish, env=variables, keys=keys, **(options or {}))
     report = Report(image=shown or package.title, target=package.target, platform=package.platform)
     key = {"Authorization": f"Bearer {keys.primary}"} if keys else {}
     try:

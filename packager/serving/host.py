@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, Self, TypeVar
 
-from packager.serving.service import KeyPair, Server, Service
+from packager.serving.service import Container, KeyPair, Mounted, Server, Service
 from packager.serving.status import Change, Status
 
 #: What a host starts: an image, or a package laid down on this machine.
@@ -37,6 +37,16 @@ class Backend(Server, Retirable, Protocol):
 
     def keep(self) -> None:
         """Note that it was healthy: from now on its host starts it again, where the host can."""
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Container] | None:
+        """Return what starts its workers anew in place, so that they read again what is mounted.
+
+        That returns when the old workers are gone, and gives what tells whether the new ones came up. None where it
+        has not exactly these folders mounted over its app, does not run, or its host has no such way.
+        """
+
+    def leave(self, grace: float) -> None:
+        """Let it end within so many seconds, as `stop` does; whether it has is not waited for."""
 
 
 class Forwarder(Protocol):
@@ -71,6 +81,12 @@ class Replaceable(Protocol[RequestT]):
 
     def replacement(self, change: Change, say: Say) -> Callable[[], Backend]:
         """Return what starts another backend beside the current one, once everything is known that forbids it."""
+
+    def anew(self, request: RequestT) -> Callable[[], Backend] | None:
+        """Return what starts another backend beside the current one, all of it as requested.
+
+        None where that cannot be: a part is gone, the port is another one, or the host has no such way.
+        """
 
     def clear(self) -> None:
         """Remove at once all backends but the current one."""

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 from packager.contract import AUTH_LABEL
 from packager.errors import UsageError
-from packager.programs.image.keys import KEYS_FILE, NAMES, VARIABLES, KeysError, parse
+from packager.programs.image.keys import AUTH, KEYS_FILE, NAMES, VARIABLES, KeysError, parse
 from packager.serving.service import KeyPair, Package, new_key
 from packager.spec.rules import GUNICORN_VARIABLE
+
+#: The variable by which a server asks for keys whose image does not: `key`.
+AUTH_VARIABLE = AUTH
 
 
 def make_keys(text: str | None, environ: Mapping[str, str]) -> KeyPair:
@@ -46,10 +49,11 @@ def keys_for(
     Raises:
         UsageError: keys are given and it asks for none, or the variables take the keys' place.
     """
-    if package.labels.get(AUTH_LABEL) != "key":
+    if package.labels.get(AUTH_LABEL) != "key" and variables.get(AUTH) != "key":
         if text is not None:
             raise UsageError(
-                f"{package.title} asks for no key", remedy="`server: {auth: key}` in its spec, and build it again"
+                f"{package.title} asks for no key",
+                remedy="`service: {auth: key}` in its spec; or `server: {auth: key}`, and build it again",
             )
         return None
     for name in (GUNICORN_VARIABLE, KEYS_FILE, *VARIABLES):

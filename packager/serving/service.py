@@ -106,6 +106,22 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyPair | None = None
 
 
+class HealthTimes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """When a container is asked for its health, in seconds; None keeps what the image has.
+
+    Attributes:
+        interval: between two questions.
+        timeout: for an answer.
+        start_period: after the start in which bad answers do not count.
+        retries: bad answers after which it is unwell.
+    """
+
+    interval: int | None = None
+    timeout: int | None = None
+    start_period: int | None = None
+    retries: int | None = None
+
+
 class Mounted(msgspec.Struct, frozen=True, kw_only=True):
     """A folder of this machine that a container sees, and cannot write to.
 
@@ -125,8 +141,9 @@ class ImageRequest(Request, frozen=True, kw_only=True):
         reference: of the image; the engine has it.
         memory: limit in Docker's form (`512m`), or in bytes; None for none.
         cpus: limit in processors; None for none.
-        gpus: give it all GPUs, as `--gpus all` does.
+        gpus: how many it is given; True for all, as `--gpus all` does.
         devices: device files of the machine that it may open.
+        health: times of its health check; the image's where None.
         detach: leave it running, unless it does not become healthy; a named service always is.
         mounts: models that are not in the image.
     """
@@ -134,8 +151,9 @@ class ImageRequest(Request, frozen=True, kw_only=True):
     reference: str
     memory: str | int | None = None
     cpus: float | None = None
-    gpus: bool = False
+    gpus: bool | int = False
     devices: tuple[str, ...] = ()
+    health: HealthTimes | None = None
     detach: bool = False
     mounts: tuple[Mounted, ...] = ()
 

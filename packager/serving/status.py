@@ -12,7 +12,7 @@ import msgspec
 
 from packager.contract import SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, UsageError
-from packager.serving.service import Mounted, Package, State, why_it_ended
+from packager.serving.service import HealthTimes, Mounted, Package, State, why_it_ended
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -30,16 +30,20 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reference: of the image.
         env: variables that are added or replaced.
-        memory: limit in Docker's form.
+        memory: limit in Docker's form, or in bytes.
         cpus: limit in processors.
+        gpus: how many it is given.
+        health: times of its health check.
         remake: makes the package of a spec and one of its targets anew, for a service without Docker.
         mounts: finds the models that an image wants and does not hold.
     """
 
     reference: str | None = None
     env: dict[str, str] = {}
-    memory: str | None = None
+    memory: str | int | None = None
     cpus: float | None = None
+    gpus: int | None = None
+    health: HealthTimes | None = None
     remake: Callable[[Path, str], Any] | None = None
     mounts: Callable[[Package], tuple[Mounted, ...]] | None = None
 

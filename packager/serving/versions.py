@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, TypeVar
 
 from packager.errors import ServiceError, UsageError
 from packager.serving.host import Deployment, Forwarder, Say
 from packager.serving.status import Status
 from packager.serving.traffic import DEFAULT, combined, in_flight
+
+DeploymentT = TypeVar("DeploymentT", bound=Deployment[Any])
 
 #: Seconds that requests in flight to a replaced backend get before it is told to end.
 DRAIN = 120.0
@@ -42,7 +44,7 @@ def status_of(service: Deployment[Any], name: str) -> Status:
     return status
 
 
-def chosen(service: Deployment[Any], version: str | None) -> Deployment[Any]:
+def chosen(service: DeploymentT, version: str | None) -> DeploymentT:
     """Return the version of a service that is meant; the service itself where it has none.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +17,12 @@ from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.laid import Laid
 from packager.spec.rules import TAG_FORM, check_rules
+from packager.spec.service import Probes, Replicas, ServiceWishes, Tls
 
 _Kind = TypeVar("_Kind")
+
+#: msgspec 0.22 looks at a type when it is first used; two threads that do so at once end the process.
+_FIRST_USE = threading.Lock()
 
 LOCK_NAME = "packager.lock"
 #: The JSON Schema beside a spec, where `packager init` writes it for editors; it is in no image.
@@ -165,7 +170,8 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
     """
     _known_keys(document.data, kind, "", document)
     try:
-        return msgspec.convert(document.data, kind, strict=True)
+        with _FIRST_USE:
+            return msgspec.convert(document.data, kind, strict=True)
     except msgspec.ValidationError as error:
         raise _explain(error, document) from None
 
@@ -185,6 +191,10 @@ _NESTED: dict[tuple[type, str], type] = {
     (m.Spec, "image"): m.Image,
     (m.Spec, "server"): m.Server,
     (m.Spec, "conda"): m.CondaOptions,
+    (m.Spec, "service"): ServiceWishes,
+    (ServiceWishes, "replicas"): Replicas,
+    (ServiceWishes, "probes"): Probes,
+    (ServiceWishes, "tls"): Tls,
     (m.Spec, "test"): m.Case,
     (m.Case, "expect"): m.Expect,
     (m.Expect, "tolerance"): m.Tolerance,
@@ -316,12 +326,20 @@ _PATTERNS = {
     "curated": "the name of a curated environment: `packager environment list`",
     "env": "text in quotes, on one line and without control characters",
     "headers": "text in quotes, on one line and without control characters",
+    "cpu": "processors, such as 0.5 or 500m",
+    "cpu_limit": "processors, such as 0.5 or 500m",
+    "memory": "a size with its unit, such as 512Mi, 2GiB or 2GB",
+    "memory_limit": "a size with its unit, such as 512Mi, 2GiB or 2GB",
+    "replicas": "a number, or the least and the most: {min: 1, max: 4, target: 70}",
+    "auth": "none, key or token",
+    "namespace": "lower-case letters, digits and `-`, starting with a letter, at most 63 of them",
+    "dns_name": "lower-case letters, digits and `-`, starting with a letter, at most 63 of them",
     "method": "an HTTP method in capitals, such as GET",
 }
 
 
 def _remedy(field: str, value: Any) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and not field.startswith("service."):
         exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
         named = field.split(".")[0] in ("version", "python", "env") or field.endswith(".framework_version")
         return exact if named or field.startswith(_EXACT) else None

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from packager.contract import APP_ROOT, DEFAULT_PORT, SCORE_PATH
 from packager.spec.framework import NO_CODE_SCRIPT, Framework, FrameworkVersion, Kind, kind_of
+from packager.spec.service import ServiceWishes
 from packager.spec.texts import (
     PATH,
     PRINTABLE,
@@ -336,6 +337,7 @@ class Spec(_Struct, frozen=True):
         allow_missing: libraries that the image may lack, because nothing that the service does needs them.
         compile: byte-compile the environment, by the image's own Python; false for a smaller image that starts later.
         server: the inference server.
+        service: what it wants where it runs: processors, memory, replicas; no image follows from it.
         test: what `packager test` asks, and `push` before it pushes.
         dialect: what `save` and `render` write; plain is for builders that are not BuildKit.
         compression: of the layers that packager writes without an engine; zstd is smaller, for engines that read it.
@@ -363,6 +365,7 @@ class Spec(_Struct, frozen=True):
     allow_missing: tuple[LibraryName, ...] = ()
     compile: bool = True
     server: Server = Server()
+    service: ServiceWishes = ServiceWishes()
     test: tuple[Case, ...] = ()
     dialect: Literal["buildkit", "plain"] = "buildkit"
     compression: Literal["gzip", "zstd", "none"] = "gzip"
@@ -427,13 +430,14 @@ def canonical(value: Any) -> bytes:
 def packaged(spec: Spec) -> dict[str, Any]:
     """Return what of a spec decides an image's files, as JSON's types, without defaults.
 
-    Tests, dialect, workspace, what is accepted and how layers are compressed change none of them.
+    Tests, what a service wants, dialect, workspace, what is accepted and how layers are compressed change none of them.
 
     What has its default is left out, written or not, so that a field that is new here changes no digest of a spec.
     """
     values: dict[str, Any] = _without_defaults(
         msgspec.structs.replace(
             spec,
+            service=ServiceWishes(),
             test=(),
             dialect="buildkit",
             allow_missing=(),

@@ -30,7 +30,7 @@ def check_no_code(spec: m.Spec, document: Document) -> None:
                 "'environment' is missing", where=document.at("environment"), remedy="add it; see `packager schema`"
             )
         return
-    if not any(model.framework for _, model in _models(spec)):
+    if not any(model.framework or model.registered for _, model in _models(spec)):
         raise SpecError(
             "'entry_script' is missing",
             where=document.at("entry_script"),
@@ -62,7 +62,8 @@ def _check_one_model(models: tuple[m.Model, ...], target: str, spec: m.Spec, doc
             where=document.at("models"),
             remedy="keep one, or name an `entry_script` that serves them all",
         )
-    if models[0].framework is None:
+    # What is registered has one, mostly: that is seen when it is locked.
+    if models[0].framework is None and models[0].registered is None:
         field = next(field for field, model in _models(spec) if model == models[0])
         raise SpecError(
             f"without an entry script the model{of_target} needs a framework",

@@ -18,6 +18,7 @@ from packager.spec.channel import check_channel
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
 from packager.spec.registered_rules import check_environment, check_registered
+from packager.spec.service_rules import check_service
 
 NO_KEY = "no key is ever in an image: the container gets it when it starts (`packager run`, or a mounted secret)"
 
@@ -77,6 +78,7 @@ def check_rules(spec: m.Spec, document: Document) -> None:
     if spec.keep_source_dir:
         _check_kept(spec, document)
     _check_server(spec, document)
+    check_service(spec, document)
     _check_image(spec, document)
     _check_conda(spec, document)
     _check_targets(spec, document)
@@ -177,7 +179,7 @@ def _check_server(spec: m.Spec, document: Document) -> None:
             where=document.at("server.scoring_timeout"),
             remedy="`server.timeout` has to be longer than `server.scoring_timeout`",
         )
-    if server.auth != "key":
+    if server.auth != "key" and not spec.service.needs_key:
         return
     variables = {"env": spec.env}
     if isinstance(spec.environment, m.InlineEnvironment):

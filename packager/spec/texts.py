@@ -46,6 +46,8 @@ RegisteredName = Annotated[
 RelativePath = Annotated[
     str, Meta(pattern=PATH, max_length=1024, description="Relative to the folder of the spec, with `/`, and inside it.")
 ]
+#: RFC 1035, as Kubernetes and Azure take it.
+DNS_LABEL = r"^[a-z](?:[a-z0-9-]*[a-z0-9])?(?!\n)$"
 MAX_TEXT = 32768
 PrintableText = Annotated[str, Meta(pattern=PRINTABLE, max_length=MAX_TEXT, description="Text without line breaks.")]
 DebianPackage = Annotated[

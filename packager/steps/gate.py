@@ -19,6 +19,7 @@ from packager.serving.service import Package
 from packager.spec.load import SpecFile
 from packager.steps.reporting import Reporter
 from packager.steps.volumes import with_mounts
+from packager.steps.wishes import grant
 
 
 def needs_tests(spec_file: SpecFile, *, test: bool, reporter: Reporter) -> bool:
@@ -54,7 +55,7 @@ def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], report
     packages = image_packages({each.reference: each.target for each in candidates}, spec_file, reporter=reporter)
     titles = {candidate.reference: candidate.title for candidate in candidates}
     cases = prepare(spec_file)
-    require_passed(try_packages(cases, packages, reporter, titles=titles, show=True))
+    require_passed(try_packages(cases, packages, reporter, titles=titles, show=True, spec_file=spec_file))
 
 
 def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, test: bool, reporter: Reporter) -> None:
@@ -116,8 +117,9 @@ def try_packages(
     titles: Mapping[str, str] | None = None,
     show: bool = False,
     repeat: int = 1,
-    timeout: float = 120.0,
+    timeout: float | None = None,
     env: Mapping[str, str] | None = None,
+    spec_file: SpecFile | None = None,
 ) -> list[Report]:
     """Test packages one after the other, and return how they did.
 
@@ -128,8 +130,9 @@ def try_packages(
         titles: title of a package → what people call it.
         show: tell how each test went.
         repeat: how often each request is sent.
-        timeout: seconds until each must be healthy.
+        timeout: seconds until each must be healthy; 120, or what the spec's probes let it take, where None.
         env: variables beside the image's own.
+        spec_file: of the packages; they get what its `service:` asks for, but for GPUs, which testing does without.
 
     Raises:
         EngineError: no engine, or no such image.
@@ -139,8 +142,17 @@ def try_packages(
         note = f"; {package.note}" if package.note and not reports else ""
         title = (titles or {}).get(package.title, package.title)
         reporter.step(f"testing {title} ({len(cases)} test{'' if len(cases) == 1 else 's'}){note}")
+        granted = grant(spec_file, package, env or {}, reporter)
         with terminated_as_interrupted():
-            report = check(package, cases, shown=title, repeat=repeat, timeout=timeout, env=env)
+            report = check(
+                granted.package,
+                cases,
+                shown=title,
+                repeat=repeat,
+                timeout=granted.ready_in if timeout is None else timeout,
+                env={**granted.env, **(env or {})},
+                options={**granted.engine_options, "gpus": 0},
+            )
         for line in (line for outcome in report.outcomes if show for line in outcome_lines(outcome)):
             reporter.step(f"  {line}")
         reports.append(report)

@@ -10,6 +10,7 @@ from packager.init.starter import starter_spec
 from packager.spec.find import spec_in
 from packager.spec.load import SCHEMA_NAME, parse_spec
 from packager.spec.schema import json_schema, schema_text
+from packager.steps.taking_over import write_ignores
 from packager.storage.files import write_text
 
 __all__ = ["Found", "init"]
@@ -38,4 +39,5 @@ def init(folder: Path, *, entry_script: str | None = None, force: bool = False) 
     write_text(path, text)
     # Beside the spec, where every editor of every checkout finds it: packager has no server that serves it.
     write_text(folder / SCHEMA_NAME, schema_text(json_schema()))
+    write_ignores(folder, found)
     return path, found

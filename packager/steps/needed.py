@@ -1,4 +1,4 @@
-"""What needs a registered version: images and locks that its workspace knows, services of this machine."""
+"""What needs a registered version: images and locks that its workspace knows, this folder's lock, services."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from packager.contract import ENVIRONMENT_LABEL, MODELS_LABEL
 from packager.errors import ContextError
 from packager.given import read_given
+from packager.spec.find import find_spec
 from packager.spec.load import LOCK_NAME
 from packager.workspace.base import Workspace
 from packager.workspace.values import Held, ImageRecord, Kind, Version
@@ -44,10 +45,12 @@ class _Named(msgspec.Struct, frozen=True):
 
     name: str
     version: int
+    digest: str | None = None
 
 
 class _Pin(msgspec.Struct, frozen=True):
     version: int
+    digest: str | None = None
 
 
 class _Pins(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ def uses(workspace: Workspace, version: Version, say: Callable[[str], None]) -> 
             kind="image", what=record.reference, digest=record.digest, when=record.when
         )
         for record in records
-        if any((each.name, each.version) == (version.name, version.version) for each in _held(record, version.kind))
+        if any(_is(version, each.name, each.version, each.digest) for each in _held(record, version.kind))
     }
     locks = (Use(kind="lock", what=str(path)) for path in locks_of(records) if _pins(path, version))
     services = {name for name, labels in labels_of_services(say) if _holds(labels, version)}
@@ -104,9 +107,14 @@ def refuse_needed(version: Version, found: Iterable[Use]) -> None:
 
 
 def locks_of(records: Iterable[ImageRecord]) -> Iterator[Path]:
-    """Give the locks of the specs that images were made of, as far as they are still where they were."""
+    """Give the locks of the specs that images were made of, as far as they are still there, and this folder's.
+
+    Nobody tells a workspace of a spec that is locked and not built; who stands in its folder has it at hand.
+    """
+    here = find_spec(Path.cwd(), Path.home())
+    specs = [Path(record.spec).absolute() for record in records if record.spec]
     seen = set()
-    for spec in (Path(record.spec).absolute() for record in records if record.spec):
+    for spec in (*specs, *(() if here is None else (here.absolute(),))):
         own, common = spec.with_name(f"{spec.stem}.{LOCK_NAME}"), spec.with_name(LOCK_NAME)
         path = own if own.exists() else common
         if path not in seen and spec.exists() and path.exists():
@@ -126,14 +134,20 @@ def _pins(path: Path, version: Version) -> bool:
     except (OSError, msgspec.MsgspecError):
         return False
     pins = lock.registered.models if version.kind == "model" else lock.registered.environments
-    return any((name.partition(":")[0], pin.version) == (version.name, version.version) for name, pin in pins.items())
+    return any(_is(version, name.partition(":")[0], pin.version, pin.digest) for name, pin in pins.items())
 
 
 def _holds(labels: Mapping[str, str], version: Version) -> bool:
     if version.kind == "environment":
-        return labels.get(ENVIRONMENT_LABEL, "").partition("@")[0] == version.id
+        called, _, digest = labels.get(ENVIRONMENT_LABEL, "").partition("@")
+        return called == version.id and digest in ("", version.digest)
     try:
         models = msgspec.json.decode(labels.get(MODELS_LABEL, "[]"), type=tuple[_Named, ...])
     except msgspec.MsgspecError:
         return False
-    return any((each.name, each.version) == (version.name, version.version) for each in models)
+    return any(_is(version, each.name, each.version, each.digest) for each in models)
+
+
+def _is(version: Version, name: str, number: int, digest: str | None) -> bool:
+    """Whether something means a version: another workspace may have other content by the same name and number."""
+    return (name, number) == (version.name, version.version) and digest in (None, version.digest)

@@ -15,7 +15,7 @@ from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.finding import Finding
 from packager.report.difference import Difference
-from packager.steps import workspace_outputs
+from packager.steps import profile_outputs, workspace_outputs
 from packager.steps.settings import Setting
 from packager.steps.store import KindSummary
 from packager.steps.workspaces import WorkspaceSummary
@@ -432,6 +432,59 @@ class Service(_Output, frozen=True):
     log: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+class DeployedModels(Service, frozen=True, kw_only=True):
+    """A named service that was deployed from models and files of Azure ML v1.
+
+    Attributes:
+        name: of the service.
+        state: in the words of Azure ML.
+        reason: in a sentence; empty for a healthy one.
+        image: that it runs.
+        urls: where it is reached.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often it was started again.
+        created: RFC 3339.
+        auth: `key` where requests need one, else `none`.
+        log: last lines, of `service show`.
+        compute: Local, ACI or AKS: what this machine is to it.
+        target: name of the compute target; empty where none was named.
+        models: `name:version`, or names of unregistered ones.
+    """
+
+    compute: str
+    target: str
+    models: tuple[str, ...]
+
+
+class PackagedModels(_Output, frozen=True):
+    """What `model package` made.
+
+    Attributes:
+        image: its reference; null where a build context was written.
+        output: folder of the build context; null where an image was built.
+        models: `name:version`, or names of unregistered ones.
+        folder: of the package that it was made of, with its packager.yaml and lock.
+    """
+
+    image: str | None
+    output: str | None
+    models: tuple[str, ...]
+    folder: str
+
+
+class AccessToken(_Output, frozen=True):
+    """A token for requests to a service.
+
+    Attributes:
+        access_token: it.
+        token_type: Bearer.
+    """
+
+    access_token: str
+    token_type: str
+
+
 class Keys(_Output, frozen=True):
     """The keys of a service.
 
@@ -798,6 +851,60 @@ class Answered(_Output, frozen=True):
     base64: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class TakenKey(_Output, frozen=True):
+    """A key of a file that is in the spec.
+
+    Attributes:
+        file: relative to the folder of the spec.
+        key: its dotted path; empty for the file as a whole.
+        field: of the spec.
+        note: what of it is not as it was; empty where all is.
+    """
+
+    file: str
+    key: str
+    field: str
+    note: str
+
+
+class LeftKey(_Output, frozen=True):
+    """A key of a file that is not in the spec.
+
+    Attributes:
+        file: relative to the folder of the spec.
+        key: its dotted path; empty for what the file says as a whole.
+        kind: `left`, `unknown` where packager knows no such key, `empty` where it says nothing.
+        reason: why.
+        instead: the way to the same end; empty where there is none.
+    """
+
+    file: str
+    key: str
+    kind: Literal["left", "unknown", "empty"]
+    reason: str
+    instead: str
+
+
+class Imported(_Output, frozen=True):
+    """The spec that follows from files of Azure ML, and what became of each of their keys.
+
+    Attributes:
+        spec: path of the spec; null where it was not written.
+        text: of the spec.
+        read: the files that were read, relative to its folder.
+        written: the files that were written, relative to its folder.
+        taken: what is in the spec.
+        left: what is not.
+    """
+
+    spec: str | None
+    text: str
+    read: tuple[str, ...]
+    written: tuple[str, ...]
+    taken: tuple[TakenKey, ...]
+    left: tuple[LeftKey, ...]
+
+
 OUTPUTS: dict[str, Any] = {
     "bake": Baked,
     "build": list[Built],
@@ -815,13 +922,17 @@ OUTPUTS: dict[str, Any] = {
     "environment-verify": list[workspace_outputs.VersionVerified],
     "error": Error,
     "image-list": list[workspace_outputs.ImageListed],
+    "import": Imported,
     "inspect": Inspected,
     "lock": Locked,
     "lock-check": Freshness,
     "model-delete": list[workspace_outputs.Deleted],
+    "model-deploy": DeployedModels,
     "model-diff": workspace_outputs.ModelDifference,
     "model-download": workspace_outputs.Downloaded,
     "model-list": list[workspace_outputs.RegisteredSummary],
+    "model-package": PackagedModels,
+    "model-profile": profile_outputs.Profiled,
     "model-pull": workspace_outputs.Registered,
     "model-push": workspace_outputs.VersionPushed,
     "model-register": workspace_outputs.Registered,
@@ -835,8 +946,11 @@ OUTPUTS: dict[str, Any] = {
     "save": list[SavedContext],
     "score": Answered,
     "service-deploy": Service,
+    "service-get-access-token": AccessToken,
+    "service-get-keys": Keys,
     "service-keys": Keys,
     "service-list": list[Service],
+    "service-regen-key": Keys,
     "service-rollback": Service,
     "service-score": Answered,
     "service-show": Service,

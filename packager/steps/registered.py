@@ -14,6 +14,7 @@ from packager.environments.lock import Lock, Pin, Registered
 from packager.environments.locks.files import read_lock
 from packager.environments.locks.status import NO_LOCK, stale
 from packager.errors import ContextError, LockError, PackagerError, SpecError, UsageError
+from packager.spec.framework import named
 from packager.spec.laid import Laid
 from packager.spec.load import SpecFile
 from packager.spec.model import Model, Spec
@@ -95,14 +96,15 @@ def placed(
         SpecError, ContextError, RegistryError, TemporaryError: see `with_registered`.
     """
     _require_different(spec_file, pins)
+    _require_frameworks(spec_file, pins)
     names = _models(spec_file) if _needs_models(spec_file, models) else ()
     laid = {name: bring("model", name, pins.models[name], workspace, say) for name in names}
     environment = spec_file.registered_environment
     whole = spec_file.whole
     return msgspec.structs.replace(
         spec_file,
-        spec=_with_paths(spec_file.spec, laid),
-        whole=None if whole is None else _with_paths(whole, laid),
+        spec=_with_paths(spec_file.spec, laid, pins),
+        whole=None if whole is None else _with_paths(whole, laid, pins),
         laid=laid,
         laid_environment=bring("environment", environment, pins.environments[environment], workspace, say)
         if environment
@@ -137,13 +139,14 @@ def bring(kind: Kind, name: str, pin: Pin, workspace: OpenWorkspace, say: Say) -
         version = opened.get(kind, name, pin.version)
     except PackagerError as error:
         message = f"{name}:{pin.version} ({pin.digest[:19]}) is not on this machine; {error.message}"
-        remedy = f"{error.remedy}; or PACKAGER_WORKSPACE names the one that has it" if error.remedy else None
+        other = "--workspace or PACKAGER_WORKSPACE names the workspace that has it"
+        remedy = f"{error.remedy}; or {other}" if error.remedy else other
         raise type(error)(message, where=error.where, remedy=remedy) from None
     if version.digest != pin.digest:
         raise ContextError(
             f"{version.id} in the workspace {opened.name} ({opened.location}) has the content {version.digest[:19]}, "
             f"and {pin.digest[:19]} is wanted",
-            remedy="name the workspace that it is from (`workspace:` in the spec, or PACKAGER_WORKSPACE)",
+            remedy="name the workspace that it is from (--workspace, PACKAGER_WORKSPACE, or `workspace:` in the spec)",
         )
     say(f"taking {version.id} from the workspace {opened.name}")
     return lay(name, pin.version, version.files, lambda: take(opened, version, store), store)
@@ -183,7 +186,12 @@ def pin(
         if offline and there.location.startswith("oci://"):
             raise LockError(f"{text} is not locked yet, and nothing is asked", remedy="lock without --offline")
         found = there.get(kind, name, version)
-        return Pin(version=found.version, digest=found.digest)
+        return Pin(
+            version=found.version,
+            digest=found.digest,
+            framework=found.framework,
+            framework_version=found.framework_version,
+        )
 
     return Registered(
         models={text: find("model", text, before.models) for text in names["model"]},
@@ -262,24 +270,50 @@ def _check_upgrade(upgrade: bool | tuple[str, ...], names: tuple[str, ...]) -> N
         raise UsageError(f"cannot upgrade {name!r}: the spec names no registered model of it", remedy="check the name")
 
 
-def _with_paths(spec: Spec, laid: Mapping[str, Laid]) -> Spec:
+def _with_paths(spec: Spec, laid: Mapping[str, Laid], pins: Registered) -> Spec:
     """Return a spec whose registered models have their versions, and paths on this machine."""
+    without_code = spec.entry_script is None
     targets = spec.targets
     if isinstance(targets, dict):
         targets = {
-            name: msgspec.structs.replace(options, models=_placed(options.models, laid))
+            name: msgspec.structs.replace(options, models=_placed(options.models, laid, pins, without_code))
             for name, options in targets.items()
         }
-    return msgspec.structs.replace(spec, models=_placed(spec.models, laid), targets=targets)
+    return msgspec.structs.replace(spec, models=_placed(spec.models, laid, pins, without_code), targets=targets)
 
 
-def _placed(models: tuple[Model, ...], laid: Mapping[str, Laid]) -> tuple[Model, ...]:
+def _placed(
+    models: tuple[Model, ...], laid: Mapping[str, Laid], pins: Registered, without_code: bool
+) -> tuple[Model, ...]:
+    def place(model: Model, laid: Laid, pin: Pin) -> Model:
+        model = msgspec.structs.replace(model, path=laid.path, version=laid.version)
+        if not without_code or model.framework is not None:
+            return model
+        framework, version = named(pin.framework, pin.framework_version)
+        return msgspec.structs.replace(model, framework=framework, framework_version=version)
+
     return tuple(
         model
         if model.registered is None or model.registered not in laid
-        else msgspec.structs.replace(model, path=laid[model.registered].path, version=laid[model.registered].version)
+        else place(model, laid[model.registered], pins.models[model.registered])
         for model in models
     )
+
+
+def _require_frameworks(spec_file: SpecFile, pins: Registered) -> None:
+    """Refuse a model without code of which neither the spec nor its registration says how to serve it."""
+    for model in spec_file.every_model if spec_file.spec.entry_script is None else ():
+        if model.registered is None or model.framework is not None:
+            continue
+        pin = pins.models[model.registered]
+        if named(pin.framework, None)[0] is None:
+            registered = f"with {pin.framework}" if pin.framework else "without one"
+            raise SpecError(
+                f"without an entry script the model {model.called}:{pin.version} needs a framework, "
+                f"and it is registered {registered}",
+                where=spec_file.at_model(model),
+                remedy="say `framework: sklearn`, onnx, tensorflow or mlflow beside it; or name an `entry_script`",
+            )
 
 
 def _require_different(spec_file: SpecFile, pins: Registered) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from packager.errors import UsageError
+from packager.errors import ContextError, UsageError
 from packager.steps.reporting import Reporter
 from packager.storage.memory import cache_root
+from packager.storage.models import Store
 from packager.storage.reading import failure
 from packager.workspace.contents import scan_contents
 from packager.workspace.facts import find_facts, settle
@@ -74,6 +75,8 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
 def _check(wish: ModelWish) -> None:
     """Refuse at once what would be refused after a long download."""
     check_name(wish.name, "model")
+    if not wish.path:
+        raise UsageError("the path of the model is empty", remedy="name a file or folder; `.` is this one")
     check_pairs(wish.tags, "tag")
     check_pairs(wish.properties, "property")
     check_text(wish.description, "the description")
@@ -129,6 +132,12 @@ def _samples(wish: ModelWish, fetched: Fetched, found: list[Path]) -> tuple[Cont
 def _with_digest(files: tuple[Content, ...], sha256: str) -> tuple[Content, ...]:
     if len(files) != 1:
         raise UsageError("a sha256 is one of a file, and this is a folder", remedy="leave --sha256 out")
+    found, _ = Store().digest(files[0].origin, files[0].below)
+    if found != sha256:
+        raise ContextError(
+            f"the sha256 of {files[0].origin} is {found}, and {sha256} was said",
+            remedy="get the file anew, or say its own",
+        )
     return (msgspec.structs.replace(files[0], sha256=sha256),)
 
 

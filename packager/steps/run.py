@@ -35,6 +35,7 @@ from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target, spec_references
 from packager.steps.stale import build_first, warn_of_stale
 from packager.steps.volumes import with_mounts
+from packager.steps.wishes import Granted, grant
 
 #: Docker's form of sizes (`docker run --memory`).
 _MEMORY = re.compile(r"\d+[bkmg]?", re.IGNORECASE)
@@ -56,10 +57,10 @@ class RunWish(msgspec.Struct, frozen=True, kw_only=True):
         keys: text of a key file; keys of this machine's variables, or new ones, where None.
         name: of the container.
         detach: leave it running.
-        memory: limit in Docker's form (`512m`).
-        cpus: limit in processors.
+        memory: limit in Docker's form (`512m`), or in bytes; the spec's `service:` says it where None.
+        cpus: limit in processors; the spec's where None.
         devices: give it the GPUs and devices that its target asks for.
-        timeout: seconds until it must be healthy.
+        timeout: seconds until it must be healthy; 120, or what the spec's probes let it take, where None.
         build: build the image first, so.
     """
 
@@ -71,10 +72,10 @@ class RunWish(msgspec.Struct, frozen=True, kw_only=True):
     keys: str | None = None
     name: str | None = None
     detach: bool = False
-    memory: str | None = None
+    memory: str | int | None = None
     cpus: float | None = None
     devices: bool = True
-    timeout: float = 120.0
+    timeout: float | None = None
     build: BuildWish | None = None
 
 
@@ -124,14 +125,15 @@ def start(
     if wish.docker:
         check_memory(wish.memory)
     else:
-        refuse_without_docker(wish, ("memory", "name", "detach", "build"))
+        refuse_without_docker(wish, ("memory", "cpus", "name", "detach", "build"))
     package = find_package(wish, spec_file, devices=wish.devices, reporter=reporter)
+    granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
     name = wish.name if wish.docker else package.title
     if name is None:
         name = container_name(re.split("[:@]", package.title.rpartition("/")[2])[0])
-    host, request = request_for(wish, package, name, devices=wish.devices, detach=wish.detach, reporter=reporter)
+    host, request = request_for(wish, granted, name, devices=wish.devices, detach=wish.detach, reporter=reporter)
     reporter.step(f"starting {package.title}" + (f"; {package.note}" if package.note else ""))
-    with serve(host, request, timeout=wish.timeout) as running:
+    with serve(host, request, timeout=ready_in(wish, granted)) as running:
         yield running
 
 
@@ -163,7 +165,7 @@ def _image_package(reference: str, spec_file: SpecFile | None, reporter: Reporte
 
 def request_for(
     wish: RunWish,
-    package: Package,
+    granted: Granted,
     name: str,
     *,
     devices: bool = False,
@@ -172,18 +174,33 @@ def request_for(
 ) -> tuple[Host[Any], Request]:
     """Return where a package is to be served, and how; whoever may use it beyond this machine is told.
 
+    Args:
+        wish: what was asked for; it goes before what the spec asks for.
+        granted: the package, and what it gets of what the spec asks for.
+        name: of the container, or of the service.
+        devices: give it the devices that its target asks for.
+        reporter: is told.
+        engine_options: the attributes of `ImageRequest` that a process does not have.
+
     Raises:
         UsageError: a key cannot be one, none is asked for, or a device is missing.
     """
+    package, env = granted.package, {**granted.env, **wish.env}
+    options = {**granted.engine_options, **engine_options}
+    if not wish.devices:
+        options["gpus"] = 0
     if devices and isinstance(package, ImagePackage):
-        engine_options["gpus"], engine_options["devices"] = image_devices(package)
-    keys = keys_for(package, wish.keys, os.environ, wish.env)
+        every, options["devices"] = image_devices(package)
+        options["gpus"] = options["gpus"] or every
+    options |= {"memory": wish.memory} if wish.memory is not None else {}
+    options |= {"cpus": wish.cpus} if wish.cpus is not None else {}
+    keys = keys_for(package, wish.keys, os.environ, env)
     free = Publish(container_port=package.port, port=0)
     publish = free if wish.publish == "free" else parse_publish(wish.publish, package.port)
     if isinstance(package, ImagePackage):
         require_port(publish, package.title, package.ports)
     _warn_of_strangers(name, publish.address, keys is not None, reporter)
-    return request_of(package, name, publish, env=wish.env, keys=keys, memory=wish.memory, **engine_options)
+    return request_of(package, name, publish, env=env, keys=keys, **options)
 
 
 def refuse_without_docker(wish: RunWish, names: Sequence[str]) -> None:
@@ -214,13 +231,18 @@ def refuse_dockers(reference: str | None, options: Mapping[str, Any], names: Seq
             )
 
 
-def check_memory(text: str | None) -> None:
+def ready_in(wish: RunWish, granted: Granted) -> float:
+    """Return the seconds until a service must be healthy."""
+    return granted.ready_in if wish.timeout is None else wish.timeout
+
+
+def check_memory(text: str | int | None) -> None:
     """Refuse a limit that is no size.
 
     Raises:
         UsageError: it is none.
     """
-    if text is not None and not _MEMORY.fullmatch(text):
+    if isinstance(text, str) and not _MEMORY.fullmatch(text):
         raise UsageError(f"--memory {text!r} is not a size", remedy="such as 512m or 2g")
 
 

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from packager.contract import AUTH_LABEL
 from packager.errors import EngineError, UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
 from packager.serving import split
 from packager.serving.deploy import list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
+from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
-from packager.serving.service import LOG_LINES, Mounted, Package
+from packager.serving.service import LOG_LINES, ImageRequest, Mounted, Package
 from packager.serving.status import Change, Status, Version, service_name
 from packager.serving.traffic import VERSION_HEADER, parse_shares, version_name, with_version
+from packager.serving.versions import chosen
 from packager.spec.load import SpecFile, load_spec
+from packager.spec.service import ServiceWishes
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.run import RunWish, check_memory, find_package, refuse_without_docker, request_for
+from packager.steps.run import RunWish, check_memory, find_package, ready_in, refuse_without_docker, request_for
 from packager.steps.volumes import mounts_of
+from packager.steps.wishes import Granted, grant
 
 __all__ = [
     "LOG_LINES",
@@ -35,6 +40,7 @@ __all__ = [
     "list_services",
     "logs",
     "look",
+    "renew",
     "rollback",
     "service_name",
     "service_names",
@@ -55,6 +61,8 @@ def deploy(
     *,
     version: str | None = None,
     traffic: int | None = None,
+    replace: bool = False,
+    mounts: Sequence[Mounted] = (),
     reporter: Reporter = SILENT,
 ) -> Status:
     """Start what is wished for as a named service, or as another version of one, and return it when it is healthy.
@@ -68,6 +76,8 @@ def deploy(
         version: name of the version; beside others that the service has, at its address, and with its keys.
         traffic: share of the requests that the version gets, in percent; the others keep their proportions. None for
             nothing beside others, and else for all.
+        replace: a service of the name that is well; see `packager.serving.deploy.deploy`. Not together with a version.
+        mounts: folders of this machine that its container sees, beside models; none without Docker.
         reporter: is told what is done.
 
     Raises:
@@ -76,6 +86,8 @@ def deploy(
         LockError, ContextError: without Docker, its environment or files cannot be had.
     """
     service_name(name)
+    if version is not None and replace:
+        raise UsageError("one version of a service is not replaced by a deployment", remedy="update it")
     if version is not None:
         version_name(version, name)
     elif traffic is not None:
@@ -91,13 +103,42 @@ def deploy(
             f"the versions of {name} have one address and one set of keys", remedy="leave --publish and --key-file out"
         )
     package = find_package(wish, spec_file, reporter=reporter)
-    host, request = request_for(wish, package, name, cpus=wish.cpus, reporter=reporter)
+    granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
+    host, request = request_for(wish, granted, name, reporter=reporter)
+    if isinstance(request, ImageRequest):
+        request = msgspec.structs.replace(request, mounts=(*request.mounts, *mounts))
     if package.note:
         reporter.step(package.note)
     with terminated_as_interrupted():
+        wait = ready_in(wish, granted)
         if version is not None:
-            return split.deploy_version(host, request, version, traffic, timeout=wish.timeout, say=reporter.step)
-        return services.deploy(host, request, timeout=wish.timeout, say=reporter.step)
+            return split.deploy_version(host, request, version, traffic, timeout=wait, say=reporter.step)
+        return services.deploy(host, request, timeout=wait, say=reporter.step, replace=replace)
+
+
+def renew(
+    name: str,
+    mounts: Sequence[Mounted],
+    write: Callable[[], object],
+    *,
+    version: str | None = None,
+    timeout: float = 120.0,
+    reporter: Reporter = SILENT,
+) -> Status | None:
+    """Let a named service read again what is mounted over its app; None where it cannot be done so.
+
+    Args:
+        name: of the service.
+        mounts: that it has.
+        write: changes what is mounted.
+        version: of the service, where it has several.
+        timeout: seconds until it must be healthy.
+        reporter: is told what is done.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.renew`.
+    """
+    return services.renew(service_name(name), mounts, write, version=version, timeout=timeout, say=reporter.step)
 
 
 def set_traffic(name: str, shares: Mapping[str, int] | Iterable[str]) -> Status:
@@ -197,18 +238,22 @@ def start(
 def update(
     name: str,
     change: Change,
+    spec_file: SpecFile | None = None,
     *,
     version: str | None = None,
-    timeout: float = 120.0,
+    timeout: float | None = None,
     reporter: Reporter = SILENT,
 ) -> Status:
     """Replace what a named service runs without losing a request, and return it when the old one is gone.
 
+    What the `service:` section of the spec asks for is put into force where the change does not say otherwise.
+
     Args:
         name: of the service.
         change: what is new; what a package without Docker is made of is read again from its spec.
+        spec_file: the spec of the image, where there is one; one of another image counts for nothing.
         version: of the service, where it has several.
-        timeout: seconds until the new backend must be healthy.
+        timeout: seconds until the new backend must be healthy; 120, or what the spec's probes let it take, where None.
         reporter: is told what is done.
 
     Raises:
@@ -216,15 +261,55 @@ def update(
     """
     check_memory(change.memory)
 
-    def remake(spec: Path, target: str) -> LocalPackage:
-        return package_on_machine(load_spec(spec), target, say=reporter.step)
+    if service_name(name) in PROCESSES.names():
+        with PROCESSES.service(name) as service:
+            spec_file = load_spec(chosen(service, version).source())
+            granted = grant(spec_file, _as_planned(spec_file), change.env, reporter)
+    else:
+        granted = _granted_image(name, version, change, spec_file, reporter)
 
     def mounts(image: Package) -> tuple[Mounted, ...]:
         return mounts_of(image, None, say=reporter.step)
 
-    change = msgspec.structs.replace(change, remake=remake, mounts=mounts)
+    def remake(spec: Path, target: str) -> LocalPackage:
+        package = package_on_machine(load_spec(spec), target, say=reporter.step)
+        keys = {AUTH_LABEL: "key"} if granted.package.labels.get(AUTH_LABEL) == "key" else {}
+        return msgspec.structs.replace(package, labels={**package.labels, **keys})
+
+    change = msgspec.structs.replace(
+        change,
+        env={**granted.env, **change.env},
+        memory=granted.memory if change.memory is None else change.memory,
+        cpus=granted.cpus if change.cpus is None else change.cpus,
+        gpus=granted.gpus or change.gpus,
+        health=granted.health if change.health is None else change.health,
+        remake=remake,
+        mounts=mounts,
+    )
     with terminated_as_interrupted():
-        return services.update(service_name(name), change, version=version, timeout=timeout, say=reporter.step)
+        wait = granted.ready_in if timeout is None else timeout
+        return services.update(name, change, version=version, timeout=wait, say=reporter.step)
+
+
+def _as_planned(spec_file: SpecFile) -> Package:
+    """Return what is known of a package before it is made."""
+    spec = spec_file.spec
+    labels = {AUTH_LABEL: "key"} if spec.server.auth == "key" else {}
+    return Package(title=spec.name, target="", platform="", port=spec.server.port, labels=labels)
+
+
+def _granted_image(
+    name: str, version: str | None, change: Change, spec_file: SpecFile | None, reporter: Reporter
+) -> Granted:
+    nothing = Granted(package=Package(title="", target="", platform="", port=0, labels={}))
+    if spec_file is None or spec_file.spec.service == ServiceWishes():
+        return nothing
+    reference = change.reference or look(name, version=version).image
+    try:
+        package = packaged_image(reference)
+    except EngineError:
+        return nothing  # the update says what is wrong
+    return grant(spec_file, package, change.env, reporter, cpus=change.cpus is None)
 
 
 def service_names() -> tuple[str, ...]:

@@ -62,6 +62,11 @@ class Telling:
             found = (self.get(kind, name),)
         return tuple(Verified(version=each, wrong=actions.verify(self.workspace, each)) for each in found)
 
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What was told so far."""
+        return tuple(sorted(self._told))
+
     def _tell(self) -> None:
         for sentence in self.workspace.damage():
             if sentence not in self._told:

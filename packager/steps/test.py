@@ -42,7 +42,7 @@ def test(
     docker: bool = True,
     build: BuildWish | None = None,
     repeat: int = 1,
-    timeout: float = 120.0,
+    timeout: float | None = None,
     env: Mapping[str, str] | None = None,
     reporter: Reporter = SILENT,
 ) -> list[Report]:
@@ -56,7 +56,7 @@ def test(
         docker: False runs the spec's package in its locked environment on this machine, without Docker.
         build: build the images first, so.
         repeat: how often each request is sent, one after the other, to see how its times are spread.
-        timeout: seconds until each must be healthy.
+        timeout: seconds until each must be healthy; 120, or what the spec's probes let it take, where None.
         env: variables beside the image's own.
         reporter: is told what is tested.
 
@@ -88,4 +88,4 @@ def test(
             build_first(spec_file, build, image or (), reporter)
         packages = image_packages(references, spec_file, platform, reporter=reporter)
         warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
-    return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env)
+    return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env, spec_file=spec_file)

@@ -68,7 +68,7 @@ class Workspace:
         *,
         reporter: Reporter = SILENT,
     ) -> None:
-        self._open(kept(chosen(workspace, start)), reporter)
+        self._open(kept(chosen(workspace, start, say=reporter.warn)), reporter)
 
     @classmethod
     def of(cls, workspace: Kept, *, reporter: Reporter = SILENT) -> Workspace:
@@ -109,6 +109,11 @@ class Workspace:
     def location(self) -> str:
         """What names it everywhere: the path of a folder, or `oci://…`."""
         return self.kept.location
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What of the records could not be read so far, a sentence each: it is in no list, and all else works."""
+        return self._telling.damage
 
     def images(self, model: str | None = None) -> tuple[ImageRecord, ...]:
         """Return the images that were made of what is registered, the oldest first.
@@ -189,7 +194,7 @@ class Models:
             framework_version=framework_version,
             resources=resources,
             sample_inputs=tuple(Path(each) for each in sample_inputs),
-            sha256=sha256,
+            sha256=None if sha256 is None else sha256.lower(),
             run_id=run_id,
         )
         with read_model(wish, self._telling.reporter) as (draft, files, samples):

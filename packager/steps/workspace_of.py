@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from packager.spec.load import SpecFile
+from packager.steps.chosen_workspace import chosen
 from packager.steps.settings import current_settings
 from packager.workspace.base import Workspace
 from packager.workspace.locate import Choice, choose
@@ -19,7 +20,7 @@ class WorkspaceOf:
     """The workspace of a spec: PACKAGER_WORKSPACE's, the spec's own, the user's, this machine's; opened when asked for.
 
     Args:
-        spec_file: the spec; None where there is none.
+        spec_file: the spec; None where there is none: then it is the workspace that is meant in this folder.
     """
 
     def __init__(self, spec_file: SpecFile | None) -> None:
@@ -63,7 +64,7 @@ def choice_of(spec_file: SpecFile | None) -> Choice:
         UsageError, SpecError: this user's settings, or a file of Azure ML v1, is wrong.
     """
     if spec_file is None:
-        return choose(used=current_settings(os.environ).workspace)
+        return chosen()
     used = current_settings(os.environ).workspace
     return choose(spec=spec_file.spec.workspace, used=used, start=spec_file.root)
 

@@ -27,6 +27,10 @@ class _Note(msgspec.Struct, frozen=True):
     digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
+#: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
+_NOTE = msgspec.json.Decoder(_Note)
+
+
 class DigestMemory:
     """Digests by path and stamp.
 
@@ -42,7 +46,7 @@ class DigestMemory:
     def recall(self, path: str, stamp: Stamp) -> str | None:
         """Return the digest of a file that still has this stamp; None when it is not known."""
         with suppress(msgspec.MsgspecError):
-            note = msgspec.json.decode(self._memory.recall(path) or b"", type=_Note)
+            note = _NOTE.decode(self._memory.recall(path) or b"")
             return note.digest if note.stamp == stamp else None
         return None
 

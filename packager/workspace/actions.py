@@ -125,10 +125,11 @@ def copy(source: Workspace, target: Workspace, versions: Iterable[Version]) -> C
     """Copy versions to another workspace, with their numbers; what it has is not sent again.
 
     Raises:
-        TakenError: it has another version of the name and number. What was copied before stays.
-        ContextError, RegistryError, TemporaryError: see `Workspace`.
+        TakenError: it has another version of the name and number; the others are copied.
+        ContextError: files of a version are gone or altered, or cannot be written; likewise.
+        RegistryError, TemporaryError: see `Workspace`. What was copied before stays.
     """
-    copied, present = [], []
+    copied, present, failed = [], [], list[ContextError]()
     there: dict[Kind, dict[str, dict[int, Version]]] = {"model": {}, "environment": {}}
     for version in versions:
         names = there[version.kind]
@@ -138,8 +139,14 @@ def copy(source: Workspace, target: Workspace, versions: Iterable[Version]) -> C
         if known is not None and known.digest == version.digest:
             present.append(known)
             continue
-        with contents(source, version) as (files, samples):
-            copied.append(target.add(version, files, samples, number=version.version))
+        try:
+            with contents(source, version) as (files, samples):
+                copied.append(target.add(version, files, samples, number=version.version))
+        except ContextError as error:
+            failed.append(error)
+    if failed:
+        more = f" (and {len(failed) - 1} more cannot be copied)" if len(failed) > 1 else ""
+        raise type(failed[0])(f"{failed[0].message}{more}", where=failed[0].where, remedy=failed[0].remedy)
     return Copied(copied=tuple(copied), present=tuple(present))
 
 

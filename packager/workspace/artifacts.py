@@ -64,6 +64,11 @@ def push_version(
     target = Reference.parse(reference.removeprefix(SCHEME))
     if target.digest is not None:
         raise UsageError(f"{target} has a digest; nobody can choose that", remedy="push to a tag")
+    if target.unplaced:
+        raise UsageError(
+            f"{reference} names no registry, and docker.io/library has Docker's own images: nobody can push there",
+            remedy=f"say where it goes, such as registry.example.com/team/{target.repository.removeprefix('library/')}",
+        )
     if target.tag is None:
         target = target.with_tag(str(version.version))
     store = content if content is not None else ContentStore()

@@ -108,6 +108,12 @@ def folder_of(wish: str, *, root: Path | None = None, base: Path | None = None) 
     Raises:
         UsageError: it is neither a name nor a path.
     """
+    scheme, _, rest = wish.partition("://")
+    if rest and "/" not in scheme:
+        raise UsageError(
+            f"no workspace is kept by {scheme}://",
+            remedy=f"name a registry as oci://{rest}, or a folder by its path",
+        )
     if "/" in wish or wish in (".", ".."):
         return (base or Path()) / Path(wish).expanduser()
     if not is_name(wish):

@@ -51,6 +51,11 @@ def parse_location(location: str) -> Reference:
         UsageError: it is none.
     """
     rest = location.removeprefix(SCHEME).rstrip("/")
+    if "@" in rest.partition("/")[0]:
+        raise UsageError(
+            "a workspace's address has no user or password in it",
+            remedy=f"`docker login {rest.partition('/')[0].rpartition('@')[2]}`, and leave it out",
+        )
     found = Reference.parse(rest) if location.startswith(SCHEME) else None
     if found is None or found.tag is not None or found.digest is not None:
         raise UsageError(f"{location!r} is no workspace in a registry", remedy="name it as oci://HOST/PATH")

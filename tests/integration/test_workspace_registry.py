@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -25,18 +24,36 @@ from packager.workspace.registry import RegistryWorkspace
 from packager.workspace.values import Change, Content, ImageRecord, Source, Version
 from tests.integration.conftest import Engine, Registry, missing, output
 
-#: A registration in a process of its own: home, location, file, what tells it from others, and when it starts.
+#: Registrations in ten processes of one interpreter, which imports once; all start when the last is ready.
 REGISTER = """
-import sys, time
+import os, sys
 from pathlib import Path
 from packager.workspace.registry import RegistryWorkspace
 from packager.workspace.values import Content, Version
-location, path, who, start = sys.argv[1:]
-with RegistryWorkspace(location) as workspace:
-    workspace.versions("model")
-    time.sleep(max(0.0, float(start) - time.time()))
-    draft = Version(kind="model", name="Same_name", tags={"who": who})
-    print(workspace.add(draft, [Content(path="m.bin", origin=Path(path))]).version)
+location, folder = sys.argv[1], Path(sys.argv[2])
+
+def register(who, ready, start):
+    os.environ["XDG_CACHE_HOME"] = str(folder / f"home-{who}")
+    with RegistryWorkspace(location) as workspace:
+        workspace.versions("model")
+        os.write(ready, b".")
+        os.read(start, 1)
+        draft = Version(kind="model", name="Same_name", tags={"who": who})
+        number = workspace.add(draft, [Content(path="m.bin", origin=folder / f"{who}.bin")]).version
+    os.write(1, f"{number} {who}\\n".encode())
+
+ready, start = os.pipe(), os.pipe()
+children = []
+for who in range(10):
+    children.append(os.fork())
+    if not children[-1]:
+        register(str(who), ready[1], start[0])
+        os._exit(0)
+for _ in children:
+    os.read(ready[0], 1)
+os.write(start[1], b"." * 10)
+ended = [os.waitpid(child, 0)[1] for child in children]
+sys.exit(f"{ended}" if any(ended) else 0)
 """
 
 
@@ -113,18 +130,12 @@ def test_two_machines_in_turns(prefix: str, contents: list[Content], tmp_path: P
 
 
 def test_ten_processes_register_one_name_at_once(prefix: str, tmp_path: Path) -> None:
-    # With time to start: on a busy machine ten interpreters take a while.
-    start = time.time() + 5
-    running = []
     for number in range(10):
-        path = tmp_path / f"{number}.bin"
-        path.write_text(f"content {number}")
-        words = [sys.executable, "-c", REGISTER, f"oci://{prefix}", str(path), str(number), str(start)]
-        env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / f"home-{number}")}
-        running.append(subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-    said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [0] * 10, said
-    numbers = {int(printed): str(place) for place, (printed, _) in enumerate(said)}
+        (tmp_path / f"{number}.bin").write_text(f"content {number}")
+    words = [sys.executable, "-X", "faulthandler", "-c", REGISTER, f"oci://{prefix}", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done
+    numbers = {int(number): who for number, who in map(str.split, done.stdout.splitlines())}
     assert len(numbers) == 10
     with machine(prefix, tmp_path / "fresh") as workspace:
         versions = workspace.versions("model")

@@ -1,4 +1,4 @@
-"""The verbs of a workspace as programs: several at once, and one that is killed while it registers."""
+"""The verbs of a workspace: several programs at once, one that is killed, and the way to a registry and back."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import packager
+from packager.cli import cli
 from tests.integration.conftest import Registry
 
 AT_ONCE = 10
@@ -59,9 +61,7 @@ def test_ten_at_once_get_ten_versions(tmp_path: Path, environ: dict[str, str]) -
 
 def test_one_that_is_killed_leaves_no_half(tmp_path: Path, environ: dict[str, str]) -> None:
     model = tmp_path / "model.bin"
-    with model.open("wb") as file:
-        for _ in range(32):
-            file.write(os.urandom(1 << 20))
+    model.write_bytes(os.urandom(1 << 20) * 32)
     with start(environ, "model", "register", "-n", "m", "-p", str(model)) as process:
         # In the middle of it, wherever that is on this machine.
         folder = tmp_path / "data/packager/workspaces/default/models/m"
@@ -94,33 +94,39 @@ def test_a_registry_and_back(
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
 
+    def verb(*words: str) -> str:
+        """Run a verb in this process: what a program is, the tests above show, and each would import for long."""
+        result = CliRunner().invoke(cli, list(words), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
     def shown(name: str, workspace: str | None = None) -> tuple[str, list[str], str]:
         with packager.Workspace(workspace, start=tmp_path) as opened:
             found = opened.models.get(name)
         return found.digest, [each.path for each in found.files], found.description
 
     register = ("model", "register", "-q", "-n", "Mixed_Case", "-p", str(folder))
-    assert run(environ, *register, "--tag", "area=a", "-d", "first") == "Mixed_Case:1\n"
+    assert verb(*register, "--tag", "area=a", "-d", "first") == "Mixed_Case:1\n"
     here = shown("Mixed_Case")
     # To a registry, changed there, and back: numbers, digests and texts stay.
-    assert run(environ, "workspace", "copy", "-q", "default", f"oci://{place}") == "Mixed_Case:1\n"
-    assert run(environ, "workspace", "copy", "-q", "default", f"oci://{place}") == ""
+    assert verb("workspace", "copy", "-q", "default", f"oci://{place}") == "Mixed_Case:1\n"
+    assert verb("workspace", "copy", "-q", "default", f"oci://{place}") == ""
     in_registry = ("-w", f"oci://{place}")
     assert shown("Mixed_Case", f"oci://{place}") == here
-    assert run(environ, *register, *in_registry) == "Mixed_Case:2\n"
-    run(environ, "model", "update", "Mixed_Case:1", "--add-tag", "b=c", *in_registry)
-    assert run(environ, "model", "list", "--tag", "b=c", *in_registry).startswith("Mixed_Case:1  ")
+    assert verb(*register, *in_registry) == "Mixed_Case:2\n"
+    verb("model", "update", "Mixed_Case:1", "--add-tag", "b=c", *in_registry)
+    assert verb("model", "list", "--tag", "b=c", *in_registry).startswith("Mixed_Case:1  ")
     assert run(environ, "model", "delete", "Mixed_Case:2", *in_registry) == "Mixed_Case:2\n"
-    assert run(environ, *register, *in_registry) == "Mixed_Case:3\n"
-    assert run(environ, "workspace", "copy", "-q", f"oci://{place}", str(tmp_path / "back")).split() == [
+    assert verb(*register, *in_registry) == "Mixed_Case:3\n"
+    assert verb("workspace", "copy", "-q", f"oci://{place}", str(tmp_path / "back")).split() == [
         "Mixed_Case:1", "Mixed_Case:3",
     ]  # fmt: skip
     assert shown("Mixed_Case:1", str(tmp_path / "back")) == here
     # To any place, in both forms, and registered from there.
     for form in ("artifact", "image"):
-        pushed = run(environ, "model", "push", "-q", "Mixed_Case", f"{place}/copied:{form}", "--as", form).strip()
+        pushed = verb("model", "push", "-q", "Mixed_Case", f"{place}/copied:{form}", "--as", form).strip()
         assert pushed.startswith(f"{place}/copied:{form}@sha256:")
-        version = run(environ, "model", "pull", "-q", pushed.partition("@")[0], "-n", form).strip()
+        version = verb("model", "pull", "-q", pushed.partition("@")[0], "-n", form).strip()
         assert shown(version)[:2] == here[:2]
-    assert run(environ, "model", "download", "-q", "artifact", "-t", str(tmp_path / "to")) == f"{tmp_path}/to/outputs\n"
+    assert verb("model", "download", "-q", "artifact", "-t", str(tmp_path / "to")) == f"{tmp_path}/to/outputs\n"
     assert (tmp_path / "to/outputs/deep/vocabulary.txt").read_text() == "a b c"

@@ -28,6 +28,9 @@ from tests.unit.test_outputs import hold
 
 Run = Callable[..., Result]
 
+#: Of the model of scikit-learn.
+SHA256 = "e78d9d0c81ef7e92980f4a9a855cdcf4658c2c4f6511f2f3da5aa319206027a9"
+
 
 def no_engine(_host: object) -> Any:
     raise EngineError("there is no engine")
@@ -82,6 +85,7 @@ def test_a_version_is_printed_and_counts_on(run: Run) -> None:
     assert register(run) == "churn:1"
     assert register(run) == "churn:2"
     assert register(run, "other") == "other:1"
+    assert register(run, "other", "model.pkl", "--sha256", SHA256.upper()) == "other:2"
 
 
 def test_all_that_is_said_of_a_model_is_kept(run: Run, here: Path) -> None:
@@ -147,7 +151,9 @@ def test_framework_and_version_are_found(run: Run) -> None:
         (("-n", "a", "-p", "model.pkl", "--model-framework", "PyTorch"), 6, "PyTorch was said"),
         (("-n", "a", "-p", "model.pkl", "--model-framework", "Sklearn9"), 2, "is no framework"),
         (("-n", "a", "-p", "model.pkl", "--sha256", "aa"), 2, "'aa' is no sha256"),
-        (("-n", "a", "-p", "model.pkl", "--sha256", "0" * 64), 6, "model.pkl"),
+        (("-n", "a", "-p", "model.pkl", "--sha256", "0" * 64), 6, f"model.pkl is {SHA256}, and {'0' * 64} was said"),
+        (("-n", "a", "-p", ""), 2, "the path of the model is empty"),
+        (("-n", "a", "-p", "model.pkl", "-t", "none/x.json"), 2, "there is no folder none"),
         (("-n", "a", "-p", "outputs", "--sha256", "0" * 64), 2, "this is a folder"),
         (("-n", "a", "-p", "model.pkl", "--cc", "inf"), 2, "is no number of processors"),
         (("-n", "a", "-p", "ftp://host/a"), 2, "ftp://"),
@@ -339,13 +345,30 @@ def test_what_an_image_holds_is_kept(run: Run) -> None:
     run("model", "delete", "churn:1", "--force")
 
 
-def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
+def test_what_the_lock_of_this_folder_pins_is_kept(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(run)
+    digest = data(run, "model", "show", "churn:1")["digest"]
+    (here / "packager.yaml").write_text("name: a\n")
+    lock = {"registered": {"models": {"churn": {"version": 1, "digest": digest}}}}
+    (here / "packager.lock").write_text(json.dumps(lock))
+    (here / "sub").mkdir()
+    monkeypatch.chdir(here / "sub")
+    assert f"is needed by the lock {here}/packager.lock" in said(run("model", "delete", "churn:1", code=6))
+    monkeypatch.chdir(here.parent)
+    run("model", "delete", "churn:1")
+
+
+def test_what_a_lock_pins_is_kept(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     register(run)
     register(run)
+    elsewhere = here.parent / "elsewhere"
+    elsewhere.mkdir()
     (here / "packager.yaml").write_text("name: a\n")
     noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml")))
     run("model", "verify")
-    lock = {"registered": {"models": {"churn": {"version": 2, "digest": "sha256:0"}}}}
+    monkeypatch.chdir(elsewhere)
+    digest = data(run, "model", "show", "churn:2")["digest"]
+    lock = {"registered": {"models": {"churn": {"version": 2, "digest": digest}}}}
     (here / "packager.lock").write_text(json.dumps(lock))
     assert f"is needed by the lock {here}/packager.lock" in said(run("model", "delete", "churn:2", code=6))
     run("model", "delete", "churn:1")
@@ -356,10 +379,29 @@ def test_what_a_lock_pins_is_kept(run: Run, here: Path) -> None:
     run("model", "delete", "churn:2")
 
 
+def test_another_workspaces_version_of_the_name_keeps_nothing(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(run)
+    other = f"sha256:{'0' * 64}"
+    labels = {"packager.models": json.dumps([{"name": "churn", "version": 1, "digest": other}])}
+    monkeypatch.setattr("packager.serving.holding.labels_of_services", lambda _say: (("live", labels),))
+    held = Held(name="churn", version=1, digest=other)
+    (here / "packager.yaml").write_text("name: a\n")
+    (here / "packager.lock").write_text(
+        json.dumps({"registered": {"models": {"churn": {"version": 1, "digest": other}}}})
+    )
+    noted(ImageRecord(reference="x:1", spec=str(here / "packager.yaml"), models=(held,)))
+    assert data(run, "model", "show", "churn")["used_by"] == []
+    run("model", "delete", "churn:1")
+
+
 def test_what_a_service_runs_is_kept(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     register(run)
     wrong = {"packager.models": "nonsense"}
-    labels = {"packager.models": '[{"name":"churn","version":1,"digest":"sha256:0","delivery":"volume","path":"/x"}]'}
+    digest = data(run, "model", "show", "churn:1")["digest"]
+    model = {"name": "churn", "version": 1, "digest": digest, "delivery": "volume", "path": "/x"}
+    labels = {"packager.models": json.dumps([model])}
     monkeypatch.setattr(
         "packager.serving.holding.labels_of_services", lambda _say: (("live", labels), ("x", wrong), ("y", {}))
     )
@@ -394,6 +436,9 @@ def test_damage_is_said_once_and_all_else_works(run: Run) -> None:
     register(run)
     register(run, "m", "outputs")
     (Path(packager.Workspace().location) / "models/m/1/version.json").write_text("{")
+    result = run("model", "verify", code=6)
+    assert result.stdout == "ok   churn:1\n"
+    assert "one record cannot be read" in said(result)
     result = run("model", "list")
     assert result.stdout.splitlines()[0].startswith("churn:1")
     assert result.stderr.count("m:1") == 1
@@ -659,7 +704,13 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
     assert meant() == "of-spec", "a path of the spec is one from its folder"
     monkeypatch.chdir(here)
     (here / "packager.yaml").write_text("workspace: {\n")
-    assert "packager.yaml" in said(run("workspace", "show", code=2))
+    assert "--workspace" in said(run("workspace", "show", code=2)), "which one it names cannot be known"
+    for wrong in ("models: {\n", "- a list\n", ""):
+        (here / "packager.yaml").write_text(wrong)
+        result = run("workspace", "show")
+        assert result.stdout.startswith("workspace     of-v1 (")
+        assert "packager.yaml is passed over, as it names no workspace" in result.stderr
+    (here / "packager.yaml").write_text("workspace: {\n")
     monkeypatch.setenv("PACKAGER_WORKSPACE", "of-variable")
     assert meant() == "of-variable"
     assert meant("--workspace", "of-option") == meant("-w", "of-option") == meant("of-option") == "of-option"
@@ -670,6 +721,10 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
     [
         (("model", "list", "-w", "nope"), 6, "there is no workspace 'nope'"),
         (("model", "list", "-w", "a b"), 2, "'a b' is no workspace"),
+        (("model", "list", "-w", ""), 2, "it is empty"),
+        (("lock", "-w", " "), 2, "it is empty"),
+        (("model", "list", "-w", "http://127.0.0.1/a"), 2, "oci://127.0.0.1/a"),
+        (("workspace", "create", "s3://a/b"), 2, "no workspace is kept by s3://"),
         (("workspace", "use", "nope"), 6, "there is no workspace 'nope'"),
         (("workspace", "copy", "nope", "default"), 6, "there is no workspace 'nope'"),
         (("workspace", "copy", "default", "default"), 2, "are one workspace"),
@@ -682,6 +737,25 @@ def test_which_workspace_is_meant(run: Run, here: Path, monkeypatch: pytest.Monk
 def test_what_is_no_workspace(run: Run, words: tuple[str, ...], code: int, text: str) -> None:
     register(run)
     assert text in said(run(*words, code=code))
+
+
+def test_a_copy_goes_on_after_what_is_damaged(run: Run) -> None:
+    for name in ("a", "b", "c"):
+        register(run, name)
+    for name in ("a", "b"):
+        (Path(packager.Workspace().location) / f"models/{name}/1/files/model.pkl").unlink()
+    result = run("workspace", "copy", "default", "other", code=6)
+    assert "of a:1, is gone (and 1 more cannot be copied)" in said(result)
+    assert run("model", "list", "-w", "other").stdout.startswith("c:1  ")
+
+
+def test_a_folder_that_is_gone_is_said_in_words(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "gone").mkdir()
+    monkeypatch.chdir(here / "gone")
+    (here / "gone").rmdir()
+    result = run("model", "list", code=2)
+    monkeypatch.chdir(here)
+    assert "the current folder is not there any more" in said(result)
 
 
 def test_a_copy_never_replaces(run: Run) -> None:

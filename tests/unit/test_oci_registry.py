@@ -350,6 +350,18 @@ def test_a_registry_says_why(registry: FakeRegistry, content: ContentStore) -> N
         push(registry, content, b"one")
 
 
+def test_a_blob_that_is_unknown_for_a_moment(registry: FakeRegistry, content: ContentStore) -> None:
+    # As Docker's registry answers while another client writes the same blob.
+    fault = Fault(status=400, body=b'{"errors": [{"code": "DIGEST_INVALID"}, {"code": "MANIFEST_BLOB_UNKNOWN"}]}')
+    connect = Connect()
+    registry.fail("PUT", "manifests", fault, fault)
+    push(registry, content, b"one", connect=connect)
+    assert connect.waited == [0.2, 1.0]
+    registry.fail("PUT", "manifests", fault, fault, fault)
+    with pytest.raises(RegistryError, match="MANIFEST_BLOB_UNKNOWN"):
+        push(registry, content, b"two", connect=connect)
+
+
 def test_a_file_that_is_not_what_it_was(registry: FakeRegistry, content: ContentStore, tmp_path: Path) -> None:
     blob = blob_of(content, BIG)
     (tmp_path / "short").write_bytes(BIG[:-1])

@@ -503,6 +503,11 @@ def test_an_image_says_what_is_mounted(here: Here, monkeypatch: pytest.MonkeyPat
     said: list[str] = []
     monkeypatch.setenv("PACKAGER_WORKSPACE", str(here.root / "ws"))
     (other,) = mounts_of(image, None, say=said.append)
+    monkeypatch.delenv("PACKAGER_WORKSPACE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(here.root / "third"))
+    monkeypatch.chdir(here.root)
+    (third,) = mounts_of(image, None, say=print)
+    assert third.folder.is_relative_to(here.root / "third"), "as the spec of this folder says"
     assert other.folder.is_relative_to(here.root / "other")
     assert said == ["taking tokenizer:1 from the workspace ws"]
 
@@ -618,6 +623,46 @@ def test_a_model_without_code_is_read_where_it_lies(here: Here) -> None:
     assert found.inputs == {}
 
 
+HEAD_WITHOUT_CODE = 'name: tiny\nversion: "1"\nworkspace: ./ws\n'
+
+
+@pytest.mark.parametrize(
+    ("framework", "version", "spec", "found"),
+    [
+        ("ScikitLearn", "1.7.0", "", ("ScikitLearn", "1.7.0")),
+        ("ScikitLearn", "1.7.0", ", framework: sklearn", ("sklearn", None)),
+        ("ScikitLearn", "1.7.0-own", "", ("ScikitLearn", None)),
+        ("Onnx", "1.19.0", "", ("Onnx", None)),
+    ],
+)
+def test_a_model_without_code_is_of_the_framework_that_it_is_registered_with(
+    here: Here, framework: str, version: str, spec: str, found: tuple[str, str | None]
+) -> None:
+    said = Version(kind="model", name="said", framework=framework, framework_version=version)
+    (here.root / "model.bin").write_bytes(b"model")
+    here.workspace.add(said, [Content(path="model.bin", origin=here.root / "model.bin")])
+    spec_file = here.spec(f"models: [{{registered: said{spec}}}]\n", HEAD_WITHOUT_CODE)
+    pins = pin(spec_file, Registered(), WorkspaceOf(spec_file))
+    assert pins.models["said"].framework == framework
+    here.write_lock(pins)
+    for each in (with_registered(spec_file), with_registered(spec_file).for_target("cpu")):
+        (model,) = each.spec.models
+        assert (model.framework, model.framework_version) == found
+
+
+@pytest.mark.parametrize(("framework", "said"), [(None, "without one"), ("PyTorch", "with PyTorch")])
+def test_a_model_without_code_that_nobody_can_serve_is_refused(here: Here, framework: str | None, said: str) -> None:
+    (here.root / "model.bin").write_bytes(b"model")
+    content = Content(path="model.bin", origin=here.root / "model.bin")
+    here.workspace.add(Version(kind="model", name="other", framework=framework), [content])
+    spec_file = here.spec("models: [{registered: other}]\n", HEAD_WITHOUT_CODE)
+    pins = pin(spec_file, Registered(), WorkspaceOf(spec_file))
+    with pytest.raises(SpecError, match=f"model other:1 needs a framework, and it is registered {said}") as caught:
+        placed(spec_file, pins, here.opened, models=False)
+    assert caught.value.where is not None
+    assert caught.value.where.line == 4
+
+
 def test_a_path_that_a_script_names_is_no_registered_models(here: Here) -> None:
     spec = with_registered(here.locked()).spec
     assert "put it into `source_dir`" in _remedy("ws/x", spec)
@@ -674,6 +719,17 @@ def test_the_lock_says_what_is_newer_and_moves_it_when_asked(golden: Path) -> No
     for words in (("petal-width",), ("--upgrade", "--upgrade-models", "x"), ("--check", "--upgrade-models")):
         said("lock", "-f", golden, *words, code=2)
     assert "the spec names species:1" in said("lock", "--upgrade-models", "species", "-f", golden, code=2)
+
+
+def test_a_verb_of_a_spec_takes_another_workspace(golden: Path, tmp_path: Path) -> None:
+    shutil.move(golden / "models", tmp_path / "moved")
+    assert "whether there are newer models cannot be told" in said("lock", "--check", "-f", golden)
+    moved = ("-w", tmp_path / "moved")
+    assert said("lock", "--check", "-f", golden, *moved) == "fresh\n"
+    assert "species:1 sha256:12edc23c694f" in said("plan", "-f", golden, *moved)
+    assert "PACKAGER_WORKSPACE" not in os.environ
+    wrong = said("lock", "--upgrade-models", "-f", golden, "-w", tmp_path / "nowhere", code=6)
+    assert f"there is no workspace '{tmp_path}/nowhere'" in wrong
 
 
 def test_plan_and_report_name_what_is_registered(golden: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving import deploy as steps
-from packager.serving.service import KeyPair, Publish, Request, Server, Service, State
+from packager.serving.service import KeyPair, Mounted, Publish, Request, Server, Service, State
 from packager.serving.status import Change, StateName, Status, nothing_before
 
 OLD = KeyPair(primary="p" * 20, secondary="s" * 20)
@@ -43,6 +43,17 @@ class FakeBackend:
 
     def keep(self) -> None:
         self.service.events.append(f"keep {self.title}")
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], FakeBackend] | None:
+        return self.renewed if mounts else None
+
+    def renewed(self) -> FakeBackend:
+        self.service.events.append(f"renew {self.title}")
+        return self
+
+    def leave(self, grace: float) -> None:
+        self.runs = False
+        self.service.events.append(f"leave {self.title}")
 
     def retire(self) -> None:
         self.service.kept = self
@@ -97,6 +108,7 @@ class FakeService:
     def remove(self) -> None:
         self.events.append("remove")
         self.backends, self.pointed = [], None
+        self.shares, self.parts = {}, {}
 
     def first(self, request: Request) -> FakeBackend:
         self.pointed = self.start("first")
@@ -107,6 +119,9 @@ class FakeService:
         if change.cpus:
             raise UsageError("no limits")
         return lambda: self.start(change.reference or "again")
+
+    def anew(self, request: Request) -> Callable[[], FakeBackend] | None:
+        return (lambda: self.start("anew")) if request.publish.port == 0 else None
 
     def retired(self, env: dict[str, str]) -> Callable[[], FakeBackend]:
         kept = self.kept
@@ -246,6 +261,41 @@ def test_a_name_is_one_services_alone(host: FakeHost) -> None:
     with pytest.raises(UsageError, match="already"):
         deploy(FakeHost(), host)  # one that failed makes room on its own host alone
     assert deploy(FakeHost(), FakeHost(down=True)).state == "Healthy"
+    assert host.services["a"].events == []
+
+
+def replace(host: FakeHost, port: int = 0) -> Status:
+    wish = Request(name="a", publish=Publish(container_port=1, port=port))
+    return steps.deploy(host, wish, timeout=5, say=lambda _: None, hosts=(host,), replace=True)
+
+
+def test_a_service_is_replaced_behind_its_forwarder_and_the_old_one_is_not_waited_for(host: FakeHost) -> None:
+    service = host.services["a"]
+    assert replace(host).image == "anew"
+    assert service.events == [
+        "point first", "clear", "start anew", "point anew", "keep anew", "leave first", "retire first", "clear",
+    ]  # fmt: skip
+
+
+def test_a_replacement_that_fails_leaves_the_old_one_where_it_was(host: FakeHost) -> None:
+    host.services["a"].trouble = "ends"
+    with pytest.raises(ServiceError, match="a still runs first; the deployment failed"):
+        replace(host)
+    assert host.services["a"].events[-2:] == ["point first", "clear"]
+
+
+@pytest.mark.parametrize(("port", "state"), [(7, "Healthy"), (0, "Unhealthy"), (0, "Stopped")])
+def test_what_cannot_be_replaced_so_is_removed_before(host: FakeHost, port: int, state: StateName) -> None:
+    service = host.services["a"]
+    service.state = state
+    assert replace(host, port).image == "first"
+    assert service.events == ["remove", "remove", "start first", "point first", "keep first"]
+
+
+def test_another_hosts_service_is_never_replaced(host: FakeHost) -> None:
+    other = FakeHost()
+    with pytest.raises(UsageError, match="already"):
+        steps.deploy(other, request(), timeout=5, say=lambda _: None, hosts=(host, other), replace=True)
     assert host.services["a"].events == []
 
 

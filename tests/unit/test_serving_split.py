@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving import deploy as steps
 from packager.serving import split
-from packager.serving.service import Request
+from packager.serving.service import Mounted, Request
 from packager.serving.status import Change, Status
 from packager.serving.traffic import with_share
 from tests.unit.test_serving_deploy import FakeForwarder, FakeHost, FakeService, request
@@ -188,6 +190,65 @@ def test_one_version_is_updated_rolled_back_and_read(host: FakeHost, service: Fa
     assert steps.look("a", (host,), version="b").image == "a (b) joins"
     with pytest.raises(ServiceError, match="a has no version 'c'; it has default, b"):
         steps.look("a", (host,), version="c")
+
+
+MOUNTS = (Mounted(folder=Path("/app"), path="/app"),)
+
+
+def test_one_version_reads_its_scripts_again_and_it_is_the_one_that_is_asked(
+    host: FakeHost, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[object]()
+
+    def answers(url: str, timeout: float, headers: object) -> bool:
+        asked.append(headers)
+        return True
+
+    monkeypatch.setattr(steps, "answers", answers)
+
+    def renew(version: str | None, mounts: tuple[Mounted, ...] = MOUNTS) -> Status | None:
+        write, say = (lambda: service.events.append("write")), lambda _: None
+        return steps.renew("a", mounts, write, version=version, timeout=5, say=say, hosts=(host,))
+
+    assert renew(None) is not None
+    add(host, "b", 50)
+    service.events.clear()
+    with pytest.raises(UsageError, match="a has the versions default, b"):
+        renew(None)
+    assert renew("b", ()) is None
+    assert service.events == [], "nothing is written where it cannot be done so"
+    assert renew("b") is not None
+    assert service.events == ["write", "renew a (b) joins"]
+    assert asked == [{}, {"azureml-model-deployment": "b"}]
+
+
+def replace(host: FakeHost) -> Status:
+    wish = Request(name="a", publish=request().publish)
+    return steps.deploy(host, wish, timeout=5, say=lambda _: None, hosts=(host,), replace=True)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_deployment_does_not_take_the_place_of_several_versions(
+    host: FakeHost, service: FakeService, stopped: bool
+) -> None:
+    add(host, "b", 50)
+    if stopped:
+        service.state = service.of("b").state = "Stopped"
+    service.events.clear()
+    with pytest.raises(UsageError, match="has the versions default, b") as raised:
+        replace(host)
+    assert raised.value.remedy is not None
+    assert "`packager service update a --version default`" in raised.value.remedy
+    assert "`packager service delete a` removes all" in raised.value.remedy
+    assert service.events == []
+
+
+def test_a_deployment_takes_the_place_of_versions_that_failed(host: FakeHost, service: FakeService) -> None:
+    add(host, "b", 50)
+    service.state = "Failed"
+    service.events.clear()
+    assert replace(host).image == "first"
+    assert service.events[0] == "remove"
 
 
 def test_all_versions_are_started_again(host: FakeHost, service: FakeService) -> None:

@@ -101,4 +101,4 @@ def test_programs_fit_into_an_argument() -> None:
     # Linux: MAX_ARG_STRLEN is 128 KiB.
     for command in (forwarder_command(5001, "packager_a_current", 5001, "/x"), control_command("status")):
         assert max(len(word.encode()) for word in command) < 128 * 1024
-        compile(command[3], "inside", "exec")
+        compile(command[command.index("-c") + 1], "inside", "exec")

@@ -15,7 +15,7 @@ from packager.cli import cli
 from packager.context.sources import scan_sources
 from packager.errors import SpecError, UsageError
 from packager.programs.image.keys import KEYS_FILE, VARIABLES
-from packager.spec import Spec, SpecFile, load_spec, model, parse_spec
+from packager.spec import Spec, SpecFile, load_spec, model, parse_spec, service
 from packager.spec.examples import EXAMPLES
 from packager.spec.model import InlineEnvironment, expand_tag
 from packager.spec.schema import json_schema, schema_text
@@ -372,7 +372,8 @@ def test_every_field_has_a_description_a_default_and_an_example(name: str, top: 
 
 def test_the_examples_are_what_packager_reads_itself() -> None:
     """A schema's patterns may be wider than the types: each example is converted as a spec is."""
-    kinds = {kind.__name__: kind for kind in vars(model).values() if isinstance(kind, type)}
+    values = {**vars(model), **vars(service)}.values()
+    kinds = {kind.__name__: kind for kind in values if isinstance(kind, type)}
     for part, examples in EXAMPLES.items():
         types = {field.encode_name: field.type for field in msgspec.structs.fields(kinds[part])}
         for name, example in examples.items():

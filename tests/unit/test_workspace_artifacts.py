@@ -6,6 +6,8 @@ import gzip
 import io
 import json
 import random
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -565,3 +567,28 @@ def test_a_change_keeps_what_it_does_not_name() -> None:
 
 def test_the_manifest_is_one_of_the_image_specification() -> None:
     assert json.loads(write_version(FULL).manifest)["mediaType"] == MANIFEST
+
+
+#: Four threads decode new types at once, again and again: without care, the interpreter crashes at once.
+_AT_ONCE = """
+import sys, threading
+import msgspec
+from packager.workspace.artifact import read_json
+sys.setswitchinterval(1e-6)
+for _ in range(40):
+    kind = msgspec.defstruct("Inner", [("z", int), *((f"f{n}", str | None, None) for n in range(15))])
+    for _ in range(4):
+        kind = msgspec.defstruct("Outer", [("a", kind), *((f"f{n}", str | None, None) for n in range(15))])
+    barrier = threading.Barrier(4)
+    def decode(kind=kind):
+        barrier.wait()
+        read_json(b'{"a": {"a": {"a": {"a": {"z": 1}}}}}', kind, "x")
+    threads = [threading.Thread(target=decode) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+
+
+def test_several_threads_may_read_the_first_document_of_a_kind() -> None:
+    done = subprocess.run([sys.executable, "-c", _AT_ONCE], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -95,6 +95,13 @@ def test_what_is_no_location_is_refused(location: str) -> None:
         parse_location(location)
 
 
+def test_a_password_in_an_address_is_refused_and_not_shown() -> None:
+    with pytest.raises(UsageError, match="no user or password in it") as caught:
+        parse_location("oci://alice:s3cret@registry.example.com:5000/ml")
+    assert "docker login registry.example.com:5000`" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_what_is_registered_here_is_there(
     here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], tmp_path: Path
 ) -> None:
@@ -607,6 +614,8 @@ def test_a_reference_with_a_digest_is_nothing_to_push_to(here: RegistryWorkspace
     version = draft(files=(File(path="a", size=1, sha256="ab" * 32),))
     with pytest.raises(UsageError, match="nobody can choose"):
         push_version(here, version, f"h.example/a@sha256:{'ab' * 32}")
+    with pytest.raises(UsageError, match="a:1 names no registry"):
+        push_version(here, version, "a:1")
 
 
 def modelkit(server: FakeRegistry) -> dict[str, Any]:

@@ -123,7 +123,10 @@ class UvSolver:
         with scratch("packager-lock-") as name:
             solve = _Solve(self._uv, request, platform, Path(name), upgrade, offline, provided)
             preferred = _preferred(preferences, platform, request)
-            solved = solve.to_the_end(format_preferences(preferred) if preferred else None)
+            try:
+                solved = solve.to_the_end(format_preferences(preferred) if preferred else None)
+            except LockError as error:
+                raise solve.with_nearest(error) from None
             known = {each.name: each.version for each in preferred}
             moved = [each.name for each in solved.packages if known.get(each.name) != each.version]
             return msgspec.structs.replace(solved, notes=(*solved.notes, *solve.held_back(solved, moved)))
@@ -235,6 +238,29 @@ class _Solve:
         told = {requirement_name(each.requirement) for each in self._asked} | {*self._request.build_from_source}
         names = sorted((asked & {*moved}) - told)
         return tuple(held_back(solved.packages, lines, names, minor(self._request.python), self._ask))
+
+    def with_nearest(self, error: LockError) -> LockError:
+        """Return an error that says, of pins without wheels, what is nearest that has some."""
+        from packager.environments.solve.nearest import find_nearest, refused_pins, with_nearest
+
+        # What conda brings fixes Python; a project's own indexes are not asked for more than the project asks.
+        if self._provided or self._offline or _sources(self._request):
+            return error
+        python = minor(self._request.python)
+        pins = refused_pins(error.message, self._request.requirements)
+        return with_nearest(error, python, [find_nearest(*pin, python, self._look) for pin in pins])
+
+    def _look(self, requirement: str, python: str, lowest: bool) -> str | None:
+        """Return the version that uv takes for one requirement alone; None where there is none with a wheel."""
+        folder = self._folder / "nearest"
+        folder.mkdir(exist_ok=True)
+        (folder / "requirements.in").write_text(f"{requirement}\n", "utf-8")
+        (folder / "constraints.in").write_text("", "utf-8")
+        request = msgspec.structs.replace(self._request, python=python, build_from_source=())
+        words = _printing(arguments(request, self._platform, Upgrade(), self._offline, folder))
+        ended = self._uv.run([*words, "--no-annotate", "--no-deps", *(["--resolution", "lowest"] if lowest else [])])
+        found = re.search(r"^[^\s#=]+==(\S+)", ended.output, re.MULTILINE) if ended.code == 0 else None
+        return found[1] if found else None
 
     def _ask(self, lines: list[str], python: str, together: bool) -> Ended:
         """Ask uv for a solution without one of before; alone, a package is looked for in what is cached."""

@@ -4,18 +4,24 @@ Given to the image's Python as `python -I -S -c …`; standard library only. It 
 
     status           what is in flight to which backend
     switch           the same, after the forwarder has looked anew for the current backend
-    probe HOST PORT  the status that `GET /` of a backend gives; 0 where it gives none
+    probe HOST PORT  the status that `GET /` of a backend gives; 0 where it gives none within a second
+
+It is asked while a service starts, when processors are busy: it imports little, and waits here rather than be started
+again and again.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import sys
+import time
 
 #: As in `packager/programs/service/forwarder.py`.
 CONTROL = "\0packager-forwarder"
+
+#: Seconds: for a backend to give its first good answer, between two attempts, and for each answer.
+PATIENCE, PAUSE, ANSWER_TIME = 1.0, 0.04, 5.0
 
 
 def ask(command: str) -> str:
@@ -28,16 +34,26 @@ def ask(command: str) -> str:
             return answer.readline()
 
 
-def probe(host: str, port: int) -> int:
-    """Return the status that a backend answers to `GET /`; 0 where it gives none."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+def probe(host: str, port: int, patience: float = PATIENCE) -> int:
+    """Return the status that a backend answers to `GET /`, at the latest after `patience` seconds; 0 where none."""
+    end = time.monotonic() + patience
+    while True:
+        status = probe_once(host, port)
+        if status == 200 or time.monotonic() > end:
+            return status
+        time.sleep(PAUSE)
+
+
+def probe_once(host: str, port: int) -> int:
+    """Return the status that a backend answers to `GET /` now; 0 where it gives none."""
+    request = f"GET / HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
     try:
-        connection.request("GET", "/")
-        return connection.getresponse().status
-    except (OSError, http.client.HTTPException):
+        with socket.create_connection((host, port), ANSWER_TIME) as connection:
+            connection.sendall(request.encode())
+            with connection.makefile("rb") as answer:
+                return int(answer.readline(1024).split()[1])
+    except (OSError, ValueError, IndexError):
         return 0
-    finally:
-        connection.close()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ from packager.resources import program
 
 #: -I: nothing of the app or of the user's variables gets in between.
 PYTHON = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-c")
+#: -S: it needs no packages, and is started while somebody waits.
+_QUICK = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-S", "-c")
 
 # Makes the two modules that the forwarder imports, as if our package were there.
 _WITH_MODULES = """\
@@ -45,4 +47,4 @@ def forwarder_text() -> str:
 
 def control_command(*words: str) -> tuple[str, ...]:
     """Return a command that asks the forwarder, inside its container (see `packager/programs/service/control.py`)."""
-    return (*PYTHON, program("service/control.py").read_text(), *words)
+    return (*_QUICK, program("service/control.py").read_text(), *words)

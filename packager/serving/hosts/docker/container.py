@@ -14,7 +14,7 @@ from packager.errors import EngineError, PackagerError
 from packager.programs.image.keys import DEFAULT_PATH
 from packager.serving.hosts.docker.left_behind import OWNER, owner, remove_left
 from packager.serving.hosts.docker.volume import mounts, put_keys
-from packager.serving.service import GRACE, LOOPBACK, ImageRequest, Publish, Service, State, reachable_host
+from packager.serving.service import GRACE, LOOPBACK, HealthTimes, ImageRequest, Publish, Service, State, reachable_host
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -118,6 +118,7 @@ def create_options(request: ImageRequest, address: str) -> dict[str, Any]:
         **limits(request.memory, request.cpus),
         **mounts(request),
         **devices(request),
+        **health_check(request.health),
     }
 
 
@@ -129,7 +130,8 @@ def devices(request: ImageRequest) -> dict[str, Any]:
     if request.gpus:
         from docker.types import DeviceRequest
 
-        options["device_requests"] = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
+        count = -1 if request.gpus is True else request.gpus
+        options["device_requests"] = [DeviceRequest(count=count, capabilities=[["gpu"]])]
     return options
 
 
@@ -143,6 +145,16 @@ def limits(memory: str | int | None, cpus: float | None = None) -> dict[str, Any
     # Swap of the same size as memory means none: a model that swaps does not serve.
     options: dict[str, Any] = {} if memory is None else {"mem_limit": memory, "memswap_limit": memory}
     return options if cpus is None else {**options, "nano_cpus": round(cpus * 1e9)}
+
+
+def health_check(times: HealthTimes | None) -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for the times of a health check. Pure."""
+    if times is None:
+        return {}
+    # In nanoseconds; what is left out, the command among it, the engine takes from the image.
+    seconds = {"interval": times.interval, "timeout": times.timeout, "start_period": times.start_period}
+    found = {name: value * 10**9 for name, value in seconds.items() if value is not None}
+    return {"healthcheck": found | ({"retries": times.retries} if times.retries is not None else {})}
 
 
 def state_of(values: Mapping[str, Any]) -> State:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from packager.contract import APP_ROOT
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
     HARDENED,
     RunningContainer,
+    devices,
     engine_host,
+    health_check,
     limits,
     published_on,
     start_failure,
@@ -33,9 +38,20 @@ from packager.serving.hosts.docker.volume import (
     put_table,
     table_mounts,
 )
+from packager.serving.hosts.docker.workers import Renewed, has_mounted, renew_workers
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
-from packager.serving.service import GRACE, ImageRequest, KeyPair, Publish, State, reachable_host
+from packager.serving.service import (
+    GRACE,
+    LOOPBACK,
+    HealthTimes,
+    ImageRequest,
+    KeyPair,
+    Mounted,
+    Publish,
+    State,
+    reachable_host,
+)
 from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 
@@ -46,12 +62,15 @@ if TYPE_CHECKING:
 Role = Literal["forwarder", "current", "next", "previous", "kept"]
 
 #: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
-SERVICE, ROLE, IMAGE, VARIABLES, VERSION = (
-    f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env", ".version")
+SERVICE, ROLE, IMAGE, VARIABLES, HEALTH, VERSION = (
+    f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env", ".health", ".version")
 )
 
 #: Memory and processes of a forwarder: it holds at most 256 KiB of each request that it reads.
 _FORWARDER_LIMITS: dict[str, Any] = {**limits("256m"), "pids_limit": 64}
+
+#: Seconds for a request to reach the engine.
+_ASKED = 0.2
 
 _KEPT: Any = {"Name": "unless-stopped"}
 
@@ -123,6 +142,24 @@ class NamedBackend(RunningContainer):
         self.container.reload()
         if self.container.status == "running":
             super().stop(grace)
+
+    def renewal(self, mounts: Sequence[Mounted]) -> Callable[[], Renewed] | None:
+        """Return what starts its workers anew; None where it has not these folders mounted, or does not run."""
+        self.container.reload()
+        preloads = any(each.startswith("WORKER_PRELOAD=") for each in self.container.attrs["Config"].get("Env") or ())
+        if self.container.status != "running" or preloads or not has_mounted(self.container, mounts, APP_ROOT):
+            return None
+        return lambda: renew_workers(self.container)
+
+    def leave(self, grace: float) -> None:
+        """Let it end within so many seconds; the engine sees to it, also when nobody waits for its answer."""
+        stopping = Thread(target=self._stop_quietly, args=(grace,), daemon=True)
+        stopping.start()
+        stopping.join(_ASKED)
+
+    def _stop_quietly(self, grace: float) -> None:
+        with suppress(Exception):  # it is gone, or the client is closed, and the engine was asked
+            self.stop(grace)
 
 
 class ForwarderContainer:
@@ -207,9 +244,23 @@ class ServiceContainers:
             env=env,
             memory=change.memory if change.memory is not None else (host.get("Memory") or None),
             cpus=change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None),
+            gpus=change.gpus if change.gpus is not None else gpus_of(current.container),
+            health=change.health if change.health is not None else health_of(current.container),
             keys=keys and (self.keys() or keys),
             mounts=change.mounts(image) if change.mounts else (),
         )
+        return lambda: self._start_backend("next", request)
+
+    def anew(self, request: ImageRequest) -> Callable[[], NamedBackend] | None:
+        """Return what starts another backend beside the current one, all of it as requested; None for another port."""
+        forwarder, current = self.get("forwarder"), self.current()
+        if forwarder is None or current is None:
+            return None
+        publish, bound = request.publish, _bindings(forwarder)[0]
+        port = publish.port or int(bound["HostPort"])
+        same = (publish.container_port, port, published_on(self.client, publish))
+        if same != (self.port(), int(bound["HostPort"]), bound["HostIp"]):
+            return None
         return lambda: self._start_backend("next", request)
 
     def current(self) -> NamedBackend | None:
@@ -377,13 +428,30 @@ class ServiceContainers:
         if not self.client.networks.list(names=[f"^{network}$"], filters={"label": f"{SERVICE}={self.name}"}):
             self.client.networks.create(network, driver="bridge", labels={SERVICE: self.name})
         publish = request.publish
+        # A port that the engine chooses would be another one after each restart of the engine: it is chosen once.
+        if publish.port == 0 and (port := self._free_port(publish)) is not None:
+            with suppress(EngineError):  # taken meanwhile
+                self._start_forwarder(request.reference, msgspec.structs.replace(publish, port=port))
+                return
         if publish.port == 0:
-            # A port that the engine chooses would be another one after each restart of the engine: it chooses once.
             chooser = self._start_forwarder(request.reference, publish)
             chosen = int(_bindings(chooser)[0]["HostPort"])
             chooser.remove(force=True, v=True)
             publish = msgspec.structs.replace(publish, port=chosen)
         self._start_forwarder(request.reference, publish)
+
+    def _free_port(self, publish: Publish) -> int | None:
+        """Return a free port where the engine publishes on this machine; None where it is another one.
+
+        It spares the engine a container that is started only to learn a port.
+        """
+        if engine_host(self.client) is not None:
+            return None
+        try:
+            with socket.create_server((publish.address or LOOPBACK, 0)) as free:
+                return int(free.getsockname()[1])
+        except OSError:
+            return None
 
     def _start_forwarder(self, reference: str, publish: Publish) -> Container:
         port = publish.container_port
@@ -408,10 +476,13 @@ class ServiceContainers:
             "environment": request.env,
             "labels": {
                 VARIABLES: json.dumps(sorted(request.env)),
+                **_health_label(request.health),
                 **({} if self.version in (None, DEFAULT) else {VERSION: self.version}),
             },
             **limits(request.memory, request.cpus),
             **mounts(request),
+            **devices(request),
+            **health_check(request.health),
         }
         return NamedBackend(self, self._start(role, request, options))
 
@@ -535,6 +606,22 @@ def variables_of(container: Container) -> dict[str, str]:
     names = set(json.loads(container.labels.get(VARIABLES, "[]")))
     pairs = (each.partition("=") for each in container.attrs["Config"].get("Env") or ())
     return {name: value for name, _, value in pairs if name in names}
+
+
+def gpus_of(container: Container) -> int:
+    """Return how many GPUs a backend was given."""
+    asked = container.attrs["HostConfig"].get("DeviceRequests") or ()
+    return sum(max(int(each.get("Count") or 0), 0) for each in asked)
+
+
+def health_of(container: Container) -> HealthTimes | None:
+    """Return the times of a backend's health check, where they are not the image's."""
+    text = container.labels.get(HEALTH)
+    return None if text is None else msgspec.json.decode(text, type=HealthTimes)
+
+
+def _health_label(times: HealthTimes | None) -> dict[str, str]:
+    return {} if times is None else {HEALTH: msgspec.json.encode(times).decode()}
 
 
 def _port_key(forwarder: Container) -> str:

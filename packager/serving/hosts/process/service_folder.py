@@ -23,7 +23,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,7 +41,7 @@ from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
-from packager.serving.service import LOOPBACK, KeyPair, Publish, State, reachable_host
+from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State, reachable_host
 from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
@@ -127,6 +127,13 @@ class NamedBackend(Backend):
         self.record = msgspec.structs.replace(self.record, healthy=True)
         self.write()
 
+    def renewal(self, mounts: Sequence[Mounted]) -> None:
+        """Return None: nothing is mounted without containers."""
+
+    def leave(self, grace: float) -> None:
+        """End it, as `stop` does."""
+        self.stop(grace)
+
     def retire(self) -> None:
         """Keep it as the one before; that which was kept until now goes."""
         kept = self.service.kept()
@@ -209,6 +216,15 @@ class ServiceFolder:
         except (OSError, msgspec.DecodeError) as error:
             raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
 
+    def source(self) -> Path:
+        """Return the spec that its current backend was made of.
+
+        Raises:
+            ServiceError: the service is not there, or what is there cannot be read.
+        """
+        current = self.current()
+        return Path((current.record.spec if current is not None else "") or self.record().spec)
+
     def current(self) -> NamedBackend | None:
         """Return the backend that gets the requests; None where it is gone."""
         with suppress(OSError, ValueError):
@@ -244,6 +260,9 @@ class ServiceFolder:
             )
             write_bytes(self.folder / "service.json", msgspec.json.encode(record))
         return backend
+
+    def anew(self, request: PackageRequest) -> None:
+        """Return None: whatever is deployed in place of it begins from nothing."""
 
     def replacement(self, change: Change, say: Callable[[str], None]) -> Callable[[], NamedBackend]:
         """Return what makes the package anew of its spec and starts it, with the variables that there are.

@@ -1,0 +1,1 @@
+"""Parts of `azureml.contrib` that scripts import."""

@@ -1,0 +1,1 @@
+"""`azureml.contrib.services`: for scripts that are imported outside an image."""

@@ -1,0 +1,3 @@
+"""`azureml.train.automl`: training, whose names raise when they are used."""
+
+from packager.azureml.train import __getattr__ as __getattr__

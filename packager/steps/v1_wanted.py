@@ -1,0 +1,64 @@
+"""What a deployment configuration wants of the machine that runs the service. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Compute = Literal["Local", "ACI", "AKS"]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A service as its configuration has it.
+
+    Attributes:
+        compute: what v1 calls the place.
+        port: of this machine; a free one where None.
+        cpus: limit in processors; None for none.
+        memory_gb: limit in gibibytes; None for none.
+        auth: requests need a key.
+        token: callers get it as a token.
+        keys: that are given: primary, secondary.
+        scoring_timeout: seconds; the server's own where None.
+        timeout: seconds until it must be healthy.
+        passed_over: what of it means nothing on one machine, in words.
+        description: for people.
+        tags: to find it by.
+        properties: that never change.
+    """
+
+    compute: Compute
+    port: int | None = None
+    cpus: float | None = None
+    memory_gb: float | None = None
+    auth: bool = False
+    token: bool = False
+    keys: tuple[str | None, str | None] = (None, None)
+    scoring_timeout: float | None = None
+    timeout: float = 300.0
+    passed_over: tuple[str, ...] = ()
+    description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+
+    def within(self, processors: int) -> Wanted:
+        """Return what a machine with so many processors can give of it."""
+        if self.cpus is None or self.cpus <= processors:
+            return self
+        note = f"{self.cpus:g} processors (there are {processors})"
+        return msgspec.structs.replace(self, cpus=float(processors), passed_over=(*self.passed_over, note))
+
+    @property
+    def memory(self) -> str | None:
+        """The limit of memory in Docker's form; None for none."""
+        return None if self.memory_gb is None else f"{round(self.memory_gb * 1024)}m"
+
+    def sentence(self, name: str) -> str:
+        """Return in one line where a service runs, and with what."""
+        parts = [f"processors: {self.cpus:g}"] if self.cpus is not None else []
+        parts += [f"memory: {self.memory_gb:g} GB"] if self.memory_gb is not None else []
+        parts += ["keys" if not self.token else "a token"] if self.auth else []
+        having = f", with {', '.join(parts)}" if parts else ""
+        left = f"; not on one machine: {', '.join(self.passed_over)}" if self.passed_over else ""
+        return f"{name}: this machine is {self.compute} here{having}{left}"

@@ -1,0 +1,397 @@
+"""What v1's deployments ask of packager's services: by a host that is none, so without an engine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from packager.azureml import deploying, records
+from packager.azureml.core import Model, Workspace
+from packager.azureml.core.compute import AksCompute, ComputeTarget
+from packager.azureml.core.image import ContainerImage, Image
+from packager.azureml.core.inference_config import InferenceConfig
+from packager.azureml.core.webservice import AciWebservice, AksEndpoint, AksWebservice, LocalWebservice, Webservice, aks
+from packager.azureml.core.webservice import webservice as webservices
+from packager.azureml.exceptions import WebserviceException
+from packager.errors import ServiceError
+from packager.serving.service import KeyPair
+from packager.serving.status import Change, StateName, Status, service_name
+from packager.steps.declared import Declared
+from packager.steps.run import RunWish
+from packager.workspace.values import Held, ImageRecord
+
+
+class Services:
+    """Named services as `packager.steps.service` has them, that are remembered and not run."""
+
+    Change = Change
+    service_name = staticmethod(service_name)
+
+    def __init__(self) -> None:
+        self.running: dict[str, Status] = {}
+        self.wishes: dict[str, RunWish] = {}
+        self.changes: list[tuple[str, Any]] = []
+        self.failing = ""
+        self.pair = KeyPair(primary="first", secondary="second")
+
+    def deploy(
+        self, name: str, wish: RunWish, spec_file: Any = None, *, replace: bool = False, reporter: Any = None
+    ) -> Status:
+        assert replace or name not in self.running
+        self.wishes[name] = wish
+        state: StateName = "Failed" if self.failing else "Healthy"
+        self.running[name] = Status(
+            name=name, state=state, reason=self.failing, image=str(wish.reference), url="http://127.0.0.1:4711/"
+        )
+        if self.failing:
+            raise ServiceError(self.failing)
+        return self.running[name]
+
+    def update(self, name: str, change: Any, *, timeout: float = 120.0, reporter: Any = None) -> Status:
+        if self.failing:
+            raise ServiceError(f"{name} still runs: {self.failing}")
+        self.changes.append((name, change))
+        return self.look(name)
+
+    def look(self, name: str) -> Status:
+        if name not in self.running:
+            raise ServiceError(f"there is no service {name!r}")
+        return self.running[name]
+
+    def delete(self, name: str) -> None:
+        self.look(name)
+        del self.running[name]
+
+    def logs(self, name: str, lines: int) -> Iterator[bytes]:
+        yield f"{name} {lines}".encode()
+
+    def show_keys(self, name: str, regenerate: Any = None) -> KeyPair:
+        if regenerate:
+            self.pair = self.pair.regenerated(regenerate)
+        return self.pair
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> Services:
+    made = Services()
+    monkeypatch.setattr(deploying, "services", made)
+    monkeypatch.setattr(webservices, "services", made)
+    monkeypatch.setattr(aks, "services", made)
+    return made
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Declared]]:
+    """Images that were to be built: reference, and what of."""
+    images: list[tuple[str, Declared]] = []
+
+    def build(_workspace: Workspace, declared: Declared, _kind: str, reference: str) -> None:
+        images.append((reference, declared))
+
+    monkeypatch.setattr(deploying, "build_image", build)
+    monkeypatch.setattr("packager.azureml.imaging.build_image", build)
+    return images
+
+
+@pytest.fixture
+def ws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "score.py").write_text("def init(): ...\ndef run(data): ...\n")
+    (tmp_path / "weights.txt").write_text("1")
+    return Workspace.create("team")
+
+
+@pytest.fixture
+def config(ws: Workspace) -> InferenceConfig:
+    return InferenceConfig("score.py")
+
+
+def test_a_local_service_is_started_on_its_port_and_replaced_by_the_next(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    local = LocalWebservice.deploy_configuration(port=8890)
+    service: Any = Model.deploy(ws, "svc", [model, "weights.txt"], config, local)
+    assert isinstance(service, LocalWebservice)
+    assert (service.state, service.port, service.scoring_uri) == ("running", 4711, "http://localhost:4711/score")
+    wish = services.wishes["svc"]
+    assert (wish.reference, wish.publish, wish.cpus, wish.memory, wish.keys) == ("svc:1", "8890:5001", None, None, None)
+    ((_, declared),) = built
+    assert [each.registered or each.name for each in declared.models] == ["m:1", "weights.txt"]
+    assert declared.server == {}
+    assert Model.deploy(ws, "svc", [model], config, local).image_id == "svc:2"
+    assert [each.id for each in Webservice(ws, "svc").models] == ["m:1"]
+    assert [each.name for each in LocalWebservice.list(ws, model_name="m")] == ["svc"]
+    assert LocalWebservice.list(ws, model_name="other") == []
+    assert LocalWebservice(ws, "none", must_exist=False).state == "unknown"
+    with pytest.raises(NotImplementedError):
+        service.get_keys()
+
+
+def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = ComputeTarget.attach(ws, "cluster", AksCompute.attach_configuration(resource_id="x"))
+    wanted = AksWebservice.deploy_configuration(
+        cpu_cores_limit=0.5, memory_gb=0.5, scoring_timeout_ms=1500, primary_key="k" * 32, num_replicas=2
+    )
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted, target)
+    assert "svc: this machine is AKS here, with processors: 0.5, memory: 0.5 GB, keys" in capsys.readouterr().err
+    assert (service.auth_enabled, service.compute_name, service.state) == (True, "cluster", "Healthy")
+    wish = services.wishes["svc"]
+    assert (wish.cpus, wish.memory, wish.keys) == (0.5, "512m", "k" * 32)
+    assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
+    assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
+    assert service.get_keys() == ("first", "second")
+    service.regen_key("Primary")
+    assert service.get_keys()[1] == "second"
+    assert service.get_keys()[0] != "first"
+    for wrong in ("Third", ""):
+        with pytest.raises(WebserviceException, match="Primary, Secondary"):
+            service.regen_key(wrong)
+    record = (next((Path.cwd() / "data/packager/azureml").rglob("svc.json"))).read_text()
+    assert "k" * 32 not in record
+
+
+def test_without_a_configuration_it_is_acis_and_aks_wants_a_target(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    assert isinstance(Model.deploy(ws, "svc", ["weights.txt"], config), AciWebservice)
+    with pytest.raises(WebserviceException, match="deployment_target"):
+        Model.deploy(ws, "aks", ["weights.txt"], config, AksWebservice.deploy_configuration())
+    with pytest.raises(WebserviceException, match="deploy_configuration"):
+        Model.deploy(ws, "aks", ["weights.txt"], config, {"cpu": 1})
+    with pytest.raises(WebserviceException, match="cannot be the name of a service"):
+        Model.deploy(ws, "Not_A_Name", ["weights.txt"], config)
+
+
+def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    Model.deploy(ws, "svc", ["weights.txt"], config)
+    with pytest.raises(WebserviceException, match="same name already exists"):
+        Model.deploy(ws, "svc", ["weights.txt"], config)
+    assert Model.deploy(ws, "svc", ["weights.txt"], config, overwrite=True).image_id == "svc:2"
+    services.running["theirs"] = services.running["svc"]
+    with pytest.raises(WebserviceException, match="this workspace knows nothing of"):
+        Model.deploy(ws, "theirs", ["weights.txt"], config)
+    with pytest.raises(WebserviceException, match="already exists"):
+        Webservice.check_for_existing_webservice(ws, "svc")
+
+
+def test_a_service_that_the_verbs_deleted_is_not_in_the_way(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    Model.deploy(ws, "svc", ["weights.txt"], config)
+    del services.running["svc"]
+    assert Model.deploy(ws, "svc", ["weights.txt"], config).image_id == "svc:2"
+
+
+def test_whoever_is_interrupted_is_told_how_the_service_is(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
+    for owner, name, call, told, left in (
+        (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
+        (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (services, "deploy", lambda: Model.deploy(ws, "svc", [], config, overwrite=True), "svc is gone", []),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                call()
+        assert told in capsys.readouterr().err
+        assert list(ws.webservices) == list(services.running) == left
+
+
+def test_models_are_a_list(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wrongs: tuple[Any, ...] = (Model.register(ws, "weights.txt", "m"), None, "weights.txt")
+    for wrong in wrongs:
+        for configs in ((config,), (None,), (config, LocalWebservice.deploy_configuration())):
+            with pytest.raises(WebserviceException, match=r"models=\[model\]"):
+                Model.deploy(ws, "svc", wrong, *configs)
+
+
+def test_what_does_not_become_healthy_is_an_object_that_says_why(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    services.failing = "score.py:1: RuntimeError: no such thing"
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
+    assert service.state == "Failed"
+    with pytest.raises(WebserviceException, match="no such thing"):
+        service.wait_for_deployment(show_output=True)
+    assert service.get_logs(10) == "svc 10"
+    services.failing = ""
+    assert Model.deploy(ws, "svc", ["weights.txt"], config).state == "Healthy"
+
+
+def test_an_update_changes_what_is_named_and_keeps_the_rest(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    wanted = AciWebservice.deploy_configuration(tags={"a": "1"})
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    service.update(tags={"b": "2"}, description="said")
+    assert (service.tags, service.description, services.changes) == ({"b": "2"}, "said", [])
+    service.update(models=[model])
+    ((_, change),) = services.changes
+    assert (change.reference, [each.id for each in service.models]) == ("svc:2", ["m:1"])
+    assert built[-1][1].entry_script == "score.py"
+    with pytest.raises(WebserviceException, match="deploy it again"):
+        service.update(auth_enabled=True)
+    service.add_tags({"c": "3"})
+    service.remove_tags(["b"])
+    assert Webservice(ws, "svc").tags == {"c": "3"}
+    assert [each.name for each in Webservice.list(ws, tags=["c"], compute_type="aci")] == ["svc"]
+    assert Webservice.list(ws, tags=[["c", "4"]]) == []
+    services.failing = "it hangs"
+    with pytest.raises(WebserviceException, match="still runs"):
+        service.update(models=["weights.txt"])
+    assert Webservice(ws, "svc").image_id == "svc:2"
+
+
+def test_a_deleted_service_is_gone_for_all(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
+    service.delete()
+    assert (service.state, ws.webservices, services.running) == ("Deleting", {}, {})
+    for gone in (lambda: Webservice(ws, "svc"), lambda: service.update(tags={"a": "b"})):
+        with pytest.raises(WebserviceException, match="WebserviceNotFound"):
+            gone()
+    with pytest.raises(WebserviceException, match="scoring_uri unavailable"):
+        service.run("{}")
+    with pytest.raises(WebserviceException, match="str or bytes"):
+        service.run({"a": 1})
+
+
+def test_a_local_service_goes_to_the_cloud_and_an_endpoint_has_one_version(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    local = Model.deploy(ws, "svc", ["weights.txt"], config, LocalWebservice.deploy_configuration())
+    assert isinstance(local, LocalWebservice)
+    cloud = local.deploy_to_cloud("cloud", AciWebservice.deploy_configuration(auth_enabled=True))
+    assert (cloud.compute_type, built[-1][1].name, built[-1][1].server) == ("ACI", "cloud", {"auth": "key"})
+    wanted = AksEndpoint.deploy_configuration(version_name="v1", traffic_percentile=10, compute_target_name="aks")
+    endpoint = Model.deploy(ws, "end", ["weights.txt"], config, wanted)
+    assert isinstance(endpoint, AksWebservice)
+    made = AksEndpoint._of(ws, endpoint._record)
+    assert list(made.versions) == ["default"]
+    with pytest.raises(WebserviceException, match="several versions"):
+        made.create_version("v2")
+
+
+def test_tokens_are_of_aks_that_asks_for_them(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wanted = AksWebservice.deploy_configuration(token_auth_enabled=True, compute_target_name="aks")
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    token, refresh = service.get_token()
+    assert (token, service.token_auth_enabled, service.auth_enabled) == ("first", True, False)
+    assert refresh > service.created_time
+    other = Model.deploy(ws, "aci", ["weights.txt"], config)
+    with pytest.raises(NotImplementedError):
+        other.get_token()
+
+
+def test_a_service_with_keys_goes_over_to_tokens_and_back(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    wanted = AksWebservice.deploy_configuration(compute_target_name="aks")
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    with pytest.raises(NotImplementedError):
+        service.get_token()
+    service.update(token_auth_enabled=True, auth_enabled=False)
+    assert (service.token_auth_enabled, service.auth_enabled, service.get_token()[0]) == (True, False, "first")
+    with pytest.raises(WebserviceException, match="cannot both be True"):
+        service.update(token_auth_enabled=True, auth_enabled=True)
+    service.update(auth_enabled=True)
+    assert (service.token_auth_enabled, service.auth_enabled) == (False, True)
+
+
+def test_a_service_that_is_deleted_already_is_no_other_workspaces(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    service = Model.deploy(ws, "svc", ["weights.txt"], config)
+    service.delete()
+    Model.deploy(Workspace.create("other"), "svc", ["weights.txt"], config)
+    service.delete()
+    assert list(services.running) == ["svc"]
+
+
+def test_what_deployments_leave_holds_no_model_and_an_image_of_the_old_api_does(
+    ws: Workspace, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    image = Image.create(ws, "img", [model], ContainerImage.image_configuration("score.py", "python"))
+    for kind, reference in (("services", "svc:1"), ("packages", image.image_location)):
+        folder = records.folder(ws, kind) / "laid"
+        note(ws, folder, reference)
+    with pytest.raises(WebserviceException, match="m:1 is needed by the image img:1"):
+        model.delete()
+    image.delete()
+    note(ws, Path.cwd() / "verbs", "theirs:1")
+    with pytest.raises(WebserviceException, match=r"needed by the image theirs:1, the lock .*verbs/packager.lock\n"):
+        model.delete()
+    shutil.rmtree("verbs")
+    note(ws, records.folder(ws, "services") / "laid", "theirs:1", when="2026-01-02")
+    model.delete()
+    assert Model.list(ws) == []
+
+
+def note(ws: Workspace, folder: Path, reference: str, when: str = "2026-01-01") -> None:
+    """Lay out a spec with its lock, and remember the image of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "packager.yaml").write_text("")
+    (folder / "packager.lock").write_text('{"registered": {"models": {"m": {"version": 1}}}}')
+    held = Held(name="m", version=1, digest="sha256:1")
+    spec = str(folder / "packager.yaml")
+    ws._facade.kept.note(ImageRecord(reference=reference, when=when, models=(held,), spec=spec))
+
+
+def test_the_old_image_api_makes_images_and_deploys_them(
+    ws: Workspace, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    Path("beside.py").write_text("")
+    wanted = ContainerImage.image_configuration("score.py", "python", dependencies=["beside.py"], tags={"t": "1"})
+    model = Model.register(ws, "weights.txt", "m")
+    first = ContainerImage.create(ws, "img", [model], wanted)
+    second = Image.create(ws, "img", [model], wanted)
+    assert [first.id, second.id, Image(ws, "img").id, Image(ws, id="img:1").id] == ["img:1", "img:2", "img:2", "img:1"]
+    assert [path.name for path in built[0][1].beside] == ["beside.py"]
+    service: Any = Webservice.deploy_from_image(ws, "svc", second)
+    assert (service.image_id, [each.id for each in service.models]) == ("img:2", ["m:1"])
+    with pytest.raises(WebserviceException, match="deployed from an image"):
+        service.update(models=[model])
+    service.update(image=first)
+    assert services.changes[-1][1].reference == "img:1"
+    old = Webservice.deploy(ws, "old", ["weights.txt"], wanted, AciWebservice.deploy_configuration())
+    assert [each.id for each in old.models] == ["weights.txt:1"]
+    first.add_tags({"u": "2"})
+    assert [each.id for each in Image.list(ws, tags=["u"])] == ["img:1"]
+    first.delete()
+    with pytest.raises(WebserviceException, match="ImageNotFound"):
+        Image(ws, id="img:1")
+    with pytest.raises(WebserviceException, match="doesn't exist"):
+        ContainerImage.image_configuration("score.py", "python", dependencies=["none.py"])
