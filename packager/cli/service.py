@@ -17,6 +17,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     no_docker_option,
     spec_beside,
     spec_workspace_option,
@@ -24,7 +25,7 @@ from packager.cli.common import (
     target_option,
 )
 from packager.cli.deployed import asked_for, inference_option, models_option, service_data, show_deployed
-from packager.cli.registered import of_workspace, open_workspace
+from packager.cli.registered import open_workspace
 from packager.cli.run import keys_option, run_wish, variables
 from packager.cli.score import key_options, post, request_options
 from packager.cli.service_v1 import (
@@ -160,7 +161,7 @@ def deploy(
 @models_option
 @inference_option
 @_version_option
-@of_workspace
+@insecure_option
 @file_option
 @spec_workspace_option
 @_limit_options
@@ -171,7 +172,6 @@ def update(
     reference: str | None,
     models: tuple[str, ...],
     inference: Path | None,
-    workspace: str | None,
     file: Path,
     output_format: str,
     reporter: Reporter,
@@ -196,7 +196,7 @@ def update(
 
         if reference is not None:
             raise UsageError(f"{reference} is an image, and -m and --ic make one", remedy="leave one of them out")
-        asked, opened = asked_for(models, inference), open_workspace(workspace, reporter)
+        asked, opened = asked_for(models, inference), open_workspace(None, reporter)
         done = v1_deploy.update(opened, name, asked, change, version=version, timeout=timeout, reporter=reporter)
         show_deployed(done, output_format, reporter, whole=False)
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from packager.serving.profile import GB, Limits, Row, percentile
+from packager.serving.profile import FEW_BLOCKS, GB, Limits, Quartiles, Row, percentile, quartiles
 
 #: The least of the processors that are tried, and what of the best latency still counts as held.
 _LEAST_CPU, WITHIN = 0.25, 1.10
@@ -126,15 +126,28 @@ def holds(wish: Wish, row: Row, rows: Sequence[Row]) -> bool:
         row: one of the rows.
         rows: all of them.
     """
-    latency = row.latency
-    # A sample that fails by itself fails under every limit; one of a hundred may be the difference of two rows.
-    if row.state == "Failed" or latency is None or row.success_rate < rows[0].success_rate - 1:
+    if not _answers(row, rows):
         return False
     if wish.latency is not None:
         return percentile(row.latencies, 95) <= wish.latency
-    known = [each.latency for each in rows if each.state == "Succeeded" and each.latency is not None]
+    # Of the memory that was asked for: by chance one with less of it may be the fastest, and none would hold.
+    known = [_compared(each) for each in rows if each.limits.memory == wish.requested.memory and _answers(each, rows)]
+    if not known:
+        return False
     # On a busy machine medians differ by chance: what is worse is worse in most of its blocks than most of the best's.
-    return latency.low <= WITHIN * min(known, key=lambda each: each.median).high
+    return _compared(row).low <= WITHIN * min(known, key=lambda each: each.median).high
+
+
+def _answers(row: Row, rows: Sequence[Row]) -> bool:
+    """Tell whether a row answers what the limits that were asked for answer."""
+    # A sample that fails by itself fails under every limit; one of a hundred may be the difference of two rows.
+    return row.state == "Succeeded" and row.success_rate >= rows[0].success_rate - 1
+
+
+def _compared(row: Row) -> Quartiles:
+    """Return what a row is compared by: its blocks, or the single answers where there are too few blocks."""
+    blocks = row.latency
+    return blocks if blocks is not None and len(row.blocks) >= FEW_BLOCKS else quartiles(row.latencies)
 
 
 def least_cpu(wish: Wish, rows: Sequence[Row]) -> float | None:

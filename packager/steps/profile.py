@@ -48,7 +48,7 @@ __all__ = [
 _CPU, _MEMORY = 3.5, 15 * GB
 
 #: Seconds that a request may take at least, before its service is said to hang: at first, and once it is known.
-_SILENCE, _SHORT_SILENCE = 10.0, 2.0
+_SILENCE, _SHORT_SILENCE = 10.0, 5.0
 #: How often what is recommended may change by being measured again.
 _ROUNDS = 3
 _SLOWER, _START_SLOWER, _START_MORE = 50, 2.0, 10.0

@@ -280,7 +280,7 @@ def _root_of(path: Path) -> tuple[Path, str]:
 
 
 def _hints(root: Path, path: str, key: str, reporter: Reporter) -> Hints:
-    if folded(key) not in _mapping(root / path):
+    if folded(key) not in _mapping(root / path, path):
         kind = "inference" if key == "entryScript" else "deployment"
         raise SpecError(
             f"{path} is no {kind} configuration: it has no {key}", remedy="`packager import` reads other files"
@@ -347,13 +347,14 @@ def _environment(root: Path, hints: Hints) -> dict[str, Any]:
     return {"conda": data}
 
 
-def _mapping(path: Path) -> dict[str, Any]:
-    """Return what a file holds, its keys without case and `_`."""
+def _mapping(path: Path, shown: str = "") -> dict[str, Any]:
+    """Return what a file holds, its keys without case and `_`; messages name it as `shown`."""
+    shown = shown or str(path)
     if not path.is_file():
-        raise ContextError(f"there is no file {path}", remedy="name one that is there")
-    data, _ = read_declaration(path, str(path))
+        raise ContextError(f"there is no file {shown}", remedy="name one that is there")
+    data, _ = read_declaration(path, shown)
     if not isinstance(data, dict):
-        raise SpecError(f"{path} is no mapping", remedy=f"see the documents of {_CONFIG}")
+        raise SpecError(f"{shown} is no mapping", remedy=f"see the documents of {_CONFIG}")
     return {folded(key): value for key, value in data.items()}
 
 

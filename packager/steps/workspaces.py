@@ -62,6 +62,12 @@ def create(wish: str) -> Workspace:
     workspace = open_workspace(Choice(wish=wish, by="you", make=True))
     if isinstance(workspace, FolderWorkspace):
         workspace.create()
+    else:
+        from packager.workspace.registry import RegistryWorkspace
+
+        assert isinstance(workspace, RegistryWorkspace), "there are two kinds"
+        with workspace:
+            workspace.create()
     return workspace
 
 

@@ -99,6 +99,15 @@ class RegistryWorkspace:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def create(self) -> None:
+        """Make it, unless it is there.
+
+        Raises:
+            ContextError: it is of a newer packager.
+            RegistryError, TemporaryError: the registry refuses, or does not answer.
+        """
+        self._remote.begin()
+
     def close(self) -> None:
         """Close the connections."""
         self._remote.close()

@@ -263,6 +263,18 @@ def test_a_busy_machine_does_not_make_a_difference_of_none() -> None:
     assert recommended.cpu == 1
 
 
+def test_something_is_recommended_whatever_chance_does_with_few_blocks() -> None:
+    import random
+
+    for seed in range(200):
+        chance = random.Random(seed)
+
+        def serve(limits: Limits, chance: random.Random = chance) -> Row:
+            return Row(limits=limits, blocks=blocks(chance.uniform(0.01, 0.05)), memory=200 * MB)
+
+        assert recommend(WISH, searched(WISH, serve))[0] is not None
+
+
 def test_without_a_memory_limit_what_was_used_is_recommended() -> None:
     wish = Wish(requested=Limits(cpu=2.0, memory=None), cpus=2, memory=16 * GB, whole=True)
     found = searched(wish, service())

@@ -12,6 +12,7 @@ import pytest
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.hosts.docker.service_containers import (
     SERVICE,
+    VERSION,
     NamedBackend,
     Role,
     ServiceContainers,
@@ -51,6 +52,7 @@ class FakeContainer:
 
     def stop(self, *, timeout: int) -> None:
         self.status = "exited"
+        self.engine.grace = timeout
 
     def reload(self) -> None:
         if self not in self.engine.all:
@@ -61,6 +63,12 @@ class FakeContainer:
         self.name = name
 
     def remove(self, *, force: bool, v: bool) -> None:
+        if self.engine.removal:
+            raise docker.errors.APIError("409", explanation=self.engine.removal)
+        self.engine.all.remove(self)
+
+    def wait(self, *, condition: str, timeout: float) -> None:
+        assert condition == "removed"
         self.engine.all.remove(self)
 
     def update(self, *, restart_policy: Any) -> None:
@@ -79,15 +87,22 @@ class FakeEngine:
 
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
-        self.refuses = ""
+        self.refuses = self.removal = ""
+        self.grace: int | None = None
+        self.networks = SimpleNamespace(list=lambda filters: [])
         #: Names of the containers of versions.
         self.table = dict[str, str]()
+        self.list = self._labelled
         self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.all = [FakeContainer(self, name, f"10.0.0.{number}") for number, name in enumerate(names)]
 
     @property
     def containers(self) -> FakeEngine:
         return self
+
+    def _labelled(self, filters: dict[str, list[str]], **_: bool) -> list[FakeContainer]:
+        wanted = {each.partition("=")[0] for each in filters["label"]}
+        return [container for container in self.all if wanted <= set(container.labels)]
 
     def get(self, name: str) -> FakeContainer:
         for container in self.all:
@@ -233,3 +248,30 @@ def test_a_version_has_containers_of_its_own_and_no_one_elses_labels_change() ->
     assert engine.roles() == ["current", "b_kept"]
     service.drop()
     assert engine.roles() == ["current"], "the other version is not touched"
+
+
+@pytest.mark.parametrize(("roles", "grace"), [(("current",), 32), (("previous", "next"), 32), ((), None)])
+def test_a_forwarder_without_a_server_is_not_waited_for(roles: tuple[Role, ...], grace: int | None) -> None:
+    engine = FakeEngine(*roles)
+    service_on(engine).remove()
+    assert (engine.all, engine.grace) == ([], grace)
+
+
+def test_a_container_that_is_being_removed_is_waited_for() -> None:
+    engine = FakeEngine("current")
+    engine.removal = "removal of container 1 is already in progress"
+    service_on(engine).remove()
+    assert engine.all == []
+    engine = FakeEngine("current")
+    engine.removal = "driver failed"
+    with pytest.raises(docker.errors.APIError):
+        service_on(engine).remove()
+
+
+def test_a_forwarder_of_versions_finishes_its_requests_and_all_of_theirs_goes() -> None:
+    engine = FakeEngine()
+    engine.all += [FakeContainer(engine, f"packager_a_{version}_current", "10.0.1.1") for version in ("b", "c")]
+    for container in engine.all[1:]:
+        container.labels[VERSION] = "v"
+    service_on(engine).remove()
+    assert (engine.all, engine.grace) == ([], 32)

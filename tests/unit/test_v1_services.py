@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from packager.azureml.core.inference_config import InferenceConfig
 from packager.azureml.core.webservice import AciWebservice, AksEndpoint, AksWebservice, LocalWebservice, Webservice, aks
 from packager.azureml.core.webservice import webservice as webservices
 from packager.azureml.exceptions import WebserviceException
-from packager.errors import ServiceError
+from packager.errors import EngineError, ServiceError
 from packager.serving.service import KeyPair
 from packager.serving.status import Change, StateName, Status, service_name
-from packager.steps.declared import Declared
+from packager.spec.load import SpecFile, load_spec
+from packager.steps.declared import Declared, lay_out
 from packager.steps.run import RunWish
 from packager.workspace.values import Held, ImageRecord
 
@@ -36,12 +38,25 @@ class Services:
         self.wishes: dict[str, RunWish] = {}
         self.changes: list[tuple[str, Any]] = []
         self.failing = ""
+        self.elsewhere = False
+        self.mounted: dict[str, Any] = {}
+        self.renewed: list[str] = []
         self.pair = KeyPair(primary="first", secondary="second")
 
     def deploy(
-        self, name: str, wish: RunWish, spec_file: Any = None, *, replace: bool = False, reporter: Any = None
+        self,
+        name: str,
+        wish: RunWish,
+        spec_file: Any = None,
+        *,
+        replace: bool = False,
+        mounts: Any = (),
+        reporter: Any = None,
     ) -> Status:
         assert replace or name not in self.running
+        if mounts and self.elsewhere:
+            raise EngineError("the engine's machine has no folder")
+        self.mounted[name] = mounts
         self.wishes[name] = wish
         state: StateName = "Failed" if self.failing else "Healthy"
         self.running[name] = Status(
@@ -55,6 +70,13 @@ class Services:
         if self.failing:
             raise ServiceError(f"{name} still runs: {self.failing}")
         self.changes.append((name, change))
+        return self.look(name)
+
+    def renew(self, name: str, mounts: Any, write: Any, *, timeout: float, reporter: Any) -> Status | None:
+        if not mounts or self.mounted[name] != mounts:
+            return None
+        write()
+        self.renewed.append(name)
         return self.look(name)
 
     def look(self, name: str) -> Status:
@@ -89,9 +111,18 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Declared]]:
     """Images that were to be built: reference, and what of."""
     images: list[tuple[str, Declared]] = []
 
-    def build(_workspace: Workspace, declared: Declared, _kind: str, reference: str) -> None:
+    def build(workspace: Workspace, declared: Declared, kind: str, reference: str) -> SpecFile:
         images.append((reference, declared))
+        with laid(workspace, declared, kind) as spec_file:
+            return spec_file
 
+    @contextmanager
+    def laid(workspace: Workspace, declared: Declared, kind: str) -> Iterator[SpecFile]:
+        folder = records.folder(workspace, kind) / declared.name
+        lay_out(declared, folder)
+        yield load_spec(folder / "packager.yaml")
+
+    monkeypatch.setattr(deploying, "laid", laid)
     monkeypatch.setattr(deploying, "build_image", build)
     monkeypatch.setattr("packager.azureml.imaging.build_image", build)
     return images
@@ -150,6 +181,8 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     assert (service.auth_enabled, service.compute_name, service.state) == (True, "cluster", "Healthy")
     wish = services.wishes["svc"]
     assert (wish.cpus, wish.memory, wish.keys) == (0.5, "512m", "k" * 32)
+    resources = service.container_resource_requirements
+    assert (resources.cpu, resources.cpu_limit, resources.memory_in_gb) == (0.5, 0.5, 0.5)
     assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
     assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
     assert service.get_keys() == ("first", "second")
@@ -244,6 +277,62 @@ def test_what_does_not_become_healthy_is_an_object_that_says_why(
     assert service.get_logs(10) == "svc 10"
     services.failing = ""
     assert Model.deploy(ws, "svc", ["weights.txt"], config).state == "Healthy"
+
+
+def copies(ws: Workspace) -> dict[str, str]:
+    folder = records.folder(ws, "apps")
+    return {each.relative_to(folder).as_posix(): each.read_text() for each in folder.rglob("*") if each.is_file()}
+
+
+def test_a_reload_writes_the_copy_that_is_mounted_and_makes_no_image(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, LocalWebservice.deploy_configuration())
+    old = "def init(): ...\ndef run(data): ...\n"
+    assert copies(ws) == {"svc-1/score.py": old}
+    assert [each.path for each in services.mounted["svc"]] == ["/var/azureml-app/score.py"]
+    Path("score.py").write_text(f"{old}# edited\n")
+    service.reload()
+    assert (services.renewed, services.changes, len(built)) == (["svc"], [], 1)
+    assert copies(ws) == {"svc-1/score.py": f"{old}# edited\n"}
+    Path("score.py").write_text("def init(: ...\n")
+    with pytest.raises(WebserviceException, match=r"score\.py"):
+        service.reload()
+    assert copies(ws) == {"svc-1/score.py": f"{old}# edited\n"}, "what cannot start is not written"
+    service.delete()
+    assert copies(ws) == {}
+    with pytest.raises(WebserviceException, match="it is deleted"):
+        service.reload()
+
+
+def test_a_reload_makes_an_image_where_nothing_is_mounted(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    services.elsewhere = True
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, LocalWebservice.deploy_configuration())
+    service.reload()
+    assert services.renewed == []
+    assert [change.reference for _, change in services.changes] == ["svc:2"]
+
+
+def test_one_that_serves_on_after_a_failed_replacement_has_failed(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> None:
+    local = LocalWebservice.deploy_configuration()
+    Model.deploy(ws, "svc", ["weights.txt"], config, local)
+    old, deploy = services.running["svc"], services.deploy
+
+    def fails(name: str, wish: RunWish, spec_file: Any = None, **more: Any) -> Status:
+        try:
+            return deploy(name, wish, spec_file, **more)
+        finally:
+            services.running["svc"] = old
+
+    services.failing, services.deploy = "svc still runs svc:1", fails  # type: ignore[method-assign]
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, local)
+    assert service.state == "failed"
+    with pytest.raises(WebserviceException, match=r"svc still runs svc:1"):
+        service.wait_for_deployment()
 
 
 def test_an_update_changes_what_is_named_and_keeps_the_rest(

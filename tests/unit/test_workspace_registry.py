@@ -15,6 +15,7 @@ import pytest
 from packager.errors import ContextError, PackagerError, RegistryError, TemporaryError, UsageError
 from packager.registry.client import RegistryClient
 from packager.registry.push import PushResult
+from packager.steps.workspaces import create
 from packager.storage.content import ContentStore
 from packager.workspace import claims
 from packager.workspace.artifacts import pull_artifact, pull_reference, push_version
@@ -87,6 +88,15 @@ def test_it_is_a_workspace(here: RegistryWorkspace, server: FakeRegistry) -> Non
     assert workspace.images() == ()
     # Looking makes nothing.
     assert server.manifests == {}
+
+
+def test_it_is_made_or_said_not_to_be(server: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    location = f"oci://{server.address}/ml/made"
+    assert create(location).location == create(location).location == location
+    assert {name for of, name in server.manifests if of == "ml/made/workspace" and ":" not in name} == {"format"}
+    server.fail("GET", "", *[Fault(status=403)] * 9)
+    with pytest.raises(RegistryError):
+        create(location)
 
 
 @pytest.mark.parametrize("location", ["x", "oci://", "oci://h.example/A", "oci://h.example/a:1", "https://h.example/a"])

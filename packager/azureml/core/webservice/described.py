@@ -19,6 +19,20 @@ if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
+class ContainerResourceRequirements(msgspec.Struct, frozen=True, kw_only=True):
+    """What the container may use: on one machine, what is asked for is the limit.
+
+    Attributes:
+        cpu, cpu_limit: processors; None for no limit.
+        memory_in_gb, memory_in_gb_limit: gibibytes; None for no limit.
+    """
+
+    cpu: float | None = None
+    memory_in_gb: float | None = None
+    cpu_limit: float | None = None
+    memory_in_gb_limit: float | None = None
+
+
 class Described:
     """A service as far as it is described.
 
@@ -67,6 +81,12 @@ class Described:
 
     def _take(self, record: Record) -> None:
         raise NotImplementedError
+
+    @property
+    def container_resource_requirements(self) -> ContainerResourceRequirements:
+        """What its container may use."""
+        cpus, memory = self._record.wanted.cpus, self._record.wanted.memory_gb
+        return ContainerResourceRequirements(cpu=cpus, memory_in_gb=memory, cpu_limit=cpus, memory_in_gb_limit=memory)
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or replace their values."""

@@ -508,22 +508,20 @@ class ServiceContainers:
 
     def remove_role(self, *roles: Role) -> None:
         """Remove at once the containers of roles, where there are any."""
-        import docker.errors
-
         for role in roles:
             container = self.get(role)
             if container is not None:
-                with suppress(docker.errors.NotFound):
-                    container.remove(force=True, v=True)
+                _remove(container)
 
     def remove(self) -> None:
         """Remove everything of the service; requests in flight are finished first."""
         forwarder = self.get("forwarder")
-        if forwarder is not None:
+        # Without a server nothing is in flight, and a forwarder that has just started hears no SIGTERM yet.
+        if forwarder is not None and (self.current() is not None or self._of_versions()):
             forwarder.stop(timeout=round(GRACE) + 2)
         self.remove_role(*_ROLES)
         for container in self._of_versions():
-            RunningContainer(container).remove()
+            _remove(container)
         for network in self.client.networks.list(filters={"label": f"{SERVICE}={self.name}"}):
             network.remove()
 
@@ -576,6 +574,20 @@ class ServiceContainers:
             return ""
         host = reachable_host(bindings[0]["HostIp"] or "0.0.0.0", engine_host(self.client))
         return f"http://{host}:{bindings[0]['HostPort']}/"
+
+
+def _remove(container: Container) -> None:
+    """Remove a container at once, with its volumes; one that is gone already is no error."""
+    import docker.errors
+
+    with suppress(docker.errors.NotFound):
+        try:
+            container.remove(force=True, v=True)
+        except docker.errors.APIError as error:
+            # Whoever was interrupted while it was removed.
+            if "already in progress" not in str(error.explanation):
+                raise
+            container.wait(condition="removed", timeout=GRACE)
 
 
 def _stopped(container: Container | None) -> bool:
