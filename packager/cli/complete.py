@@ -90,6 +90,16 @@ def _services(context: click.Context) -> Iterable[str]:
     return service_names()
 
 
+def _service_versions(context: click.Context) -> Iterable[str]:
+    from packager.steps.service import look, traffic_of
+
+    return tuple(traffic_of(look(str(context.params["name"]))))
+
+
+def _service_shares(context: click.Context) -> Iterable[str]:
+    return (f"{version}=" for version in _service_versions(context))
+
+
 def _schemas(context: click.Context) -> Iterable[str]:
     from packager.steps.schema import names
 
@@ -102,6 +112,8 @@ all_targets = _completes(_all_targets)
 references = _completes(_references)
 curated = _completes(_curated)
 services = _completes(_services)
+service_versions = _completes(_service_versions)
+service_shares = _completes(_service_shares)
 models = _completes(_models)
 environments = _completes(_environments)
 workspaces = _completes(_workspaces)

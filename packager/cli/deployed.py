@@ -66,6 +66,6 @@ def service_data(status: Status) -> dict[str, Any]:
     import msgspec
 
     urls = {"root": status.url, "score": status.scoring_url, "swagger": status.swagger_url}
-    values = msgspec.structs.asdict(status)
+    values = msgspec.to_builtins(status)
     del values["url"]
     return {**values, "urls": urls}

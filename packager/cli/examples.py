@@ -161,8 +161,14 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "run": (("packager run", "packager run --build -p 7711:5001", "packager run --no-docker"), _SERVES_OR_LOCKS),
     "test": (("packager test", "packager test --no-docker"), _SERVES_OR_LOCKS),
     "service": (("packager service deploy churn", "packager service list"), _SERVES_OR_LOCKS),
-    "service delete": (("packager service delete churn",), (0, 2, 7, 8)),
-    "service deploy": (("packager service deploy churn registry.example.com/team/churn:1",), _SERVES_OR_LOCKS),
+    "service delete": (("packager service delete churn", "packager service delete churn --version b"), (0, 2, 7, 8)),
+    "service deploy": (
+        (
+            "packager service deploy churn registry.example.com/team/churn:1",
+            "packager service deploy churn registry.example.com/team/churn:2 --version b --traffic 10",
+        ),
+        _SERVES_OR_LOCKS,
+    ),
     "service get-access-token": (("packager service get-access-token -n churn",), _SERVES),
     "service get-keys": (("packager service get-keys -n churn",), _SERVES),
     "service get-logs": (("packager service get-logs -n churn --num-lines 100",), (0, 2, 7, 8)),
@@ -176,6 +182,10 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "service show": (("packager service show churn --format json",), (0, 2, 7, 8)),
     "service start": (("packager service start churn",), _SERVES),
     "service stop": (("packager service stop churn",), (0, 2, 7, 8)),
+    "service traffic": (
+        ("packager service traffic churn default=90 b=10", "packager service traffic churn"),
+        (0, 2, 7, 8, 75),
+    ),
     "service update": (
         (
             "packager service update churn registry.example.com/team/churn:2",

@@ -60,6 +60,15 @@ _limits = (
 )
 
 
+_version_option = click.option(
+    "--version",
+    "version",
+    metavar="VERSION",
+    shell_complete=complete.service_versions,
+    help="Which version, of a service that has several.",
+)
+
+
 def _limit_options(command: Any) -> Any:
     for option in reversed(_limits):
         command = option(command)
@@ -72,6 +81,8 @@ def command() -> None:
 
     A service is two containers and a network: the image, and a small one that owns the port and passes requests on.
     With --no-docker it is two processes of this machine, and ends with it.
+
+    It may have several versions behind its one address, each with a share of the requests.
     """
 
 
@@ -91,6 +102,18 @@ for _each in (run_command, get_logs_command, get_keys_command, regen_key_command
     metavar="[[ADDR:]PORT:]CPORT",
     help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
 )
+@click.option(
+    "--version",
+    "version",
+    metavar="VERSION",
+    help="Name of the version: in a service that is there, it is added beside the others, at the service's address.",
+)
+@click.option(
+    "--traffic",
+    type=click.IntRange(0, 100),
+    metavar="PERCENT",
+    help="Share of the requests that the version gets; the others keep their proportions.  [default: 0, alone 100]",
+)
 @keys_option
 @_limit_options
 @no_docker_option
@@ -104,20 +127,23 @@ def deploy(
     reference: str | None,
     file: Path,
     target: str | None,
+    version: str | None,
+    traffic: int | None,
     output_format: str,
     reporter: Reporter,
     **options: Any,
 ) -> None:
     """Start the image as service NAME, wait until it is healthy, and print the URL to post requests to.
 
-    Without REF it is the first reference of the spec.
+    Without REF it is the first reference of the spec. With --version it is one of several versions behind one address.
+    What ran in NAME before is the version `default`. A version that gets no share answers requests that ask for it.
     """
     from packager.steps import service as services
     from packager.steps.example import Caller, example_lines, spec_of
 
     wish = run_wish(reference, target, options)
     spec_file = spec_beside(file, needed=wish.reference is None or not wish.docker)
-    status = services.deploy(name, wish, spec_file, reporter=reporter)
+    status = services.deploy(name, wish, spec_file, version=version, traffic=traffic, reporter=reporter)
     _show(status, output_format, reporter)
     if reporter.verbosity < 0:
         return
@@ -134,6 +160,7 @@ def deploy(
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @models_option
 @inference_option
+@_version_option
 @insecure_option
 @file_option
 @spec_workspace_option
@@ -163,18 +190,43 @@ def update(
 
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
+    version, timeout = options["version"], options["timeout"]
     if models or inference is not None:
         from packager.steps import v1_deploy
 
         if reference is not None:
             raise UsageError(f"{reference} is an image, and -m and --ic make one", remedy="leave one of them out")
         asked, opened = asked_for(models, inference), open_workspace(None, reporter)
-        done = v1_deploy.update(opened, name, asked, change, timeout=options["timeout"], reporter=reporter)
+        done = v1_deploy.update(opened, name, asked, change, version=version, timeout=timeout, reporter=reporter)
         show_deployed(done, output_format, reporter, whole=False)
         return
     spec_file = spec_beside(file, needed=False)
-    status = services.update(name, change, spec_file, timeout=options["timeout"], reporter=reporter)
+    status = services.update(name, change, spec_file, version=version, timeout=timeout, reporter=reporter)
     _show(status, output_format, reporter)
+
+
+@command.command("traffic")
+@click.argument("name", shell_complete=complete.services)
+@click.argument("shares", nargs=-1, metavar="[VERSION=PERCENT]...", shell_complete=complete.service_shares)
+@format_option
+@standard_options
+def traffic(name: str, shares: tuple[str, ...], output_format: str, reporter: Reporter) -> None:
+    """Share the requests to service NAME among its versions, and print the shares; without any, print them alone.
+
+    The shares sum to 100, and a version that is not named gets nothing. They hold from the next request on, and none is
+    lost. Which version a request goes to is by chance; `azureml-model-deployment: VERSION` in it asks for one, and each
+    answer has that header.
+    """
+    from packager.steps import service as services
+
+    status = services.set_traffic(_named(name), shares) if shares else services.look(_named(name))
+    if output_format == "json":
+        emit_json(service_data(status))
+        return
+    for version, share in services.traffic_of(status).items():
+        emit(f"{version}={share}")
+    if not status.versions:
+        reporter.step(f"{name} has no versions: `packager service deploy {name} REF --version VERSION` adds one")
 
 
 _again_options = (
@@ -203,11 +255,14 @@ def _again(command: Any) -> Any:
 
 
 @command.command("rollback")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.services)
+@_version_option
 @_again
 @format_option
 @standard_options
-def rollback(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
+def rollback(
+    name: str, version: str | None, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter
+) -> None:
     """Let service NAME run again what it ran before its last update, without losing a request.
 
     What it ran is kept, ended, with its limits and variables, until the next update; so is what it runs now, and a
@@ -215,7 +270,8 @@ def rollback(name: str, env: tuple[str, ...], timeout: float, output_format: str
     """
     from packager.steps import service as services
 
-    _show(services.rollback(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
+    status = services.rollback(name, variables(env), version=version, timeout=timeout, reporter=reporter)
+    _show(status, output_format, reporter)
 
 
 @command.command("stop")
@@ -245,17 +301,23 @@ def start(name: str, env: tuple[str, ...], timeout: float, output_format: str, r
 
 
 @command.command("list")
+@click.option("--version", "version", metavar="VERSION", help="Those alone that have this version, and it alone.")
 @format_option
 @standard_options
-def list_(output_format: str, reporter: Reporter) -> None:
-    """List all services with their states."""
-    from packager.steps.service import list_services
+def list_(version: str | None, output_format: str, reporter: Reporter) -> None:
+    """List all services with their states, and below each its versions with their shares of the requests."""
+    from packager.steps.service import list_services, with_version
 
     found = list_services(reporter.warn)
+    if version is not None:
+        found = with_version(found, version)
     if output_format == "json":
         emit_json([service_data(each) for each in found])
         return
-    rows = [(each.name, each.state, each.image, each.scoring_url) for each in found]
+    rows = []
+    for each in found:
+        rows.append((each.name, each.state, each.image, each.scoring_url))
+        rows += [(f"  {one.name} {one.traffic} %", one.state, one.image, "") for one in each.versions]
     for line in table(rows):
         emit(line)
     if not rows:
@@ -264,16 +326,18 @@ def list_(output_format: str, reporter: Reporter) -> None:
 
 @command.command("show")
 @click.argument("name", shell_complete=complete.services)
+@_version_option
 @format_option
 @standard_options
-def show(name: str, output_format: str, reporter: Reporter) -> None:
+def show(name: str, version: str | None, output_format: str, reporter: Reporter) -> None:
     """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
     from packager.steps.service import LOG_LINES, logs, look
 
-    status = look(_named(name))
+    status = look(_named(name), version=version)
     log = ""
     if not status.taken and status.created:
-        log = b"".join(logs(name, LOG_LINES)).decode(errors="replace")
+        of = version or next((each.name for each in status.versions if each.state == status.state), None)
+        log = b"".join(logs(name, LOG_LINES, version=of)).decode(errors="replace")
     if output_format == "json":
         emit_json({**service_data(status), "log": log.splitlines()})
         return
@@ -288,32 +352,41 @@ def show(name: str, output_format: str, reporter: Reporter) -> None:
         "restarts": str(status.restarts),
     }
     emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
+    for each in status.versions:
+        reason = f" ({each.reason})" if each.reason else ""
+        emit(f"  version  {each.name} {each.traffic} %: {each.state}{reason}, {each.image}")
     if log:
         emit("  log\n" + "\n".join(f"    {line}" for line in log.splitlines()))
 
 
 @command.command("logs")
 @click.argument("name", shell_complete=complete.services)
+@_version_option
 @click.option("-n", "--tail", type=click.IntRange(min=1), metavar="N", help="The last lines alone.")
 @click.option("--follow", is_flag=True, help="Go on with what it writes, until Ctrl-C.")
 @standard_options
-def logs_(name: str, tail: int | None, follow: bool, reporter: Reporter) -> None:
+def logs_(name: str, version: str | None, tail: int | None, follow: bool, reporter: Reporter) -> None:
     """Print what the service wrote."""
     from packager.steps.service import logs
 
-    for chunk in logs(_named(name), tail, follow=follow):
+    for chunk in logs(_named(name), tail, version=version, follow=follow):
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
 
 
 @command.command("score")
 @click.argument("name", shell_complete=complete.services)
+@_version_option
 @request_options
 @key_options
 @format_option
 @standard_options
-def score(name: str, data: str | None, reporter: Reporter, **options: Any) -> None:
+def score(name: str, version: str | None, data: str | None, reporter: Reporter, **options: Any) -> None:
     """Post a request to service NAME and print the body of its answer, byte for byte."""
+    if version is not None:
+        from packager.steps.service import VERSION_HEADER
+
+        options["headers"] = (*options["headers"], f"{VERSION_HEADER}: {version}")
     post(None, _named(name), data, reporter, **options)
 
 
@@ -344,13 +417,14 @@ def keys(name: str, regenerate: Which | None, output_format: str, reporter: Repo
 
 @command.command("delete")
 @click.argument("name", shell_complete=complete.services)
+@_version_option
 @standard_options
-def delete(name: str, reporter: Reporter) -> None:
-    """Remove service NAME; requests in flight are finished first."""
+def delete(name: str, version: str | None, reporter: Reporter) -> None:
+    """Remove service NAME, or a version of it that gets no requests; those in flight are finished first."""
     from packager.steps.service import delete as delete_step
 
-    delete_step(_named(name))
-    reporter.step(f"{name} is removed")
+    delete_step(_named(name), version=version, reporter=reporter)
+    reporter.step(f"version {version} of {name} is removed" if version else f"{name} is removed")
 
 
 def _named(name: str) -> str:

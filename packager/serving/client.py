@@ -75,17 +75,18 @@ def score(url: str, body: bytes, *, headers: Mapping[str, str] | None = None, ti
         raise _no_answer(url, error, timeout) from None
 
 
-def answers(url: str, timeout: float = 2.0) -> bool:
+def answers(url: str, timeout: float = 2.0, headers: Mapping[str, str] | None = None) -> bool:
     """Ask a service for its health once.
 
     Args:
         url: its root.
         timeout: seconds.
+        headers: of the request.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=timeout)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/", headers=dict(headers or {}))
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False

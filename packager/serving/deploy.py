@@ -9,24 +9,24 @@ is removed, and nothing has happened to the old one. The old one is kept, ended:
 from __future__ import annotations
 
 import fcntl
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
+import msgspec
+
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving.client import answers
-from packager.serving.host import Backend, Deployed, Deployment, Forwarder, Host, Say
+from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
 from packager.serving.service import GRACE, KeyPair, Mounted, Request, Which, wait_until_healthy
 from packager.serving.status import Change, Status
+from packager.serving.traffic import VERSION_HEADER
+from packager.serving.versions import chosen, drain, status_of, whole
 from packager.storage.models import default_root
 
-#: Seconds that requests in flight to a replaced backend get before it is told to end.
-DRAIN = 120.0
-
 #: Seconds that one gets which never had a request to finish.
-_UNUSED_GRACE = 2.0
+UNUSED_GRACE = 2.0
 
 _Hosts = Sequence[Host[Any]]
 RequestT = TypeVar("RequestT", bound=Request)
@@ -63,14 +63,15 @@ def deploy(
     name = request.name
     require_free(host, name, [each for each in hosts if each != host] if replace else hosts)
     with held(name), host.service(name) as service:
-        if replace and (status := service.status()) is not None:
+        if replace and (status := whole(service)) is not None:
+            _require_one_backend(status)
             start = service.anew(request) if status.well else None
             if start is not None:
                 _replace(service, start, "deployment", timeout=timeout, say=say, wait=False)
                 return status_of(service, name)
             say(f"{name} was {status.state}: replacing it")
             service.remove()
-        _make_room(service, say)
+        make_room(service, say)
         backend: Backend | None = None
         try:
             backend = service.first(request)
@@ -78,7 +79,7 @@ def deploy(
             wait_until_healthy(backend, backend.healthy, timeout)
         except BaseException as error:
             if backend is not None and isinstance(error, ServiceError):
-                backend.stop(_UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
+                backend.stop(UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
             else:
                 service.remove()
             raise
@@ -87,26 +88,31 @@ def deploy(
         return status_of(service, name)
 
 
-def update(name: str, change: Change, *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def update(
+    name: str, change: Change, *, version: str | None = None, timeout: float, say: Say, hosts: _Hosts = HOSTS
+) -> Status:
     """Replace what a service runs, and return it when requests go to the new backend and the old one is gone.
 
     Args:
         name: of the service.
         change: what is new; an image of the same name may be a new one, too, and a package is made anew of its spec.
+        version: of the service, where it has several.
         timeout: seconds until the new backend must be healthy.
         say: is told what is done.
         hosts: that may have it.
 
     Raises:
-        UsageError: the new image serves on another port, or the host has no such limits.
+        UsageError: the new image serves on another port, the host has no such limits, or it has several versions and
+            none is named.
         EngineError: no engine, no such image, or the engine refuses.
         ServiceError: there is no such service, or the new backend does not become healthy: the old one serves on.
         PackagerError: what it is to run cannot be made; the old one serves on.
         TemporaryError: somebody else changes this service now.
     """
     with held(name), host_of(name, hosts).service(name) as service:
-        _require_started(status_of(service, name))
-        _replace(service, service.replacement(change, say), "update", timeout=timeout, say=say)
+        require_started(status_of(service, name))
+        meant = chosen(service, version)
+        _replace(meant, meant.replacement(change, say), "update", timeout=timeout, say=say)
         return status_of(service, name)
 
 
@@ -115,6 +121,7 @@ def renew(
     mounts: Sequence[Mounted],
     write: Callable[[], object],
     *,
+    version: str | None = None,
     timeout: float,
     say: Say,
     hosts: _Hosts = HOSTS,
@@ -125,6 +132,7 @@ def renew(
         name: of the service.
         mounts: that it has.
         write: changes what is mounted.
+        version: of the service, where it has several.
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have it.
@@ -133,24 +141,29 @@ def renew(
         the service, once it is healthy; None, and nothing is written, where it cannot be done so.
 
     Raises:
+        UsageError: it has several versions, and none is named.
         EngineError: no engine, or it refuses.
         ServiceError: there is no such service, or what it reads does not start; it is ended then.
         TemporaryError: somebody else changes it now.
         PackagerError: what `write` raises.
     """
     with held(name), host_of(name, hosts).service(name) as service:
-        url = status_of(service, name).url
-        start = _current(service).renewal(mounts)
+        url, meant = status_of(service, name).url, chosen(service, version)
+        start = _current(meant).renewal(mounts)
         if start is None or not url:
             return None
+        # A service without versions does not look at it.
+        asks = {} if version is None else {VERSION_HEADER: version}
         write()
         # Not for long: one that did not come up leaves the forwarder waiting, and its end is to be seen.
-        wait_until_healthy(start(), lambda: answers(url, timeout=1.0), timeout)
-        say(f"{name} reads its scripts again")
+        wait_until_healthy(start(), lambda: answers(url, timeout=1.0, headers=asks), timeout)
+        say(f"{meant.title} reads its scripts again")
         return status_of(service, name)
 
 
-def rollback(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def rollback(
+    name: str, env: dict[str, str], *, version: str | None = None, timeout: float, say: Say, hosts: _Hosts = HOSTS
+) -> Status:
     """Let a service run again what it ran before its last update, without losing a request.
 
     What it runs now is kept in its place, so that a second rollback undoes the first.
@@ -158,19 +171,21 @@ def rollback(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts:
     Args:
         name: of the service.
         env: values of variables that went with their process.
+        version: of the service, where it has several.
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have it.
 
     Raises:
-        UsageError: variables are given, and its container has them.
+        UsageError: variables are given, and its container has them; or several versions could be meant.
         EngineError: no engine, or it refuses.
         ServiceError: there is no such service, nothing before it, or that does not become healthy: what runs, runs on.
         TemporaryError: somebody else changes this service now.
     """
     with held(name), host_of(name, hosts).service(name) as service:
-        _require_started(status_of(service, name))
-        _replace(service, service.retired(env), "rollback", timeout=timeout, say=say)
+        require_started(status_of(service, name))
+        meant = chosen(service, version)
+        _replace(meant, meant.retired(env), "rollback", timeout=timeout, say=say)
         return status_of(service, name)
 
 
@@ -193,7 +208,7 @@ def _replace(
         say: is told what is done.
         wait: until the old one has ended; it has no request any more in either case.
     """
-    name, old = service.name, _current(service)
+    name, old = service.title, _current(service)
     new: Backend | None = None
     # An update that was killed may have left another backend, and the forwarder behind what was decided.
     old.point()
@@ -209,7 +224,7 @@ def _replace(
         old.point()  # first, and nothing is cleared where it fails: the current one may be the new one
         if new is not None and what == "rollback":
             # It was well once, and may be so again: when the machine has memory, or a database answers.
-            new.stop(_UNUSED_GRACE)
+            new.stop(UNUSED_GRACE)
             new.retire()
         service.clear()
         if not isinstance(error, PackagerError):
@@ -218,7 +233,7 @@ def _replace(
         raise type(error)(message, where=error.where, remedy=error.remedy) from None
     say(f"{name} answers from the new one")
     try:
-        _drain(service.forwarder, say)
+        drain(service.forwarder, say)
         (old.stop if wait else old.leave)(GRACE)
         old.retire()
     finally:
@@ -260,12 +275,27 @@ def start(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _H
         if status.well:
             say(f"{name} runs already")
             return status
-        backend = service.resume(env)
-        say(f"{name} starts {backend.title}")
-        wait_until_healthy(backend, backend.healthy, timeout)
-        backend.point()
-        backend.keep()
+        for version, share in service.versions().items():
+            try:
+                _resume(service.of(version), env, timeout, say)
+            except ServiceError as error:
+                if share:
+                    raise
+                say(f"warning: version {version}, which gets no requests, did not start: {error.message}")
+        if not status.versions:
+            _resume(service, env, timeout, say)
         return status_of(service, name)
+
+
+def _resume(service: Deployment[Any], env: dict[str, str], timeout: float, say: Say) -> None:
+    found = service.status()
+    if found is not None and found.well:
+        return
+    backend = service.resume(env)
+    say(f"{service.title} starts {backend.title}")
+    wait_until_healthy(backend, backend.healthy, timeout)
+    backend.point()
+    backend.keep()
 
 
 def delete(name: str, hosts: _Hosts = HOSTS) -> None:
@@ -281,15 +311,20 @@ def delete(name: str, hosts: _Hosts = HOSTS) -> None:
         service.remove()
 
 
-def look(name: str, hosts: _Hosts = HOSTS) -> Status:
-    """Return a service as it is.
+def look(name: str, hosts: _Hosts = HOSTS, *, version: str | None = None) -> Status:
+    """Return a service as it is; with `version`, as if it were nothing but that.
 
     Raises:
-        ServiceError: there is no such service.
+        ServiceError: there is no such service, or it has no such version.
         EngineError: it is on no other host, and there is no engine.
     """
     with host_of(name, hosts).service(name) as service:
-        return status_of(service, name)
+        status = status_of(service, name)
+        found = chosen(service, version).status() if version is not None else None
+        if version is None or found is None:
+            return status
+        versions = tuple(each for each in status.versions if each.name == version)
+        return msgspec.structs.replace(found, versions=versions)
 
 
 def list_services(warn: Say, hosts: _Hosts = HOSTS) -> tuple[Status, ...]:
@@ -307,7 +342,7 @@ def list_services(warn: Say, hosts: _Hosts = HOSTS) -> tuple[Status, ...]:
         try:
             for name in host.names():
                 with host.service(name) as service:
-                    status = service.status()
+                    status = whole(service)
                 statuses += [status] if status is not None else []
         except EngineError as error:
             if not statuses:
@@ -316,16 +351,19 @@ def list_services(warn: Say, hosts: _Hosts = HOSTS) -> tuple[Status, ...]:
     return tuple(sorted(statuses, key=lambda status: status.name))
 
 
-def logs(name: str, lines: int | None, *, follow: bool = False, hosts: _Hosts = HOSTS) -> Iterator[bytes]:
-    """Give what a service wrote: its last lines, or all; and what it writes from now on.
+def logs(
+    name: str, lines: int | None, *, version: str | None = None, follow: bool = False, hosts: _Hosts = HOSTS
+) -> Iterator[bytes]:
+    """Give what a service wrote, or one of its versions: its last lines, or all; and what it writes from now on.
 
     Raises:
+        UsageError: it has several versions, and none is named.
         ServiceError: there is no such service, or its backend is gone.
         EngineError: it is on no other host, and there is no engine.
     """
     with host_of(name, hosts).service(name) as service:
         status_of(service, name)
-        yield from _current(service, "log").tail(lines, follow=follow)
+        yield from _current(chosen(service, version), "log").tail(lines, follow=follow)
 
 
 def show_keys(name: str, regenerate: Which | None = None, hosts: _Hosts = HOSTS) -> KeyPair:
@@ -338,8 +376,8 @@ def show_keys(name: str, regenerate: Which | None = None, hosts: _Hosts = HOSTS)
         TemporaryError: somebody else changes this service now.
     """
     with held(name) if regenerate else nullcontext(), host_of(name, hosts).service(name) as service:
-        status_of(service, name)
-        _current(service, "keys")
+        if not status_of(service, name).versions:
+            _current(service, "keys")
         pair = service.keys()
         if pair is None:
             remedy = f"`server: {{auth: key}}` in {service.spec}"
@@ -359,26 +397,11 @@ def require_free(host: Host[Any], name: str, hosts: _Hosts = HOSTS) -> None:
     for other in hosts:
         try:
             with other.service(name) as service:
-                status = service.status()
+                status = whole(service)
         except (EngineError, ServiceError):
             continue
         if status is not None and (other != host or status.taken):
-            raise _taken(status)
-
-
-def status_of(service: Deployed, name: str) -> Status:
-    """Return a service as it is.
-
-    Raises:
-        ServiceError: there is no such service.
-    """
-    status = service.status()
-    if status is None:
-        raise ServiceError(
-            f"there is no service {name!r}",
-            remedy="`packager service list` shows those that there are; `packager service deploy` starts one",
-        )
-    return status
+            raise taken(status)
 
 
 @contextmanager
@@ -412,16 +435,33 @@ def _current(service: Deployment[Any], lost: str = "") -> Backend:
     return backend
 
 
-def _make_room(service: Deployment[Any], say: Say) -> None:
-    status = service.status()
+def make_room(service: Deployment[Any], say: Say) -> None:
+    """Remove a service that failed, and what is left of one.
+
+    Raises:
+        UsageError: it is well.
+    """
+    status = whole(service)
     if status is not None:
         if status.taken:
-            raise _taken(status)
+            raise taken(status)
         say(f"{service.name} was {status.state} ({status.reason}): replacing it")
     service.remove()
 
 
-def _taken(status: Status) -> UsageError:
+def _require_one_backend(status: Status) -> None:
+    """Refuse to put one backend in the place of several versions, of which it could be meant for any."""
+    if status.versions and status.taken:
+        names = [each.name for each in status.versions]
+        raise UsageError(
+            f"the service {status.name!r} has the versions {', '.join(names)}, and a deployment in its place ends all",
+            remedy=f"`packager service update {status.name} --version {names[0]}` replaces what one runs; "
+            f"`packager service delete {status.name}` removes all",
+        )
+
+
+def taken(status: Status) -> UsageError:
+    """Return the error for a name that a service has."""
     name = status.name
     replaces = "start" if status.state == "Stopped" else "update"
     does = "starts it" if replaces == "start" else "replaces what it runs"
@@ -431,25 +471,13 @@ def _taken(status: Status) -> UsageError:
     )
 
 
-def _require_started(status: Status) -> None:
+def require_started(status: Status) -> None:
+    """Refuse a service that was stopped.
+
+    Raises:
+        ServiceError: it was.
+    """
     if status.state == "Stopped":
         raise ServiceError(
             f"{status.name} is stopped", remedy=f"`packager service start {status.name}`, and then again"
         )
-
-
-def _drain(forwarder: Forwarder, say: Say) -> None:
-    """Wait until no request is in flight to another than the current backend."""
-    end = time.monotonic() + DRAIN
-    while left := _in_flight(forwarder):
-        if time.monotonic() > end:
-            say(f"warning: {left} requests on the old one took longer than {DRAIN:g} s")
-            return
-        time.sleep(0.2)
-
-
-def _in_flight(forwarder: Forwarder) -> int:
-    answer = forwarder.ask("status")
-    if not answer:
-        return int(forwarder.running)  # it has not said that there is none
-    return sum(count for address, count in answer.get("in_flight", {}).items() if address != answer.get("address"))

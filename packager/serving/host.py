@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from packager.serving.service import Container, KeyPair, Mounted, Server, Service
 from packager.serving.status import Change, Status
@@ -119,16 +119,40 @@ class Keyed(Protocol):
         """Replace them; the new ones hold from the next request on."""
 
 
-class Deployment(Deployed, Replaceable[RequestT], Retained, Pausable, Keyed, Protocol[RequestT]):
+class Versioned(Protocol[RequestT]):
+    """The versions of a named service. A service that has none is what all other methods are about.
+
+    Where it has some, each of them is a `Deployment` with backends of its own; forwarder and keys are those of all.
+    """
+
+    def versions(self) -> dict[str, int]:
+        """Return the share of each version in percent; empty where the service has one backend and no versions."""
+
+    def of(self, version: str) -> Self:
+        """Return the service as one of its versions, whether it is there or not."""
+
+    def route(self, shares: Mapping[str, int]) -> bool:
+        """Remember these shares, and tell the forwarder; return whether it has them."""
+
+    def join(self, request: RequestT) -> Backend:
+        """Start the backend of this version in a service that is there."""
+
+    def drop(self) -> None:
+        """Remove at once all backends of this version."""
+
+
+class Deployment(Deployed, Replaceable[RequestT], Retained, Pausable, Keyed, Versioned[RequestT], Protocol[RequestT]):
     """A named service of a host.
 
     Attributes:
         name: of the service.
+        title: what it is called in messages.
         unit: what a backend is on this host, in a word.
         spec: the spec of what it runs, in words.
     """
 
     name: str
+    title: str
     unit: str
     spec: str
 

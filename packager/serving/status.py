@@ -15,7 +15,7 @@ from packager.errors import ServiceError, UsageError
 from packager.serving.service import HealthTimes, Mounted, Package, State, why_it_ended
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 
 #: Seconds in which a service that never answered may still be starting.
 STARTING = 120
@@ -70,8 +70,34 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     age: float = 0.0
 
 
+class Version(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several versions of a service, as it is.
+
+    Attributes:
+        name: of the version.
+        traffic: share of the requests that ask for no version, in percent.
+        state: as of a service.
+        reason: in a sentence; empty for a healthy one.
+        image: reference of what it runs.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often the engine started it again.
+        created: when its backend was made (RFC 3339).
+    """
+
+    name: str
+    traffic: int
+    state: StateName
+    reason: str
+    image: str
+    memory: int = 0
+    cpus: float = 0.0
+    restarts: int = 0
+    created: str = ""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """A service as it is.
+    """A service as it is; with several versions, what is not of all of them is of the one that gets most requests.
 
     Attributes:
         name: of the service.
@@ -84,6 +110,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         restarts: how often the engine started it again.
         created: when its backend was made (RFC 3339).
         auth: `key` where its requests need one, else `none`.
+        versions: of a service that has some.
     """
 
     name: str
@@ -96,6 +123,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     created: str = ""
     auth: Literal["none", "key"] = "none"
+    versions: tuple[Version, ...] = ()
 
     @property
     def well(self) -> bool:
@@ -124,19 +152,25 @@ def service_name(text: str) -> str:
     Raises:
         UsageError: it cannot be one.
     """
-    if not _NAME.fullmatch(text):
+    if not SERVICE_NAME.fullmatch(text):
         raise UsageError(
             f"{text!r} cannot be the name of a service", remedy="lower-case letters, digits and `-`, at most 40 of them"
         )
     return text
 
 
-def nothing_before(name: str) -> ServiceError:
-    """Return the error for a service that was never updated, or whose last backend is gone."""
+def nothing_before(name: str, version: str | None = None) -> ServiceError:
+    """Return the error for a service, or a version of it, that was never updated, or whose last backend is gone."""
+    which = f"{name} --version {version}" if version is not None else name
     return ServiceError(
-        f"nothing is kept that {name} ran before",
-        remedy=f"an update keeps what it replaces; `packager service update {name} REF` runs another image",
+        f"nothing is kept that {title_of(name, version)} ran before",
+        remedy=f"an update keeps what it replaces; `packager service update {which} REF` runs another image",
     )
+
+
+def title_of(name: str, version: str | None) -> str:
+    """Return what a service, or a version of it, is called in messages."""
+    return name if version is None else f"{name} ({version})"
 
 
 def decide(

@@ -374,8 +374,34 @@ class Running(_Output, frozen=True):
     urls: Urls
 
 
+class ServiceVersion(_Output, frozen=True):
+    """One of several versions of a service.
+
+    Attributes:
+        name: of the version.
+        traffic: share of the requests, in percent.
+        state: as of a service.
+        reason: in a sentence; empty for a healthy one.
+        image: that it runs.
+        memory: limit in bytes; 0 for none.
+        cpus: limit; 0 for none.
+        restarts: how often it was started again.
+        created: RFC 3339.
+    """
+
+    name: str
+    traffic: int
+    state: str
+    reason: str
+    image: str
+    memory: int
+    cpus: float
+    restarts: int
+    created: str
+
+
 class Service(_Output, frozen=True):
-    """A named service.
+    """A named service; with versions, what is not of all of them is of the one that gets most requests.
 
     Attributes:
         name: of the service.
@@ -388,6 +414,7 @@ class Service(_Output, frozen=True):
         restarts: how often it was started again.
         created: RFC 3339.
         auth: `key` where requests need one, else `none`.
+        versions: where it has some, those behind its one address.
         log: last lines, of `service show`.
     """
 
@@ -401,6 +428,7 @@ class Service(_Output, frozen=True):
     restarts: int
     created: str
     auth: str
+    versions: tuple[ServiceVersion, ...]
     log: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -927,6 +955,7 @@ OUTPUTS: dict[str, Any] = {
     "service-score": Answered,
     "service-show": Service,
     "service-start": Service,
+    "service-traffic": Service,
     "service-update": Service,
     "store-gc": Collected,
     "store-info": StoreInfo,

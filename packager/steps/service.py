@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from packager.contract import AUTH_LABEL
-from packager.errors import EngineError
+from packager.errors import EngineError, UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
-from packager.serving.deploy import delete, list_services, logs, look, show_keys
+from packager.serving import split
+from packager.serving.deploy import list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.service import LOG_LINES, ImageRequest, Mounted, Package
-from packager.serving.status import Change, Status, service_name
+from packager.serving.status import Change, Status, Version, service_name
+from packager.serving.traffic import VERSION_HEADER, parse_shares, version_name, with_version
+from packager.serving.versions import chosen
 from packager.spec.load import SpecFile, load_spec
 from packager.spec.service import ServiceWishes
 from packager.steps.package import package_on_machine
@@ -28,8 +31,10 @@ from packager.steps.wishes import Granted, grant
 
 __all__ = [
     "LOG_LINES",
+    "VERSION_HEADER",
     "Change",
     "Status",
+    "Version",
     "delete",
     "deploy",
     "list_services",
@@ -39,10 +44,13 @@ __all__ = [
     "rollback",
     "service_name",
     "service_names",
+    "set_traffic",
     "show_keys",
     "start",
     "stop",
+    "traffic_of",
     "update",
+    "with_version",
 ]
 
 
@@ -51,17 +59,24 @@ def deploy(
     wish: RunWish,
     spec_file: SpecFile | None = None,
     *,
+    version: str | None = None,
+    traffic: int | None = None,
     replace: bool = False,
     mounts: Sequence[Mounted] = (),
     reporter: Reporter = SILENT,
 ) -> Status:
-    """Start what is wished for as a named service, and return it when it is healthy.
+    """Start what is wished for as a named service, or as another version of one, and return it when it is healthy.
+
+        deploy("churn", RunWish(reference="churn:2"), version="b", traffic=10)
 
     Args:
         name: of the service.
         wish: what, and how.
         spec_file: the spec; needed where no image is named, and without Docker.
-        replace: a service of the name that is well; see `packager.serving.deploy.deploy`.
+        version: name of the version; beside others that the service has, at its address, and with its keys.
+        traffic: share of the requests that the version gets, in percent; the others keep their proportions. None for
+            nothing beside others, and else for all.
+        replace: a service of the name that is well; see `packager.serving.deploy.deploy`. Not together with a version.
         mounts: folders of this machine that its container sees, beside models; none without Docker.
         reporter: is told what is done.
 
@@ -71,11 +86,22 @@ def deploy(
         LockError, ContextError: without Docker, its environment or files cannot be had.
     """
     service_name(name)
+    if version is not None and replace:
+        raise UsageError("one version of a service is not replaced by a deployment", remedy="update it")
+    if version is not None:
+        version_name(version, name)
+    elif traffic is not None:
+        raise UsageError("--traffic is the share of a version", remedy="name it: --version NAME")
     if wish.docker:
         check_memory(wish.memory)
     else:
         refuse_without_docker(wish, ("memory", "cpus", "build"))
-        services.require_free(PROCESSES, name)
+        if version is None:
+            services.require_free(PROCESSES, name)
+    if version is not None and (wish.publish or wish.keys) and name in service_names():
+        raise UsageError(
+            f"the versions of {name} have one address and one set of keys", remedy="leave --publish and --key-file out"
+        )
     package = find_package(wish, spec_file, reporter=reporter)
     granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
     host, request = request_for(wish, granted, name, reporter=reporter)
@@ -85,6 +111,8 @@ def deploy(
         reporter.step(package.note)
     with terminated_as_interrupted():
         wait = ready_in(wish, granted)
+        if version is not None:
+            return split.deploy_version(host, request, version, traffic, timeout=wait, say=reporter.step)
         return services.deploy(host, request, timeout=wait, say=reporter.step, replace=replace)
 
 
@@ -93,6 +121,7 @@ def renew(
     mounts: Sequence[Mounted],
     write: Callable[[], object],
     *,
+    version: str | None = None,
     timeout: float = 120.0,
     reporter: Reporter = SILENT,
 ) -> Status | None:
@@ -102,23 +131,72 @@ def renew(
         name: of the service.
         mounts: that it has.
         write: changes what is mounted.
+        version: of the service, where it has several.
         timeout: seconds until it must be healthy.
         reporter: is told what is done.
 
     Raises:
         UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.renew`.
     """
-    return services.renew(service_name(name), mounts, write, timeout=timeout, say=reporter.step)
+    return services.renew(service_name(name), mounts, write, version=version, timeout=timeout, say=reporter.step)
+
+
+def set_traffic(name: str, shares: Mapping[str, int] | Iterable[str]) -> Status:
+    """Share the requests of a service among its versions, from the next one on; none is lost. Return the service.
+
+        set_traffic("churn", {"default": 90, "b": 10})
+
+    Args:
+        name: of the service.
+        shares: in percent, by version, or in words: `default=90`, `b=10`; one that is not named gets nothing.
+
+    Raises:
+        UsageError: they do not sum to 100, or are of another form.
+        EngineError, ServiceError, TemporaryError: see `packager.serving.split.set_traffic`.
+    """
+    found = shares if isinstance(shares, Mapping) else parse_shares(shares)
+    with terminated_as_interrupted():
+        return split.set_traffic(service_name(name), found)
+
+
+def traffic_of(status: Status) -> dict[str, int]:
+    """Return the share of each version of a service, in percent; empty where it has no versions."""
+    return {each.name: each.traffic for each in status.versions}
+
+
+def delete(name: str, *, version: str | None = None, reporter: Reporter = SILENT) -> None:
+    """Remove a service, or a version that gets no share of the requests; requests in flight are finished first.
+
+    Args:
+        name: of the service.
+        version: of it; None for all of it.
+        reporter: is told what takes long.
+
+    Raises:
+        UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.delete`, and of a version
+            `packager.serving.split.delete_version`.
+    """
+    if version is None:
+        services.delete(service_name(name))
+    else:
+        with terminated_as_interrupted():
+            split.delete_version(service_name(name), version, say=reporter.step)
 
 
 def rollback(
-    name: str, env: dict[str, str] | None = None, *, timeout: float = 120.0, reporter: Reporter = SILENT
+    name: str,
+    env: dict[str, str] | None = None,
+    *,
+    version: str | None = None,
+    timeout: float = 120.0,
+    reporter: Reporter = SILENT,
 ) -> Status:
     """Let a named service run again what it ran before its last update; a second rollback undoes the first.
 
     Args:
         name: of the service.
         env: values of variables that went with their process, for a service without Docker.
+        version: of the service, where it has several.
         timeout: seconds until it must be healthy.
         reporter: is told what is done.
 
@@ -126,7 +204,7 @@ def rollback(
         UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.rollback`.
     """
     with terminated_as_interrupted():
-        return services.rollback(service_name(name), env or {}, timeout=timeout, say=reporter.step)
+        return services.rollback(service_name(name), env or {}, version=version, timeout=timeout, say=reporter.step)
 
 
 def stop(name: str) -> Status:
@@ -162,6 +240,7 @@ def update(
     change: Change,
     spec_file: SpecFile | None = None,
     *,
+    version: str | None = None,
     timeout: float | None = None,
     reporter: Reporter = SILENT,
 ) -> Status:
@@ -173,6 +252,7 @@ def update(
         name: of the service.
         change: what is new; what a package without Docker is made of is read again from its spec.
         spec_file: the spec of the image, where there is one; one of another image counts for nothing.
+        version: of the service, where it has several.
         timeout: seconds until the new backend must be healthy; 120, or what the spec's probes let it take, where None.
         reporter: is told what is done.
 
@@ -183,10 +263,10 @@ def update(
 
     if service_name(name) in PROCESSES.names():
         with PROCESSES.service(name) as service:
-            spec_file = load_spec(Path(service.record().spec))
+            spec_file = load_spec(chosen(service, version).source())
             granted = grant(spec_file, _as_planned(spec_file), change.env, reporter)
     else:
-        granted = _granted_image(name, change, spec_file, reporter)
+        granted = _granted_image(name, version, change, spec_file, reporter)
 
     def mounts(image: Package) -> tuple[Mounted, ...]:
         return mounts_of(image, None, say=reporter.step)
@@ -208,7 +288,7 @@ def update(
     )
     with terminated_as_interrupted():
         wait = granted.ready_in if timeout is None else timeout
-        return services.update(name, change, timeout=wait, say=reporter.step)
+        return services.update(name, change, version=version, timeout=wait, say=reporter.step)
 
 
 def _as_planned(spec_file: SpecFile) -> Package:
@@ -218,11 +298,13 @@ def _as_planned(spec_file: SpecFile) -> Package:
     return Package(title=spec.name, target="", platform="", port=spec.server.port, labels=labels)
 
 
-def _granted_image(name: str, change: Change, spec_file: SpecFile | None, reporter: Reporter) -> Granted:
+def _granted_image(
+    name: str, version: str | None, change: Change, spec_file: SpecFile | None, reporter: Reporter
+) -> Granted:
     nothing = Granted(package=Package(title="", target="", platform="", port=0, labels={}))
     if spec_file is None or spec_file.spec.service == ServiceWishes():
         return nothing
-    reference = change.reference or look(name).image
+    reference = change.reference or look(name, version=version).image
     try:
         package = packaged_image(reference)
     except EngineError:

@@ -15,6 +15,7 @@ import msgspec
 from packager.builders.builder import BuildWish
 from packager.contract import DEFAULT_PORT
 from packager.errors import PackagerError, ServiceError, UsageError
+from packager.serving.traffic import DEFAULT
 from packager.spec.load import SpecFile
 from packager.spec.service import cpu_of, memory_of
 from packager.steps import service as services
@@ -117,7 +118,14 @@ def deploy(
 
 
 def update(
-    workspace: Workspace, name: str, asked: Asked, change: services.Change, *, reporter: Reporter = SILENT, **more: Any
+    workspace: Workspace,
+    name: str,
+    asked: Asked,
+    change: services.Change,
+    *,
+    version: str | None = None,
+    reporter: Reporter = SILENT,
+    **more: Any,
 ) -> Deployed:
     """Replace models or script of a service that was deployed from files or by v1's classes, without losing a request.
 
@@ -126,11 +134,12 @@ def update(
         name: of the service.
         asked: what is new; models or script stay where they are not named.
         change: limits and variables that are new.
+        version: of the service, where it has several: the one that it was deployed as, `default`.
         reporter: is told what is done.
         **more: as of `packager.steps.service.update`.
 
     Raises:
-        UsageError: the workspace knows nothing of the service, or it was deployed from an image.
+        UsageError: the workspace knows nothing of the service, or it, or the version, was deployed from an image.
         ServiceError: it is deleted, or the new one does not become healthy: the old one serves on.
         PackagerError: the new one cannot be packaged.
     """
@@ -142,6 +151,11 @@ def update(
             f"the service {name!r} was not deployed from models and files of the workspace {workspace.name}",
             remedy=f"`packager model deploy -n {name} … --overwrite`; or `packager service update {name} REF`",
         )
+    if version not in (None, DEFAULT):
+        raise UsageError(
+            f"version {version} of {name} was not deployed from models and files of the workspace {workspace.name}",
+            remedy=f"`packager service update {name} REF --version {version}`",
+        )
     declared, reference = (
         _changed(workspace, record, record.declared, asked, reporter),
         image_of(name, record.number + 1),
@@ -149,7 +163,7 @@ def update(
     with _laid(workspace, declared, SERVICES, reporter=reporter) as spec_file:
         _build(spec_file, reference, reporter)
         change = msgspec.structs.replace(change, reference=reference)
-        status = services.update(name, change, spec_file, reporter=reporter, **more)
+        status = services.update(name, change, spec_file, version=version, reporter=reporter, **more)
     made = msgspec.structs.replace(
         record, updated=_now(), declared=declared, reference=reference, number=record.number + 1, error="",
         models=_names(declared),

@@ -222,6 +222,36 @@ def test_a_rollback_and_a_pause(here: Here) -> None:
     here.run("service", "delete", "back")
 
 
+def test_versions_come_change_and_go_while_requests_run(here: Here) -> None:
+    port = here.deploy("split", "-e", "MARK=old")
+    deploy = ("service", "deploy", "split", "--no-docker")
+    with Load(port) as load:
+        here.run(*deploy, "--version", "b", "--traffic", "50", "-e", "MARK=new")
+        before = load.marks["new"]
+        while load.marks["new"] < before + 10 and not load.lost:
+            time.sleep(0.05)
+        here.run("service", "update", "split", "--version", "b", "-e", "MARK=newer")
+        while load.marks["newer"] < 10 and not load.lost:
+            time.sleep(0.05)
+    load.check("old", "new", "newer")
+    assert "one address" in here.run(*deploy, "--version", "c", "-p", "0:1", code=2).stderr
+    assert [(each["name"], each["traffic"], each["state"]) for each in here.show("split")["versions"]] == [
+        ("default", 50, "Healthy"), ("b", 50, "Healthy"),
+    ]  # fmt: skip
+    # The shares outlive a pause; each version asks for the values that went with its process.
+    here.run("service", "stop", "split")
+    assert here.show("split")["state"] == "Stopped"
+    assert "-e MARK=…" in here.run("service", "start", "split", code=8).stderr
+    here.run("service", "start", "split", "-e", "MARK=again")
+    assert here.run("service", "traffic", "split").stdout == "default=50\nb=50\n"
+    here.run("service", "traffic", "split", "b=100")
+    here.run("service", "delete", "split", "--version", "default")
+    status, body = ask(port, {})
+    assert (status, json.loads(body)["mark"]) == (200, "again")
+    assert len([each for each in here.processes() if "/services/split/" in each]) == 4, "the other one has ended"
+    here.run("service", "delete", "split")
+
+
 def ask_quietly(port: int) -> int:
     try:
         return ask(port, {})[0]
@@ -267,7 +297,13 @@ def test_requests_need_a_key_where_the_spec_says_so(here: Here) -> None:
             assert ask(port, {}, Authorization=f"Bearer {key}")[0] == status
         here.run("service", "update", "keyed")
         assert ask(port, {}, Authorization=f"Bearer {anew['secondary']}")[0] == 200
-        log = here.run("service", "logs", "keyed").stdout
+        here.run("service", "deploy", "keyed", "--no-docker", "--version", "b")
+        anew = json.loads(here.run("service", "keys", "keyed", "--regenerate", "primary", "--format", "json").stdout)
+        for version in ("default", "b"):
+            asks = {"azureml-model-deployment": version}
+            assert ask(port, {}, 60, Authorization=f"Bearer {anew['primary']}", **asks)[0] == 200, "one pair for all"
+            assert ask(port, {}, 60, **asks)[0] == 401
+        log = here.run("service", "logs", "keyed", "--version", "b").stdout
         for key in {*keys.values(), *anew.values()}:
             assert key not in log
         for each in (here.state / "packager/services/keyed/keys").iterdir():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import secrets
 import socket
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,10 @@ from typing import Any
 import pytest
 
 import packager
+from packager.serving.client import answers
+from packager.serving.traffic import VERSION_HEADER
+from packager.steps import service as steps
+from packager.steps.run import RunWish
 from tests.integration.conftest import PORT, RunPackager
 from tests.integration.serving_package import Load, ask, build_package, containers, remove_image
 
@@ -168,6 +174,63 @@ def test_a_rollback_and_a_pause(services: Services) -> None:
     assert "runs already" in services.run("service", "start", name).stderr
     services.run("service", "rollback", name)
     assert json.loads(ask(port, {})[1])["mark"] == "one"
+
+
+def marks(port: int, count: int, **headers: str) -> Counter[tuple[Any, str | None]]:
+    """Which marks came with which names of versions, on one connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    found = Counter[tuple[Any, str | None]]()
+    for _ in range(count):
+        connection.request("POST", "/score", b"{}", {"Content-Type": "application/json", **headers})
+        answer = connection.getresponse()
+        found[json.loads(answer.read()).get("mark", answer.status), answer.getheader(VERSION_HEADER)] += 1
+    connection.close()
+    return found
+
+
+def test_versions_come_change_and_go_while_requests_run(services: Services) -> None:
+    name, port = services.deploy("-e", "MARK=old")
+    assert marks(port, 2) == {("old", None): 2}, "a service without versions answers as it always did"
+    words = ("docker", "inspect", "--format", "{{range .Mounts}}{{.Name}}{{end}}", f"packager_{name}")
+    volume = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    assert volume
+    with Load(port) as load:
+
+        def until(mark: str, more: int = 10) -> None:
+            enough = load.marks[mark] + more
+            while load.marks[mark] < enough and not load.lost:
+                time.sleep(0.02)
+
+        # By the functions of Python: there is a command line to each, and each would start one.
+        steps.deploy(name, RunWish(reference=services.image, env={"MARK": "new"}), version="b")
+        assert load.marks["new"] == 0, "it gets no share, and is asked for"
+        assert marks(port, 3, **{VERSION_HEADER: "b"}) == {("new", "b"): 3}
+        done = services.run("service", "traffic", name, "default=50", "b=50")
+        assert done.stdout == "default=50\nb=50\n"
+        until("new")
+        steps.update(name, steps.Change(env={"MARK": "newer"}), version="b")
+        until("newer")
+        steps.set_traffic(name, {"b": 100})
+        steps.delete(name, version="default")
+        until("newer")
+    load.check("old", "new", "newer")
+    found = sorted(containers(f"packager.service={name}"))
+    assert found == [f"packager_{name}", f"packager_{name}_b_current", f"packager_{name}_b_kept"]
+    # The shares are not in the memory of a process alone.
+    subprocess.run(["docker", "restart", f"packager_{name}"], capture_output=True, check=True)
+    while not answers(f"http://127.0.0.1:{port}/"):
+        time.sleep(0.05)
+    assert marks(port, 2) == {("newer", "b"): 2}
+    assert marks(port, 1, **{VERSION_HEADER: "default"}) == {(404, None): 1}
+    # One that does not run: its share fails.
+    subprocess.run(["docker", "stop", f"packager_{name}_b_current"], capture_output=True, check=True)
+    assert marks(port, 1) == {(503, "b"): 1}
+    shown = services.show(name)
+    assert (shown["state"], shown["reason"].startswith("version b: ")) == ("Failed", True)
+    steps.delete(name)
+    assert containers(f"packager.service={name}") == []
+    volumes = subprocess.run(["docker", "volume", "ls", "--quiet"], capture_output=True, text=True, check=True).stdout
+    assert volume not in volumes.split()
 
 
 def test_a_service_that_does_not_start_says_why_and_makes_room(services: Services) -> None:

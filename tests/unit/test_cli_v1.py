@@ -57,7 +57,8 @@ class Machine:
         )
         return self.running[name]
 
-    def update(self, name: str, change: Change, spec_file: Any, *, timeout: Any, reporter: Any) -> Status:
+    def update(self, name: str, change: Change, spec_file: Any, *, version: Any, **_: Any) -> Status:
+        assert version in (None, "default")
         self.changes.append(change)
         self.running[name] = msgspec.structs.replace(self.look(name), image=str(change.reference))
         return self.running[name]
@@ -200,6 +201,10 @@ def test_an_update_takes_other_models_or_another_script(run: Run, machine: Machi
     kept = json.loads(record.read_text())
     assert (kept["models"], kept["number"], kept["reference"]) == (["m:2"], 3, "svc:3")
     assert "is an image" in said(run("service", "update", "svc", "x:1", "-m", "m:1", code=2))
+    other = run("service", "update", "svc", "--version", "b", "-m", "m:1", code=2)
+    assert "version b of svc was not deployed from models" in said(other)
+    run("service", "update", "svc", "--version", "default", "-m", "m:1")
+    assert machine.built[3:] == ["svc:4"], "nothing was built for the other one"
 
 
 def test_what_is_deleted_is_not_updated(run: Run, machine: Machine) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,13 @@ class FakeService:
 
     unit, spec = "thing", "a spec"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, whole: FakeService | None = None, version: str = "") -> None:
         self.name, self.events, self.forwarder = name, list[str](), FakeForwarder()
+        self.title = f"{name} ({version})" if version else name
+        #: The service as a whole, its versions, and their shares.
+        self.whole, self.shares, self.parts = whole or self, dict[str, int](), dict[str, FakeService]()
+        if whole is not None:
+            self.events, self.forwarder = whole.events, whole.forwarder
         self.backends: list[FakeBackend] = []
         self.pointed: FakeBackend | None = None
         self.state: StateName = "Healthy"
@@ -91,6 +96,7 @@ class FakeService:
         self.kept: FakeBackend | None = None
         #: Of the next backend: how it fails, or the error that starting it raises.
         self.trouble: str | BaseException = ""
+        self.deaf, self.refuses = False, ""
 
     def status(self) -> Status | None:
         if not self.backends:
@@ -104,6 +110,7 @@ class FakeService:
     def remove(self) -> None:
         self.events.append("remove")
         self.backends, self.pointed = [], None
+        self.shares, self.parts = {}, {}
 
     def first(self, request: Request) -> FakeBackend:
         self.pointed = self.start("first")
@@ -143,6 +150,29 @@ class FakeService:
     def clear(self) -> None:
         self.events.append("clear")
         self.backends = [backend for backend in self.backends if backend in (self.pointed, self.kept)]
+
+    def versions(self) -> dict[str, int]:
+        return dict(self.whole.shares)
+
+    def of(self, version: str) -> FakeService:
+        whole = self.whole
+        if version == "default":
+            return whole
+        return whole.parts.setdefault(version, FakeService(self.name, whole, version))
+
+    def route(self, shares: Mapping[str, int]) -> bool:
+        self.events.append("route " + " ".join(f"{name}={share}" for name, share in shares.items()))
+        self.whole.shares = {} if set(shares) == {"default"} else dict(shares)
+        return not self.whole.deaf and self.events[-1] != self.whole.refuses
+
+    def join(self, request: Request) -> FakeBackend:
+        self.pointed = self.start(f"{self.title} joins")
+        self.state = "Healthy"
+        return self.pointed
+
+    def drop(self) -> None:
+        self.events.append(f"drop {self.title}")
+        self.backends, self.pointed = [], None
 
     def keys(self) -> KeyPair | None:
         return self.pair

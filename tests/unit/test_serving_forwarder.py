@@ -320,7 +320,7 @@ def test_without_an_engine_a_file_says_where_the_backend_is(tmp_path: Path, monk
         Path("forwarder.py").write_text(forwarder_text())
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port, descriptor = listening.getsockname()[1], listening.fileno()
-            words = ("-I", "-S", "forwarder.py", f"fd:{descriptor}", "current", "0", "control")
+            words = ("-I", "-S", "forwarder.py", f"fd:{descriptor}", "current", "0", "", "control")
             process = await asyncio.create_subprocess_exec(sys.executable, *words, pass_fds=(descriptor,))
         assert await ask(port) == b"one"
         Path("current").write_text("nonsense\n")
@@ -490,7 +490,7 @@ def test_a_connect_that_is_given_up_is_not_in_flight() -> None:
             tested.port = int(full.getsockname()[1])
             queue = []
             while True:
-                connecting = asyncio.ensure_future(tested.connect())
+                connecting = asyncio.ensure_future(tested.connect(None))
                 done, _ = await asyncio.wait({connecting}, timeout=0.2)
                 if not done:
                     break
@@ -499,7 +499,7 @@ def test_a_connect_that_is_given_up_is_not_in_flight() -> None:
             connecting.cancel()
             await asyncio.gather(connecting, return_exceptions=True)
             assert tested.in_flight == {"127.0.0.1": len(queue)}
-            for _, _, writer in queue:
+            for *_, writer in queue:
                 writer.close()
 
     asyncio.run(run())

@@ -330,3 +330,37 @@ def test_folders_of_killed_runs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_the_exit_file_may_be_nonsense(tmp_path: Path) -> None:
     (tmp_path / "exit").write_text(json.dumps({"other": 1}))
     assert Backend(tmp_path).state() == State(running=False, exit_code=137)
+
+
+def test_a_version_has_a_folder_of_its_own_and_shares_the_rest(updated: ServiceFolder) -> None:
+    assert updated.versions() == {}
+    b = updated.of("b")
+    assert (b.folder, b.key_folder, b.own) == (updated.folder, updated.key_folder, updated.folder / "versions/b")
+    assert updated.of("default").own == updated.own
+    current = updated.current()
+    assert current is not None
+    record = msgspec.structs.replace(current.record, title="of b", port=2, labels={"a": "b"}, auth=True)
+    b.backend_folder(1).mkdir(parents=True)
+    backend = NamedBackend(b, 1, record)
+    backend.write()
+    assert not backend.point(), "no forwarder answers"
+    assert not updated.route({"default": 90, "b": 10})
+    assert updated.versions() == {"default": 90, "b": 10}
+    rows = json.loads((updated.folder / "traffic").read_text())
+    assert [each["backend"] for each in rows] == ["current", "versions/b/current"]
+    assert (updated.folder / rows[1]["backend"]).read_text() == "2 1\n"
+    assert {"a": "b"} in updated.labels()
+    with pytest.raises(ServiceError, match="the keys of a cannot be read"):
+        updated.keys()
+    with pytest.raises(ServiceError, match="nothing is kept that a \\(b\\) ran before") as raised:
+        b.retired({})
+    assert "`packager service update a --version b REF`" in str(raised.value.remedy)
+    (updated.folder / "traffic").write_text("{")
+    with pytest.raises(ServiceError, match="what is remembered of the versions cannot be read"):
+        updated.versions()
+    updated.route({"default": 100})
+    before = (updated.own / "current").read_text()
+    b.drop()
+    assert not b.own.exists()
+    assert (updated.own / "current").read_text() == before
+    assert updated.versions() == {}

@@ -12,6 +12,7 @@ import pytest
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.hosts.docker.service_containers import (
     SERVICE,
+    VERSION,
     NamedBackend,
     Role,
     ServiceContainers,
@@ -75,8 +76,9 @@ class FakeContainer:
 
     def exec_run(self, words: list[str]) -> Any:
         assert words[-1] == "switch"
-        current = [each.address for each in self.engine.all if each.name == "packager_a_current"]
-        output = json.dumps({"address": current[0] if current else None}).encode()
+        found = {each.name: each.address for each in self.engine.all}
+        addresses = {version: found.get(name) for version, name in self.engine.table.items()}
+        output = json.dumps({"address": found.get("packager_a_current"), "addresses": addresses}).encode()
         return type("Done", (), {"output": output})
 
 
@@ -88,12 +90,19 @@ class FakeEngine:
         self.refuses = self.removal = ""
         self.grace: int | None = None
         self.networks = SimpleNamespace(list=lambda filters: [])
+        #: Names of the containers of versions.
+        self.table = dict[str, str]()
+        self.list = self._labelled
         self.api = SimpleNamespace(base_url="http+docker://localhost")
         self.all = [FakeContainer(self, name, f"10.0.0.{number}") for number, name in enumerate(names)]
 
     @property
     def containers(self) -> FakeEngine:
         return self
+
+    def _labelled(self, filters: dict[str, list[str]], **_: bool) -> list[FakeContainer]:
+        wanted = {each.partition("=")[0] for each in filters["label"]}
+        return [container for container in self.all if wanted <= set(container.labels)]
 
     def get(self, name: str) -> FakeContainer:
         for container in self.all:
@@ -221,6 +230,26 @@ def test_removing_a_service_removes_what_it_kept() -> None:
     assert engine.roles() == []
 
 
+def test_a_version_has_containers_of_its_own_and_no_one_elses_labels_change() -> None:
+    assert container_of("a", "current", "b") == "packager_a_b_current"
+    assert container_of("a", "current", "default") == container_of("a", "current") == "packager_a_current"
+    assert container_of("a", "forwarder", "b") == "packager_a"
+    engine: Any = FakeEngine("current")
+    engine.all += [
+        FakeContainer(engine, f"packager_a_b_{role}", f"10.0.1.{n}") for n, role in enumerate(("current", "next"))
+    ]
+    service = service_on(engine).of("b")
+    engine.table = {"default": "packager_a_current", "b": "packager_a_b_current"}
+    new = NamedBackend(service, engine.all[3])
+    assert new.point()
+    service.clear()
+    new.stop(0)
+    new.retire()
+    assert engine.roles() == ["current", "b_kept"]
+    service.drop()
+    assert engine.roles() == ["current"], "the other version is not touched"
+
+
 @pytest.mark.parametrize(("roles", "grace"), [(("current",), 32), (("previous", "next"), 32), ((), None)])
 def test_a_forwarder_without_a_server_is_not_waited_for(roles: tuple[Role, ...], grace: int | None) -> None:
     engine = FakeEngine(*roles)
@@ -237,3 +266,12 @@ def test_a_container_that_is_being_removed_is_waited_for() -> None:
     engine.removal = "driver failed"
     with pytest.raises(docker.errors.APIError):
         service_on(engine).remove()
+
+
+def test_a_forwarder_of_versions_finishes_its_requests_and_all_of_theirs_goes() -> None:
+    engine = FakeEngine()
+    engine.all += [FakeContainer(engine, f"packager_a_{version}_current", "10.0.1.1") for version in ("b", "c")]
+    for container in engine.all[1:]:
+        container.labels[VERSION] = "v"
+    service_on(engine).remove()
+    assert (engine.all, engine.grace) == ([], 32)

@@ -99,6 +99,6 @@ def test_addresses() -> None:
 
 def test_programs_fit_into_an_argument() -> None:
     # Linux: MAX_ARG_STRLEN is 128 KiB.
-    for command in (forwarder_command(5001, "packager_a_current", 5001), control_command("status")):
+    for command in (forwarder_command(5001, "packager_a_current", 5001, "/x"), control_command("status")):
         assert max(len(word.encode()) for word in command) < 128 * 1024
         compile(command[command.index("-c") + 1], "inside", "exec")

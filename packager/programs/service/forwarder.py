@@ -2,7 +2,11 @@
 
 Two containers cannot hold one port of the engine's machine, so a service's port belongs to a small container that
 stays while backends come and go. It runs this file by the image's own Python (`python -I -c …`; hence the standard
-library only, Python 3.9 or newer, and no import but `messages.py`), and needs no file, no volume and no configuration.
+library only, Python 3.9 or newer, and no imports but `messages.py` and `versions.py`), and needs no configuration.
+
+Where a service has several versions, a file says which, and the share of each; it is read at the start and after
+`switch`. Each request goes to a version by chance, whatever the last one of its connection did, or to the one that it
+asks for. The share of a version that does not answer goes to no other one: nobody would see what is wrong with it.
 
 It works on requests, not on connections: a client may keep its connection across an update, and the next request on
 it goes to the new backend. Which backend that is, the engine's DNS says: the container whose *name* is that of the
@@ -36,6 +40,7 @@ from packager.programs.service.messages import (
     parse_head,
     pieces,
 )
+from packager.programs.service.versions import Routes, Version, find, marked, wanted_version
 
 #: The abstract Unix socket for `packager/programs/service/control.py`; only processes of this container can reach it.
 CONTROL = "\0packager-forwarder"
@@ -55,20 +60,20 @@ HURRY = 2.0
 #: let us in, and to end.
 IDLE_TIME, HEAD_TIME, PIECE_TIME, CONNECT_TIME, GRACE = 75.0, 30.0, 60.0, 5.0, 30.0
 
-_REASONS = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large", 502: "Bad Gateway",
-            503: "Service Unavailable"}  # fmt: skip
+_REASONS = {400: "Bad Request", 404: "Not Found", 408: "Request Timeout", 431: "Request Header Fields Too Large",
+            502: "Bad Gateway", 503: "Service Unavailable"}  # fmt: skip
 
 
 class RefusedError(Exception):
-    """The answer is ours: a status and a message."""
+    """The answer is ours: a status, a message, and the version that should have answered."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, version: str = "") -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.version = status, version
 
 
 class Forwarder:
-    """The forwarder: the backend of the moment, and what is in flight to each."""
+    """The forwarder: the backends of the moment, and what is in flight to each."""
 
     def __init__(
         self,
@@ -77,11 +82,12 @@ class Forwarder:
         port: int,
         connect_time: float = CONNECT_TIME,
         control: str = CONTROL,
+        table: str = "",
     ) -> None:
-        """Port 0 means that `backend` is a file, and no name."""
-        self.listen, self.backend, self.port = listen, backend, port
+        """Port 0 means that backends are files, and no names; `table` is the file with the versions."""
+        self.listen, self.port = listen, port
         self.connect_time, self.control_at = connect_time, control
-        self.address: str | None = None
+        self.routes = Routes(table, backend)
         self.in_flight: Counter[str] = Counter()
         self.idle: set[asyncio.StreamWriter] = set()
         self.connections = 0
@@ -90,40 +96,39 @@ class Forwarder:
         self.awaited: dict[asyncio.StreamWriter, float] = {}
         self.stopping = asyncio.Event()
 
-    async def find(self) -> None:
-        """Ask the engine's DNS, or the file, where the backend is; what was known stays where there is no answer."""
-        with suppress(OSError, ValueError, IndexError):
-            if self.port == 0:
-                with open(self.backend, encoding="ascii") as file:
-                    self.address = f"127.0.0.1:{int(file.read().split()[0])}"
-                return
-            found = await asyncio.get_running_loop().getaddrinfo(
-                self.backend, self.port, family=socket.AF_INET, type=socket.SOCK_STREAM
-            )
-            self.address = str(found[0][4][0])
+    def pick(self, wanted: str | None) -> Version:
+        """Return the version that a request goes to."""
+        version = self.routes.pick(wanted)
+        if version is None:
+            raise RefusedError(404, f"the service has no version {wanted!r}; it has {', '.join(self.routes.versions)}")
+        return version
 
-    async def connect(self) -> tuple[str, asyncio.StreamReader, asyncio.StreamWriter]:
-        """Connect to the current backend, and count the request as in flight to it from before the attempt."""
+    async def connect(self, wanted: str | None) -> tuple[Version, str, asyncio.StreamReader, asyncio.StreamWriter]:
+        """Connect to the backend for a request, and count it as in flight to that from before the attempt."""
         end = asyncio.get_running_loop().time() + self.connect_time
+        version = self.pick(wanted)
         while True:
-            if self.address is None:
-                await self.find()
-            address = self.address
+            if version.address is None:
+                await find(version, self.port)
+            if not self.routes.has(version):
+                version = self.pick(wanted)  # it was removed meanwhile
+            address = version.address
             if address is not None:
                 self.in_flight[address] += 1
                 try:
                     host, _, port = address.partition(":")
                     connecting = asyncio.open_connection(host, int(port or self.port), limit=HEAD_LIMIT)
-                    return (address, *await asyncio.wait_for(connecting, self.connect_time))
+                    return (version, address, *await asyncio.wait_for(connecting, self.connect_time))
                 except (OSError, TimedOut):
                     self.done(address)
                 except BaseException:
                     self.done(address)
                     raise
             if asyncio.get_running_loop().time() > end:
-                raise RefusedError(503, "the service does not run at the moment")
+                what = f"version {version.name} of the service" if version.name else "the service"
+                raise RefusedError(503, f"{what} does not run at the moment", version.name)
             await asyncio.sleep(0.1)
-            await self.find()
+            await find(version, self.port)
 
     def done(self, address: str) -> None:
         """Count a request as no longer in flight."""
@@ -193,13 +198,13 @@ class Forwarder:
         self, head: Head, first: list[bytes], body: AsyncIterator[bytes], whole: bool, writer: asyncio.StreamWriter
     ) -> bool:
         """Let the backend answer a request whose body starts with `first`, and is that where it is `whole`."""
-        address, backend_reader, backend_writer = await self.connect()
+        version, address, backend_reader, backend_writer = await self.connect(wanted_version(head.headers))
         bound(backend_writer)
         sending = asyncio.ensure_future(send(backend_writer, head, first, body))
         try:
             # One that is answered before it was read to its end leaves a rest that is no request.
             return await pass_back(
-                backend_reader, writer, head, lambda: self.keeps(head) and (whole or sent_whole(sending))
+                backend_reader, writer, head, version.name, lambda: self.keeps(head) and (whole or sent_whole(sending))
             )
         finally:
             sending.cancel()
@@ -262,7 +267,9 @@ class Forwarder:
         body = json.dumps({"message": str(refused)}).encode()
         reason = _REASONS[refused.status]
         retry = "Retry-After: 1\r\n" if refused.status == 503 else ""
-        head = f"HTTP/1.1 {refused.status} {reason}\r\nContent-Type: application/json\r\n{retry}"
+        lines = marked([(b"Content-Type", b"application/json")], refused.version)
+        named = b"".join(b"%s: %s\r\n" % each for each in lines).decode()
+        head = f"HTTP/1.1 {refused.status} {reason}\r\n{named}{retry}"
         writer.write(f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         await writer.drain()
         # Closing on what was not read would reset the connection, and the answer with it (RFC 9112, section 9.6).
@@ -271,11 +278,18 @@ class Forwarder:
             await asyncio.wait_for(discard(reader), 2.0)
 
     async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one command: `switch` asks the DNS anew; all answer with what is in flight to which backend."""
+        """Answer one command: `switch` looks anew; all answer with what is in flight to which backend."""
         with suppress(OSError, EOFError):
             if (await reader.readline()).strip() == b"switch":
-                await self.find()
-            answer = {"address": self.address, "in_flight": dict(self.in_flight), "connections": self.connections}
+                await self.routes.look(self.port)
+            versions = self.routes.versions
+            answer = {
+                "address": next(iter(versions.values())).address,
+                "addresses": {name: version.address for name, version in versions.items()},
+                "traffic": {name: version.percent for name, version in versions.items()},
+                "in_flight": dict(self.in_flight),
+                "connections": self.connections,
+            }
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         writer.close()
@@ -288,8 +302,10 @@ class Forwarder:
         there = {"port": self.listen, "host": "0.0.0.0"} if isinstance(self.listen, int) else {"sock": self.listen}
         server = await asyncio.start_server(self.serve_client, limit=HEAD_LIMIT, backlog=1024, **there)
         control = await asyncio.start_unix_server(self.control, self.control_at)
-        await self.find()
+        await self.routes.look(self.port)
+        keeping_up = asyncio.ensure_future(self.routes.keep_up(self.port))
         await self.stopping.wait()
+        keeping_up.cancel()
         server.close()
         control.close()
         for writer in tuple(self.idle):
@@ -336,7 +352,7 @@ async def drained(writer: asyncio.StreamWriter) -> bool:
 
 
 async def pass_back(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Head, keeps: Callable[[], bool]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Head, version: str, keeps: Callable[[], bool]
 ) -> bool:
     """Pass an answer on as it comes; return whether the connection can take another request."""
     try:
@@ -346,11 +362,11 @@ async def pass_back(
             if status >= 200:
                 break
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
-        raise RefusedError(502, "the service ended the connection without an answer") from None
+        raise RefusedError(502, "the service ended the connection without an answer", version) from None
     empty = request.line.startswith(b"HEAD ") or status in (204, 304)
-    marked = empty or head.chunked or head.length is not None
-    keep = marked and keeps()
-    writer.write(head.text(keep=keep))
+    framing = empty or head.chunked or head.length is not None
+    keep = framing and keeps()
+    writer.write(head._replace(headers=marked(head.headers, version)).text(keep=keep))
     if not empty:
         async for piece in pieces(reader, head, True, None):
             writer.write(framed(piece, head.chunked))
@@ -375,8 +391,9 @@ async def discard(reader: asyncio.StreamReader) -> None:
 if __name__ == "__main__":
 
     async def _main() -> None:
-        taken, backend, port, *control = sys.argv[1:]
+        taken, backend, port, table, *rest = sys.argv[1:]
+        control = rest[0] if rest else CONTROL
         listen = socket.socket(fileno=int(taken[3:])) if taken.startswith("fd:") else int(taken)
-        await Forwarder(listen, backend, int(port), CONNECT_TIME, *control).run()
+        await Forwarder(listen, backend, int(port), CONNECT_TIME, control, table).run()
 
     asyncio.run(_main())

@@ -14,31 +14,35 @@ PYTHON = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-c")
 #: -S: it needs no packages, and is started while somebody waits.
 _QUICK = (f"{ENVIRONMENT_PREFIX}/bin/python", "-I", "-S", "-c")
 
-# Makes the one module that the forwarder imports, as if our package were there.
-_WITH_MESSAGES = """\
+# Makes the two modules that the forwarder imports, as if our package were there.
+_WITH_MODULES = """\
 import sys, types
-for name in ("packager", "packager.programs", "packager.programs.service", "packager.programs.service.messages"):
+for name in ("packager", "packager.programs", "packager.programs.service"):
     sys.modules[name] = types.ModuleType(name)
-exec({messages!r}, sys.modules["packager.programs.service.messages"].__dict__)
+for name, text in (("messages", {messages!r}), ("versions", {versions!r})):
+    name = "packager.programs.service." + name
+    sys.modules[name] = types.ModuleType(name)
+    exec(text, sys.modules[name].__dict__)
 exec({forwarder!r}, {{"__name__": "__main__"}})
 """
 
 
-def forwarder_command(listen: int, backend: str, port: int) -> tuple[str, ...]:
+def forwarder_command(listen: int, backend: str, port: int, table: str) -> tuple[str, ...]:
     """Return the command of the forwarder's container.
 
     Args:
         listen: port on which it takes requests.
         backend: name of the container that gets them.
         port: of that container.
+        table: file in its container with the versions of the service, once there are some.
     """
-    return (*PYTHON, forwarder_text(), str(listen), backend, str(port))
+    return (*PYTHON, forwarder_text(), str(listen), backend, str(port), table)
 
 
 def forwarder_text() -> str:
     """Return the forwarder as one program."""
-    texts = {name: program(f"service/{name}.py").read_text() for name in ("messages", "forwarder")}
-    return _WITH_MESSAGES.format(**texts)
+    texts = {name: program(f"service/{name}.py").read_text() for name in ("messages", "versions", "forwarder")}
+    return _WITH_MODULES.format(**texts)
 
 
 def control_command(*words: str) -> tuple[str, ...]:

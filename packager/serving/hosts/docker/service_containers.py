@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -27,8 +27,17 @@ from packager.serving.hosts.docker.container import (
     start_failure,
     state_of,
 )
-from packager.serving.hosts.docker.image import ImagePackage, packaged_image
-from packager.serving.hosts.docker.volume import get_keys, has_keys, mounts, put_keys
+from packager.serving.hosts.docker.image import packaged_image
+from packager.serving.hosts.docker.volume import (
+    TABLE,
+    get_keys,
+    get_table,
+    has_keys,
+    mounts,
+    put_keys,
+    put_table,
+    table_mounts,
+)
 from packager.serving.hosts.docker.workers import Renewed, has_mounted, renew_workers
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
@@ -43,7 +52,8 @@ from packager.serving.service import (
     State,
     reachable_host,
 )
-from packager.serving.status import Change, Seen, Status, decide, nothing_before
+from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
+from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -52,8 +62,8 @@ if TYPE_CHECKING:
 Role = Literal["forwarder", "current", "next", "previous", "kept"]
 
 #: Labels that make a container part of a service. With the containers' names they are all that is remembered of it.
-SERVICE, ROLE, IMAGE, VARIABLES, HEALTH = (
-    f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env", ".health")
+SERVICE, ROLE, IMAGE, VARIABLES, HEALTH, VERSION = (
+    f"packager.service{suffix}" for suffix in ("", ".role", ".image", ".env", ".health", ".version")
 )
 
 #: Memory and processes of a forwarder: it holds at most 256 KiB of each request that it reads.
@@ -64,12 +74,21 @@ _ASKED = 0.2
 
 _KEPT: Any = {"Name": "unless-stopped"}
 
-_ROLES: tuple[Role, ...] = ("forwarder", "current", "next", "previous", "kept")
+_BACKENDS: tuple[Role, ...] = ("current", "next", "previous", "kept")
+_ROLES: tuple[Role, ...] = ("forwarder", *_BACKENDS)
 
 
-def container_of(name: str, role: Role) -> str:
-    """Return the name of a service's container; also, for the forwarder, that of its network."""
-    return f"packager_{name}" if role == "forwarder" else f"packager_{name}_{role}"
+def container_of(name: str, role: Role, version: str | None = None) -> str:
+    """Return the name of a service's container; also, for the forwarder, that of its network.
+
+    Args:
+        name: of the service.
+        role: of the container.
+        version: that it is of; `default` and None are the backends of a service that was deployed without a version.
+    """
+    if role == "forwarder":
+        return f"packager_{name}"
+    return f"packager_{name}_{role}" if version in (None, DEFAULT) else f"packager_{name}_{version}_{role}"
 
 
 class NamedBackend(RunningContainer):
@@ -96,16 +115,16 @@ class NamedBackend(RunningContainer):
 
     def point(self) -> bool:
         """Give it the name that the forwarder looks for, whichever container had it; return whether it was seen."""
-        name, holder = self.service.name, self.service.get("current")
+        name_of, holder = self.service.container_name, self.service.get("current")
         self.container.reload()
-        if self.container.name != container_of(name, "current"):
-            aside: Role = "next" if self.container.name == container_of(name, "previous") else "previous"
+        if self.container.name != name_of("current"):
+            aside: Role = "next" if self.container.name == name_of("previous") else "previous"
             if holder is not None:
-                holder.rename(container_of(name, aside))
-            self.container.rename(container_of(name, "current"))
+                holder.rename(name_of(aside))
+            self.container.rename(name_of("current"))
             self.container.reload()
         addresses = {each["IPAddress"] for each in self.container.attrs["NetworkSettings"]["Networks"].values()}
-        return self.service.forwarder.ask("switch").get("address") in addresses
+        return address_in(self.service.forwarder.ask("switch"), self.service.version) in addresses
 
     def keep(self) -> None:
         """Let the engine start it and the forwarder again whenever they end, and after its own restart."""
@@ -116,7 +135,7 @@ class NamedBackend(RunningContainer):
     def retire(self) -> None:
         """Keep it as the one before; that which was kept until now goes."""
         self.service.remove_role("kept")
-        self.container.rename(container_of(self.service.name, "kept"))
+        self.container.rename(self.service.container_name("kept"))
 
     def stop(self, grace: float) -> None:
         """Let it finish the requests in flight, and end; one that does not run stays as it is."""
@@ -175,12 +194,18 @@ class ServiceContainers:
     Args:
         client: of the engine.
         name: of the service.
+        version: of which the backends are; None for a service as a whole.
     """
 
     unit, spec = "container", "the spec of its image"
 
-    def __init__(self, client: DockerClient, name: str) -> None:
-        self.client, self.name = client, name
+    def __init__(self, client: DockerClient, name: str, version: str | None = None) -> None:
+        self.client, self.name, self.version = client, name, version
+        self.title = title_of(name, version)
+
+    def container_name(self, role: Role) -> str:
+        """Return the name of the container of a role."""
+        return container_of(self.name, role, self.version)
 
     @property
     def forwarder(self) -> ForwarderContainer:
@@ -208,7 +233,7 @@ class ServiceContainers:
         if current is None or self.get("forwarder") is None:
             raise ServiceError(f"a container of {self.name} is gone", remedy="deploy it again")
         image = packaged_image(change.reference or current.title)
-        self._require_same_port(image)
+        self._require_port(image.title, image.ports)
         host = current.container.attrs["HostConfig"]
         env = {**variables_of(current.container), **change.env}
         keys = keys_for(image, None, {}, env)
@@ -221,7 +246,7 @@ class ServiceContainers:
             cpus=change.cpus if change.cpus is not None else ((host.get("NanoCpus") or 0) / 1e9 or None),
             gpus=change.gpus if change.gpus is not None else gpus_of(current.container),
             health=change.health if change.health is not None else health_of(current.container),
-            keys=keys and (get_keys(current.container) or keys),
+            keys=keys and (self.keys() or keys),
             mounts=change.mounts(image) if change.mounts else (),
         )
         return lambda: self._start_backend("next", request)
@@ -252,31 +277,34 @@ class ServiceContainers:
             UsageError: variables are given: the container has its own.
         """
         self._require_own_variables(env)
-        container, current = self.get("kept"), self.current()
+        container = self.get("kept")
         if container is None:
-            raise nothing_before(self.name)
+            raise nothing_before(self.name, self.version)
         image = container.labels.get(IMAGE, "")
 
         def start_again() -> NamedBackend:
-            container.rename(container_of(self.name, "next"))
-            keys = get_keys(current.container) if current is not None else None
+            container.rename(self.container_name("next"))
+            keys = self.keys()
             if keys is not None and has_keys(container):
                 put_keys(container, keys)
             try:
                 self._start_again(container, image)
             except BaseException:
-                container.rename(container_of(self.name, "kept"))
+                container.rename(self.container_name("kept"))
                 raise
             return NamedBackend(self, container)
 
         return start_again
 
     def halt(self) -> None:
-        """End forwarder and backend; the engine does not start again what was stopped."""
-        for role, grace in (("forwarder", GRACE + 2), ("current", GRACE)):
-            container = self.get(cast(Role, role))
+        """End forwarder and backends; the engine does not start again what was stopped."""
+        forwarder = self.get("forwarder")
+        if forwarder is not None:
+            forwarder.stop(timeout=round(GRACE + 2))
+        for each in self._each():
+            container = each.get("current")
             if container is not None:
-                container.stop(timeout=round(grace))
+                container.stop(timeout=round(GRACE))
 
     def resume(self, env: dict[str, str]) -> NamedBackend:
         """Start both again.
@@ -321,15 +349,60 @@ class ServiceContainers:
         self.remove_role("next", "previous")
 
     def keys(self) -> KeyPair | None:
-        """Return the keys of the current backend; None where its requests need none."""
-        current = self.current()
-        return None if current is None else get_keys(current.container)
+        """Return the keys of the current backends; None where their requests need none."""
+        found = (get_keys(current.container) for each in self._each() if (current := each.current()) is not None)
+        return next((keys for keys in found if keys is not None), None)
 
     def put_keys(self, pair: KeyPair) -> None:
-        """Replace the keys of the current backend."""
-        current = self.current()
-        if current is not None:
-            put_keys(current.container, pair)
+        """Replace the keys of the current backends."""
+        for each in self._each():
+            current = each.current()
+            if current is not None and has_keys(current.container):
+                put_keys(current.container, pair)
+
+    def versions(self) -> dict[str, int]:
+        """Return the share of each version in percent; empty where the service has one backend and no versions.
+
+        Raises:
+            ServiceError: what is remembered of them cannot be read.
+        """
+        forwarder = self.get("forwarder")
+        table = get_table(forwarder) if forwarder is not None else None
+        return {} if table is None else shares_of(table)
+
+    def of(self, version: str) -> ServiceContainers:
+        """Return the service as one of its versions, whether it is there or not."""
+        return ServiceContainers(self.client, self.name, version)
+
+    def _each(self) -> list[ServiceContainers]:
+        return [self.of(version) for version in self.versions()] or [self]
+
+    def route(self, shares: Mapping[str, int]) -> bool:
+        """Remember these shares in the forwarder's volume, and tell it; return whether it has them.
+
+        Raises:
+            ServiceError: it is gone, or an older packager has started it.
+        """
+        forwarder = self.get("forwarder")
+        if forwarder is None:
+            raise ServiceError(f"a container of {self.name} is gone", remedy="deploy it again")
+        put_table(forwarder, table_of(shares, lambda version: container_of(self.name, "current", version)))
+        return taken_over(self.forwarder.ask("switch"), shares)
+
+    def join(self, request: ImageRequest) -> NamedBackend:
+        """Start the backend of this version in a service that is there, with the service's keys.
+
+        Raises:
+            EngineError: the engine refuses.
+            UsageError: it serves on another port.
+        """
+        self._require_port(request.reference, (request.publish.container_port,))
+        keys = request.keys and (self.keys() or request.keys)
+        return self._start_backend("current", msgspec.structs.replace(request, keys=keys))
+
+    def drop(self) -> None:
+        """Remove at once all backends of this version."""
+        self.remove_role(*_BACKENDS)
 
     def get(self, role: Role) -> Container | None:
         """Return the container of a role; None where there is none.
@@ -339,7 +412,7 @@ class ServiceContainers:
         """
         import docker.errors
 
-        name = container_of(self.name, role)
+        name = self.container_name(role)
         try:
             container = self.client.containers.get(name)
         except docker.errors.NotFound:
@@ -382,7 +455,7 @@ class ServiceContainers:
 
     def _start_forwarder(self, reference: str, publish: Publish) -> Container:
         port = publish.container_port
-        python, *words = forwarder_command(port, container_of(self.name, "current"), port)
+        python, *words = forwarder_command(port, container_of(self.name, "current"), port, TABLE)
         return self._start(
             "forwarder",
             ImageRequest(reference=reference, name=self.name, publish=publish),
@@ -392,6 +465,7 @@ class ServiceContainers:
                 "ports": {f"{port}/tcp": (published_on(self.client, publish), publish.port or None)},
                 # The image's check asks the backend, through the forwarder: that is another container's health.
                 "healthcheck": {"test": ["NONE"]},
+                **table_mounts(),
                 **_FORWARDER_LIMITS,
             },
         )
@@ -400,7 +474,11 @@ class ServiceContainers:
         """Start a backend; it is started again by the engine only after `keep`."""
         options = {
             "environment": request.env,
-            "labels": {VARIABLES: json.dumps(sorted(request.env)), **_health_label(request.health)},
+            "labels": {
+                VARIABLES: json.dumps(sorted(request.env)),
+                **_health_label(request.health),
+                **({} if self.version in (None, DEFAULT) else {VERSION: self.version}),
+            },
             **limits(request.memory, request.cpus),
             **mounts(request),
             **devices(request),
@@ -413,7 +491,7 @@ class ServiceContainers:
 
         labels = {SERVICE: self.name, ROLE: role, IMAGE: request.reference, **options.pop("labels", {})}
         network = container_of(self.name, "forwarder")
-        request = msgspec.structs.replace(request, name=container_of(self.name, role))
+        request = msgspec.structs.replace(request, name=self.container_name(role))
         try:
             container = self.client.containers.create(
                 request.reference, name=request.name, labels=labels, network=network, **{**HARDENED, **options}
@@ -430,51 +508,49 @@ class ServiceContainers:
 
     def remove_role(self, *roles: Role) -> None:
         """Remove at once the containers of roles, where there are any."""
-        import docker.errors
-
         for role in roles:
             container = self.get(role)
             if container is not None:
-                with suppress(docker.errors.NotFound):
-                    try:
-                        container.remove(force=True, v=True)
-                    except docker.errors.APIError as error:
-                        # Whoever was interrupted while it was removed.
-                        if "already in progress" not in str(error.explanation):
-                            raise
-                        container.wait(condition="removed", timeout=GRACE)
+                _remove(container)
 
     def remove(self) -> None:
         """Remove everything of the service; requests in flight are finished first."""
         forwarder = self.get("forwarder")
         # Without a server nothing is in flight, and a forwarder that has just started hears no SIGTERM yet.
-        if forwarder is not None and self.current() is not None:
+        if forwarder is not None and (self.current() is not None or self._of_versions()):
             forwarder.stop(timeout=round(GRACE) + 2)
         self.remove_role(*_ROLES)
+        for container in self._of_versions():
+            _remove(container)
         for network in self.client.networks.list(filters={"label": f"{SERVICE}={self.name}"}):
             network.remove()
+
+    def _of_versions(self) -> list[Container]:
+        filters: dict[str, Any] = {"label": [f"{SERVICE}={self.name}", VERSION]}
+        return list(self.client.containers.list(all=True, filters=filters, ignore_removed=True))
 
     def port(self) -> int | None:
         """Return the port of the server in its containers; None without a forwarder."""
         forwarder = self.get("forwarder")
         return None if forwarder is None else int(_port_key(forwarder).partition("/")[0])
 
-    def _require_same_port(self, image: ImagePackage) -> None:
+    def _require_port(self, title: str, ports: tuple[int, ...]) -> None:
         port = self.port()
-        if image.ports and port not in image.ports:
+        if ports and port not in ports:
             raise UsageError(
-                f"{image.title} serves on port {image.ports[0]}, and the service {self.name} on {port}",
+                f"{title} serves on port {ports[0]}, and the service {self.name} on {port}",
                 remedy=f"`packager service delete {self.name}`, and deploy it again",
             )
 
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none."""
         forwarder, current, following, previous, _ = (self.get(role) for role in _ROLES)
-        if not (forwarder or current or following or previous):
+        if not (forwarder or current or following or previous or self._of_versions()):
             return None
         url = self._url(forwarder)
         runs = all(container is not None and container.status == "running" for container in (forwarder, current))
-        well = bool(url) and runs and answers(url, timeout=5.0)
+        asks = {} if self.version is None else {VERSION_HEADER: self.version}
+        well = bool(url) and runs and answers(url, timeout=5.0, headers=asks)
         stopped = all(_stopped(container) for container in (forwarder, current))
         state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well, stopped=stopped)
         current = current or following or previous
@@ -498,6 +574,20 @@ class ServiceContainers:
             return ""
         host = reachable_host(bindings[0]["HostIp"] or "0.0.0.0", engine_host(self.client))
         return f"http://{host}:{bindings[0]['HostPort']}/"
+
+
+def _remove(container: Container) -> None:
+    """Remove a container at once, with its volumes; one that is gone already is no error."""
+    import docker.errors
+
+    with suppress(docker.errors.NotFound):
+        try:
+            container.remove(force=True, v=True)
+        except docker.errors.APIError as error:
+            # Whoever was interrupted while it was removed.
+            if "already in progress" not in str(error.explanation):
+                raise
+            container.wait(condition="removed", timeout=GRACE)
 
 
 def _stopped(container: Container | None) -> bool:

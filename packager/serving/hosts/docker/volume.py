@@ -1,5 +1,7 @@
 """What a container on the engine gets mounted: its keys, in a volume of its own, and models that its image lacks.
 
+A forwarder has such a volume, too, for the table of its versions, which has to outlive it and the engine.
+
 Keys come neither by the environment, which `docker inspect` shows, nor by a file of this machine, which an engine
 elsewhere would not see. The volume is the container's alone, is removed with it, and can be written into while it runs,
 although the container's root is read-only: so a key is replaced without a restart.
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 #: Readable for whatever user the image has; nobody else reaches the volume.
 _MODE = 0o444
 
+#: Where a forwarder has the table of its versions.
+TABLE = "/run/packager/versions/traffic.json"
+_TABLE_FOLDER = TABLE.rpartition("/")[0]
+
 
 def mounts(request: ImageRequest) -> dict[str, Any]:
     """Return what the SDK's `containers.create` gets for keys and models. Pure."""
@@ -38,19 +44,61 @@ def mounts(request: ImageRequest) -> dict[str, Any]:
 
 def put_keys(container: Container, pair: KeyPair) -> None:
     """Write the keys into a container that was created with `mounts`; it may run."""
+    _put(container, DEFAULT_PATH, {name: getattr(pair, name).encode() for name in NAMES})
+
+
+def _put(container: Container, folder: str, files: dict[str, bytes]) -> None:
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name in NAMES:
-            content = getattr(pair, name).encode()
+        for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size, member.mode, member.mtime = len(content), _MODE, int(time.time())
             tar.addfile(member, io.BytesIO(content))
-    container.put_archive(DEFAULT_PATH, packed.getvalue())
+    container.put_archive(folder, packed.getvalue())
+
+
+def table_mounts() -> dict[str, Any]:
+    """Return what the SDK's `containers.create` gets for a forwarder's table. Pure."""
+    from docker.types import Mount
+
+    return {"mounts": [Mount(target=_TABLE_FOLDER, source=None, type="volume")]}
+
+
+def put_table(forwarder: Container, table: bytes) -> None:
+    """Write the table of a service's versions for its forwarder, which may run.
+
+    Raises:
+        ServiceError: an older packager has started it, and it has no place for one.
+    """
+    if not _has(forwarder, _TABLE_FOLDER):
+        raise ServiceError(
+            "this service was deployed by an older packager, and cannot have versions", remedy="delete and deploy it"
+        )
+    _put(forwarder, _TABLE_FOLDER, {TABLE.rpartition("/")[2]: table})
+
+
+def get_table(forwarder: Container) -> bytes | None:
+    """Return the table of a service's versions; None where there is none."""
+    import docker.errors
+
+    if not _has(forwarder, _TABLE_FOLDER):
+        return None
+    try:
+        chunks, _ = forwarder.get_archive(TABLE)
+    except docker.errors.NotFound:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+        file = tar.extractfile(tar.getmembers()[0])
+        return None if file is None else file.read()
+
+
+def _has(container: Container, folder: str) -> bool:
+    return any(each.get("Destination") == folder for each in container.attrs.get("Mounts") or ())
 
 
 def has_keys(container: Container) -> bool:
     """Tell whether a container was created with keys."""
-    return any(each.get("Destination") == DEFAULT_PATH for each in container.attrs.get("Mounts") or ())
+    return _has(container, DEFAULT_PATH)
 
 
 def get_keys(container: Container) -> KeyPair | None:

@@ -10,6 +10,8 @@ All that is remembered of a service is in its folder:
     keys/            those that its requests need, as a mounted secret has them
     control          the forwarder's Unix socket
     backends/N/      files, log and backend.json of each backend: the current one, the kept one, that of an update
+    traffic          the versions of the service with their shares, once it has some; the forwarder reads it
+    versions/V/      `current`, `kept` and `backends` of a version; those of `default` are where they were before
 
 Values of the user's variables are in no file: they can be secrets. An update takes them from the process that has them.
 """
@@ -21,7 +23,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +42,8 @@ from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
 from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State, reachable_host
-from packager.serving.status import Change, Seen, Status, decide, nothing_before
+from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
+from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
 from packager.storage.locks import hold
 from packager.storage.reading import failure
@@ -73,6 +76,8 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
         launch: how it is started again; None where an older packager started it.
         changed: names of the user's variables whose values the backend before it did not have, or had others of.
         labels: that an image of its package would have.
+        spec: that it was made of; empty where an older packager started it: it is the service's.
+        target: of the spec.
     """
 
     process: Process
@@ -85,6 +90,8 @@ class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
     launch: Launch | None = None
     changed: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    spec: str = ""
+    target: str = ""
 
 
 class NamedBackend(Backend):
@@ -111,8 +118,9 @@ class NamedBackend(Backend):
 
     def point(self) -> bool:
         """Let the file `current` name it; return whether the forwarder has seen it."""
-        write_bytes(self.service.folder / "current", f"{self.record.port} {self.number}\n".encode())
-        return bool(self.service.forwarder.ask("switch").get("address") == f"{LOOPBACK}:{self.record.port}")
+        write_bytes(self.service.own / "current", f"{self.record.port} {self.number}\n".encode())
+        answer = self.service.forwarder.ask("switch")
+        return bool(address_in(answer, self.service.version) == f"{LOOPBACK}:{self.record.port}")
 
     def keep(self) -> None:
         """Note that it was healthy; nothing starts it again."""
@@ -131,7 +139,7 @@ class NamedBackend(Backend):
         kept = self.service.kept()
         if kept is not None and kept.number != self.number:
             kept.remove()
-        write_bytes(self.service.folder / "kept", f"{self.number}\n".encode())
+        write_bytes(self.service.own / "kept", f"{self.number}\n".encode())
 
     def write(self) -> None:
         """Remember it."""
@@ -176,12 +184,15 @@ class ServiceFolder:
 
     Args:
         name: of the service.
+        version: of which the backends are; None for a service as a whole.
     """
 
     unit, spec = "process", "its spec"
 
-    def __init__(self, name: str) -> None:
-        self.name, self.folder = name, service_folder(name)
+    def __init__(self, name: str, version: str | None = None) -> None:
+        self.name, self.version, self.folder = name, version, service_folder(name)
+        self.title = title_of(name, version)
+        self.own = self.folder / _own(version)
         self.key_folder = self.folder / "keys"
 
     @property
@@ -205,10 +216,19 @@ class ServiceFolder:
         except (OSError, msgspec.DecodeError) as error:
             raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
 
+    def source(self) -> Path:
+        """Return the spec that its current backend was made of.
+
+        Raises:
+            ServiceError: the service is not there, or what is there cannot be read.
+        """
+        current = self.current()
+        return Path((current.record.spec if current is not None else "") or self.record().spec)
+
     def current(self) -> NamedBackend | None:
         """Return the backend that gets the requests; None where it is gone."""
         with suppress(OSError, ValueError):
-            _, number = (self.folder / "current").read_text().split()
+            _, number = (self.own / "current").read_text().split()
             return self._backend(int(number))
         return None
 
@@ -224,6 +244,7 @@ class ServiceFolder:
             address, port = listening.getsockname()[:2]
             try:
                 self.folder.mkdir(mode=0o700, parents=True)
+                self.own.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise failure("written", self.folder, error) from None
             if request.keys is not None:
@@ -269,7 +290,7 @@ class ServiceFolder:
 
         def start_again() -> NamedBackend:
             assert change.remake is not None, "whoever updates a service without Docker can make its package"
-            package = change.remake(Path(service.spec), service.target)
+            package = change.remake(Path(old.spec or service.spec), old.target or service.target)
             keys = keys_for(package, None, {}, env)
             if keys is not None and not self.key_folder.is_dir():
                 write_keys(self.key_folder, keys)
@@ -285,7 +306,7 @@ class ServiceFolder:
         """
         kept, current, service = self.kept(), self.current(), self.record()
         if kept is None or kept.record.launch is None:
-            raise nothing_before(self.name)
+            raise nothing_before(self.name, self.version)
         if current is None or not service.forwarder.running:
             raise ServiceError(f"a process of {self.name} is gone", remedy=f"`packager service start {self.name}`")
         now = _values(current.record)
@@ -295,12 +316,13 @@ class ServiceFolder:
         return lambda: self._restart(kept, values, changed=_changed(now, values))
 
     def halt(self) -> None:
-        """End forwarder and backend; requests in flight are finished first."""
+        """End forwarder and backends; requests in flight are finished first."""
         write_bytes(self.folder / "stopped", b"")
         self.record().forwarder.stop(_FORWARDER_GRACE)
-        current = self.current()
-        if current is not None:
-            current.stop()
+        for each in self._each():
+            current = each.current()
+            if current is not None:
+                current.stop()
 
     def resume(self, env: dict[str, str]) -> NamedBackend:
         """Start both again.
@@ -313,6 +335,11 @@ class ServiceFolder:
         if current is None or current.record.launch is None:
             raise ServiceError(f"nothing is left of {self.name} that could be started", remedy="deploy it again")
         values = self._complete(current.record, _values(current.record) | env, "start")
+        if self.version is not None and service.forwarder.running:  # another version may be answering
+            current.stop()
+            backend = self._restart(current, values, changed=current.record.changed)
+            backend.point()
+            return backend
         service.forwarder.stop(_FORWARDER_GRACE)
         current.stop()
         with bind(Publish(container_port=1, port=service.port, address=service.address)) as listening:
@@ -332,9 +359,10 @@ class ServiceFolder:
         missing = [name for name in record.variables if name not in values]
         if missing:
             again = "".join(f" -e {name}=…" for name in missing)
+            which = f" --version {self.version}" if self.version is not None and verb != "start" else ""
             raise ServiceError(
-                f"the values of {', '.join(missing)} went with the process of {self.name}, for no file has them",
-                remedy=f"give them again: `packager service {verb} {self.name}{again}`",
+                f"the values of {', '.join(missing)} went with the process of {self.title}, for no file has them",
+                remedy=f"give them again: `packager service {verb} {self.name}{which}{again}`",
             )
         return {name: value for name, value in values.items() if name in record.variables}
 
@@ -369,7 +397,7 @@ class ServiceFolder:
     def kept(self) -> NamedBackend | None:
         """Return the backend that was the current one before the last update; None where there is none."""
         with suppress(OSError, ValueError):
-            kept, current = self._backend(int((self.folder / "kept").read_text())), self.current()
+            kept, current = self._backend(int((self.own / "kept").read_text())), self.current()
             return kept if current is None or kept is None or kept.number != current.number else None
         return None
 
@@ -385,8 +413,8 @@ class ServiceFolder:
         Raises:
             ServiceError: they cannot be read.
         """
-        current = self.current()
-        if current is None or not current.record.auth:
+        backends = (each.current() for each in self._each())
+        if not any(current is not None and current.record.auth for current in backends):
             return None
         try:
             texts = {name: (self.key_folder / name).read_text("ascii").strip() for name in NAMES}
@@ -402,16 +430,71 @@ class ServiceFolder:
         """Remove everything of the service; requests in flight are finished first."""
         if self.exists:
             self.record().forwarder.stop(_FORWARDER_GRACE)
-        self._remove_backends()
+        for each in self._all():
+            each.drop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def versions(self) -> dict[str, int]:
+        """Return the share of each version in percent; empty where the service has one backend and no versions.
+
+        Raises:
+            ServiceError: what is remembered of them cannot be read.
+        """
+        try:
+            return shares_of((self.folder / "traffic").read_bytes())
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise failure("read", self.folder, error) from None
+
+    def of(self, version: str) -> ServiceFolder:
+        """Return the service as one of its versions, whether it is there or not."""
+        return ServiceFolder(self.name, version)
+
+    def _each(self) -> list[ServiceFolder]:
+        return [self.of(version) for version in self.versions()] or [self]
+
+    def _all(self) -> list[ServiceFolder]:
+        """Return the service as each of its versions, also those that a killed deployment left."""
+        with suppress(OSError):
+            return [self, *(self.of(path.name) for path in sorted((self.folder / "versions").iterdir()))]
+        return [self]
+
+    def route(self, shares: Mapping[str, int]) -> bool:
+        """Remember these shares, and tell the forwarder; return whether it has them."""
+        table = table_of(shares, lambda version: str(_own(version) / "current"))
+        write_bytes(self.folder / "traffic", table)
+        return taken_over(self.forwarder.ask("switch"), shares)
+
+    def join(self, request: PackageRequest) -> NamedBackend:
+        """Start the backend of this version in a service that is there, with the service's keys.
+
+        Raises:
+            ContextError: the folder cannot be written, a file changed meanwhile, or the disk is full.
+        """
+        if request.keys is not None and not self.key_folder.is_dir():
+            write_keys(self.key_folder, request.keys)
+        try:
+            self.own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise failure("written", self.own, error) from None
+        return self._start_backend(request.package, request.env)
+
+    def drop(self) -> None:
+        """Remove at once all backends of this version."""
+        self._remove_backends()
+        for name in ("current", "kept"):
+            (self.own / name).unlink(missing_ok=True)
+        if self.own != self.folder:
+            shutil.rmtree(self.own, ignore_errors=True)
 
     def backend_folder(self, number: int) -> Path:
         """Return where a backend is."""
-        return self.folder / f"backends/{number}"
+        return self.own / f"backends/{number}"
 
     def labels(self) -> tuple[dict[str, str], ...]:
-        """Return the labels of the packages of its backends, the kept one's among them."""
-        backends = (self._backend(number) for number in self._numbers())
+        """Return the labels of the packages of its backends, those of all versions and kept ones among them."""
+        backends = (each._backend(number) for each in self._all() for number in each._numbers())
         return tuple(backend.record.labels for backend in backends if backend is not None)
 
     def _backend(self, number: int) -> NamedBackend | None:
@@ -423,7 +506,7 @@ class ServiceFolder:
 
     def _numbers(self) -> list[int]:
         with suppress(OSError):
-            return sorted(int(path.name) for path in (self.folder / "backends").iterdir())
+            return sorted(int(path.name) for path in (self.own / "backends").iterdir())
         return []
 
     def _start_backend(
@@ -446,6 +529,8 @@ class ServiceFolder:
                 labels=package.labels,
                 launch=launch,
                 changed=_changed(before or {}, env),
+                spec=str(package.spec),
+                target=package.target,
             )
             backend = NamedBackend(self, number, record)
             backend.write()
@@ -457,7 +542,7 @@ class ServiceFolder:
     def _start_forwarder(self, listening: socket.socket) -> Process:
         descriptor, program = listening.fileno(), self.folder / "forwarder.py"
         write_bytes(program, forwarder_text().encode())  # as an argument it would fill the list of processes
-        words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "control")
+        words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "traffic", "control")
         with (self.folder / "forwarder.log").open("ab") as log:
             return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
 
@@ -482,7 +567,8 @@ class ServiceFolder:
         more = len(self._numbers()) - (self.kept() is not None)
         following = forwarder if more > 1 else None  # which one it is does not matter
         stopped = (self.folder / "stopped").exists()
-        well = runs and answers(url, timeout=5.0)
+        asks = {} if self.version is None else {VERSION_HEADER: self.version}
+        well = runs and answers(url, timeout=5.0, headers=asks)
         state, reason = decide(forwarder, current, following, answers=well, stopped=stopped)
         if not record.forwarder.of_this_boot and not stopped:
             reason = f"this machine was started anew: `packager service start {self.name}` starts it again"
@@ -495,6 +581,11 @@ class ServiceFolder:
             created=backend.record.created if backend else "",
             auth="key" if backend and backend.record.auth else "none",
         )
+
+
+def _own(version: str | None) -> Path:
+    """Return where a version's files are in the folder of its service."""
+    return Path() if version in (None, DEFAULT) else Path("versions", str(version))
 
 
 def _values(record: BackendRecord) -> dict[str, str]:
