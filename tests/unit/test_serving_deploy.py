@@ -303,7 +303,7 @@ def renew(host: FakeHost, mounts: Sequence[Mounted] = MOUNTED) -> Status | None:
 
 
 def test_what_is_mounted_is_written_and_read_again_in_place(host: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "answers", lambda url, timeout: url == "http://x/")
+    monkeypatch.setattr(steps, "answers", lambda url, timeout, headers: url == "http://x/")
     assert renew(host, ()) is None
     assert host.services["a"].events == []
     assert renew(host) is not None
