@@ -15,6 +15,8 @@ import msgspec
 
 #: Seconds between two looks at an ending process.
 _PAUSE = 0.05
+#: Looks at the variables of a process that shows none.
+_NEW = 10
 
 _PROC = Path("/proc")
 
@@ -71,10 +73,16 @@ class Process(msgspec.Struct, frozen=True, kw_only=True):
 
     def variables(self) -> dict[str, str]:
         """Return the environment variables that it was started with; empty when it is gone."""
-        try:
-            data = (_PROC / str(self.pid) / "environ").read_bytes()
-        except OSError:
-            return {}
+        data = b""
+        # A new program is running, as the kernel tells it, a moment before its variables can be read.
+        for _ in range(_NEW):
+            try:
+                data = (_PROC / str(self.pid) / "environ").read_bytes()
+            except OSError:
+                return {}
+            if data or not self.running:
+                break
+            time.sleep(_PAUSE)
         pairs = (os.fsdecode(each).partition("=") for each in data.split(b"\0") if each)
         return {name: value for name, _, value in pairs} if self.running else {}
 
