@@ -446,6 +446,7 @@ class DeployedModels(Service, frozen=True, kw_only=True):
         restarts: how often it was started again.
         created: RFC 3339.
         auth: `key` where requests need one, else `none`.
+        versions: where it has some, those behind its one address.
         log: last lines, of `service show`.
         compute: Local, ACI or AKS: what this machine is to it.
         target: name of the compute target; empty where none was named.
