@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -31,11 +30,7 @@ def test_a_base_for_another_platform_is_refused_before_the_build(
     assert "[environment" not in done.stderr
 
 
-@pytest.mark.skipif(
-    os.environ.get("CI") != "true" and not os.environ.get("PACKAGER_TEST_EMULATED_BUILD"),
-    reason="takes minutes where it was not built before, for pip runs under emulation: CI=true runs it, and so does "
-    "PACKAGER_TEST_EMULATED_BUILD=1",
-)
+@pytest.mark.long
 def test_an_arm64_image_built_under_emulation_answers_as_the_amd64_one(
     tiny: Path, docker_config: Path, base_image: str, emulation: None, run_packager: RunPackager, removed: list[str]
 ) -> None:
