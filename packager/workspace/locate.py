@@ -10,7 +10,6 @@ import msgspec
 from packager.errors import UsageError
 from packager.given import read_given
 from packager.workspace.base import NotRegisteredError, Workspace
-from packager.workspace.folder import FolderWorkspace
 from packager.workspace.names import is_name
 
 DEFAULT = "default"
@@ -92,6 +91,9 @@ def open_workspace(choice: Choice, *, root: Path | None = None, base: Path | Non
         from packager.workspace.registry import RegistryWorkspace
 
         return RegistryWorkspace(wish)
+    # Imported late: every verb of a spec asks which workspace is meant, and few open one.
+    from packager.workspace.folder import FolderWorkspace
+
     folder = folder_of(wish, root=root, base=base)
     workspace = FolderWorkspace(folder)
     if not workspace.exists and not choice.make:
