@@ -109,7 +109,7 @@ class Image:
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError
+        raise NotImplementedError("an image has no configuration of its own kind: ContainerImage.image_configuration()")
 
     @staticmethod
     def list(

@@ -255,40 +255,8 @@ class AksEndpoint(AksWebservice):
         """
         _one_version()
 
-    def update_version(
-        self,
-        version_name: str,
-        autoscale_enabled: bool | None = None,
-        autoscale_min_replicas: int | None = None,
-        autoscale_max_replicas: int | None = None,
-        autoscale_refresh_seconds: int | None = None,
-        autoscale_target_utilization: int | None = None,
-        collect_model_data: bool | None = None,
-        cpu_cores: float | None = None,
-        memory_gb: float | None = None,
-        scoring_timeout_ms: int | None = None,
-        replica_max_concurrent_requests: int | None = None,
-        max_request_wait_time: int | None = None,
-        num_replicas: int | None = None,
-        tags: dict[str, str] | None = None,
-        properties: dict[str, str] | None = None,
-        description: str | None = None,
-        models: Sequence[Any] | None = None,
-        inference_config: Any | None = None,
-        gpu_cores: int | None = None,
-        period_seconds: int | None = None,
-        initial_delay_seconds: int | None = None,
-        timeout_seconds: int | None = None,
-        success_threshold: int | None = None,
-        failure_threshold: int | None = None,
-        traffic_percentile: float | None = None,
-        is_default: bool | None = None,
-        is_control_version_type: bool | None = None,
-        cpu_cores_limit: float | None = None,
-        memory_gb_limit: float | None = None,
-    ) -> NoReturn:
-        """Refuse: there is one version; see `create_version`."""
-        _one_version()
+    #: The same parameters, and refused alike.
+    update_version = create_version
 
     def delete_version(self, version_name: str) -> NoReturn:
         """Refuse: there is one version; see `create_version`."""

@@ -240,8 +240,12 @@ class Webservice(Described, OldDeployments):
         raise NotImplementedError(f"{self._webservice_type} web services do not support Token Authentication.")
 
     def update(self, *args: Any) -> None:
-        """Refuse: what can change is of the kind of service."""
-        raise NotImplementedError
+        """Refuse: what can change is of the kind of service.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(f"{self._webservice_type} web services are updated by their own class.")
 
     @raises(waits=True)
     def _update(self, models: Sequence[Any] | None, config: Any, image: Image | None, **more: Any) -> None:
