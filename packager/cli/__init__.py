@@ -18,7 +18,7 @@ from packager.cli.examples import FIRST_STEPS, WORDS, explain
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from packager.cli.common import Answer
+    from packager.cli.answer import Answer
 
 #: verb → its line in `--help`. The module of the same name has the function `command`.
 VERBS = {
@@ -184,7 +184,7 @@ def main() -> None:
     """Run the command line; the exit code is that of the error's class (see `packager.errors`)."""
     import gc
 
-    from packager.cli.common import Answer
+    from packager.cli.answer import Answer
     from packager.errors import PackagerError
 
     answer = Answer()

@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 from packager.cli import complete
+from packager.cli.answer import Answer
 from packager.cli.terminal import is_coloured, painted, styled
 from packager.cli.this_run import insecure_option as insecure_option
 from packager.cli.this_run import set_for_this_run
@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from packager.cli.watching import Watch
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-@dataclass(slots=True)
-class Answer:
-    """Whether a run has put its one JSON document on standard output; click hands it to every verb as `obj`."""
-
-    given: bool = False
 
 
 class Reporter:

@@ -26,14 +26,13 @@ from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
 from packager.given import read_given
 from packager.laying.kinds import PACKAGES
+from packager.laying.package_memory import keep_facts, recall_facts
 from packager.laying.records import recorded_size
 from packager.laying.venv import STAGING
 from packager.laying.wheels import Source, unpack
 from packager.storage.memory import Memory
 from packager.storage.reading import failure
 
-#: Of what is remembered; a higher number forgets all.
-_FORMAT = "1"
 #: Bytes of a metadata file that is read: above any real one.
 _LIMIT = 64 << 20
 #: Characters of the name of a licence; what is longer is its text.
@@ -67,26 +66,13 @@ def wheel_facts(
         TemporaryError: the index does not answer; likewise.
         ContextError: the cache cannot be written.
     """
-    memory = memory if memory is not None else Memory("packages")
-    found: dict[str, PackageFacts] = {}
-    waiting = []
-    for package in locked.packages:
-        with contextlib.suppress(msgspec.DecodeError, TypeError):
-            kept = memory.recall(*_key(package, locked))
-            found[package.name] = msgspec.json.decode(kept, type=PackageFacts)  # type: ignore[arg-type]
-        if package.name not in found and package.name not in locked.from_source:
-            waiting.append(package)
+    found = recall_facts(locked, memory)
+    waiting = [each for each in locked.packages if each.name not in found and each.name not in locked.from_source]
     looked = dict(
         _look(locked, waiting, source, cache) if fetch else _look_offline(locked, waiting, source, cache, [tries])
     )
-    for package in waiting:
-        if package.name in looked:
-            memory.remember(msgspec.json.encode(looked[package.name]), *_key(package, locked))
+    keep_facts(locked, looked, memory)
     return found | looked
-
-
-def _key(package: LockedPackage, locked: LockedPlatform) -> tuple[str, ...]:
-    return (_FORMAT, locked.platform, locked.python, *sorted(package.digests))
 
 
 def _look_offline(

@@ -11,18 +11,20 @@ from packager.context.artefacts import check_artefacts
 from packager.context.generated import app_files, serving_files
 from packager.context.sources import DigestModel, scan_sources
 from packager.environments.channel_mirrors import channel_mirrors
+from packager.environments.dependencies import PackageFacts
+from packager.environments.locked import LockedPlatform
 from packager.environments.locks.status import TargetInputs, read_inputs
 from packager.errors import ContextError
 from packager.plan.inputs import with_inputs
 from packager.plan.make import make_plan, require_server
-from packager.plan.plan import Base
+from packager.plan.plan import Base, Plan
 from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
-from packager.storage.memory import cache_root
+from packager.storage.memory import Memory, cache_root
 from packager.storage.models import Store
 from packager.storage.reading import digest_file
 
@@ -131,21 +133,52 @@ class KnownSizes(msgspec.Struct, frozen=True, kw_only=True):
 
 def known_sizes(planned: Planned) -> KnownSizes:
     """Return how large the base and the packages of an image are, as far as this machine knows; nothing is fetched."""
-    from packager.builders.base_size import base_size
-    from packager.laying.package_facts import conda_facts, wheel_facts
+    from packager.laying.package_memory import recall_facts
+
+    plan, locked = planned.plan, planned.plan.environment.locked
+    facts = recall_facts(locked)
+    if any(each.name not in facts and each.name not in locked.from_source for each in locked.packages):
+        facts = _looked_up(planned)
+    return KnownSizes(
+        base=_known_base(plan),
+        packages={name: each.size for name, each in facts.items()},
+        conda=_known_conda(locked) if locked.conda_packages else {},
+    )
+
+
+def _looked_up(planned: Planned) -> dict[str, PackageFacts]:
+    # What looks into wheels is imported late, here and below: it takes a tenth of a `plan`.
+    from packager.laying.package_facts import wheel_facts
     from packager.laying.wheels import Source
 
-    plan, locked, cache = planned.plan, planned.plan.environment.locked, cache_root()
     try:
         # Once for all of them: whoever wants to know more has `packager tree`.
-        facts = wheel_facts(locked, Source.of(planned.root), cache, fetch=False, tries=1)
+        source = Source.of(planned.root)
+        return wheel_facts(planned.plan.environment.locked, source, cache_root(), fetch=False, tries=1)
     except ContextError:
-        facts = {}  # a cache that cannot be written
-    return KnownSizes(
-        base=base_size(plan.base, plan.platform, ContentStore()),
-        packages={name: each.size for name, each in facts.items()},
-        conda={name: each.size for name, each in conda_facts(locked.conda_packages, locked.subdir, cache).items()},
-    )
+        return {}  # a cache that cannot be written
+
+
+def _known_conda(locked: LockedPlatform) -> dict[str, int]:
+    from packager.laying.package_facts import conda_facts
+
+    facts = conda_facts(locked.conda_packages, locked.subdir, cache_root())
+    return {name: each.size for name, each in facts.items()}
+
+
+def _known_base(plan: Plan) -> int | None:
+    base, content, memory = plan.base, ContentStore(), Memory("base-sizes")
+    pinned = not (base.local or base.archived)
+    if pinned and (kept := memory.recall(base.digest, plan.platform)) is not None and kept.isdigit():
+        return int(kept)
+    if pinned and not content.has(base.digest):
+        return None
+    from packager.builders.base_size import base_size
+
+    size = base_size(base, plan.platform, content)
+    if pinned and size is not None:
+        memory.remember(str(size).encode(), base.digest, plan.platform)
+    return size
 
 
 def say_secrets(planned: Iterable[Planned], reporter: Reporter) -> None:

@@ -18,7 +18,7 @@ from packager.environments.dependencies import Dependencies, PackageFacts, depen
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedCondaHalf, LockedPlatform
 from packager.environments.locks.status import read_inputs
-from packager.laying import package_facts
+from packager.laying import package_facts, package_memory
 from packager.laying.package_facts import conda_facts, parse_facts, wheel_facts
 from packager.laying.wheels import Source
 from packager.plan.plan import Base
@@ -183,7 +183,7 @@ def test_a_damaged_note_is_as_none(source: Source, tmp_path: Path) -> None:
     package = make_wheel(tmp_path / "links", "one", {"one.py": ""})
     locked = msgspec.structs.replace(platform(), packages=(package,), tags="x86_64-manylinux_2_28")
     found = wheel_facts(locked, source, tmp_path / "own", fetch=False)
-    Memory("packages").remember(b"[]", *package_facts._key(package, locked))
+    Memory("packages").remember(b"[]", *package_memory._key(package, locked))
     assert wheel_facts(locked, source, tmp_path / "own", fetch=False) == found
 
 
@@ -212,7 +212,7 @@ def diabetes(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for each in locked.packages:
         requires = ("numpy>=2",) if each.name == "scikit-learn" else ()
         facts = PackageFacts(size=1_000_000, license="MIT", requires=requires)
-        Memory("packages").remember(msgspec.json.encode(facts), *package_facts._key(each, locked))
+        Memory("packages").remember(msgspec.json.encode(facts), *package_memory._key(each, locked))
     return folder
 
 
@@ -274,7 +274,7 @@ def test_plan_says_that_it_knows_some_sizes_alone(
 ) -> None:
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     locked = read_inputs(load_spec(diabetes), "cpu").locked()
-    Memory("packages").forget(*package_facts._key(locked.packages[0], locked))
+    Memory("packages").forget(*package_memory._key(locked.packages[0], locked))
     text = run("plan", "-f", diabetes)
     assert "largest of those that are known: " in text
     assert " packages, " not in text
