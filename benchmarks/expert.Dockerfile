@@ -22,7 +22,7 @@ FROM ${BASE}
 COPY --link --from=environment /opt/env /opt/env
 COPY --link models /var/azureml-app/azureml-models/sklearn_regression_model/1
 COPY --link src /var/azureml-app
-ENV AZUREML_MODEL_DIR=/var/azureml-app/azureml-models AML_APP_ROOT=/var/azureml-app
+ENV AZUREML_MODEL_DIR=/var/azureml-app/azureml-models/sklearn_regression_model/1 AML_APP_ROOT=/var/azureml-app HOME=/tmp
 WORKDIR /var/azureml-app
 USER 1000:1000
 EXPOSE 5001
