@@ -1,4 +1,4 @@
-"""Which Python byte-compiles an environment: the image's own, to the patch version, run on this machine."""
+"""Which Python byte-compiles an environment: the image's own, to the patch version, run here or by the engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from packager.builders.base import fetch_base
+from packager.builders.engine_interpreter import engine_interpreter
 from packager.builders.starting import base_files, key_of
 from packager.errors import PackagerError
 from packager.laying.base_files import FileBlob, exact_version, find_python
@@ -73,9 +74,18 @@ def make_compiler(
     def of_machine(prefix: Path) -> Interpreter | None:
         return find_interpreter(version)
 
+    def of_engine(prefix: Path) -> Interpreter | None:
+        if plan.environment.conda:
+            return engine_interpreter(plan.base, f"{prefix}/bin/python{minor}", version, prefix, str(prefix))
+        python = find_python(base_files(base, content))
+        return engine_interpreter(plan.base, python.path, version, prefix) if python else None
+
     own: tuple[Way, ...] = (of_prefix, of_prefix_by_base) if plan.environment.conda else ()
-    # A base of the very version that conda has serves as well, where conda's own does not run here.
-    return Compiler(functools.partial(_first, version, plan.platform, (*own, of_base, of_machine)), cache_root())
+    # A base of the very version that conda has serves as well, where conda's own does not run here. An engine comes
+    # last: it may have to pull the base, or to emulate it.
+    return Compiler(
+        functools.partial(_first, version, plan.platform, (*own, of_base, of_machine, of_engine)), cache_root()
+    )
 
 
 def _first(version: str, platform: str, ways: tuple[Way, ...], prefix: Path) -> Interpreter:

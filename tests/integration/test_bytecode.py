@@ -10,12 +10,22 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from packager.laying.compile import OPTIONS
+from packager.builders import compiling
+from packager.builders.base import fetch_base
+from packager.builders.base_option import resolve_base
+from packager.builders.compiling import make_compiler
+from packager.builders.engine_interpreter import engine_interpreter
+from packager.builders.starting import base_files
+from packager.laying.base_files import exact_version, find_python
+from packager.laying.compile import OPTIONS, Compiler
 from packager.resources import program
+from packager.storage.content import ContentStore
 from tests.integration.conftest import NO_ENGINE, RunPackager
 from tests.integration.test_pipeline import docker
+from tests.unit.plans import example_plan
 
 pytestmark = pytest.mark.network
 
@@ -128,3 +138,35 @@ def test_a_foreign_interpreter_writes_the_same_bytes(
     }
     assert len(theirs) > 15
     assert theirs == {path: ours[path] for path in theirs}
+
+
+@pytest.mark.engine
+def test_a_base_in_a_container_compiles_as_it_does_by_its_own_loader(
+    tmp_path: Path, base_image: str, base_archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where neither the base's loader nor a Python of the version runs here, the engine's container compiles."""
+    content = ContentStore(tmp_path / "content")
+    base = resolve_base(f"oci-archive:{base_archive}", {})
+    files = base_files(fetch_base(base, "linux/amd64", content), content)
+    python = find_python(files)
+    assert python is not None
+    version = exact_version(files, python)
+    local = resolve_base(base_image, {})
+    assert local.local
+    plan = msgspec.structs.replace(example_plan(), base=local)
+    compiled = []
+    for number, system in enumerate(("linux", "darwin")):
+        site = tmp_path / f"{number}" / "lib/python3.13/site-packages"
+        site.mkdir(parents=True)
+        (site / "one.py").write_text("def f(a, b=1):\n    return {a: 'one', 'two': b}\n")
+        monkeypatch.setattr(compiling, "find_interpreter", lambda version: None)
+        found = make_compiler(plan, fetch_base(base, "linux/amd64", content), version, content, {}, system=system)
+        Compiler(found.find, tmp_path / f"cache{number}").compile(tmp_path / f"{number}", site, version)
+        assert (found.find(tmp_path / f"{number}").command[0] == "docker") == (system == "darwin")
+        (file,) = site.glob("__pycache__/*.pyc")
+        compiled.append((file.name, file.read_bytes(), file.stat().st_uid))
+    assert compiled[0] == compiled[1]
+    assert engine_interpreter(local, python.path, "3.99.1", tmp_path) is None
+    assert engine_interpreter(local, python.path, version, tmp_path / "not-there") is None
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere.sock")
+    assert engine_interpreter(local, python.path, version, tmp_path) is None

@@ -92,6 +92,8 @@ def asked_for(monkeypatch: pytest.MonkeyPatch, runs: str) -> list[Interpreter]:
 
     monkeypatch.setattr(compiling, "version_of", version_of)
     monkeypatch.setattr(compiling, "find_interpreter", lambda version: Interpreter(command=("/found/by/uv",)))
+    in_engine = Interpreter(command=("/in/an/engine",))
+    monkeypatch.setattr(compiling, "engine_interpreter", lambda *_: in_engine if runs == "/in/an/engine" else None)
     return tried
 
 
@@ -135,6 +137,8 @@ def test_a_machine_that_cannot_run_it_takes_one_of_the_very_version(
     tried = asked_for(monkeypatch, "/found/by/uv")
     assert find(only_in_an_engine, content, tmp_path, here, system).command == ("/found/by/uv",)
     assert len(tried) == 1
+    asked_for(monkeypatch, "/in/an/engine")
+    assert find(only_in_an_engine, content, tmp_path, here, system).command == ("/in/an/engine",)
     asked_for(monkeypatch, "nothing")
     with pytest.raises(LockError, match=r"Python 3\.13\.5, which does not run on this machine") as caught:
         find(only_in_an_engine, content, tmp_path, here, system)
