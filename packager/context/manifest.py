@@ -90,7 +90,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[ManifestFile, ...]
 
 
-class _Format(msgspec.Struct):
+class _Format(msgspec.Struct, frozen=True):
     format: str
 
 

@@ -21,7 +21,7 @@ _MOST = 1000
 _NEXT = re.compile(r'<([^<>]+)>\s*;(?:[^,]*;)?\s*rel="?next"?', re.IGNORECASE)
 
 
-class _Tags(msgspec.Struct):
+class _Tags(msgspec.Struct, frozen=True):
     tags: list[str] | None = None
 
 

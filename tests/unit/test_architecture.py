@@ -182,6 +182,16 @@ def test_what_decides_does_not_act(name: str) -> None:
     assert not found & ACTING
 
 
+def test_values_are_frozen() -> None:
+    """But for what `init` gathers of one folder, file after file."""
+    for path in PACKAGE.rglob("*.py"):
+        classes = [each for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.ClassDef)]
+        for each in classes:
+            words = {word.arg: ast.unparse(word.value) for word in each.keywords}
+            if "msgspec.Struct" in map(ast.unparse, each.bases) or "frozen" in words:
+                assert words.get("frozen") == "True" or each.name == "Hints", f"{path}: {each.name}"
+
+
 def test_verbs_do_not_import_verbs() -> None:
     """But for options that two of them share, which stand in one of the two; and modules that are no verb's."""
     verbs = {f"{each}_" if iskeyword(each) else each for each in VERBS}

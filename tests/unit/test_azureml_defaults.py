@@ -71,6 +71,13 @@ def test_a_constraint_pins_too(tmp_path: Path) -> None:
     assert "azureml-defaults" in found.requirements
 
 
+@pytest.mark.parametrize("other", ["aiohttp==3.9.5", "zipp==3.19.0"])
+def test_a_constraint_of_another_package_does_not(tmp_path: Path, other: str) -> None:
+    files = {"requirements__txt": "-c bounds.txt\nazureml-defaults\n", "bounds__txt": f"{other}\n"}
+    found = read(tmp_path, "requirements.txt", **files)
+    assert found.requirements == (SERVER, SCHEMA)
+
+
 def test_what_the_user_pins_beside_it_stays(tmp_path: Path) -> None:
     lines = f"['azureml-defaults', '{CORE}==1.60.0', '{SERVER}==1.4.1']"
     found = read(tmp_path, f"{{pip: {lines}}}", USES_CORE)

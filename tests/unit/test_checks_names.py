@@ -158,6 +158,12 @@ def test_the_standard_library_by_the_source_of_this_one() -> None:
     ]
 
 
+def test_a_name_that_older_ones_had_is_doubted_where_the_image_has_this_python() -> None:
+    ours, module, name = f"3.{sys.version_info[1]}", "asyncio.coroutines", "coroutine"
+    assert lacks(standard_exported([module], ours), module, name)
+    assert not lacks(standard_exported([module], "3.99"), module, name)
+
+
 def test_a_name_that_another_python_has_is_not_doubted() -> None:
     found = standard_exported(["typing", "datetime"], "3.99")
     for name in ("NoExtraItems", "ReadOnly", "override"):

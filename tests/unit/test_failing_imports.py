@@ -106,6 +106,15 @@ def test_imports_are_followed_across_packages(site: Path) -> None:
 # --- what an environment lacks ----------------------------------------------------------------------------------------
 
 
+def test_the_shortest_way_to_a_cause_is_told() -> None:
+    found = causes(Installed({"fast": FAST}), locked(numpy="2.1.0", fast="1"))
+    found["fast.other"] = found["fast.core"]
+    starts = (Start(Certain("fast", ()), "error", "score.py", 3),)
+    reached = {"fast.core": ("fast", "fast.b", "fast.c", "fast.core"), "fast.other": ("fast", "fast.other")}
+    (finding,) = failing_imports(found, [(starts, reached)], locked(numpy="2.1.0", fast="1"), (), "env.yml")
+    assert "fast.b" not in finding.message
+
+
 def test_what_an_environment_lacks() -> None:
     lacks = missing_modules(installed(), {}, "3.13")
     assert {"pkg_resources", "distutils", "imp", "cgi"} <= lacks

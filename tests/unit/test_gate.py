@@ -110,6 +110,13 @@ def test_a_test_is_sent_the_key_only_where_it_says_so(auth: str, monkeypatch: py
     assert sent == [key, b"none", b"Bearer mine"]
 
 
+def test_where_nobody_answers_it_is_said_and_how_long_it_took() -> None:
+    case = Prepared(name="a", method="GET", path="/", body=None, expected=Expected(), headers={})
+    found = gate._run_once("http://127.0.0.1:1/", case, {})
+    assert found.differences[0].startswith("no answer: ")
+    assert 0 <= found.seconds < 60
+
+
 def test_a_request_is_repeated_until_an_answer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = iter([200, 200, 500])
     sent: list[str] = []

@@ -483,6 +483,11 @@ def test_changes(wanted: LockRequest, lines: tuple[str, ...]) -> None:
     assert changes(request(), wanted) == lines
 
 
+def test_a_change_back_is_a_change() -> None:
+    flexible = request(channel_priority="flexible")
+    assert changes(flexible, request()) == ("channel priority: flexible -> strict",)
+
+
 def test_conda_moves() -> None:
     before = (package("a", "1", AMD), package("a", "1", ARM), package("b", "1", AMD), package("c", "1", AMD, "x"))
     after = (package("a", "2", AMD), package("a", "1", ARM), package("c", "1", AMD, "y"), package("d", "1", AMD))

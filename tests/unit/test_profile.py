@@ -593,6 +593,11 @@ def test_the_picture_is_svg_with_a_mark_for_each_row(made: Serve) -> None:
     by_cpu = sum(row.limits.memory == WISH.requested.memory for row in found)
     marks = [*drawn.iter(f"{spaces}circle"), *drawn.iter(f"{spaces}path")]
     assert len(marks) >= 2 * by_cpu
+    width, height = (float(each) for each in drawn.attrib["viewBox"].split()[2:])
+    for each in (*drawn.iter(f"{spaces}text"), *drawn.iter(f"{spaces}circle")):
+        x, y = (float(each.get(name) or each.get(f"c{name}") or "-1") for name in "xy")
+        assert 0 <= x <= width, ET.tostring(each)
+        assert 0 <= y <= height, ET.tostring(each)
 
 
 def test_axes_end_at_round_figures() -> None:

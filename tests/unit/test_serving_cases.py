@@ -42,6 +42,11 @@ def test_bodies_and_their_types(folder: Path, case: str, body: bytes, content_ty
     assert [value for name, value in found.headers.items() if name.lower() == "content-type"] == [content_type]
 
 
+def test_a_file_of_some_size_is_a_body(folder: Path) -> None:
+    (folder / "large.bin").write_bytes(b"x" * (1 << 20))
+    assert len(one(folder, "{name: a, file: large.bin}").body or b"") == 1 << 20
+
+
 def test_without_a_body_it_is_a_get(folder: Path) -> None:
     found = one(folder, "{name: a, path: '/score?x=1'}")
     assert (found.method, found.path, found.body, found.headers) == ("GET", "/score?x=1", None, {})

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from packager.azureml import aliases
+
 
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
@@ -34,6 +36,18 @@ def test_a_script_runs_as_it_is_with_its_arguments_and_its_neighbours(tmp_path: 
     )
     done = python(tmp_path, "-m", "packager.azureml", "sub/script.py", "--n", "1")
     assert (done.stdout, done.returncode) == ("__main__ ['--n', '1'] beside 1.61.0\n", 0), done.stderr
+
+
+@pytest.mark.parametrize("name", ["json", "azureml_other", "azure.ml", "packager.azureml"])
+def test_other_modules_are_none_of_its_business(name: str) -> None:
+    assert aliases._Finder().find_spec(name) is None
+
+
+@pytest.mark.parametrize("name", ["azureml", "azureml.core.model"])
+def test_a_module_of_v1_is_found(name: str) -> None:
+    found = aliases._Finder().find_spec("".join(name))  # a text of its own, not the one that is interned
+    assert found is not None
+    assert found.name == name
 
 
 def test_what_is_not_here_is_said(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from packager.registry.client import RegistryClient
 from packager.registry.push import PushResult
 from packager.steps.workspaces import create
 from packager.storage.content import ContentStore
-from packager.workspace import claims
+from packager.workspace import claims, documents
 from packager.workspace.artifacts import pull_artifact, pull_reference, push_version
 from packager.workspace.base import NotRegisteredError, TakenError, Workspace
 from packager.workspace.documents import json_text, note
@@ -277,6 +277,33 @@ def test_many_at_once_lose_nothing(server: FakeRegistry, tmp_path: Path, content
     fresh = Machine(server, tmp_path / "fresh").workspace
     assert sorted(done, key=lambda each: each.version) == list(fresh.versions("model"))
     assert fresh.versions("model") == fresh.versions("model", "Iris_v2")
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_changes_that_have_not_seen_each_other_are_both_kept(
+    here: RegistryWorkspace,
+    there: RegistryWorkspace,
+    contents: list[Content],
+    before: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    version = here.add(draft(), contents)
+    for number in range(before):
+        version = here.change(version, Change(add_tags={f"before{number}": "x"}))
+    edit_at, real = "packager.workspace.registry.edit_of", documents.edit_of
+
+    def edit_of(*args: Any) -> Any:
+        made = real(*args)
+        monkeypatch.setattr(edit_at, real)
+        # Another machine's change comes between what is known and what is written.
+        here.change(version, Change(add_tags={"here": "x"}))
+        return made
+
+    monkeypatch.setattr(edit_at, edit_of)
+    there.change(version, Change(add_tags={"there": "x"}))
+    after = here.get("model", "Iris_v2")
+    assert sorted(after.tags) == [*(f"before{number}" for number in range(before)), "here", "there"]
+    assert after.changes == 2 + before
 
 
 def test_many_changes_at_once_are_all_kept(server: FakeRegistry, tmp_path: Path, contents: list[Content]) -> None:

@@ -188,7 +188,7 @@ def parse_lock(text: str, file: str) -> Lock:
     return lock
 
 
-class _Version(msgspec.Struct):
+class _Version(msgspec.Struct, frozen=True):
     version: int
 
 

@@ -171,7 +171,7 @@ def settings(request: CondaRequest, offline: bool) -> dict[str, str]:
     return found
 
 
-class _Package(msgspec.Struct):
+class _Package(msgspec.Struct, frozen=True):
     name: str
     version: str
     manager: str
@@ -181,7 +181,7 @@ class _Package(msgspec.Struct):
     dependencies: dict[str, str] = {}
 
 
-class _Answer(msgspec.Struct):
+class _Answer(msgspec.Struct, frozen=True):
     package: list[_Package]
 
 
