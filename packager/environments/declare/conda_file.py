@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.declare.match_spec import Placed, parse_match_spec
+from packager.environments.declare.requirement import canonical_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
@@ -290,5 +290,5 @@ def read_name_map(path: Path) -> dict[str, str]:
                 where=document.at(conda),
                 remedy="one line a package: `conda-name: pypi-name`",
             )
-        result[conda] = canonicalize_name(pypi)
+        result[conda] = canonical_name(pypi)
     return result

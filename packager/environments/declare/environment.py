@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from packager.environments.conda import CondaDeclaration
 from packager.environments.declare.azureml_defaults import imports_core, take_apart
@@ -29,7 +28,7 @@ from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.package_sources import is_member, read_sources
 from packager.environments.declare.registered import CONDA_SUFFIXES, registered_parts
-from packager.environments.declare.requirement import INFERENCE_SERVER, normalise, requirement_name
+from packager.environments.declare.requirement import INFERENCE_SERVER, canonical_name, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader
 from packager.environments.declare.target_changes import changed_parts
 from packager.environments.lock import PackageSources
@@ -155,7 +154,7 @@ def _adds_to_default(source: InlineEnvironment, spec: Spec) -> bool:
 
 def _named(requirement: str) -> str:
     """Return the name of a requirement as a user writes it."""
-    return canonicalize_name(re.split(r"[\s\[<>=!~;@]", requirement.strip(), maxsplit=1)[0])
+    return canonical_name(re.split(r"[\s\[<>=!~;@]", requirement.strip(), maxsplit=1)[0])
 
 
 def _of_model(spec_file: SpecFile, more: InlineEnvironment | None = None) -> Environment:
@@ -252,7 +251,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
     spec = spec_file.spec
     specs = [each for part in parts for each in part.specs]
     python, added = settle_python(specs, spec.python, spec_file.at("python" if spec.python else "environment"))
-    served = any(canonicalize_name(each.spec.name) == INFERENCE_SERVER for each in specs)
+    served = any(canonical_name(each.spec.name) == INFERENCE_SERVER for each in specs)
     files = {path for each in parts for path in each.files}
     names = {}
     if spec.conda.name_map is not None:

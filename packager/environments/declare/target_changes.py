@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from packager.environments.declare.conda_file import Parts, inline_parts
-from packager.environments.declare.requirement import requirement_name
+from packager.environments.declare.requirement import canonical_name, requirement_name
 from packager.errors import Location, SpecError
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment
@@ -69,18 +68,18 @@ def _name(text: str, where: Location) -> str:
             where=where,
             remedy=f"names alone, without versions: {_AFTER_NAME.sub('', text)}",
         )
-    return canonicalize_name(text)
+    return canonical_name(text)
 
 
 def _names(parts: Parts) -> set[str]:
     return {requirement_name(each) for each in parts.requirements} | {
-        canonicalize_name(each.spec.name) for each in parts.specs
+        canonical_name(each.spec.name) for each in parts.specs
     }
 
 
 def _without(parts: Parts, names: set[str]) -> Parts:
     return msgspec.structs.replace(
         parts,
-        specs=tuple(each for each in parts.specs if canonicalize_name(each.spec.name) not in names),
+        specs=tuple(each for each in parts.specs if canonical_name(each.spec.name) not in names),
         requirements=tuple(each for each in parts.requirements if requirement_name(each) not in names),
     )

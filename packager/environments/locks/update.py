@@ -8,10 +8,10 @@ from datetime import datetime
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from packaging.utils import canonicalize_name
 
 from packager.environments.conda import SUBDIRS, CondaRequest, LockedConda
 from packager.environments.declare.environment import Environment, read_environments
+from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import Lock, LockedTarget, LockRequest, Move, Registered, conda_moves, moves
 from packager.environments.locks.conda_file import conda_lock_path, format_conda_lock, lock_folder
 from packager.environments.locks.files import (
@@ -253,7 +253,7 @@ def _check_names(upgrade: Upgrade, held: Mapping[str, Held]) -> None:
     known: set[str] = set()
     for each in held.values():
         known.update(package.name for package in each.packages)
-        known.update(canonicalize_name(package.name) for package in each.conda_packages())
+        known.update(canonical_name(package.name) for package in each.conda_packages())
         if each.locked is not None and not isinstance(each.locked.conda, UnsetType):
             known.update(each.locked.conda.provides)
     for name in upgrade.names:

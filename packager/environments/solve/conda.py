@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from packaging.utils import canonicalize_name
 
 from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda, minor
+from packager.environments.declare.requirement import canonical_name
 from packager.environments.locks.conda_file import normal_depends
 from packager.errors import LockError, PackagerError
 from packager.resources import program
@@ -158,7 +158,7 @@ def stays(held: Iterable[CondaPackage], platform: str, upgrade: Upgrade) -> list
     """Return the packages of a platform whose versions are to stay."""
     if upgrade.all:
         return []
-    return [each for each in held if each.platform == platform and canonicalize_name(each.name) not in upgrade.names]
+    return [each for each in held if each.platform == platform and canonical_name(each.name) not in upgrade.names]
 
 
 def moved(request: CondaRequest, before: CondaRequest | None, platform: str) -> list[str]:

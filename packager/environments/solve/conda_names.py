@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 import msgspec
-from packaging.utils import canonicalize_name
 
+from packager.environments.declare.requirement import canonical_name
 from packager.resources import data_folder
 
 # The package URL specification, type pypi: `pkg:pypi/NAME[@VERSION][?…][#…]`.
@@ -55,21 +55,21 @@ def provides(packages: Iterable[Named], names: Mapping[str, str]) -> dict[str, s
     # The package of the very name goes first: `matplotlib` and `matplotlib-base` both stand for matplotlib.
     for package in sorted(packages, key=lambda each: each.name):
         for name in _pypi_names(package, names, ours):
-            if name not in _NEVER and (name not in found or canonicalize_name(package.name) == name):
+            if name not in _NEVER and (name not in found or canonical_name(package.name) == name):
                 found[name] = package.name
     return dict(sorted(found.items()))
 
 
 def _pypi_names(package: Named, names: Mapping[str, str], ours: Mapping[str, str]) -> tuple[str, ...]:
     matches = (_PURL.fullmatch(each) for each in package.purls)
-    purls = tuple(canonicalize_name(match[1]) for match in matches if match)
+    purls = tuple(canonical_name(match[1]) for match in matches if match)
     if purls:
         return purls
     for known in (names, ours):
         if package.name in known:
             name = known[package.name]
-            return (canonicalize_name(name),) if name else ()
-    return (canonicalize_name(package.name),) if package.is_python else ()
+            return (canonical_name(name),) if name else ()
+    return (canonical_name(package.name),) if package.is_python else ()
 
 
 @lru_cache(maxsize=1)

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from packager.environments.channel_credentials import without_credentials
+from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locked import LockedPlatform
 from packager.environments.solve.pip import Upgrade, solve_text
@@ -61,7 +60,7 @@ def make_pylock(
                 dependencies=False,
             )
         entries = tomllib.loads(text).get("packages", [])
-    found = {str(canonicalize_name(entry["name"])): entry for entry in entries}
+    found = {str(canonical_name(entry["name"])): entry for entry in entries}
     parts = ['lock-version = "1.0"', f'requires-python = ">={locked.python}"', 'created-by = "packager"']
     # One platform: wheels of another would not be the locked ones.
     parts.append(f"environments = [{_text(_marker(locked.platform))}]")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from packaging.utils import canonicalize_name
 
 from packager.environments.child_processes import Stoppable
 from packager.environments.conda import CondaRequest, Provided, SolvedConda, provided_by
+from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.locks.files import merge
 from packager.environments.locks.status import Held
@@ -183,11 +183,11 @@ def conda_upgrade(upgrade: Upgrade, held: Iterable[Held]) -> Upgrade:
         return upgrade
     found: set[str] = set()
     for each in held:
-        names = {canonicalize_name(package.name) for package in each.conda_packages()}
+        names = {canonical_name(package.name) for package in each.conda_packages()}
         if each.locked is not None and not isinstance(each.locked.conda, UnsetType):
             brought = each.locked.conda.provides
-            names |= {canonicalize_name(brought[name]) for name in upgrade.names if name in brought}
-            found |= {canonicalize_name(brought[name]) for name in upgrade.names if name in brought}
+            names |= {canonical_name(brought[name]) for name in upgrade.names if name in brought}
+            found |= {canonical_name(brought[name]) for name in upgrade.names if name in brought}
         found |= names & set(upgrade.names)
     return Upgrade(names=tuple(sorted(found)))
 
