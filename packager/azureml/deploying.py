@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,13 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, laid, require_list
+from packager.azureml.packaging import build_image, declare, require_list
 from packager.contract import DEFAULT_PORT
 from packager.errors import EngineError, PackagerError, ServiceError
 from packager.serving.service import Mounted
+from packager.serving.traffic import DEFAULT, LONGEST, version_name
 from packager.steps import service as services
-from packager.steps.app_copy import app_mounts, require_startable, write_app
+from packager.steps.app_copy import write_app
 from packager.steps.declared import Declared, package_name
 from packager.steps.run import RunWish
 from packager.steps.v1_records import SERVICES, Record, as_service, find_service, image_of, keep_service
@@ -57,8 +58,9 @@ def deploy(
         require_list(models)
         wanted = _wanted(deployment, target, models)
         _require_free(workspace, name, wanted, overwrite=overwrite)
+        first_version(name, wanted)
         declared = declare(
-            workspace, name, models, config, server=_server(wanted), service=_service(wanted), beside=beside
+            workspace, name, models, config, server=wanted_server(wanted), service=wanted_service(wanted), beside=beside
         )
     return start(workspace, name, wanted, declared=declared, target=target)
 
@@ -99,32 +101,26 @@ def start(
         number = before.number + 1 if before is not None else 1
         if declared is not None:
             reference = image_of(name, number)
-            with _told_when_interrupted(f"{name} {'is not started' if before is None else 'is as it was'}"):
+            with told_when_interrupted(f"{name} {'is not started' if before is None else 'is as it was'}"):
                 spec_file = build_image(workspace, declared, SERVICES, reference)
             if wanted.compute == "Local" and declared.entry_script is not None:
-                mounts = write_app(spec_file, _copy_of(workspace, name, number))
+                mounts = write_app(spec_file, copy_of(workspace, name, number))
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
     assert reference is not None, "an image is declared, or named"
-    now = _now()
+    at = now()
     record = Record(
-        name=name, compute=wanted.compute, created=now, updated=now, reference=reference, number=number,
+        name=name, compute=wanted.compute, created=at, updated=at, reference=reference, number=number,
         wanted=msgspec.structs.replace(wanted, keys=(None, None)), models=ids, declared=declared, tags=wanted.tags,
         properties=wanted.properties, description=wanted.description, target=getattr(target, "name", ""),
     )  # fmt: skip
     if wanted.compute != "Local":
         tell(wanted.sentence(name))
-    wish = RunWish(
-        reference=reference,
-        publish=f"{wanted.port or 0}:{DEFAULT_PORT}",
-        env={"SERVICE_NAME": name},
-        keys="\n".join(filter(None, wanted.keys)) or None,
-        memory=wanted.memory,
-        cpus=wanted.cpus,
-        timeout=wanted.timeout,
-    )
+    wish, version = wish_of(name, reference, wanted), first_version(name, wanted)
     try:
-        _start(name, wish, mounts)
+        if version or (before is not None and before.versions):
+            _make_way(name)
+        _start(name, wish, mounts, version)
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
@@ -133,13 +129,38 @@ def start(
             records.remove(workspace, SERVICES, name)
         tell(f"interrupted: the service {name} {left or 'is gone'}")
         raise
+    if version:
+        record = endpoint_of(record, version)
     with ONE_AT_A_TIME:
         keep(workspace, record)
     return service_of(workspace, record)
 
 
-def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...]) -> None:
-    """Start a service, with a copy of its app mounted over that of the image where the engine can."""
+def wish_of(name: str, reference: str, wanted: Wanted) -> RunWish:
+    """Return what is asked of the service that runs an image."""
+    return RunWish(
+        reference=reference,
+        publish=f"{wanted.port or 0}:{DEFAULT_PORT}",
+        env={"SERVICE_NAME": name},
+        keys="\n".join(filter(None, wanted.keys)) or None,
+        memory=wanted.memory,
+        cpus=wanted.cpus,
+        timeout=wanted.timeout,
+    )
+
+
+def _make_way(name: str) -> None:
+    """Remove what one backend cannot take the place of: an endpoint with its versions, or what is no endpoint."""
+    with suppress(ServiceError):  # there is none
+        services.delete(name)
+        tell(f"{name}: what was there is deleted")
+
+
+def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...], version: str) -> None:
+    """Start a service, or the first version of an endpoint; with a copy of its app mounted where the engine can."""
+    if version:
+        services.deploy(name, wish, version=version, reporter=LINES)
+        return
     if mounts:
         try:
             services.deploy(name, wish, replace=True, mounts=mounts, reporter=LINES)
@@ -150,34 +171,6 @@ def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...]) -> None:
     services.deploy(name, wish, replace=True, reporter=LINES)
 
 
-def reload(workspace: Workspace, record: Record) -> Record:
-    """Let a service take its script and source directory as they are now; environment and models stay.
-
-    Its workers begin anew in place, without another image, where its app is mounted; else it is updated.
-
-    Raises:
-        WebserviceException: it is deleted, or was deployed from an image.
-        PackagerError: the script cannot start. Where it is found out before, the old one serves on.
-    """
-    if find(workspace, record.name) is None:
-        raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to reload: it is deleted")
-    if record.declared is None or record.declared.entry_script is None:
-        return update(workspace, record, {"again": True})
-    copy = _copy_of(workspace, record.name, record.number)
-    with ONE_AT_A_TIME, laid(workspace, record.declared, SERVICES) as spec_file:
-        require_startable(spec_file)
-        mounts = app_mounts(spec_file, copy)
-        status = services.renew(
-            record.name, mounts, lambda: write_app(spec_file, copy), timeout=record.wanted.timeout, reporter=LINES
-        )
-    if status is None:
-        tell(f"{record.name}: what runs has not its app mounted: making an image")
-        return update(workspace, record, {"again": True})
-    made = msgspec.structs.replace(record, updated=_now(), error="")
-    keep(workspace, made)
-    return made
-
-
 def forget(workspace: Workspace, name: str) -> None:
     """Remove what is remembered of a service, and the copies of its app."""
     records.remove(workspace, SERVICES, name)
@@ -186,7 +179,7 @@ def forget(workspace: Workspace, name: str) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _copy_of(workspace: Workspace, name: str, number: int) -> Path:
+def copy_of(workspace: Workspace, name: str, number: int) -> Path:
     """Return the folder of the copy that the container of an image sees."""
     return records.folder(workspace, _COPIES) / f"{name}-{number}"
 
@@ -206,70 +199,9 @@ def redeploy(workspace: Workspace, record: Record, name: str | None, deployment:
     wanted = _wanted(deployment, target, ())
     _require_free(workspace, own, wanted, overwrite=own == record.name)
     declared = msgspec.structs.replace(
-        record.declared, name=package_name(own), server=_server(wanted), service=_service(wanted)
+        record.declared, name=package_name(own), server=wanted_server(wanted), service=wanted_service(wanted)
     )
     return start(workspace, own, wanted, declared=declared, target=target)
-
-
-def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Record:
-    """Replace what a service runs, what it may use, or what is said of it; requests in flight are finished.
-
-    Args:
-        workspace: that it is of.
-        record: of it.
-        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `token`, `tags`, `properties`, `description`.
-
-    Raises:
-        WebserviceException: it is deleted, or the new models and scripts are not known.
-        PackagerError: the new one cannot be packaged, or does not become healthy: the old one serves on.
-    """
-    if find(workspace, record.name) is None:
-        raise WebserviceException(f"WebserviceNotFound: there is no service {record.name} to update: it is deleted")
-    declared, reference, number = record.declared, changes.get("reference"), record.number
-    if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
-        with ONE_AT_A_TIME, _told_when_interrupted(f"{record.name} runs on as it was"):
-            declared, reference = _redeclared(workspace, record, changes), image_of(record.name, number + 1)
-            build_image(workspace, declared, SERVICES, reference)
-        number += 1
-    wanted = record.wanted
-    limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}
-    if limits:
-        wanted = msgspec.structs.replace(wanted, **limits).within(os.cpu_count() or 1)
-    if reference is not None or limits:
-        change = services.Change(
-            reference=reference,
-            cpus=wanted.cpus if "cpus" in limits else None,
-            memory=wanted.memory if "memory_gb" in limits else None,
-        )
-        with _told_when_interrupted(f"{record.name} runs on as it was"):
-            services.update(record.name, change, timeout=wanted.timeout, reporter=LINES)
-    if changes.get("token") is not None:
-        wanted = msgspec.structs.replace(wanted, token=changes["token"])
-    ids = tuple(each.registered or str(each.name) for each in declared.models) if declared else record.models
-    said = {name: changes[name] for name in ("tags", "properties", "description") if changes.get(name) is not None}
-    made = msgspec.structs.replace(
-        record, updated=_now(), declared=declared, reference=reference or record.reference, number=number, error="",
-        wanted=wanted, models=ids, **said,
-    )  # fmt: skip
-    keep(workspace, made)
-    return made
-
-
-def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Declared:
-    """Return what a service is packaged from, with new models or a new script."""
-    old = record.declared
-    if old is None:
-        raise WebserviceException(f"{record.name} was deployed from an image: update it with another image")
-    models, config = changes.get("models"), changes.get("config")
-    if config is None and models is None:
-        return old
-    if config is not None or old.entry_script is None:
-        known = [each.registered or str(each.path) for each in old.models]
-        return declare(
-            workspace, record.name, known if models is None else models, config, server=old.server, service=old.service
-        )
-    # Other models under the same script: what else is declared stays.
-    return msgspec.structs.replace(old, models=declared_models(workspace, models or ()))
 
 
 def find(workspace: Workspace, name: str) -> Record | None:
@@ -290,9 +222,11 @@ def keep(workspace: Workspace, record: Record) -> None:
 
 def service_of(workspace: Workspace, record: Record) -> Webservice:
     """Return v1's object for a service."""
-    from packager.azureml.core.webservice import AciWebservice, AksWebservice, LocalWebservice
+    from packager.azureml.core.webservice import AciWebservice, AksEndpoint, AksWebservice, LocalWebservice
 
-    kinds: dict[str, type[Webservice]] = {"Local": LocalWebservice, "ACI": AciWebservice, "AKS": AksWebservice}
+    kinds: dict[str, type[Webservice]] = {
+        "Local": LocalWebservice, "ACI": AciWebservice, "AKS": AksWebservice, "AKSENDPOINT": AksEndpoint,
+    }  # fmt: skip
     return kinds[record.compute]._of(workspace, record)
 
 
@@ -321,14 +255,16 @@ def _wanted(deployment: Any, target: Any, models: Sequence[Any]) -> Wanted:
     return deployment._wanted().within(os.cpu_count() or 1)
 
 
-def _server(wanted: Wanted) -> dict[str, Any]:
+def wanted_server(wanted: Wanted) -> dict[str, Any]:
+    """Return the fields of the spec's `server` that a configuration wants."""
     server: dict[str, Any] = {"auth": "key"} if wanted.auth else {}
     if wanted.scoring_timeout is not None:
         server["scoring_timeout"] = wanted.scoring_timeout
     return server
 
 
-def _service(wanted: Wanted) -> dict[str, Any]:
+def wanted_service(wanted: Wanted) -> dict[str, Any]:
+    """Return the fields of the spec's `service` that a configuration wants."""
     service: dict[str, Any] = {"cpu": wanted.cpus} if wanted.cpus is not None else {}
     if wanted.memory_gb is not None:
         service["memory"] = f"{round(wanted.memory_gb * 1024)}Mi"
@@ -343,7 +279,7 @@ def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite:
     """
     services.service_name(name)
     try:
-        services.look(name)
+        status = services.look(name)
     except PackagerError:
         return  # one that is remembered was deleted by `packager service delete`
     there = find(workspace, name)
@@ -356,16 +292,43 @@ def _require_free(workspace: Workspace, name: str, wanted: Wanted, *, overwrite:
             f"Service {name} with the same name already exists, please use a different service name or delete the "
             "existing service: overwrite=True replaces it"
         )
+    if there is None or not there.versions:
+        services.require_one_backend(status)  # before anything is built
 
 
 @contextmanager
-def _told_when_interrupted(sentence: str) -> Iterator[None]:
+def told_when_interrupted(sentence: str) -> Iterator[None]:
     """Say how the service is when the user ends it."""
     try:
         yield
     except KeyboardInterrupt:
         tell(f"interrupted: {sentence}")
         raise
+
+
+def first_version(name: str, wanted: Wanted) -> str:
+    """Return the name of the version that an endpoint begins with: its own, as in v1; empty where it is no endpoint.
+
+    Raises:
+        UsageError: it cannot be one.
+    """
+    if wanted.compute != "AKSENDPOINT":
+        return ""
+    return version_name(wanted.version or (name if 2 * len(name) <= LONGEST else DEFAULT), name)
+
+
+def endpoint_of(record: Record, version: str) -> Record:
+    """Return what is remembered of an endpoint that begins with a version. Pure.
+
+    Args:
+        record: of the version, as if it were a service.
+        version: name of it.
+    """
+    wanted = msgspec.structs.replace(record.wanted, compute="AKS")
+    first = msgspec.structs.replace(
+        record, name=version, compute="AKS", wanted=wanted, traffic=round(record.wanted.traffic or 0)
+    )
+    return msgspec.structs.replace(record, declared=None, versions={version: first}, default=version)
 
 
 def _left(name: str) -> str | None:
@@ -376,5 +339,6 @@ def _left(name: str) -> str | None:
         return None
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as records have it."""
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -64,7 +64,7 @@ def deploy(
     require_free(host, name, [each for each in hosts if each != host] if replace else hosts)
     with held(name), host.service(name) as service:
         if replace and (status := whole(service)) is not None:
-            _require_one_backend(status)
+            require_one_backend(status)
             start = service.anew(request) if status.well else None
             if start is not None:
                 _replace(service, start, "deployment", timeout=timeout, say=say, wait=False)
@@ -449,8 +449,12 @@ def make_room(service: Deployment[Any], say: Say) -> None:
     service.remove()
 
 
-def _require_one_backend(status: Status) -> None:
-    """Refuse to put one backend in the place of several versions, of which it could be meant for any."""
+def require_one_backend(status: Status) -> None:
+    """Refuse to put one backend in the place of several versions, of which it could be meant for any.
+
+    Raises:
+        UsageError: the service has versions, and is well or stopped.
+    """
     if status.versions and status.taken:
         names = [each.name for each in status.versions]
         raise UsageError(

@@ -13,7 +13,7 @@ from packager.errors import EngineError, UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
 from packager.serving import split
-from packager.serving.deploy import list_services, logs, look, show_keys
+from packager.serving.deploy import list_services, logs, look, require_one_backend, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
@@ -41,6 +41,7 @@ __all__ = [
     "logs",
     "look",
     "renew",
+    "require_one_backend",
     "rollback",
     "service_name",
     "service_names",

@@ -23,7 +23,7 @@ from packager.steps.declared import Declared, lock_key, package_name, package_of
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish
 from packager.steps.v1_files import Asked, Deployment, declare, find_models, read_deployment
-from packager.steps.v1_records import SERVICES, Record, find_service, image_of, keep_service, root_of
+from packager.steps.v1_records import SERVICES, Record, find_service, image_of, keep_service, root_of, with_version
 from packager.steps.v1_wanted import Wanted
 from packager.steps.workspace import Workspace
 
@@ -134,7 +134,8 @@ def update(
         name: of the service.
         asked: what is new; models or script stay where they are not named.
         change: limits and variables that are new.
-        version: of the service, where it has several: the one that it was deployed as, `default`.
+        version: of the service, where it has several: the one that it was deployed as, `default`, or one of an
+            endpoint of v1's classes.
         reporter: is told what is done.
         **more: as of `packager.steps.service.update`.
 
@@ -144,31 +145,37 @@ def update(
         PackagerError: the new one cannot be packaged.
     """
     root = _root(workspace)
-    record = find_service(root, services.service_name(name))
-    _require_there(name, record)
-    if record is None or record.declared is None:
-        raise UsageError(
-            f"the service {name!r} was not deployed from models and files of the workspace {workspace.name}",
-            remedy=f"`packager model deploy -n {name} … --overwrite`; or `packager service update {name} REF`",
-        )
-    if version not in (None, DEFAULT):
+    whole = find_service(root, services.service_name(name))
+    _require_there(name, whole)
+    record = whole
+    if whole is not None and whole.versions:
+        version = next(iter(whole.versions)) if version is None and len(whole.versions) == 1 else version
+        record = whole.versions.get(version or "")
+        if record is None:
+            raise UsageError(
+                f"{name} is an endpoint with the versions {', '.join(whole.versions)}", remedy="--version says which"
+            )
+    elif version not in (None, DEFAULT):
         raise UsageError(
             f"version {version} of {name} was not deployed from models and files of the workspace {workspace.name}",
             remedy=f"`packager service update {name} REF --version {version}`",
         )
-    declared, reference = (
-        _changed(workspace, record, record.declared, asked, reporter),
-        image_of(name, record.number + 1),
-    )
+    if whole is None or record is None or record.declared is None:
+        raise UsageError(
+            f"the service {name!r} was not deployed from models and files of the workspace {workspace.name}",
+            remedy=f"`packager model deploy -n {name} … --overwrite`; or `packager service update {name} REF`",
+        )
+    number = whole.number + 1
+    declared, reference = _changed(workspace, record.declared, asked, reporter), image_of(name, number)
     with _laid(workspace, declared, SERVICES, reporter=reporter) as spec_file:
         _build(spec_file, reference, reporter)
         change = msgspec.structs.replace(change, reference=reference)
         status = services.update(name, change, spec_file, version=version, reporter=reporter, **more)
     made = msgspec.structs.replace(
-        record, updated=_now(), declared=declared, reference=reference, number=record.number + 1, error="",
+        record, updated=_now(), declared=declared, reference=reference, number=number, error="",
         models=_names(declared),
     )  # fmt: skip
-    keep_service(root, made)
+    keep_service(root, made if record is whole else with_version(whole, made))
     return Deployed(status=status, record=made)
 
 
@@ -241,7 +248,7 @@ def _build(spec_file: SpecFile, reference: str, reporter: Reporter) -> None:
     build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=reporter)
 
 
-def _changed(workspace: Workspace, record: Record, old: Declared, asked: Asked, reporter: Reporter) -> Declared:
+def _changed(workspace: Workspace, old: Declared, asked: Asked, reporter: Reporter) -> Declared:
     """Return what a service is packaged from, with other models or another script."""
     named = bool(asked.models or asked.metadata)
     if asked.inference is None:
@@ -249,7 +256,7 @@ def _changed(workspace: Workspace, record: Record, old: Declared, asked: Asked, 
         return msgspec.structs.replace(old, models=found)
     if not named:
         asked = msgspec.structs.replace(asked, models=tuple(each.registered or str(each.path) for each in old.models))
-    new = declare(workspace, record.name, asked, reporter)
+    new = declare(workspace, old.name, asked, reporter)
     return msgspec.structs.replace(new, server={**old.server, **new.server}, service=old.service)
 
 
@@ -287,16 +294,17 @@ def _names(declared: Declared) -> tuple[str, ...]:
 
 
 def _require_free(name: str, before: Record | None, *, overwrite: bool, workspace: Workspace) -> None:
-    """Refuse a name that a service has, unless it is to be replaced, or has failed.
+    """Refuse a name that a service has, unless it is to be replaced, or has failed; one with versions always.
 
     Raises:
         UsageError: there is one of the name.
     """
-    if overwrite or (before is not None and before.error):
-        return
     try:
         status = services.look(name)
     except PackagerError:
+        return
+    services.require_one_backend(status)  # before anything is built
+    if overwrite or (before is not None and before.error):
         return
     if status.taken:
         known = "" if before is not None else f", of which the workspace {workspace.name} knows nothing"

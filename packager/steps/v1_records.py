@@ -16,8 +16,9 @@ from typing import Any
 
 import msgspec
 
-from packager.errors import ContextError
+from packager.errors import ContextError, UsageError
 from packager.given import read_given
+from packager.serving.traffic import ALL
 from packager.steps.declared import Declared
 from packager.steps.v1_wanted import Compute, Wanted
 from packager.storage.files import write_text
@@ -44,6 +45,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         properties: that never change.
         description: for people.
         target: name of the compute target.
+        versions: of an endpoint, by name, each as if it were a service; empty for others.
+        default: the version of an endpoint that gets the requests which no other version is to get.
+        traffic: share of the requests that a version is to get while it is not the default, in percent.
+        control: a version is the one that others are held against.
     """
 
     name: str
@@ -60,6 +65,27 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     properties: dict[str, str] = {}
     description: str = ""
     target: str = ""
+    versions: dict[str, Record] = {}
+    default: str = ""
+    traffic: int = 0
+    control: bool = False
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """The share of the requests that each version of an endpoint gets, in percent: v1's default gets what is left.
+
+        Raises:
+            UsageError: the others are to get more than all of them.
+        """
+        others = {name: each.traffic for name, each in self.versions.items() if name != self.default}
+        if sum(others.values()) > ALL:
+            said = " + ".join(f"{name}={share}" for name, share in others.items())
+            raise UsageError(
+                f"the versions of {self.name} beside its default {self.default} are to get {sum(others.values())} % of "
+                f"the requests ({said})",
+                remedy=f"100 % at most, as {self.default} gets what is left: a lower traffic_percentile",
+            )
+        return {name: others.get(name, ALL - sum(others.values())) for name in self.versions}
 
 
 def root_of(name: str, location: str) -> Path:
@@ -133,6 +159,27 @@ def as_service(data: dict[str, Any]) -> Record | None:
         return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
     except msgspec.ValidationError:
         return None
+
+
+def with_version(endpoint: Record, record: Record, *, default: bool = False, control: bool = False) -> Record:
+    """Return an endpoint with a version that is added or changed. Pure.
+
+    Args:
+        endpoint: that gets it.
+        record: of the version.
+        default: it is the default from now on.
+        control: it is the one that others are held against, from now on.
+    """
+    versions = {**endpoint.versions, record.name: record}
+    if control:
+        versions = {name: msgspec.structs.replace(each, control=name == record.name) for name, each in versions.items()}
+    return msgspec.structs.replace(
+        endpoint,
+        versions=versions,
+        default=record.name if default else endpoint.default,
+        number=max(endpoint.number, record.number),
+        models=tuple(dict.fromkeys(model for each in versions.values() for model in each.models)),
+    )
 
 
 def image_of(name: str, number: int) -> str:

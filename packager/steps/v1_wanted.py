@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-Compute = Literal["Local", "ACI", "AKS"]
+Compute = Literal["Local", "ACI", "AKS", "AKSENDPOINT"]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +19,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         memory_gb: limit in gibibytes; None for none.
         auth: requests need a key.
         token: callers get it as a token.
+        version: name of the first version of an endpoint; that of the endpoint where it is empty.
+        traffic: share of the requests that the version gets, in percent; None where nothing is said.
         keys: that are given: primary, secondary.
         scoring_timeout: seconds; the server's own where None.
         timeout: seconds until it must be healthy.
@@ -34,6 +36,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     memory_gb: float | None = None
     auth: bool = False
     token: bool = False
+    version: str = ""
+    traffic: float | None = None
     keys: tuple[str | None, str | None] = (None, None)
     scoring_timeout: float | None = None
     timeout: float = 300.0
@@ -61,4 +65,4 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         parts += ["keys" if not self.token else "a token"] if self.auth else []
         having = f", with {', '.join(parts)}" if parts else ""
         left = f"; not on one machine: {', '.join(self.passed_over)}" if self.passed_over else ""
-        return f"{name}: this machine is {self.compute} here{having}{left}"
+        return f"{name}: this machine is {self.compute.removesuffix('ENDPOINT')} here{having}{left}"

@@ -213,6 +213,55 @@ def test_aci_and_aks_are_this_machine_with_keys_limits_and_several_models(run: R
 
 
 @pytest.mark.engine
+def test_an_endpoint_shares_its_requests_among_versions(run: Run) -> None:
+    lines = run(f"""
+        from collections import Counter
+        import requests
+        from azureml.core.webservice import AksEndpoint, Webservice
+
+        weights = Model.register(ws, "weights.txt", "end-weights")
+        words = Model.register(ws, "vocabulary", "end-vocabulary")
+        first = AksEndpoint.deploy_configuration(version_name="a", traffic_percentile=20, compute_target_name="cluster")
+        endpoint = Model.deploy(ws, "{PREFIX}-end", [weights], config, first)
+        endpoint.wait_for_deployment(show_output=True)
+        key, _ = endpoint.get_keys()
+
+        def asked(times, **headers):
+            headers |= {{"Authorization": f"Bearer {{key}}"}}
+            answers = [requests.post(endpoint.scoring_uri, "[]", headers=headers) for _ in range(times)]
+            assert {{each.status_code for each in answers}} == {{200}}
+            return Counter(each.json()["models"][0].partition("/")[0] for each in answers)
+
+        print(type(endpoint).__name__, endpoint.state, dict(asked(20)))
+        endpoint.create_version("b", models=[words], inference_config=config, traffic_percentile=30, memory_gb=0.5)
+        endpoint.wait_for_deployment(show_output=True)
+        counted = asked(200)
+        print(sorted(counted), 30 < counted["vocabulary"] < 95, endpoint.versions["b"].traffic_percentile)
+        print(dict(asked(5, **{{"azureml-model-deployment": "b"}})), endpoint.versions["b"].run("[]")["models"])
+        print(requests.post(endpoint.scoring_uri, "[]").status_code)
+        endpoint.update_version("b", is_default=True)
+        endpoint.update_version("a", models=[words], traffic_percentile=0)
+        print({{name: (each.is_default, each.traffic_percentile) for name, each in endpoint.versions.items()}})
+        print(dict(asked(20)), endpoint.versions["a"].run("[]")["models"])
+        endpoint.delete_version("b")
+        print(list(Webservice(ws, "{PREFIX}-end").versions), dict(asked(5)))
+        endpoint.delete()
+        """)
+    done = ["Running", "Succeeded", 'AKSENDPOINT service creation operation finished, operation "Succeeded"']
+    assert lines[2:5] == done
+    assert lines[5:9] == ["AksEndpoint Healthy {'weights.txt': 20}", *done]
+    words = "['vocabulary/words.txt']"
+    assert lines[9:] == [
+        "['vocabulary', 'weights.txt'] True 30",
+        f"{{'vocabulary': 5}} {words}",
+        "401",
+        "{'a': (False, 0), 'b': (True, 100)}",
+        f"{{'vocabulary': 20}} {words}",
+        "['a'] {'vocabulary': 5}",
+    ]
+
+
+@pytest.mark.engine
 def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     lines = run(f"""
         import os

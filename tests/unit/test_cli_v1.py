@@ -14,10 +14,10 @@ from click.testing import CliRunner, Result
 from packager.cli import cli
 from packager.errors import PackagerError, ServiceError
 from packager.serving.service import KeyPair
-from packager.serving.status import Change, Status
+from packager.serving.status import Change, Status, Version
 from packager.spec.load import SpecFile, load_spec
 from packager.steps import service as service_steps
-from packager.steps import v1_deploy
+from packager.steps import v1_deploy, v1_records
 from packager.steps.declared import Declared, lay_out
 from packager.steps.run import RunWish
 from tests.unit.test_outputs import hold
@@ -58,7 +58,7 @@ class Machine:
         return self.running[name]
 
     def update(self, name: str, change: Change, spec_file: Any, *, version: Any, **_: Any) -> Status:
-        assert version in (None, "default")
+        assert version in (None, "default", "a")
         self.changes.append(change)
         self.running[name] = msgspec.structs.replace(self.look(name), image=str(change.reference))
         return self.running[name]
@@ -205,6 +205,31 @@ def test_an_update_takes_other_models_or_another_script(run: Run, machine: Machi
     assert "version b of svc was not deployed from models" in said(other)
     run("service", "update", "svc", "--version", "default", "-m", "m:1")
     assert machine.built[3:] == ["svc:4"], "nothing was built for the other one"
+
+
+def test_a_version_of_an_endpoint_is_updated_and_one_service_does_not_take_the_place_of_several(
+    run: Run, machine: Machine, tmp_path: Path
+) -> None:
+    deploy(run, "-m", "m:1")
+    (path,) = tmp_path.glob("data/packager/azureml/*/services/svc.json")
+    record = v1_records.find_service(path.parent.parent, "svc")
+    assert record is not None
+    versions = {name: msgspec.structs.replace(record, name=name) for name in ("a", "b")}
+    whole = msgspec.structs.replace(record, versions=versions, default="a", declared=None)
+    v1_records.keep_service(path.parent.parent, whole)
+    assert "an endpoint with the versions a, b" in said(run("service", "update", "svc", "-m", "m:1", code=2))
+    run("service", "update", "svc", "--version", "a", "--ic", "ic.json")
+    found = v1_records.find_service(path.parent.parent, "svc")
+    assert found is not None
+    assert ({name: each.reference for name, each in found.versions.items()}, found.number) == (
+        {"a": "svc:2", "b": "svc:1"},
+        2,
+    )
+    names = tuple(Version(name=each, traffic=50, state="Healthy", reason="", image="svc:1") for each in ("a", "b"))
+    machine.running["svc"] = msgspec.structs.replace(machine.running["svc"], versions=names)
+    result = deploy(run, "-m", "m:1", "--overwrite", code=2)
+    assert "has the versions a, b, and a deployment in its place ends all" in said(result)
+    assert machine.built == ["svc:1", "svc:2"]
 
 
 def test_what_is_deleted_is_not_updated(run: Run, machine: Machine) -> None:

@@ -8,19 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from packager.azureml import deploying, records
+from packager.azureml import deploying, endpoints, records, updating
 from packager.azureml.core import Model, Workspace
 from packager.azureml.core.compute import AksCompute, ComputeTarget
 from packager.azureml.core.image import ContainerImage, Image
 from packager.azureml.core.inference_config import InferenceConfig
-from packager.azureml.core.webservice import AciWebservice, AksEndpoint, AksWebservice, LocalWebservice, Webservice, aks
+from packager.azureml.core.webservice import (
+    AciWebservice,
+    AksEndpoint,
+    AksWebservice,
+    LocalWebservice,
+    Webservice,
+    aks_endpoint,
+    aks_service,
+)
 from packager.azureml.core.webservice import webservice as webservices
 from packager.azureml.exceptions import WebserviceException
 from packager.errors import EngineError, ServiceError
+from packager.serving.deploy import require_one_backend
 from packager.serving.service import KeyPair
-from packager.serving.status import Change, StateName, Status, service_name
+from packager.serving.status import Change, StateName, Status, Version, service_name
 from packager.spec.load import SpecFile, load_spec
 from packager.steps.declared import Declared, lay_out
 from packager.steps.run import RunWish
@@ -32,6 +42,7 @@ class Services:
 
     Change = Change
     service_name = staticmethod(service_name)
+    require_one_backend = staticmethod(require_one_backend)
 
     def __init__(self) -> None:
         self.running: dict[str, Status] = {}
@@ -42,6 +53,7 @@ class Services:
         self.mounted: dict[str, Any] = {}
         self.renewed: list[str] = []
         self.pair = KeyPair(primary="first", secondary="second")
+        self.shares: dict[str, int] = {}
 
     def deploy(
         self,
@@ -49,10 +61,13 @@ class Services:
         wish: RunWish,
         spec_file: Any = None,
         *,
+        version: str | None = None,
         replace: bool = False,
         mounts: Any = (),
         reporter: Any = None,
     ) -> Status:
+        if version is not None:
+            return self.add(name, version, wish)
         assert replace or name not in self.running
         if mounts and self.elsewhere:
             raise EngineError("the engine's machine has no folder")
@@ -66,10 +81,33 @@ class Services:
             raise ServiceError(self.failing)
         return self.running[name]
 
-    def update(self, name: str, change: Any, *, timeout: float = 120.0, reporter: Any = None) -> Status:
+    def add(self, name: str, version: str, wish: RunWish) -> Status:
+        """Add a version without requests; the first gets all."""
+        assert (name in self.running) == (wish.publish is None), "one address"
+        self.wishes[version] = wish
+        if self.failing:
+            raise ServiceError(self.failing)
+        old = self.running.get(name)
+        self.shares = {**self.shares, version: 0} if old is not None else {version: 100}
+        made = Version(name=version, traffic=0, state="Healthy", reason="", image=str(wish.reference))
+        versions = (*(old.versions if old is not None else ()), made)
+        self.running[name] = Status(
+            name=name, state="Healthy", reason="", image="", url="http://127.0.0.1:4711/", versions=versions
+        )
+        return self.running[name]
+
+    def set_traffic(self, name: str, shares: dict[str, int]) -> Status:
+        assert sum(shares.values()) == 100
+        assert set(shares) <= {each.name for each in self.look(name).versions}
+        self.shares = shares
+        return self.look(name)
+
+    def update(
+        self, name: str, change: Any, *, version: str | None = None, timeout: float = 120.0, reporter: Any = None
+    ) -> Status:
         if self.failing:
             raise ServiceError(f"{name} still runs: {self.failing}")
-        self.changes.append((name, change))
+        self.changes.append((name if version is None else f"{name} {version}", change))
         return self.look(name)
 
     def renew(self, name: str, mounts: Any, write: Any, *, timeout: float, reporter: Any) -> Status | None:
@@ -79,17 +117,22 @@ class Services:
         self.renewed.append(name)
         return self.look(name)
 
-    def look(self, name: str) -> Status:
+    def look(self, name: str, *, version: str | None = None) -> Status:
         if name not in self.running:
             raise ServiceError(f"there is no service {name!r}")
         return self.running[name]
 
-    def delete(self, name: str) -> None:
-        self.look(name)
-        del self.running[name]
+    def delete(self, name: str, *, version: str | None = None, reporter: Any = None) -> None:
+        found = self.look(name)
+        if version is None:
+            del self.running[name]
+            return
+        assert not self.shares.get(version), "it gets requests"
+        rest = tuple(each for each in found.versions if each.name != version)
+        self.running[name] = msgspec.structs.replace(found, versions=rest)
 
-    def logs(self, name: str, lines: int) -> Iterator[bytes]:
-        yield f"{name} {lines}".encode()
+    def logs(self, name: str, lines: int, *, version: str | None = None) -> Iterator[bytes]:
+        yield f"{name} {f'{version} ' if version else ''}{lines}".encode()
 
     def show_keys(self, name: str, regenerate: Any = None) -> KeyPair:
         if regenerate:
@@ -100,9 +143,8 @@ class Services:
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch) -> Services:
     made = Services()
-    monkeypatch.setattr(deploying, "services", made)
-    monkeypatch.setattr(webservices, "services", made)
-    monkeypatch.setattr(aks, "services", made)
+    for module in (deploying, updating, endpoints, webservices, aks_service, aks_endpoint):
+        monkeypatch.setattr(module, "services", made)
     return made
 
 
@@ -122,8 +164,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Declared]]:
         lay_out(declared, folder)
         yield load_spec(folder / "packager.yaml")
 
-    monkeypatch.setattr(deploying, "laid", laid)
-    monkeypatch.setattr(deploying, "build_image", build)
+    monkeypatch.setattr(updating, "laid", laid)
+    for module in (deploying, updating, endpoints):
+        monkeypatch.setattr(module, "build_image", build)
     monkeypatch.setattr("packager.azureml.imaging.build_image", build)
     return images
 
@@ -215,6 +258,9 @@ def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
     with pytest.raises(WebserviceException, match="same name already exists"):
         Model.deploy(ws, "svc", ["weights.txt"], config)
     assert Model.deploy(ws, "svc", ["weights.txt"], config, overwrite=True).image_id == "svc:2"
+    services.add("svc", "b", RunWish(reference="svc:1"))
+    with pytest.raises(WebserviceException, match="a deployment in its place ends all"):
+        Model.deploy(ws, "svc", ["weights.txt"], config, overwrite=True)
     services.running["theirs"] = services.running["svc"]
     with pytest.raises(WebserviceException, match="this workspace knows nothing of"):
         Model.deploy(ws, "theirs", ["weights.txt"], config)
@@ -244,7 +290,7 @@ def test_whoever_is_interrupted_is_told_how_the_service_is(
     service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
     for owner, name, call, told, left in (
         (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
-        (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (updating, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
         (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
         (
             services,
@@ -381,20 +427,114 @@ def test_a_deleted_service_is_gone_for_all(
         service.run({"a": 1})
 
 
-def test_a_local_service_goes_to_the_cloud_and_an_endpoint_has_one_version(
+def test_a_local_service_goes_to_the_cloud(
     ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
 ) -> None:
     local = Model.deploy(ws, "svc", ["weights.txt"], config, LocalWebservice.deploy_configuration())
     assert isinstance(local, LocalWebservice)
     cloud = local.deploy_to_cloud("cloud", AciWebservice.deploy_configuration(auth_enabled=True))
     assert (cloud.compute_type, built[-1][1].name, built[-1][1].server) == ("ACI", "cloud", {"auth": "key"})
-    wanted = AksEndpoint.deploy_configuration(version_name="v1", traffic_percentile=10, compute_target_name="aks")
-    endpoint = Model.deploy(ws, "end", ["weights.txt"], config, wanted)
-    assert isinstance(endpoint, AksWebservice)
-    made = AksEndpoint._of(ws, endpoint._record)
-    assert list(made.versions) == ["default"]
-    with pytest.raises(WebserviceException, match="several versions"):
-        made.create_version("v2")
+
+
+@pytest.fixture
+def endpoint(
+    ws: Workspace, config: InferenceConfig, services: Services, built: list[tuple[str, Declared]]
+) -> AksEndpoint:
+    """An endpoint with the version `a`."""
+    wanted = AksEndpoint.deploy_configuration(version_name="a", traffic_percentile=20, compute_target_name="aks")
+    made = Model.deploy(ws, "end", ["weights.txt"], config, wanted)
+    assert isinstance(made, AksEndpoint)
+    return made
+
+
+def shares(endpoint: AksEndpoint) -> dict[str, tuple[bool, int]]:
+    return {name: (each.is_default, each.traffic_percentile) for name, each in endpoint.versions.items()}
+
+
+def test_versions_of_an_endpoint_come_change_and_go(
+    ws: Workspace, config: InferenceConfig, services: Services, endpoint: AksEndpoint
+) -> None:
+    model = Model.register(ws, "weights.txt", "m")
+    assert (endpoint.compute_type, endpoint.state, shares(endpoint)) == ("AKSENDPOINT", "Healthy", {"a": (True, 100)})
+    endpoint.create_version(
+        "b", models=[model], inference_config=config, tags={"v": "2"}, traffic_percentile=10, memory_gb=0.5,
+        is_control_version_type=True,
+    )  # fmt: skip
+    assert services.shares == {"a": 90, "b": 10}
+    wish = services.wishes["b"]
+    assert (wish.reference, wish.publish, wish.keys, wish.memory) == ("end:2", None, None, "512m")
+    version = Webservice(ws, "end").versions["b"]  # type: ignore[attr-defined]
+    assert (version.name, version.tags, [each.id for each in version.models]) == ("b", {"v": "2"}, ["m:1"])
+    assert [each.version_type.value for each in endpoint.versions.values()] == ["Treatment", "Control"]
+    assert (version.scoring_uri, version.get_keys()) == (endpoint.scoring_uri, ("first", "second"))
+    assert (version.get_logs(3), endpoint.get_logs(3)) == ("end b 3", "==> a <==\nend a 3\n==> b <==\nend b 3")
+    endpoint.update_version("b", description="said", traffic_percentile=40, is_default=True)
+    assert (shares(endpoint), services.changes) == ({"a": (False, 20), "b": (True, 80)}, [])
+    assert endpoint.versions["b"].description == "said"
+    endpoint.update_version("a", models=[model])
+    ((changed, change),) = services.changes
+    assert (changed, change.reference) == ("end a", "end:3")
+    endpoint.versions["a"].add_tags({"c": "3"})
+    endpoint.delete_version("b")
+    assert (shares(endpoint), services.shares) == ({"a": (True, 100)}, {"a": 100})
+    assert Webservice(ws, "end").versions["a"].tags == {"c": "3"}  # type: ignore[attr-defined]
+    endpoint.delete()
+    assert (ws.webservices, services.running) == ({}, {})
+
+
+def test_what_cannot_be_of_an_endpoint_is_refused_before_anything_is_built(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    endpoint: AksEndpoint,
+) -> None:
+    def create(name: Any, **more: Any) -> None:
+        endpoint.create_version(name, models=["weights.txt"], inference_config=config, **more)
+
+    create("b", traffic_percentile=60)
+    for call, told in (
+        (lambda: create("b"), "has a version b already"),
+        (lambda: create("c", traffic_percentile=41), "to get 101 %"),
+        (lambda: create("c", traffic_percentile=1.5), "whole percents"),
+        (lambda: create("c", traffic_percentile=101), "from 0 to 100"),
+        (lambda: create(None), "No name is provided to create"),
+        (lambda: create("Not_A_Name"), "cannot be the name of a version"),
+        (lambda: endpoint.update_version("none", traffic_percentile=1), "has no version none"),
+        (lambda: endpoint.update_version("b"), "No parameters"),
+        (lambda: endpoint.delete_version("none"), "has no version none"),
+        (lambda: endpoint.versions["a"].update(tags={}), "update_version"),
+        (lambda: AksWebservice(ws, "end"), "is of the type AKSENDPOINT"),
+    ):
+        with pytest.raises(WebserviceException, match=told):
+            call()
+    assert (len(built), services.shares) == (2, {"a": 40, "b": 60})
+    endpoint.delete_version("b")
+    with pytest.raises(WebserviceException, match="only version"):
+        endpoint.versions["a"].delete()
+
+
+def test_a_version_that_fails_gets_no_requests_and_can_be_made_again(
+    ws: Workspace, config: InferenceConfig, services: Services, endpoint: AksEndpoint
+) -> None:
+    services.failing = "score.py:1: it hangs"
+    endpoint.create_version("b", models=["weights.txt"], inference_config=config, traffic_percentile=10)
+    with pytest.raises(WebserviceException, match=r"version b: score\.py:1"):
+        endpoint.wait_for_deployment()
+    assert (endpoint.versions["b"].state, services.shares) == ("Failed", {"a": 100})
+    services.failing = ""
+    endpoint.create_version("b", models=["weights.txt"], inference_config=config, traffic_percentile=10)
+    endpoint.wait_for_deployment()
+    assert services.shares == {"a": 90, "b": 10}
+
+
+def test_an_endpoint_makes_way_for_another_deployment(
+    ws: Workspace, config: InferenceConfig, services: Services, endpoint: AksEndpoint
+) -> None:
+    wanted = AksEndpoint.deploy_configuration(compute_target_name="aks")
+    again = Model.deploy(ws, "end", ["weights.txt"], config, wanted, overwrite=True)
+    assert (list(again.versions), services.shares) == (["end"], {"end": 100})  # type: ignore[attr-defined]
+    assert isinstance(Model.deploy(ws, "end", [], config, overwrite=True), AciWebservice)
 
 
 def test_tokens_are_of_aks_that_asks_for_them(

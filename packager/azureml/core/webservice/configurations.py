@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from packager.azureml.exceptions import WebserviceException
 from packager.steps.v1_wanted import Wanted
 
@@ -325,6 +327,26 @@ class AksEndpointDeploymentConfiguration(AksServiceDeploymentConfiguration):
             WebserviceException: see `AksServiceDeploymentConfiguration`; or the traffic is no part of a hundred.
         """
         super().validate_configuration()
-        traffic = self.traffic_percentile
-        if traffic is not None and not 0 <= traffic <= 100:
-            raise WebserviceException("Invalid configuration, traffic_percentile must be from 0 to 100.")
+        require_percentile(self.traffic_percentile)
+
+    def _wanted(self) -> Wanted:
+        return msgspec.structs.replace(
+            super()._wanted(),
+            compute="AKSENDPOINT",
+            version=self.version_name or "",
+            traffic=self.traffic_percentile,
+        )
+
+
+def require_percentile(traffic: Any) -> None:
+    """Refuse a share of the requests that is none.
+
+    Raises:
+        WebserviceException: it is none, or has a fraction, which packager's forwarder does not have.
+    """
+    if traffic is None:
+        return
+    if isinstance(traffic, bool) or not isinstance(traffic, int | float) or not 0 <= traffic <= 100:
+        raise WebserviceException("Invalid configuration, traffic_percentile must be from 0 to 100.")
+    if traffic != int(traffic):
+        raise WebserviceException(f"traffic_percentile={traffic:g}: packager shares requests by whole percents")

@@ -82,6 +82,9 @@ class Described:
     def _take(self, record: Record) -> None:
         raise NotImplementedError
 
+    def _keep(self, record: Record) -> None:
+        keep(self.workspace, record)
+
     @property
     def container_resource_requirements(self) -> ContainerResourceRequirements:
         """What its container may use."""
@@ -113,7 +116,7 @@ class Described:
     def _say(self, **fields: Any) -> None:
         with raised_as():
             record = msgspec.structs.replace(self._record, **fields)
-            keep(self.workspace, record)
+            self._keep(record)
         self._take(record)
 
     def serialize(self) -> dict[str, Any]:

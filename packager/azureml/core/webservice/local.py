@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from packager.azureml.calling import raises, say
 from packager.azureml.core.webservice.configurations import LocalWebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.webservice import Webservice
-from packager.azureml.deploying import find, find_all, reload
+from packager.azureml.deploying import find, find_all
 from packager.azureml.exceptions import WebserviceException
+from packager.azureml.updating import reload
 from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:

@@ -13,14 +13,9 @@ from packager.azureml.calling import ONE_AT_A_TIME, raises, say
 from packager.azureml.core.webservice.configurations import WebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.described import Described, has
 from packager.azureml.core.webservice.old_deployments import OldDeployments
-from packager.azureml.deploying import (
-    find,
-    find_all,
-    forget,
-    service_of,
-    update,
-)
+from packager.azureml.deploying import find, find_all, forget, service_of
 from packager.azureml.exceptions import WebserviceException
+from packager.azureml.updating import update
 from packager.errors import PackagerError, ServiceError
 from packager.serving.client import score
 from packager.serving.status import Status
@@ -76,6 +71,25 @@ class Webservice(Described, OldDeployments):
         made._fill(workspace, record)
         return made
 
+    @property
+    def _service(self) -> str:
+        """Name of the service of this machine."""
+        return self.name
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        """What its requests have beside a key."""
+        return {}
+
+    def _found(self) -> Record | None:
+        return find(self.workspace, self.name)
+
+    def _looked(self) -> Status:
+        return services.look(self.name)
+
+    def _logs(self, lines: int) -> bytes:
+        return b"".join(services.logs(self.name, lines))
+
     def _fill(self, workspace: Workspace, record: Record) -> None:
         self.workspace, self.name = workspace, record.name
         self._take(record)
@@ -94,7 +108,8 @@ class Webservice(Described, OldDeployments):
         self.location, self.environment = self.workspace.location, None
         self.cpu_cores, self.memory_gb = record.wanted.cpus, record.wanted.memory_gb
         self.deployment_status = "Succeeded" if not record.error else "Failed"
-        self.is_default, self.traffic_percentile, self.version_type = True, 100, None
+        self.is_default, self.traffic_percentile = True, 100
+        self.version_type: Any = None
 
     @property
     def scoring_uri(self) -> str | None:
@@ -113,11 +128,11 @@ class Webservice(Described, OldDeployments):
     def update_deployment_state(self) -> None:
         """Look how it is, and whether others changed it."""
         with ONE_AT_A_TIME:
-            record = find(self.workspace, self.name)
+            record = self._found()
         if record is not None:
             self._take(record)
         try:
-            self._status: Status | None = services.look(self.name)
+            self._status: Status | None = self._looked()
         except PackagerError:
             self._status = None
         reason = self._status.reason if self._status is not None and not self._status.well else ""
@@ -173,9 +188,9 @@ class Webservice(Described, OldDeployments):
                 "Error attempting to call webservice, scoring_uri unavailable. This could be due to a failed "
                 f"deployment, or the service is not ready yet.\nCurrent State: {self.state}\nErrors: {self.error}"
             )
-        headers = {}
+        headers = self._headers
         if self._record.wanted.auth:
-            headers["Authorization"] = f"Bearer {services.show_keys(self.name).primary}"
+            headers["Authorization"] = f"Bearer {services.show_keys(self._service).primary}"
         body = input.encode() if isinstance(input, str) else input
         try:
             answer = score(self.scoring_uri, body, headers=headers, timeout=_TIMEOUT).body
@@ -200,7 +215,7 @@ class Webservice(Described, OldDeployments):
         """
         if self._status is None and self._record.error:
             return self._record.error
-        return b"".join(services.logs(self.name, num_lines)).decode(errors="replace")
+        return self._logs(num_lines).decode(errors="replace")
 
     @raises()
     def get_keys(self) -> tuple[str, str]:
@@ -209,7 +224,7 @@ class Webservice(Described, OldDeployments):
         Raises:
             WebserviceException: its requests need none.
         """
-        pair = services.show_keys(self.name)
+        pair = services.show_keys(self._service)
         return pair.primary, pair.secondary
 
     @raises()
@@ -229,7 +244,7 @@ class Webservice(Described, OldDeployments):
             )
         if set_key is not None:
             raise WebserviceException("a key is made here, and not given: leave set_key out")
-        services.show_keys(self.name, "primary" if key.capitalize() == "Primary" else "secondary")
+        services.show_keys(self._service, "primary" if key.capitalize() == "Primary" else "secondary")
 
     def get_token(self) -> Any:
         """Refuse.

@@ -1,0 +1,157 @@
+"""`AksWebservice`: a service of this machine, with what its configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from packager.azureml.calling import raises
+from packager.azureml.core.webservice.configurations import AksServiceDeploymentConfiguration
+from packager.azureml.core.webservice.webservice import Webservice
+from packager.azureml.exceptions import WebserviceException
+from packager.steps import service as services
+
+if TYPE_CHECKING:
+    from packager.azureml.core.image import Image
+
+__all__ = ["AccessToken", "AksWebservice"]
+
+#: For as long v1's tokens are good; a key is for longer.
+_TOKEN = timedelta(hours=12)
+
+
+class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
+    """A token: its text, and when it is to be asked for again."""
+
+    access_token: str
+    refresh_after: datetime
+    token_type: str = "Bearer"
+
+    def __repr__(self) -> str:
+        return f"AccessToken(refresh_after={self.refresh_after})"
+
+
+class AksWebservice(Webservice):
+    """A service that was written for Azure Kubernetes Service; it runs on this machine. Keys are on unless said off."""
+
+    _webservice_type: ClassVar[str | None] = "AKS"
+
+    @staticmethod
+    def deploy_configuration(
+        autoscale_enabled: bool | None = None,
+        autoscale_min_replicas: int | None = None,
+        autoscale_max_replicas: int | None = None,
+        autoscale_refresh_seconds: int | None = None,
+        autoscale_target_utilization: int | None = None,
+        collect_model_data: bool | None = None,
+        auth_enabled: bool | None = None,
+        cpu_cores: float | None = None,
+        memory_gb: float | None = None,
+        enable_app_insights: bool | None = None,
+        scoring_timeout_ms: int | None = None,
+        replica_max_concurrent_requests: int | None = None,
+        max_request_wait_time: int | None = None,
+        num_replicas: int | None = None,
+        primary_key: str | None = None,
+        secondary_key: str | None = None,
+        tags: dict[str, str] | None = None,
+        properties: dict[str, str] | None = None,
+        description: str | None = None,
+        gpu_cores: int | None = None,
+        period_seconds: int | None = None,
+        initial_delay_seconds: int | None = None,
+        timeout_seconds: int | None = None,
+        success_threshold: int | None = None,
+        failure_threshold: int | None = None,
+        namespace: str | None = None,
+        token_auth_enabled: bool | None = None,
+        compute_target_name: str | None = None,
+        cpu_cores_limit: float | None = None,
+        memory_gb_limit: float | None = None,
+        blobfuse_enabled: bool | None = None,
+    ) -> AksServiceDeploymentConfiguration:
+        """Return what is wanted of the place where it runs; parameters as azureml-core 1.61 has them."""
+        return AksServiceDeploymentConfiguration(
+            autoscale_enabled, autoscale_min_replicas, autoscale_max_replicas, autoscale_refresh_seconds,
+            autoscale_target_utilization, collect_model_data, auth_enabled, cpu_cores, memory_gb,
+            enable_app_insights, scoring_timeout_ms, replica_max_concurrent_requests, max_request_wait_time,
+            num_replicas, primary_key, secondary_key, tags, properties, description, gpu_cores, period_seconds,
+            initial_delay_seconds, timeout_seconds, success_threshold, failure_threshold, namespace,
+            token_auth_enabled, compute_target_name, cpu_cores_limit, memory_gb_limit, blobfuse_enabled,
+        )  # fmt: skip
+
+    def run(self, input_data: str | bytes) -> Any:
+        """Post a request; see `Webservice.run`."""
+        return super().run(input_data)
+
+    @raises()
+    def get_token(self) -> tuple[str, datetime]:
+        """Return a token, and when it is to be asked for again.
+
+        Raises:
+            NotImplementedError: its requests need none.
+        """
+        found = self.get_access_token()
+        return found.access_token, found.refresh_after
+
+    @raises()
+    def get_access_token(self) -> AccessToken:
+        """Return a token; see `get_token`."""
+        if not self.token_auth_enabled:
+            raise NotImplementedError(f"the requests of {self.name} need no token: token_auth_enabled was not said")
+        key = services.show_keys(self._service).primary
+        return AccessToken(access_token=key, refresh_after=datetime.now(UTC) + _TOKEN)
+
+    def update(
+        self,
+        image: Image | None = None,
+        autoscale_enabled: bool | None = None,
+        autoscale_min_replicas: int | None = None,
+        autoscale_max_replicas: int | None = None,
+        autoscale_refresh_seconds: int | None = None,
+        autoscale_target_utilization: int | None = None,
+        collect_model_data: bool | None = None,
+        auth_enabled: bool | None = None,
+        cpu_cores: float | None = None,
+        memory_gb: float | None = None,
+        enable_app_insights: bool | None = None,
+        scoring_timeout_ms: int | None = None,
+        replica_max_concurrent_requests: int | None = None,
+        max_request_wait_time: int | None = None,
+        num_replicas: int | None = None,
+        tags: dict[str, str] | None = None,
+        properties: dict[str, str] | None = None,
+        description: str | None = None,
+        models: Sequence[Any] | None = None,
+        inference_config: Any | None = None,
+        gpu_cores: int | None = None,
+        period_seconds: int | None = None,
+        initial_delay_seconds: int | None = None,
+        timeout_seconds: int | None = None,
+        success_threshold: int | None = None,
+        failure_threshold: int | None = None,
+        namespace: str | None = None,
+        token_auth_enabled: bool | None = None,
+        cpu_cores_limit: float | None = None,
+        memory_gb_limit: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Replace what it runs, its limits, or what is said of it, without losing a request.
+
+        Parameters as azureml-core 1.61 has them; replicas, probes and what else a cluster has are passed over.
+
+        Raises:
+            WebserviceException: it is deleted, or the new one does not become healthy: the old one serves on.
+        """
+        if auth_enabled and token_auth_enabled:
+            raise WebserviceException("Invalid configuration, auth_enabled and token_auth_enabled cannot both be True.")
+        # Where one is on, the other is off: both are keys of this machine.
+        token = bool(token_auth_enabled) if token_auth_enabled or auth_enabled else None
+        self._update(
+            models, inference_config, image, auth=auth_enabled if not token_auth_enabled else True, token=token,
+            cpus=cpu_cores_limit or cpu_cores, memory_gb=memory_gb_limit or memory_gb, tags=tags,
+            properties=properties, description=description,
+        )  # fmt: skip
