@@ -16,16 +16,14 @@ from packager.azureml import records
 from packager.azureml.calling import LINES, tell
 from packager.azureml.core.environment_sections import AZURE_BASES
 from packager.azureml.exceptions import WebserviceException
-from packager.builders.builder import BuildWish
 from packager.spec.load import SpecFile
+from packager.steps import v1_images
 from packager.steps.declared import (
     NAME_LENGTH,
     NO_CODE,
     Declared,
     DeclaredModel,
     package_name,
-    package_of,
-    taking_turns,
 )
 from packager.steps.reporting import Reporter
 from packager.workspace.base import NotRegisteredError
@@ -184,9 +182,8 @@ def laid(
     Raises:
         PackagerError: see `packager.steps.declared.package_of`.
     """
-    folder = records.folder(workspace, kind) / (place or declared.name)
-    with taking_turns(folder):
-        yield package_of(declared, folder, records.folder(workspace, "locks"), reporter=reporter)
+    with v1_images.laid(records.root(workspace), declared, kind, place=place, reporter=reporter) as spec_file:
+        yield spec_file
 
 
 def build_image(
@@ -204,10 +201,8 @@ def build_image(
     Raises:
         PackagerError: see `packager.steps.declared.package_of` and `packager.steps.build.build`.
     """
-    from packager.steps.build import build
-
     with laid(workspace, declared, kind, place=place) as spec_file:
-        build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=LINES)
+        v1_images.build_laid(spec_file, reference, reporter=LINES)
     return spec_file
 
 

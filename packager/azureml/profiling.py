@@ -14,13 +14,13 @@ from packager.azureml.calling import LINES, ONE_AT_A_TIME
 from packager.azureml.exceptions import UserErrorException
 from packager.azureml.packaging import build_image, declare
 from packager.errors import PackagerError
-from packager.steps.declared import package_name
 from packager.steps.profile import GB, Profile, ProfileWish, details, profile
+from packager.steps.v1_profile import PROFILES, image_of_profile
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
-KIND = "profiles"
+KIND = PROFILES
 #: Under each limits: v1's users wait for a profile.
 _REQUESTS, _SECONDS, _READY_IN = 200, 3.0, 300.0
 
@@ -44,7 +44,7 @@ def profile_models(
     if not name:
         raise UserErrorException("profile_name cannot be None or empty.")
     bodies = bodies_of(samples)
-    reference = f"{package_name(name)}:profile"
+    reference = image_of_profile(name)
     with ONE_AT_A_TIME:
         declared = declare(workspace, name, models, config)
         build_image(workspace, declared, KIND, reference)

@@ -259,6 +259,21 @@ def was_named() -> bool:
     return bool(click.get_current_context().meta.get(_NAMED))
 
 
+def refuse_spec(why: str) -> None:
+    """Refuse a spec that somebody named.
+
+    Args:
+        why: there is none, in words.
+
+    Raises:
+        UsageError: one is named.
+    """
+    from packager.errors import UsageError
+
+    if was_named():
+        raise UsageError(f"a spec is named, and {why}", remedy="leave -f out")
+
+
 dialect_option = click.option(
     "--dialect",
     type=click.Choice(["plain", "buildkit"]),

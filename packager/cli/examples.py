@@ -43,6 +43,7 @@ WORDS = {
 
 _BUILDS = (0, 2, 3, 4, 6, 7, 75, 130)
 _SERVES = (0, 2, 6, 7, 8, 75, 130)
+_BUILDS_AND_SERVES = (0, 2, 3, 4, 6, 7, 8, 75, 130)
 _SERVES_OR_LOCKS = (0, 2, 3, 6, 7, 8, 75, 130)
 
 #: Verb, and the verb below it → its examples (a line of a shell each), and its exit codes.
@@ -105,8 +106,9 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         (
             "packager model profile registry.example.com/ml/churn:1 --data request.json",
             "packager model profile --idi requests.jsonl --latency 50 --plot profile.svg",
+            "packager model profile -n churn -m churn:1 --ic inferenceconfig.json --data request.json",
         ),
-        _SERVES_OR_LOCKS,
+        _BUILDS_AND_SERVES,
     ),
     "model pull": (("packager model pull registry.example.com/ml/churn:3 -n churn",), (0, 2, 6, 7, 75, 130)),
     "model push": (

@@ -17,10 +17,13 @@ from packager.cli.common import (
     file_option,
     format_option,
     no_docker_option,
+    refuse_spec,
     spec_beside,
     standard_options,
     target_option,
 )
+from packager.cli.deployed import FILE, asked_for, inference_option, models_option
+from packager.cli.registered import of_workspace, open_workspace
 from packager.cli.run import variables
 from packager.cli.terminal import table
 
@@ -42,6 +45,19 @@ _SAMPLES = (
         help="A file of which each row is a request body: JSON lines, or CSV with one column.",
     ),
     click.option("--binary", is_flag=True, help="Send what --data names as application/octet-stream."),
+)
+_FILES = (
+    models_option,
+    inference_option,
+    click.option(
+        "--dc",
+        "--deploy-config-file",
+        "deployment",
+        type=FILE,
+        metavar="FILE",
+        help="deploymentconfig.json: its limits are those that are tried first.",
+    ),
+    of_workspace,
 )
 _LIMITS = (
     click.option(
@@ -105,6 +121,7 @@ def _of(options: tuple[Any, ...]) -> Callable[[Command], Command]:
 @target_option
 @click.option("-n", "--name", metavar="NAME", help="Of the profile (default: the image's).")
 @click.option("-d", "--description", default="", metavar="TEXT", help="Of the profile.")
+@_of(_FILES)
 @_of(_SAMPLES)
 @_of(_LIMITS)
 @click.option(
@@ -125,7 +142,8 @@ def profile_command(
 ) -> None:
     """Measure a service under several limits of processors and memory, and recommend the least that is enough.
 
-    Without IMAGE it is the first reference of the spec. It runs as in production, first under the limits that are asked
+    Without IMAGE it is the first reference of the spec; with -m, models of the workspace are packaged with the script
+    of --ic, as by `packager model deploy`. It runs as in production, first under the limits that are asked
     for, then under larger and smaller ones; a request is sent when the one before it is answered. Figures have the
     names of `az ml model profile`; what goes wrong under some limits (out of memory, no start, no answer) is said in
     their row.
@@ -135,8 +153,16 @@ def profile_command(
     if plot is not None:
         check_plot(plot)
     wish = _wish(reference, options)
-    spec_file = spec_beside(file, needed=reference is None or not wish.docker)
-    found = profile(wish, spec_file, reporter=reporter)
+    if options["models"] or options["inference"] or options["deployment"]:
+        from packager.steps.v1_profile import profile_files
+
+        refuse_spec("models and files are packaged without a spec")
+        asked = asked_for(options["models"], options["inference"], (), options["deployment"])
+        opened = open_workspace(options["workspace"], reporter)
+        found = profile_files(opened, options["name"], asked, wish, reporter=reporter)
+    else:
+        spec_file = spec_beside(file, needed=reference is None or not wish.docker)
+        found = profile(wish, spec_file, reporter=reporter)
     if plot is not None:
         write_plot(found, plot)
     if output_format == "json":

@@ -4,32 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from packager.builders.builder import BuildWish
 from packager.contract import DEFAULT_PORT
 from packager.errors import PackagerError, ServiceError, UsageError
 from packager.serving.traffic import DEFAULT
-from packager.spec.load import SpecFile
 from packager.spec.service import cpu_of, memory_of
 from packager.steps import service as services
-from packager.steps.declared import Declared, lock_key, package_name, package_of, spec_text, taking_turns
+from packager.steps.declared import Declared, lock_key, package_name, spec_text
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish
 from packager.steps.v1_files import Asked, Deployment, declare, find_models, read_deployment
+from packager.steps.v1_images import LOCKS, build_laid, laid
 from packager.steps.v1_records import SERVICES, Record, find_service, image_of, keep_service, root_of, with_version
 from packager.steps.v1_wanted import Wanted
 from packager.steps.workspace import Workspace
 
 __all__ = ["Asked", "Deployed", "Packaged", "deploy", "package", "spec_of", "update"]
 
-_LOCKS, _PACKAGES = "locks", "packages"
+_PACKAGES = "packages"
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +64,7 @@ def spec_of(workspace: Workspace, name: str, asked: Asked, *, reporter: Reporter
         PackagerError: see `packager.steps.v1_files.declare`.
     """
     declared = declare(workspace, name, asked, reporter)
-    lock = _root(workspace) / _LOCKS / lock_key(declared) / "packager.lock"
+    lock = _root(workspace) / LOCKS / lock_key(declared) / "packager.lock"
     there = "the lock is kept in" if lock.is_file() else "the lock will be kept in"
     return f"# {there} {lock}\n{spec_text(declared)}"
 
@@ -99,8 +96,8 @@ def deploy(
     reference = image_of(name, number)
     if deployment.compute != "Local":
         reporter.step(f"{name}: this machine is {deployment.compute} here")
-    with _laid(workspace, declared, SERVICES, reporter=reporter) as spec_file:
-        _build(spec_file, reference, reporter)
+    with laid(_root(workspace), declared, SERVICES, reporter=reporter) as spec_file:
+        build_laid(spec_file, reference, reporter=reporter)
         wish = RunWish(
             reference=reference,
             publish=f"{deployment.port or 0}:{DEFAULT_PORT}",
@@ -167,8 +164,8 @@ def update(
         )
     number = whole.number + 1
     declared, reference = _changed(workspace, record.declared, asked, reporter), image_of(name, number)
-    with _laid(workspace, declared, SERVICES, reporter=reporter) as spec_file:
-        _build(spec_file, reference, reporter)
+    with laid(_root(workspace), declared, SERVICES, reporter=reporter) as spec_file:
+        build_laid(spec_file, reference, reporter=reporter)
         change = msgspec.structs.replace(change, reference=reference)
         status = services.update(name, change, spec_file, version=version, reporter=reporter, **more)
     made = msgspec.structs.replace(
@@ -209,7 +206,7 @@ def package(
     declared = declare(workspace, name.rpartition("/")[2], asked, reporter)
     place = f"{declared.name}-{package_name(label)}" if output is None else declared.name
     models, folder = _names(declared), _root(workspace) / _PACKAGES / place
-    with _laid(workspace, declared, _PACKAGES, place=place, reporter=reporter) as spec_file:
+    with laid(_root(workspace), declared, _PACKAGES, place=place, reporter=reporter) as spec_file:
         if output is not None:
             from packager.steps.save import save_targets
 
@@ -220,7 +217,7 @@ def package(
             workspace.location.removeprefix("oci://").rstrip("/") if workspace.location.startswith("oci://") else ""
         )
         image = f"{prefix}/{name}:{label}" if prefix else f"{name}:{label}"
-        _build(spec_file, image, reporter)
+        build_laid(spec_file, image, reporter=reporter)
     if prefix:
         from packager.steps.push import push
 
@@ -230,22 +227,6 @@ def package(
 
 def _root(workspace: Workspace) -> Path:
     return root_of(workspace.name, workspace.location)
-
-
-@contextmanager
-def _laid(
-    workspace: Workspace, declared: Declared, kind: str, *, place: str | None = None, reporter: Reporter
-) -> Iterator[SpecFile]:
-    """Lay a package out and lock it, in its folder beside the workspace; nobody else remakes it meanwhile."""
-    folder = _root(workspace) / kind / (place or declared.name)
-    with taking_turns(folder):
-        yield package_of(declared, folder, _root(workspace) / _LOCKS, reporter=reporter)
-
-
-def _build(spec_file: SpecFile, reference: str, reporter: Reporter) -> None:
-    from packager.steps.build import build
-
-    build(spec_file, BuildWish(load=True, tags=(reference,)), reporter=reporter)
 
 
 def _changed(workspace: Workspace, old: Declared, asked: Asked, reporter: Reporter) -> Declared:

@@ -78,13 +78,18 @@ def folder(engine: Engine, tmp_path: Path) -> Iterator[Path]:
             subprocess.run(["docker", kind, "rm", "--force", *found.split()], capture_output=True, check=False)
 
 
+def environ(folder: Path, base_image: str) -> dict[str, str]:
+    """Variables of packager that keep it to the folder."""
+    homes = {name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    cache = output(find_uv_bin(), "cache", "dir") or str(folder / "uv")
+    return {**homes, "UV_CACHE_DIR": cache, "PACKAGER_BASE": base_image, "PACKAGER_WORKSPACE": ""}
+
+
 @pytest.mark.engine
 def test_files_of_v1_are_deployed_replaced_packaged_and_reloaded(
     run_packager: RunPackager, index: None, base_image: str, folder: Path
 ) -> None:
-    homes = {name: str(folder / name.lower()) for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME")}
-    cache = output(find_uv_bin(), "cache", "dir") or str(folder / "uv")
-    env = {**homes, "UV_CACHE_DIR": cache, "PACKAGER_BASE": base_image, "PACKAGER_WORKSPACE": ""}
+    env = environ(folder, base_image)
 
     def packager(*words: str, check: bool = True) -> str:
         return run_packager(*words, cwd=folder, env=env, check=check).stdout
@@ -117,3 +122,20 @@ def test_files_of_v1_are_deployed_replaced_packaged_and_reloaded(
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-2:] == [f"3 {NAME}:3", "True"]
+
+
+@pytest.mark.engine
+@pytest.mark.long
+def test_models_are_profiled_with_files_of_v1_under_their_limits(
+    run_packager: RunPackager, index: None, base_image: str, folder: Path
+) -> None:
+    env = environ(folder, base_image)
+    run_packager("model", "register", "-n", "weights", "-p", "weights.txt", cwd=folder, env=env)
+    (folder / "request.json").write_text("[]")
+    files = ("-m", "weights:1", "--ic", "inferenceconfig.json", "--dc", "deploymentconfig.json")
+    words = ("model", "profile", "-n", NAME, *files, "--data", "request.json", "--duration", "0.3", "--requests", "10")
+    found = json.loads(run_packager(*words, "--format", "json", cwd=folder, env=env).stdout)
+    first = found["details"]
+    # Of --dc, with the keys that it asks for.
+    assert (first["requestedCpu"], first["requestedMemoryInGB"], first["successRate"]) == (1, 0.5, 100)
+    assert (found["name"], found["image"]) == (NAME, f"{NAME}:profile")

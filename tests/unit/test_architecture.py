@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
         "builders", "serving", "checks", "init", "report", "workspace",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
-    "azureml": {"spec", "storage", "workspace", "builders", "serving", "steps"},
+    "azureml": {"spec", "storage", "workspace", "serving", "steps"},
     # What people ask for is a step; of a spec it needs the loader, and of the schema its text.
     "cli": {"spec", "steps"},
 }  # fmt: skip

@@ -17,8 +17,9 @@ from packager.serving.service import KeyPair
 from packager.serving.status import Change, Status, Version
 from packager.spec.load import SpecFile, load_spec
 from packager.steps import service as service_steps
-from packager.steps import v1_deploy, v1_records
+from packager.steps import v1_deploy, v1_images, v1_profile, v1_records
 from packager.steps.declared import Declared, lay_out
+from packager.steps.profile import ProfileWish
 from packager.steps.run import RunWish
 from tests.unit.test_outputs import hold
 
@@ -89,8 +90,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         lay_out(declared, folder)
         return load_spec(folder / "packager.yaml")
 
-    monkeypatch.setattr(v1_deploy, "package_of", package_of)
-    monkeypatch.setattr(v1_deploy, "_build", lambda _spec, reference, _reporter: made.built.append(reference))
+    monkeypatch.setattr(v1_images, "package_of", package_of)
+    for module in (v1_deploy, v1_profile):
+        monkeypatch.setattr(module, "build_laid", lambda _spec, reference, **_: made.built.append(reference))
     return made
 
 
@@ -314,6 +316,36 @@ def test_a_package_is_an_image_or_a_folder(
     assert (data["image"], data["output"], data["models"], saved) == (None, "out", ["m:1"], [Path("out")])
     assert machine.built == ["churn:v1"]
     assert "has no name of an image" in said(run(*words, "--output-path", "out", "--in", "x", code=2))
+
+
+def test_models_and_files_are_profiled_in_an_image_of_their_own(
+    run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[ProfileWish, SpecFile]] = []
+
+    def profile(wish: ProfileWish, spec_file: SpecFile, *, reporter: Any) -> None:
+        asked.append((wish, spec_file))
+        raise ServiceError("it was asked for")
+
+    monkeypatch.setattr(v1_profile, "profile", profile)
+    Path("request.json").write_text("[]")
+    Path("dc.json").write_text(json.dumps({"computeType": "AKS", "containerResourceRequirements": {"cpu": 0.5}}))
+    words: tuple[str, ...] = ("model", "profile", "-n", "Mine", "-m", "m:1", "--ic", "ic.json", "--dc", "dc.json")
+    assert "there are no requests" in said(run(*words, code=2))
+    words += ("--data", "request.json")
+    for more, told in (
+        (("x:1",), "the image x:1 is another one"),
+        (("--target", "gpu"), "--target gpu is another one"),
+        (("-f", "packager.yaml"), "a spec is named"),
+    ):
+        assert told in said(run(*words, *more, code=2))
+    assert machine.built == [], "nothing was built for what cannot be measured"
+    run(*words, code=8)
+    run(*words, "--no-docker", code=8)
+    (wish, spec_file), (without, _) = asked
+    assert (wish.reference, wish.name, wish.data) == ("mine:profile", "Mine", (Path("request.json"),))
+    assert (spec_file.spec.service.cpu, [each.registered for each in spec_file.spec.models]) == (0.5, ["m:1"])
+    assert (without.reference, without.docker, machine.built) == (None, False, ["mine:profile"])
 
 
 def test_services_have_the_names_of_az_ml(run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
