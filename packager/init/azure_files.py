@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from packager.context.dockerignore import NAME as DOCKERIGNORE
+from packager.environments.declare.pip_for_conda import pip_in_place_of_conda
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.declarations import JSON, YAML, read_declaration
@@ -22,9 +23,10 @@ from packager.init.ignore_files import as_dockerignore
 from packager.init.named_paths import NamedPaths
 from packager.init.service_fields import settle_service
 from packager.init.v1_deployment import read_deployment
-from packager.init.v1_environments import read_environment, settle_conda
+from packager.init.v1_environments import PYTHON_OR_PIP, read_environment, settle_conda
 from packager.init.v1_inference import read_inference_config
 from packager.init.v2_files import read_endpoint, read_online_deployment, read_v2_environment
+from packager.spec.document import parse_yaml
 
 __all__ = ["Hints", "is_sample", "read_hints"]
 
@@ -69,6 +71,8 @@ def read_hints(folder: Path, files: Iterable[str], named: Iterable[str] | None =
             _declaration(folder, path, hints, known, lenient=named is not None)
         elif named is not None:
             raise _no_file_of_theirs(path)
+    if named is not None:
+        _unfold_conda_file(folder, hints)
     settle_conda(hints)
     settle_service(hints)
     _tell_of_pip_beside(hints)
@@ -193,6 +197,31 @@ def _conda(section: Section, hints: Hints) -> None:
         section.took("dependencies", "environment")
     else:
         section.left("dependencies", f"{hints.origins.get('environment', 'another file')} has said it already")
+
+
+def _unfold_conda_file(folder: Path, hints: Hints) -> None:
+    """Take what is in a conda file that another file names, where pip can install it; one that the user names stays.
+
+    A file that says more than packages, or whose pip lines are options, stays, too.
+    """
+    path = hints.environment
+    if path is None or hints.origins.get("environment", "").startswith(f"{path}: "):
+        return
+    try:
+        data = parse_yaml(_text(folder / path), Path(path)).data
+    except SpecError:
+        return  # whoever locks says what is wrong with it
+    packages, channels = data.get("dependencies"), data.get("channels") or []
+    if data.keys() - {"name", "channels", "dependencies", "prefix"} or not isinstance(packages, list):
+        return
+    pip = [line for each in packages if isinstance(each, dict) for line in each.get("pip") or ()]
+    conda = [each for each in packages if isinstance(each, str)]
+    if not all(isinstance(each, str) and not each.startswith("-") for each in (*pip, *channels)):
+        return
+    asked = [each for each in conda if not PYTHON_OR_PIP.fullmatch(each.strip())]
+    if asked and pip_in_place_of_conda(asked, channels, pip) is not None:
+        hints.environment = None
+        hints.conda, hints.channels, hints.pip = conda, channels, [*pip, *hints.pip]
 
 
 def _ignore_file(folder: Path, path: str, hints: Hints, known: frozenset[str]) -> None:

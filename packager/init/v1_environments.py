@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 import msgspec
 
 from packager.checks.declared import looks_secret
+from packager.environments.declare.pip_for_conda import KEPT, pip_in_place_of_conda, said
 from packager.environments.declare.v1_names import PREFIX, nearest
 from packager.init.dockerfile import read_steps, unread
 from packager.init.hints import Hints, Section, shown
@@ -212,24 +213,27 @@ def _unpinned(requirement: str, section: Section, key: str) -> str:
 
 
 def settle_conda(hints: Hints) -> None:
-    """Take Python's version and nothing else of an environment that asks conda for Python and pip alone."""
-    found = [PYTHON_OR_PIP.fullmatch(each.strip()) for each in hints.conda]
-    if not hints.conda or not all(found):
+    """Let pip install what conda is asked for, where it can: then conda is not needed, and of Python the version is."""
+    found = {text: PYTHON_OR_PIP.fullmatch(text.strip()) for text in hints.conda}
+    asked = [text for text, each in found.items() if each is None]
+    instead = pip_in_place_of_conda(asked, hints.channels, hints.pip) if asked else ()
+    if not hints.conda or instead is None:
         return
     origin = hints.origins.get("environment", "")
-    for each in found:
+    file, _, key = origin.partition(": ")
+    for text, each in found.items():
         if each is not None and each[1] == "python" and each[2]:
             hints.python = each[2]
             hints.origins["python"] = origin
-    for text, each in zip(hints.conda, found, strict=True):
         if each is not None and each[1] == "pip" and re.search(r"\d", text):
-            file, _, key = origin.partition(": ")
             hints.say(
                 file,
                 f"{key or 'dependencies'}: `{shown(text)}` is not asked for: no pip is in the image that is "
                 "built, and what installs the packages is pinned elsewhere",
             )
-    hints.conda, hints.channels = [], []
+    if instead:
+        hints.say(file, f"{key or 'dependencies'}: {said(instead)}", KEPT)
+    hints.conda, hints.channels, hints.pip = [], [], [*instead, *hints.pip]
     for index, entry in enumerate(hints.entries):
         if entry.field == "environment.channels":
             why = "nothing is asked of conda: the base image has Python, and pip installs the rest"

@@ -26,6 +26,7 @@ import msgspec
 import yaml
 
 from packager.context.sources import LEFT_OUT
+from packager.environments.declare.pip_for_conda import KEPT, pip_in_place_of_conda, said
 from packager.errors import ContextError, UsageError
 from packager.init.ignore_files import as_dockerignore
 from packager.spec.load import SpecFile, load_spec
@@ -127,6 +128,8 @@ def package_of(declared: Declared, folder: Path, locks: Path, *, reporter: Repor
     """
     if declared.entry_script is None and not declared.models:
         raise UsageError("there is nothing to package", remedy="name an entry script, or a model")
+    if instead := pip_instead(declared):
+        reporter.step(f"{said(instead)} ({KEPT})")
     try:
         lay_out(declared, folder)
     except OSError as error:
@@ -201,13 +204,36 @@ def environment_file(declared: Declared) -> tuple[str, str] | None:
     """Return name and text of the file that says which packages; None where it follows from the models. Pure."""
     if declared.conda is None:
         return None
-    packages = declared.conda.get("dependencies") or []
-    conda = [each for each in packages if isinstance(each, str)]
-    pip = [line for each in packages if isinstance(each, Mapping) for line in each.get("pip") or ()]
-    if all(_OF_BASE.match(each) for each in conda):
+    _, pip = _packages(declared.conda)
+    instead = pip_instead(declared)
+    if instead is not None:
         # The base image has Python and pip.
-        return "requirements.txt", "".join(f"{line}\n" for line in pip)
+        return "requirements.txt", "".join(f"{line}\n" for line in (*instead, *pip))
     return "environment.yml", yaml.safe_dump(declared.conda, sort_keys=False)
+
+
+def pip_instead(declared: Declared) -> tuple[str, ...] | None:
+    """Return what pip is asked for in place of conda, beside Python and pip; None where conda is needed. Pure.
+
+    On a base of somebody's own, of which nothing is known, conda is needed for all but Python and pip.
+    """
+    if declared.conda is None:
+        return None
+    conda, pip = _packages(declared.conda)
+    asked = [each for each in conda if not _OF_BASE.match(each)]
+    if not asked:
+        return ()
+    if declared.base is not None or declared.conda.keys() - {"name", "channels", "dependencies", "prefix"}:
+        return None
+    channels = declared.conda.get("channels") or ()
+    return pip_in_place_of_conda(asked, [each for each in channels if isinstance(each, str)], pip)
+
+
+def _packages(conda: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return what a conda file asks conda for, and pip."""
+    packages = conda.get("dependencies") or []
+    lines = [line for each in packages if isinstance(each, Mapping) for line in each.get("pip") or ()]
+    return [each for each in packages if isinstance(each, str)], lines
 
 
 def python_of(declared: Declared) -> str | None:

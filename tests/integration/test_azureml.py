@@ -21,7 +21,7 @@ PREFIX = "azureml-test"
 
 SCORE = """
 import json, os
-import helper
+import helper, six
 
 def init():
     global found
@@ -41,7 +41,9 @@ from azureml.core.model import InferenceConfig, Model
 
 ws = Workspace.from_config()
 env = Environment("env")
-env.python.conda_dependencies = CondaDependencies.create(pip_packages=["azureml-defaults"], python_version="3.13")
+env.python.conda_dependencies = CondaDependencies.create(
+    pip_packages=["azureml-defaults"], conda_packages=["six>=1.16"], python_version="3.13"
+)
 config = InferenceConfig(entry_script="score.py", source_directory="./app_dir", environment=env)
 """
 

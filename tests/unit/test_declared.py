@@ -18,6 +18,7 @@ from packager.steps.declared import (
     lay_out,
     lock_key,
     package_of,
+    pip_instead,
     python_of,
     taking_turns,
 )
@@ -90,7 +91,7 @@ def test_a_script_alone_goes_with_what_stands_beside_it(source: Path, tmp_path: 
         entry_script=str(source / "x/score.py"),
         beside=(source / ".dockerignore", source / "x"),
         models=(DeclaredModel(path=tmp_path / "model.bin", name="model.bin"),),
-        conda={"channels": ["conda-forge"], "dependencies": ["python=3.12", "numpy"]},
+        conda={"channels": ["conda-forge"], "dependencies": ["python=3.12", "lightgbm"]},
         description="two\nlines",
     )
     lay_out(declared, tmp_path / "made")
@@ -122,9 +123,41 @@ def test_conda_is_needed_for_what_the_base_image_has_not() -> None:
     assert file_of("python=3.8.13", "pip==20.2.4", {"pip": ["numpy"]}) == "requirements.txt"
     assert file_of("conda-forge::python >=3.8", "pip") == "requirements.txt"
     assert file_of() == "requirements.txt"
-    for package in ("numpy", "python-dateutil", "pip-tools"):
-        assert file_of("python=3.8", package) == "environment.yml"
+    for package in ("lightgbm", "python-no-such-thing", "pip-tools"):
+        assert file_of("python=3.8", package, "numpy") == "environment.yml"
     assert environment_file(Declared(name="p")) is None
+
+
+def test_what_pip_can_install_is_not_asked_of_conda_and_it_is_said(tmp_path: Path) -> None:
+    packages = ["python=3.8", "scikit-learn=0.22.1", "numpy", {"pip": ["azureml-defaults"]}]
+    declared = Declared(name="p", conda={"channels": ["anaconda", "conda-forge"], "dependencies": packages})
+    assert environment_file(declared) == (
+        "requirements.txt",
+        "scikit-learn==0.22.1.*\nnumpy\nazureml-defaults\n",
+    )
+    for kept in (
+        msgspec.structs.replace(declared, base="corp/base:1"),
+        msgspec.structs.replace(declared, conda={"dependencies": packages, "variables": {"A": "b"}}),
+        msgspec.structs.replace(declared, conda={"dependencies": packages, "channels": ["pytorch"]}),
+    ):
+        assert pip_instead(kept) is None
+    told: list[str] = []
+
+    class Hears:
+        def step(self, text: str) -> None:
+            told.append(text)
+            raise KeyboardInterrupt
+
+        detail = warn = step
+
+    with pytest.raises(KeyboardInterrupt):
+        package_of(
+            msgspec.structs.replace(declared, entry_script="score.py"), tmp_path / "p", tmp_path, reporter=Hears()
+        )
+    assert told == [
+        "asked of conda, and PyPI has it, too: pip installs scikit-learn, numpy (a channel before one of them asks "
+        "conda: `conda-forge::numpy`)"
+    ]
 
 
 @pytest.mark.parametrize(

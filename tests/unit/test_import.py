@@ -234,12 +234,34 @@ def test_a_workspace_needs_a_name(tmp_path: Path, name: object) -> None:
     assert ("workspace: " in result.text) == (name == 5)
 
 
-def test_conda_packages_stay_conda_packages(tmp_path: Path) -> None:
-    python = {"condaDependencies": {"channels": ["conda-forge"], "dependencies": ["python=3.8", "numpy=1.19"]}}
+def test_conda_packages_stay_conda_packages_where_pip_has_them_not(tmp_path: Path) -> None:
+    asked = ["python=3.8", "numpy=1.19", "lightgbm"]
+    python = {"condaDependencies": {"channels": ["conda-forge"], "dependencies": asked}}
     environment = {"name": "e", "python": python, "docker": {}}
     spec, _ = imported(tmp_path, **{"inferenceconfig.json": {**INFERENCE, "environment": environment}})
-    wanted = InlineEnvironment(channels=("conda-forge",), conda=("python=3.8", "numpy=1.19"))
+    wanted = InlineEnvironment(channels=("conda-forge",), conda=tuple(asked))
     assert (spec.environment, spec.python) == (wanted, None)
+
+
+def test_conda_packages_that_pypi_has_are_pips_unless_the_user_names_the_conda_file(tmp_path: Path) -> None:
+    text = "channels: [anaconda, conda-forge]\ndependencies: [python=3.8, numpy=1.19, {pip: [six]}]\n"
+    asked = {"channels": ["anaconda"], "dependencies": ["python=3.8", "numpy=1.19", {"pip": ["six"]}]}
+    inline = {"name": "e", "python": {"condaDependencies": asked}, "docker": {}}
+    configs = {"inline": {**INFERENCE, "environment": inline}, "file": {**INFERENCE, "condaFile": "conda.yml"}}
+
+    def of(name: str, config: object, text: str) -> tuple[Spec, TakenOver]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "conda.yml").write_text(text)
+        return imported(tmp_path / name, **{"inferenceconfig.json": config})
+
+    for name, config in configs.items():
+        spec, result = of(name, config, text)
+        assert (spec.environment, spec.python) == (InlineEnvironment(pip=("numpy==1.19.*", "six")), "3.8")
+        assert "PyPI has it, too: pip installs numpy" in str(result.entries)
+    # What pip reads relative to the file stays in it.
+    assert of("options", configs["file"], text.replace("six", "-r more.txt"))[0].environment == "conda.yml"
+    (tmp_path / "named").mkdir()
+    assert imported(tmp_path / "named", **{"conda.yml": text})[0].environment == "conda.yml"
 
 
 def test_the_version_that_the_sdk_gives_azureml_defaults_is_not_taken(tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 
 import msgspec
 
 from packager.environments.declare.requirement import canonical_name
-from packager.resources import data_folder
+from packager.environments.names_of_conda import known_names
 
 # The package URL specification, type pypi: `pkg:pypi/NAME[@VERSION][?…][#…]`.
 _PURL = re.compile(r"pkg:pypi/([A-Za-z0-9._-]+)(?:[@?#].*)?")
@@ -70,9 +68,3 @@ def _pypi_names(package: Named, names: Mapping[str, str], ours: Mapping[str, str
             name = known[package.name]
             return (canonical_name(name),) if name else ()
     return (canonical_name(package.name),) if package.is_python else ()
-
-
-@lru_cache(maxsize=1)
-def known_names() -> dict[str, str]:
-    """Return conda name → PyPI name of what differs and is met often: `environments/pypi-names.toml`."""
-    return dict(tomllib.loads((data_folder("environments") / "pypi-names.toml").read_text("utf-8"))["names"])
