@@ -27,12 +27,33 @@ def texts(pairs: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def filters(wanted: Sequence[Any] | Mapping[str, Any] | None) -> list[str]:
-    """Return what v1 filters by (`['area', ['type', 'regression']]`) as packager has it (`area`, `type=regression`)."""
+    """Return what v1 filters by (`['area', ['type', 'regression']]`) as packager has it (`area`, `type=regression`).
+
+    One text is one key.
+
+    Raises:
+        WebserviceException: one is neither a text nor a pair of them.
+    """
+    return ["=".join(each) for each in wanted_tags(wanted)]
+
+
+def wanted_tags(wanted: Sequence[Any] | Mapping[str, Any] | None) -> list[tuple[str, ...]]:
+    """Return what v1 filters by, each as a key alone, or with its value.
+
+    Raises:
+        WebserviceException: one is neither a text nor a pair of them.
+    """
     if isinstance(wanted, Mapping):
         wanted = list(wanted.items())
-    if isinstance(wanted, str):
-        wanted = [wanted]
-    return [each if isinstance(each, str) else "=".join(map(str, each)) for each in wanted or ()]
+    found: list[tuple[str, ...]] = []
+    for each in [wanted] if isinstance(wanted, str) else wanted or ():
+        if isinstance(each, str):
+            found.append((each,))
+        elif isinstance(each, list | tuple) and len(each) == 2:
+            found.append((str(each[0]), str(each[1])))
+        else:
+            raise WebserviceException(f"{each!r} is neither a tag nor a pair: tags=['area', ['type', 'regression']]")
+    return found
 
 
 def find_version(

@@ -26,7 +26,8 @@ def update(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Rec
     Args:
         workspace: that it is of.
         record: of it.
-        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `token`, `tags`, `properties`, `description`.
+        changes: `models`, `config`, `reference`, `cpus`, `memory_gb`, `token`, `asked`, `tags`, `properties`,
+            `description`.
 
     Raises:
         WebserviceException: it is deleted, or the new models and scripts are not known.
@@ -82,6 +83,8 @@ def updated(
             services.update(service, change, version=version, timeout=wanted.timeout, reporter=LINES)
     if changes.get("token") is not None:
         wanted = msgspec.structs.replace(wanted, token=changes["token"])
+    if changes.get("asked") is not None:
+        wanted = msgspec.structs.replace(wanted, asked={**wanted.asked, **changes["asked"]})
     ids = tuple(each.registered or str(each.name) for each in declared.models) if declared else record.models
     said = {name: changes[name] for name in ("tags", "properties", "description") if changes.get(name) is not None}
     return msgspec.structs.replace(

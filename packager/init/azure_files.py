@@ -61,22 +61,46 @@ def read_hints(folder: Path, files: Iterable[str], named: Iterable[str] | None =
     known = frozenset(files)
     hints = Hints()
     chosen = known if named is None else dict.fromkeys(named)
+    broken: list[SpecError] = []
     for path in sorted(chosen, key=lambda each: (each.count("/"), each)):
-        name = posixpath.basename(path)
-        if name == "Dockerfile" or name.endswith(".Dockerfile"):
-            read_dockerfile(_text(folder / path), path, hints, known)
-        elif name == AMLIGNORE:
-            _ignore_file(folder, path, hints, known)
-        elif path.lower().endswith((*JSON, *YAML)) and (named is not None or "packager" not in name):
-            _declaration(folder, path, hints, known, lenient=named is not None)
-        elif named is not None:
-            raise _no_file_of_theirs(path)
+        try:
+            _read(folder, path, hints, known, named=named is not None)
+        except SpecError as error:
+            broken.append(error)
+    if broken:
+        raise _all_of(broken)
     if named is not None:
         _unfold_conda_file(folder, hints)
     settle_conda(hints)
     settle_service(hints)
     _tell_of_pip_beside(hints)
     return hints
+
+
+def _read(folder: Path, path: str, hints: Hints, known: frozenset[str], *, named: bool) -> None:
+    """Read one file.
+
+    Raises:
+        SpecError: it is named, and cannot be taken over.
+    """
+    name = posixpath.basename(path)
+    if name == "Dockerfile" or name.endswith(".Dockerfile"):
+        read_dockerfile(_text(folder / path), path, hints, known)
+    elif name == AMLIGNORE:
+        _ignore_file(folder, path, hints, known)
+    elif path.lower().endswith((*JSON, *YAML)) and (named or "packager" not in name):
+        _declaration(folder, path, hints, known, lenient=named)
+    elif named:
+        raise _no_file_of_theirs(path)
+
+
+def _all_of(broken: list[SpecError]) -> SpecError:
+    """Return one error for all files that cannot be taken over, each with its place."""
+    if len(broken) == 1:
+        return broken[0]
+    lines = [f"{error.message}{f' ({error.where})' if error.where is not None else ''}" for error in broken]
+    remedies = dict.fromkeys(error.remedy for error in broken if error.remedy)
+    return SpecError("\n  ".join([f"{len(broken)} files cannot be taken over:", *lines]), remedy="; ".join(remedies))
 
 
 def is_sample(path: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,6 +24,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         keys: that are given: primary, secondary.
         scoring_timeout: seconds; the server's own where None.
         timeout: seconds until it must be healthy.
+        asked: of an AKS configuration, by its parameters, as it is asked for.
         passed_over: what of it means nothing on one machine, in words.
         description: for people.
         tags: to find it by.
@@ -41,6 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[str | None, str | None] = (None, None)
     scoring_timeout: float | None = None
     timeout: float = 300.0
+    asked: dict[str, Any] = {}
     passed_over: tuple[str, ...] = ()
     description: str = ""
     tags: dict[str, str] = {}

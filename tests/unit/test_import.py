@@ -228,6 +228,16 @@ def test_requirements_that_are_none_are_listed(tmp_path: Path, bad: object) -> N
     assert len([key for key in left(result) if ".condaDependencies." in key]) == 3
 
 
+def test_every_file_that_is_broken_is_named(tmp_path: Path) -> None:
+    files = {"inferenceconfig.json": '{"entryScript" "score.py"}', "deploymentconfig.json": "[]", "config.json": "{}"}
+    with pytest.raises(SpecError) as raised:
+        imported(tmp_path, **files)
+    told = str(raised.value)
+    assert "3 files cannot be taken over" in told
+    assert all(name in told for name in files), told
+    assert "inferenceconfig.json:1:16" in told
+
+
 @pytest.mark.parametrize("name", ["two words", "a/b", "", 5, ["x"], "x" * 300])
 def test_a_workspace_needs_a_name(tmp_path: Path, name: object) -> None:
     _, result = imported(tmp_path, **{"config.json": {"workspace_name": name, "subscription_id": "s"}})

@@ -226,6 +226,12 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     assert (wish.cpus, wish.memory, wish.keys) == (0.5, "512m", "k" * 32)
     resources = service.container_resource_requirements
     assert (resources.cpu, resources.cpu_limit, resources.memory_in_gb) == (0.5, 0.5, 0.5)
+    assert (service.num_replicas, service.autoscaler.autoscale_enabled, service.scoring_timeout_ms) == (2, False, 1500)
+    assert service.liveness_probe_requirements.serialize()["failureThreshold"] == 3
+    service.update(failure_threshold=5, autoscale_max_replicas=4)
+    again: Any = Webservice(ws, "svc")
+    assert (again.liveness_probe_requirements.failure_threshold, again.autoscaler.max_replicas) == (5, 4)
+    assert services.changes == [], "nothing of it is this machine's"
     assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
     assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
     assert service.get_keys() == ("first", "second")
@@ -406,6 +412,7 @@ def test_an_update_changes_what_is_named_and_keeps_the_rest(
     assert Webservice(ws, "svc").tags == {"c": "3"}
     assert [each.name for each in Webservice.list(ws, tags=["c"], compute_type="aci")] == ["svc"]
     assert Webservice.list(ws, tags=[["c", "4"]]) == []
+    assert [each.name for each in Webservice.list(ws, tags="c")] == ["svc"]
     services.failing = "it hangs"
     with pytest.raises(WebserviceException, match="still runs"):
         service.update(models=["weights.txt"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from packager.azureml.arguments import held
 from packager.azureml.exceptions import UserErrorException
 from packager.errors import PackagerError
 from packager.spec.document import parse_yaml, read_text
@@ -23,6 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 CONDA_FILE_NAME = "conda_dependencies.yml"
 
 
+@held(UserErrorException)
 class CondaDependencies:
     """What conda and pip install, as a conda file has it.
 
@@ -34,8 +36,9 @@ class CondaDependencies:
         self, conda_dependencies_file_path: str | None = None, _underlying_structure: dict[str, Any] | None = None
     ) -> None:
         if conda_dependencies_file_path is not None:
-            self._data = _read(Path(conda_dependencies_file_path))
-            self._asked = True
+            text, self._data = _read(Path(conda_dependencies_file_path))
+            # A Python that somebody wrote in place of the default is asked for.
+            self._asked = not text.startswith(_unasked(self.get_python_version()))
         elif _underlying_structure is not None:
             self._data = copy.deepcopy(_underlying_structure)
             self._asked = True
@@ -246,8 +249,9 @@ class CondaDependencies:
         return copy.deepcopy(self._data)
 
     def serialize_to_string(self) -> str:
-        """Return the conda file as text."""
-        return yaml.safe_dump(self._data, sort_keys=False, default_flow_style=False)
+        """Return the conda file as text; its first line says where nobody asked for the Python that it names."""
+        text = yaml.safe_dump(self._data, sort_keys=False, default_flow_style=False)
+        return text if self._asked else _unasked(self.get_python_version()) + text
 
     def save(self, path: str | None = None) -> str:
         """Write the conda file, and return its path.
@@ -301,14 +305,19 @@ class CondaDependencies:
         return own
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return a file's text, and what it says."""
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there")
     try:
-        data: dict[str, Any] = parse_yaml(read_text(path), path).data
+        text = read_text(path)
+        return text, parse_yaml(text, path).data
     except PackagerError as error:
         raise UserErrorException(str(error), inner_exception=error) from None
-    return data
+
+
+def _unasked(python: str | None) -> str:
+    return f"# python={python} is azureml-core's default, and nobody asked for it\n"
 
 
 def _check(data: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from packager.azureml import records
+from packager.azureml.arguments import held
 from packager.azureml.calling import not_here, say
 from packager.azureml.exceptions import UserErrorException
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _DEFAULT = "workspaceblobstore"
 
 
+@held(UserErrorException)
 class Datastore:
     """A folder; only the default one is there.
 

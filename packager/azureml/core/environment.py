@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import LINES, not_here, raises, say
 from packager.azureml.core.conda_dependencies import CONDA_FILE_NAME, CondaDependencies
 from packager.azureml.core.environment_sections import (
@@ -34,6 +35,7 @@ __all__ = [
 _DEFINITION, _DOCKERFILE = "azureml_environment.json", "BaseDockerfile"
 
 
+@held(UserErrorException, but=("__init__",))
 class Environment:
     """Python, packages and variables.
 

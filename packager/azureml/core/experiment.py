@@ -6,13 +6,16 @@ import builtins
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import training
+from packager.azureml.exceptions import UserErrorException
 
 if TYPE_CHECKING:
     from packager.azureml.core.run import Run
     from packager.azureml.core.workspace import Workspace
 
 
+@held(UserErrorException)
 class Experiment:
     """A name for runs.
 

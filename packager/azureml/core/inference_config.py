@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from packager.azureml.arguments import held
 from packager.azureml.core.conda_dependencies import CondaDependencies
 from packager.azureml.core.container_registry import ContainerRegistry
 from packager.azureml.core.environment import Environment
@@ -14,6 +15,7 @@ from packager.azureml.exceptions import WebserviceException
 _RUNTIMES = ("python", "spark-py", "python-slim")
 
 
+@held()
 class InferenceConfig:
     """The entry script of a service, and what it is installed with.
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.arguments import entry, held
 from packager.azureml.calling import raises, say
 from packager.azureml.core.inference_config import InferenceConfig
 from packager.azureml.core.model_package import ModelPackage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["InferenceConfig", "Model", "ModelPackage"]
 
 
+@held()
 class Model:
     """A version of a registered model.
 
@@ -265,6 +267,8 @@ class Model:
 
     def add_dataset_references(self, datasets: Sequence[Any]) -> None:
         """Keep `(purpose, dataset)` with this object."""
+        if not all(isinstance(each, tuple | list) and len(each) == 2 for each in datasets):
+            raise WebserviceException('datasets are pairs of a purpose and a dataset: [("training", dataset)]')
         for purpose, dataset in datasets:
             self.datasets.setdefault(purpose, []).append(dataset)
 
@@ -292,7 +296,7 @@ class Model:
     @staticmethod
     def deserialize(workspace: Workspace, model_payload: Mapping[str, Any]) -> Model:
         """Return the model that `serialize` told of."""
-        return Model(workspace, id=model_payload["id"])
+        return Model(workspace, id=entry(model_payload, "id"))
 
     def get_sas_urls(self) -> dict[str, str]:
         """Refuse: its files have no address for others.
@@ -323,9 +327,9 @@ class Model:
         """Print what is to be deployed."""
         say(f"Models: {[getattr(each, 'id', each) for each in models]}")
         if deployment_target is not None:
-            say(f"Compute target: {deployment_target.name}")
+            say(f"Compute target: {getattr(deployment_target, 'name', deployment_target)}")
         if inference_config is not None:
-            say(f"Entry script: {inference_config.entry_script}")
+            say(f"Entry script: {getattr(inference_config, 'entry_script', inference_config)}")
 
     @staticmethod
     @raises(waits=True)

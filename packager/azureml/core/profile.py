@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from packager.azureml import records
+from packager.azureml.arguments import held
 from packager.azureml.calling import say
 from packager.azureml.exceptions import WebserviceException
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
+@held()
 class ModelProfile:
     """A measurement that `Model.profile` made.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from packager.azureml.arguments import held
 
+
+@held()
 class ResourceConfiguration:
     """Processors, memory and GPUs.
 

@@ -6,9 +6,10 @@ import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import say, training
 from packager.azureml.core.experiment import Experiment
-from packager.azureml.exceptions import RunEnvironmentException
+from packager.azureml.exceptions import RunEnvironmentException, UserErrorException
 
 if TYPE_CHECKING:
     from packager.azureml.core.model import Model
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
+@held(UserErrorException)
 class Run:
     """A run: of this process, or one that is named, to register models of it.
 

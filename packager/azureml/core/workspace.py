@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import not_here, raises, tell
 from packager.azureml.exceptions import UserErrorException, WorkspaceException
 
@@ -38,6 +39,7 @@ class Warnings:
         tell(f"warning: {text}")
 
 
+@held(WorkspaceException)
 class Workspace:
     """A workspace of packager, made with the first thing that is registered.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from packager.azureml import records
+from packager.azureml.arguments import held
 from packager.azureml.calling import training
 from packager.azureml.core.datastore import Datastore
 from packager.azureml.data.dataset_type_definitions import PromoteHeadersBehavior
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _KIND = "datasets"
 
 
+@held(UserErrorException)
 class _Dataset:
     """What both kinds have.
 
@@ -98,6 +100,7 @@ class _Dataset:
         """Do nothing: `Dataset.get_by_name` gives the newest one, and nothing else is kept."""
 
 
+@held(UserErrorException)
 class TabularDataset(_Dataset):
     """Delimited text; each row is a request body."""
 
@@ -139,6 +142,7 @@ class TabularDataset(_Dataset):
         return pandas.DataFrame(list(self.rows()), columns=names)
 
 
+@held(UserErrorException)
 class FileDataset(_Dataset):
     """Files."""
 
@@ -164,6 +168,7 @@ class FileDataset(_Dataset):
         return made
 
 
+@held(UserErrorException)
 class _TabularFactory:
     """`Dataset.Tabular`."""
 
@@ -203,6 +208,7 @@ class _TabularFactory:
         return TabularDataset(_files(path), separator=separator, header=value)
 
 
+@held(UserErrorException)
 class _FileFactory:
     """`Dataset.File`."""
 
@@ -214,6 +220,7 @@ class _FileFactory:
         return FileDataset(_files(path))
 
 
+@held(UserErrorException)
 class Dataset:
     """Datasets by name, and what makes them."""
 

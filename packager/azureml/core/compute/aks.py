@@ -5,13 +5,16 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import not_here
 from packager.azureml.core.compute.compute import ComputeTarget
+from packager.azureml.exceptions import ComputeTargetException
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
+@held(ComputeTargetException)
 class AksCompute(ComputeTarget):
     """A cluster; see `ComputeTarget`."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from packager.azureml import records
+from packager.azureml.arguments import entry, held
 from packager.azureml.calling import raises, say, tell
 from packager.azureml.exceptions import ComputeTargetException
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 _KIND = "compute"
 
 
+@held(ComputeTargetException)
 class ComputeTarget:
     """A place that was created or attached by its name.
 
@@ -114,7 +116,7 @@ class ComputeTarget:
     @staticmethod
     def deserialize(workspace: Workspace, object_dict: Mapping[str, Any]) -> Any:
         """Return the place that `serialize` told of."""
-        return ComputeTarget(workspace, str(object_dict["name"]))
+        return ComputeTarget(workspace, entry(object_dict, "name"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(workspace={self.workspace!r}, name={self.name}, type={self.type})"

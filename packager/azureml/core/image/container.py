@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from packager.azureml.arguments import held
 from packager.azureml.core.container_registry import ContainerRegistry
 from packager.azureml.core.image.image import Image
 from packager.azureml.exceptions import WebserviceException
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from packager.azureml.core.inference_config import InferenceConfig
 
 
+@held()
 class ContainerImageConfig:
     """What an image is made of besides models; parameters as azureml-core 1.61 has them.
 
@@ -73,6 +75,7 @@ class ContainerImageConfig:
         return tuple(Path(each) for each in (*self.dependencies, *filter(None, [self.schema_file])))
 
 
+@held()
 class ContainerImage(Image):
     """An image with a web service in it."""
 

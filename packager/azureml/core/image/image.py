@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from packager.azureml import records
+from packager.azureml.arguments import entry, held
 from packager.azureml.calling import raises, say
 from packager.azureml.exceptions import WebserviceException
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _KIND = "images"
 
 
+@held()
 class Image:
     """An image that was made.
 
@@ -184,7 +186,7 @@ class Image:
     @classmethod
     def deserialize(cls, workspace: Workspace, image_payload: Mapping[str, Any]) -> Image:
         """Return the image that `serialize` told of."""
-        return Image(workspace, id=str(image_payload["id"]))
+        return Image(workspace, id=entry(image_payload, "id"))
 
     def run(self, input_data: str | bytes) -> NoReturn:
         """Refuse: an image is asked when it is deployed.

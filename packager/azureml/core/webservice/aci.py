@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from packager.azureml.arguments import held
 from packager.azureml.core.webservice.configurations import AciServiceDeploymentConfiguration
 from packager.azureml.core.webservice.webservice import Webservice
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["AciServiceDeploymentConfiguration", "AciWebservice"]
 
 
+@held(but=("run",))
 class AciWebservice(Webservice):
     """A service that was written for Azure Container Instances; it runs on this machine."""
 

@@ -6,7 +6,18 @@ from packager.azureml.core.webservice.configurations import (
     AksEndpointDeploymentConfiguration,
     AksServiceDeploymentConfiguration,
 )
+from packager.azureml.core.webservice.requirements import (
+    AutoScaler,
+    ContainerResourceRequirements,
+    LivenessProbeRequirements,
+)
 
 __all__ = [
-    "AksEndpoint", "AksEndpointDeploymentConfiguration", "AksServiceDeploymentConfiguration", "AksWebservice",
+    "AksEndpoint",
+    "AksEndpointDeploymentConfiguration",
+    "AksServiceDeploymentConfiguration",
+    "AksWebservice",
+    "AutoScaler",
+    "ContainerResourceRequirements",
+    "LivenessProbeRequirements",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from packager.azureml import endpoints
+from packager.azureml.arguments import held
 from packager.azureml.calling import raises, say
 from packager.azureml.core.webservice.aks_service import AksWebservice
 from packager.azureml.core.webservice.configurations import (
@@ -14,6 +15,7 @@ from packager.azureml.core.webservice.configurations import (
     AksServiceDeploymentConfiguration,
     require_percentile,
 )
+from packager.azureml.core.webservice.requirements import KEPT
 from packager.azureml.deploying import find
 from packager.azureml.exceptions import WebserviceException
 from packager.serving.status import Status
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AksEndpoint", "AksVersion"]
 
 
+@held(but=("create_version", "update_version", "delete_version"))
 class AksEndpoint(AksWebservice):
     """Versions of a service behind one address, each with a share of the requests; the default gets what is left."""
 
@@ -188,10 +191,12 @@ class AksEndpoint(AksWebservice):
                 than all requests are shared.
         """
         require_percentile(traffic_percentile)
+        given = locals()
+        asked = {name: given[name] for name in KEPT if given.get(name) is not None}
         changes = {
             "models": models, "config": inference_config, "cpus": cpu_cores_limit or cpu_cores,
             "memory_gb": memory_gb_limit or memory_gb, "tags": tags, "properties": properties,
-            "description": description,
+            "description": description, "asked": asked or None,
         }  # fmt: skip
         self._take(
             endpoints.update_version(

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import raises
 from packager.azureml.core.webservice.configurations import AksServiceDeploymentConfiguration
+from packager.azureml.core.webservice.requirements import (
+    KEPT,
+    AutoScaler,
+    LivenessProbeRequirements,
+    probes_of,
+    scaler_of,
+)
 from packager.azureml.core.webservice.webservice import Webservice
 from packager.azureml.exceptions import WebserviceException
 from packager.steps import service as services
@@ -34,6 +42,7 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
         return f"AccessToken(refresh_after={self.refresh_after})"
 
 
+@held(but=("run",))
 class AksWebservice(Webservice):
     """A service that was written for Azure Kubernetes Service; it runs on this machine. Keys are on unless said off."""
 
@@ -82,6 +91,46 @@ class AksWebservice(Webservice):
             initial_delay_seconds, timeout_seconds, success_threshold, failure_threshold, namespace,
             token_auth_enabled, compute_target_name, cpu_cores_limit, memory_gb_limit, blobfuse_enabled,
         )  # fmt: skip
+
+    @property
+    def autoscaler(self) -> AutoScaler:
+        """The replicas that were asked for."""
+        return scaler_of(self._record.wanted.asked)
+
+    @property
+    def liveness_probe_requirements(self) -> LivenessProbeRequirements:
+        """The probes that were asked for."""
+        return probes_of(self._record.wanted.asked)
+
+    @property
+    def num_replicas(self) -> int | None:
+        """The replicas that were asked for, where their number is fixed; there is one."""
+        return self._record.wanted.asked.get("num_replicas")
+
+    @property
+    def max_concurrent_requests_per_container(self) -> int:
+        """Requests at once that were asked for; one is answered after the other."""
+        return int(self._record.wanted.asked.get("replica_max_concurrent_requests", 1))
+
+    @property
+    def max_request_wait_time(self) -> int:
+        """Milliseconds that a request was to wait at most; here it waits for its turn."""
+        return int(self._record.wanted.asked.get("max_request_wait_time", 500))
+
+    @property
+    def scoring_timeout_ms(self) -> int:
+        """Milliseconds after which run() is interrupted."""
+        return int(self._record.wanted.asked.get("scoring_timeout_ms", 60000))
+
+    @property
+    def namespace(self) -> str | None:
+        """Of the cluster that it was written for."""
+        return self._record.wanted.asked.get("namespace")
+
+    @property
+    def enable_app_insights(self) -> bool:
+        """Whether App Insights were asked for."""
+        return bool(self._record.wanted.asked.get("enable_app_insights"))
 
     def run(self, input_data: str | bytes) -> Any:
         """Post a request; see `Webservice.run`."""
@@ -146,6 +195,8 @@ class AksWebservice(Webservice):
         Raises:
             WebserviceException: it is deleted, or the new one does not become healthy: the old one serves on.
         """
+        given = locals()
+        asked = {name: given[name] for name in KEPT if given.get(name) is not None}
         if auth_enabled and token_auth_enabled:
             raise WebserviceException("Invalid configuration, auth_enabled and token_auth_enabled cannot both be True.")
         # Where one is on, the other is off: both are keys of this machine.
@@ -153,5 +204,5 @@ class AksWebservice(Webservice):
         self._update(
             models, inference_config, image, auth=auth_enabled if not token_auth_enabled else True, token=token,
             cpus=cpu_cores_limit or cpu_cores, memory_gb=memory_gb_limit or memory_gb, tags=tags,
-            properties=properties, description=description,
+            properties=properties, description=description, asked=asked or None,
         )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from packager.azureml.core.webservice.requirements import KEPT
 from packager.azureml.exceptions import WebserviceException
 from packager.steps.v1_wanted import Wanted
 
@@ -264,6 +265,7 @@ class AksServiceDeploymentConfiguration(WebserviceDeploymentConfiguration):
             token=token,
             scoring_timeout=self.scoring_timeout_ms / 1000 if self.scoring_timeout_ms else None,
             timeout=max(300.0, float(delay)),
+            asked={name: value for name in KEPT if (value := getattr(self, name)) is not None},
             passed_over=tuple(name for name, value in passed.items() if value),
             **self._common(),
         )

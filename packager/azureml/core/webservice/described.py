@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import raised_as, say
+from packager.azureml.core.webservice.requirements import ContainerResourceRequirements
 from packager.azureml.deploying import keep
 from packager.azureml.exceptions import WebserviceException
+from packager.azureml.finding_models import wanted_tags
 from packager.steps.v1_records import Record
 
 if TYPE_CHECKING:
@@ -19,20 +22,7 @@ if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
 
 
-class ContainerResourceRequirements(msgspec.Struct, frozen=True, kw_only=True):
-    """What the container may use: on one machine, what is asked for is the limit.
-
-    Attributes:
-        cpu, cpu_limit: processors; None for no limit.
-        memory_in_gb, memory_in_gb_limit: gibibytes; None for no limit.
-    """
-
-    cpu: float | None = None
-    memory_in_gb: float | None = None
-    cpu_limit: float | None = None
-    memory_in_gb_limit: float | None = None
-
-
+@held()
 class Described:
     """A service as far as it is described.
 
@@ -89,7 +79,10 @@ class Described:
     def container_resource_requirements(self) -> ContainerResourceRequirements:
         """What its container may use."""
         cpus, memory = self._record.wanted.cpus, self._record.wanted.memory_gb
-        return ContainerResourceRequirements(cpu=cpus, memory_in_gb=memory, cpu_limit=cpus, memory_in_gb_limit=memory)
+        return ContainerResourceRequirements(
+            cpu=cpus, memory_in_gb=memory, cpu_limit=cpus, memory_in_gb_limit=memory,
+            gpu=self._record.wanted.asked.get("gpu_cores"),
+        )  # fmt: skip
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
         """Add tags, or replace their values."""
@@ -133,5 +126,5 @@ class Described:
 
 
 def has(there: Mapping[str, str], wanted: Sequence[Any] | None) -> bool:
-    """Whether tags have what is asked for: `['area', ['type', 'regression']]`."""
-    return all(each in there if isinstance(each, str) else there.get(each[0]) == each[1] for each in wanted or ())
+    """Whether tags have what is asked for: `['area', ['type', 'regression']]`; one text is one tag."""
+    return all(key in there and value in ([], [there[key]]) for key, *value in wanted_tags(wanted))

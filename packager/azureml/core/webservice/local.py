@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import raises, say
 from packager.azureml.core.webservice.configurations import LocalWebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.webservice import Webservice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["LocalWebservice", "LocalWebserviceDeploymentConfiguration"]
 
 
+@held(but=("run",))
 class LocalWebservice(Webservice):
     """A service of this machine.
 

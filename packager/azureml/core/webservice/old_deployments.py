@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from packager.azureml.arguments import held
 from packager.azureml.calling import raises
 from packager.azureml.deploying import deploy as deploy_models
 from packager.azureml.deploying import deploy_image
 
 if TYPE_CHECKING:
     from packager.azureml.core.image import Image
+    from packager.azureml.core.image.container import ContainerImageConfig
     from packager.azureml.core.webservice.webservice import Webservice
     from packager.azureml.core.workspace import Workspace
 
 
+@held()
 class OldDeployments:
     """What `Webservice` has of the old image API."""
 
@@ -24,7 +27,7 @@ class OldDeployments:
         workspace: Workspace,
         name: str,
         model_paths: Sequence[str],
-        image_config: Any,
+        image_config: ContainerImageConfig,
         deployment_config: Any = None,
         deployment_target: Any = None,
         overwrite: bool = False,
@@ -43,7 +46,7 @@ class OldDeployments:
         workspace: Workspace,
         name: str,
         models: Sequence[Any],
-        image_config: Any,
+        image_config: ContainerImageConfig,
         deployment_config: Any = None,
         deployment_target: Any = None,
         overwrite: bool = False,
@@ -75,7 +78,7 @@ class OldDeployments:
         workspace: Workspace,
         name: str,
         models: Sequence[Any],
-        image_config: Any,
+        image_config: ContainerImageConfig,
         deployment_config: Any = None,
         wait: bool = False,
     ) -> Webservice:

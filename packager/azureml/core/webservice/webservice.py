@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from packager.azureml.arguments import entry, held
 from packager.azureml.calling import ONE_AT_A_TIME, raises, say
 from packager.azureml.core.webservice.configurations import WebserviceDeploymentConfiguration
 from packager.azureml.core.webservice.described import Described, has
@@ -31,6 +32,7 @@ __all__ = ["Webservice", "WebserviceDeploymentConfiguration"]
 _TIMEOUT = 3600.0
 
 
+@held(but=("run",))
 class Webservice(Described, OldDeployments):
     """A service; `Webservice(workspace, name)` gives an object of its own kind.
 
@@ -295,7 +297,7 @@ class Webservice(Described, OldDeployments):
     @classmethod
     def deserialize(cls, workspace: Workspace, webservice_payload: Mapping[str, Any]) -> Webservice:
         """Return the service that `serialize` told of."""
-        return Webservice(workspace, webservice_payload["name"])
+        return Webservice(workspace, entry(webservice_payload, "name"))
 
     @staticmethod
     def list(
