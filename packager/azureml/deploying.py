@@ -18,8 +18,10 @@ from packager.azureml.exceptions import WebserviceException
 from packager.azureml.packaging import build_image, declare, require_list
 from packager.contract import DEFAULT_PORT
 from packager.errors import EngineError, PackagerError, ServiceError
+from packager.serving.keys import AUTH_VARIABLE
 from packager.serving.service import Mounted
 from packager.serving.traffic import DEFAULT, LONGEST, version_name
+from packager.spec.load import SpecFile
 from packager.steps import service as services
 from packager.steps.app_copy import write_app
 from packager.steps.declared import Declared, package_name
@@ -59,9 +61,7 @@ def deploy(
         wanted = _wanted(deployment, target, models)
         _require_free(workspace, name, wanted, overwrite=overwrite)
         first_version(name, wanted)
-        declared = declare(
-            workspace, name, models, config, server=wanted_server(wanted), service=wanted_service(wanted), beside=beside
-        )
+        declared = declare(workspace, name, models, config, service=wanted_service(wanted), beside=beside)
     return start(workspace, name, wanted, declared=declared, target=target)
 
 
@@ -96,6 +96,7 @@ def start(
     A service that does not become healthy is no error here: it has failed, and says why when it is waited for.
     """
     mounts: tuple[Mounted, ...] = ()
+    spec_file: SpecFile | None = None
     with ONE_AT_A_TIME:
         before = find(workspace, name)
         number = before.number + 1 if before is not None else 1
@@ -116,11 +117,11 @@ def start(
     )  # fmt: skip
     if wanted.compute != "Local":
         tell(wanted.sentence(name))
-    wish, version = wish_of(name, reference, wanted), first_version(name, wanted)
+    wish, version = wish_of(name, reference, wanted, spec_file), first_version(name, wanted)
     try:
         if version or (before is not None and before.versions):
             _make_way(name)
-        _start(name, wish, mounts, version)
+        _start(name, wish, spec_file, mounts, version)
     except ServiceError as error:
         record = msgspec.structs.replace(record, error=error.message)
     except KeyboardInterrupt:
@@ -136,12 +137,13 @@ def start(
     return service_of(workspace, record)
 
 
-def wish_of(name: str, reference: str, wanted: Wanted) -> RunWish:
-    """Return what is asked of the service that runs an image."""
+def wish_of(name: str, reference: str, wanted: Wanted, spec_file: SpecFile | None) -> RunWish:
+    """Return what is asked of the service that runs an image; without a spec, a variable asks for keys."""
+    env = {"SERVICE_NAME": name}
     return RunWish(
         reference=reference,
         publish=f"{wanted.port or 0}:{DEFAULT_PORT}",
-        env={"SERVICE_NAME": name},
+        env={**env, AUTH_VARIABLE: "key"} if wanted.auth and spec_file is None else env,
         keys="\n".join(filter(None, wanted.keys)) or None,
         memory=wanted.memory,
         cpus=wanted.cpus,
@@ -156,19 +158,19 @@ def _make_way(name: str) -> None:
         tell(f"{name}: what was there is deleted")
 
 
-def _start(name: str, wish: RunWish, mounts: tuple[Mounted, ...], version: str) -> None:
-    """Start a service, or the first version of an endpoint; with a copy of its app mounted where the engine can."""
+def _start(name: str, wish: RunWish, spec_file: SpecFile | None, mounts: tuple[Mounted, ...], version: str) -> None:
+    """Start a service, or the first version of an endpoint, with a copy of its app mounted where the engine can."""
     if version:
-        services.deploy(name, wish, version=version, reporter=LINES)
+        services.deploy(name, wish, spec_file, version=version, reporter=LINES)
         return
     if mounts:
         try:
-            services.deploy(name, wish, replace=True, mounts=mounts, reporter=LINES)
+            services.deploy(name, wish, spec_file, replace=True, mounts=mounts, reporter=LINES)
             return
         except EngineError as error:
             # It may be elsewhere, and not see the folders of this machine.
             tell(f"{name}: its app is not mounted, and reload() makes an image: {error.message}")
-    services.deploy(name, wish, replace=True, reporter=LINES)
+    services.deploy(name, wish, spec_file, replace=True, reporter=LINES)
 
 
 def forget(workspace: Workspace, name: str) -> None:
@@ -199,7 +201,7 @@ def redeploy(workspace: Workspace, record: Record, name: str | None, deployment:
     wanted = _wanted(deployment, target, ())
     _require_free(workspace, own, wanted, overwrite=own == record.name)
     declared = msgspec.structs.replace(
-        record.declared, name=package_name(own), server=wanted_server(wanted), service=wanted_service(wanted)
+        record.declared, name=package_name(own), server={}, service=wanted_service(wanted)
     )
     return start(workspace, own, wanted, declared=declared, target=target)
 
@@ -255,19 +257,15 @@ def _wanted(deployment: Any, target: Any, models: Sequence[Any]) -> Wanted:
     return deployment._wanted().within(os.cpu_count() or 1)
 
 
-def wanted_server(wanted: Wanted) -> dict[str, Any]:
-    """Return the fields of the spec's `server` that a configuration wants."""
-    server: dict[str, Any] = {"auth": "key"} if wanted.auth else {}
-    if wanted.scoring_timeout is not None:
-        server["scoring_timeout"] = wanted.scoring_timeout
-    return server
-
-
 def wanted_service(wanted: Wanted) -> dict[str, Any]:
-    """Return the fields of the spec's `service` that a configuration wants."""
+    """Return the fields of the spec's `service` that a configuration wants: no image follows from them."""
     service: dict[str, Any] = {"cpu": wanted.cpus} if wanted.cpus is not None else {}
     if wanted.memory_gb is not None:
         service["memory"] = f"{round(wanted.memory_gb * 1024)}Mi"
+    if wanted.scoring_timeout is not None:
+        service["scoring_timeout"] = wanted.scoring_timeout
+    if wanted.auth:
+        service["auth"] = "token" if wanted.token else "key"
     return service
 
 

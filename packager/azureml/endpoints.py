@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
-from packager.azureml.deploying import find, keep, now, told_when_interrupted, wanted_server, wanted_service, wish_of
+from packager.azureml.deploying import find, keep, now, told_when_interrupted, wanted_service, wish_of
 from packager.azureml.exceptions import WebserviceException
 from packager.azureml.packaging import build_image, declare
 from packager.azureml.updating import updated
@@ -62,7 +62,7 @@ def create_version(
         wanted = msgspec.structs.replace(wanted, auth=of.auth, token=of.token).within(os.cpu_count() or 1)
         declared = declare(
             workspace, f"{endpoint.name}-{name}", models or [], config,
-            server=wanted_server(wanted), service=wanted_service(wanted),
+            service=wanted_service(wanted),
         )  # fmt: skip
         at, number = now(), endpoint.number + 1
         record = Record(
@@ -74,11 +74,11 @@ def create_version(
         made = with_version(endpoint, record, default=default, control=control)
         shares = made.shares  # refused before anything is built
         with told_when_interrupted(f"{endpoint.name} has no version {name}"):
-            build_image(workspace, declared, SERVICES, record.reference)
+            spec_file = build_image(workspace, declared, SERVICES, record.reference)
     tell(wanted.sentence(f"{endpoint.name} ({name})"))
-    wish = msgspec.structs.replace(wish_of(endpoint.name, record.reference, wanted), publish=None)
+    wish = msgspec.structs.replace(wish_of(endpoint.name, record.reference, wanted, spec_file), publish=None)
     try:
-        services.deploy(endpoint.name, wish, version=name, reporter=LINES)
+        services.deploy(endpoint.name, wish, spec_file, version=name, reporter=LINES)
     except ServiceError as error:
         # As v1: it has failed, and `wait_for_deployment` says why.
         failed = msgspec.structs.replace(record, error=error.message, traffic=0)

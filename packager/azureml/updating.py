@@ -63,11 +63,11 @@ def updated(
         WebserviceException, PackagerError: see `update`.
     """
     declared, reference = record.declared, changes.get("reference")
-    number = record.number if number is None else number
+    number, spec_file = record.number if number is None else number, None
     if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
         with ONE_AT_A_TIME, told_when_interrupted(f"{record.name} runs on as it was"):
             declared, reference = _redeclared(workspace, record, changes), image_of(service, number + 1)
-            build_image(workspace, declared, SERVICES, reference)
+            spec_file = build_image(workspace, declared, SERVICES, reference)
         number += 1
     wanted = record.wanted
     limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}
@@ -80,7 +80,7 @@ def updated(
             memory=wanted.memory if "memory_gb" in limits else None,
         )
         with told_when_interrupted(f"{record.name} runs on as it was"):
-            services.update(service, change, version=version, timeout=wanted.timeout, reporter=LINES)
+            services.update(service, change, spec_file, version=version, timeout=wanted.timeout, reporter=LINES)
     if changes.get("token") is not None:
         wanted = msgspec.structs.replace(wanted, token=changes["token"])
     if changes.get("asked") is not None:

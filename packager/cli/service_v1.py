@@ -118,14 +118,17 @@ def regen_key_command(
 @format_option
 @standard_options
 def get_access_token_command(service: str | None, by_name: str | None, output_format: str, reporter: Reporter) -> None:
-    """Print a token for requests to a service; on this machine it is its primary key, and holds until that is new."""
-    from packager.steps.service import show_keys
+    """Print a token for requests to a service, which ends after 12 hours, or when its primary key is made new."""
+    from datetime import UTC, datetime
 
-    token = show_keys(_one(service, by_name)).primary
+    from packager.steps.service import access_token
+
+    token = access_token(_one(service, by_name))
     if output_format == "json":
-        emit_json({"access_token": token, "token_type": "Bearer"})
+        refresh, end = (datetime.fromtimestamp(each, UTC).isoformat() for each in (token.refresh, token.end))
+        emit_json({"access_token": token.text, "token_type": "Bearer", "refresh_after": refresh, "expires": end})
     else:
-        emit(token)
+        emit(token.text)
 
 
 def _show_keys(found: KeyPair, output_format: str) -> None:

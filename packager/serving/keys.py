@@ -4,14 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from packager.contract import AUTH_LABEL
 from packager.errors import UsageError
-from packager.programs.image.keys import AUTH, KEYS_FILE, NAMES, VARIABLES, KeysError, parse
+from packager.programs.image.keys import AUTH, KEYS_FILE, NAMES, VARIABLES, KeysError, make_token, parse
 from packager.serving.service import KeyPair, Package, new_key
 from packager.spec.rules import GUNICORN_VARIABLE
 
 #: The variable by which a server asks for keys whose image does not: `key`.
 AUTH_VARIABLE = AUTH
+
+
+#: Seconds for which a token is good, and after which another one is to be asked for: as of Azure ML v1.
+TOKEN_LIFE, TOKEN_REFRESH = 12 * 3600, 11 * 3600
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What lets in until it ends, or until the primary key is made new.
+
+    Attributes:
+        text: of the token.
+        end: when it ends, in seconds of Unix.
+        refresh: when another one is to be asked for.
+    """
+
+    text: str
+    end: int
+    refresh: int
+
+    def __repr__(self) -> str:
+        return f"Token(end={self.end}, …)"
+
+
+def token_of(pair: KeyPair, now: float) -> Token:
+    """Return a token for requests that need one of these keys. Pure.
+
+    Args:
+        pair: of the service.
+        now: in seconds of Unix.
+    """
+    end = int(now) + TOKEN_LIFE
+    return Token(text=make_token(pair.primary, end), end=end, refresh=int(now) + TOKEN_REFRESH)
 
 
 def make_keys(text: str | None, environ: Mapping[str, str]) -> KeyPair:

@@ -97,7 +97,7 @@ class ServiceWishes(_Struct, frozen=True):
         max_queue_wait: the longest that a request waits for its turn.
         probes: when it is asked for its health.
         scoring_timeout: until run() is interrupted and the answer is 500; before `server.scoring_timeout`.
-        auth: `key` where requests need a key, `token` where one that ends; on this machine both are keys.
+        auth: `key` where requests need a key, `token` where clients get one that ends; keys are let in, too.
         tls: certificate and name, for what encrypts in front of it.
         namespace: of Kubernetes.
         dns_name: the first label of its public name.

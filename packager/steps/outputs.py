@@ -480,10 +480,14 @@ class AccessToken(_Output, frozen=True):
     Attributes:
         access_token: it.
         token_type: Bearer.
+        refresh_after: when another one is to be asked for (RFC 3339).
+        expires: when it ends (RFC 3339); it ends earlier when the primary key is made new.
     """
 
     access_token: str
     token_type: str
+    refresh_after: str
+    expires: str
 
 
 class Keys(_Output, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from packager.serving.deploy import list_services, logs, look, require_one_backe
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
+from packager.serving.keys import Token, token_of
 from packager.serving.service import LOG_LINES, ImageRequest, Mounted, Package
 from packager.serving.status import Change, Status, Version, service_name
 from packager.serving.traffic import VERSION_HEADER, parse_shares, version_name, with_version
@@ -34,7 +36,9 @@ __all__ = [
     "VERSION_HEADER",
     "Change",
     "Status",
+    "Token",
     "Version",
+    "access_token",
     "delete",
     "deploy",
     "list_services",
@@ -182,6 +186,16 @@ def delete(name: str, *, version: str | None = None, reporter: Reporter = SILENT
     else:
         with terminated_as_interrupted():
             split.delete_version(service_name(name), version, say=reporter.step)
+
+
+def access_token(name: str) -> Token:
+    """Return a token for requests to a service that need a key: it ends after 12 hours, or when the primary key is new.
+
+    Raises:
+        UsageError: its requests need none.
+        EngineError, ServiceError: see `packager.serving.deploy.show_keys`.
+    """
+    return token_of(show_keys(service_name(name)), time.time())
 
 
 def rollback(

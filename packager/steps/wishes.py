@@ -160,8 +160,6 @@ def _unmet(service: ServiceWishes, *, docker: bool) -> list[str]:
         unmet.append("well after one good answer")
     if service.max_queue_wait is not None:
         unmet.append("requests wait for their turn however long it takes")
-    if service.auth == "token":
-        unmet.append("keys in place of tokens")
     if service.tls is not None:
         unmet.append("no TLS")
     names = [name for name, value in (("namespace", service.namespace), ("dns_name", service.dns_name)) if value]

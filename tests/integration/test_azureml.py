@@ -193,6 +193,13 @@ def test_aci_and_aks_are_this_machine_with_keys_limits_and_several_models(run: R
         print(aks.state, aks.auth_enabled, aks.compute_name, len(aks.run("[]")["models"]))
         aks.update(models=models, tags={{"v": "2"}})
         print(aks.tags, aks.run("[]")["models"], aks.state)
+        headers = {{"Content-Type": "application/json"}}
+        print(requests.post(aks.scoring_uri, "[]", headers=headers).status_code)
+        aks.update(token_auth_enabled=True)
+        token, refresh = aks.get_token()
+        asked = [headers | {{"Authorization": f"Bearer {{each}}"}} for each in (token, token.replace(".1", ".2", 1))]
+        answers = [requests.post(aks.scoring_uri, "[]", headers=each).status_code for each in asked]
+        print(answers, refresh > aks.updated_time, len(aks.run("[]")["models"]))
         aks.delete()
         """)
     paths = ["vocabulary/1/vocabulary/words.txt", "weights/2/weights.txt"]
@@ -211,6 +218,8 @@ def test_aci_and_aks_are_this_machine_with_keys_limits_and_several_models(run: R
         'AKS service creation operation finished, operation "Succeeded"',
         "Healthy True cluster 1",
         f"{{'v': '2'}} {paths} Healthy",
+        "401",
+        "[200, 401] True 2",
     ]
 
 
@@ -266,6 +275,7 @@ def test_an_endpoint_shares_its_requests_among_versions(run: Run) -> None:
 @pytest.mark.engine
 def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     lines = run(f"""
+        import requests
         import os
         from azureml.core.image import ContainerImage, Image
         from azureml.core.webservice import AciWebservice, Webservice
@@ -294,8 +304,9 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
         image.wait_for_creation(show_output=True)
         print(image.creation_state, image.version, [each.id for each in Image.list(ws, tags=["data"])])
         service = Webservice.deploy_from_image(workspace=ws, name="{PREFIX}-old", image=image,
-                                               deployment_config=AciWebservice.deploy_configuration())
+                                               deployment_config=AciWebservice.deploy_configuration(auth_enabled=True))
         service.wait_for_deployment()
+        print(requests.post(service.scoring_uri, "{{}}").status_code)
         print(service.run("{{}}"), [each.name for each in service.models])
         service.delete()
         image.delete()
@@ -306,4 +317,4 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     assert "Status: Downloaded newer image for azureml-test-package:one" in lines
     assert "10 True True" in lines
     assert f"Succeeded 1 ['{PREFIX}-image:1']" in lines
-    assert lines[-2:] == ["old ['vocabulary']", "[]"]
+    assert lines[-3:] == ["401", "old ['vocabulary']", "[]"]

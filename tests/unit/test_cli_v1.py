@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from packager.cli import cli
 from packager.errors import PackagerError, ServiceError
+from packager.programs.image.keys import Keys
 from packager.serving.service import KeyPair
 from packager.serving.status import Change, Status, Version
 from packager.spec.load import SpecFile, load_spec
@@ -349,7 +350,7 @@ def test_models_and_files_are_profiled_in_an_image_of_their_own(
 
 
 def test_services_have_the_names_of_az_ml(run: Run, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = KeyPair(primary="first", secondary="second")
+    pair = KeyPair(primary="first" * 4, secondary="second" * 4)
     asked: list[tuple[Any, ...]] = []
 
     def show_keys(name: str, which: Any = None) -> KeyPair:
@@ -358,10 +359,12 @@ def test_services_have_the_names_of_az_ml(run: Run, machine: Machine, monkeypatc
 
     monkeypatch.setattr(service_steps, "show_keys", show_keys)
     monkeypatch.setattr(service_steps, "logs", lambda name, lines: iter([f"{name} {lines}\n".encode()]))
-    assert run("service", "get-access-token", "-n", "svc").stdout == "first\n"
+    text = run("service", "get-access-token", "-n", "svc").stdout.strip()
+    assert Keys({"PACKAGER_PRIMARY_KEY": pair.primary}).allow(f"Bearer {text}")
     token = json.loads(run("service", "get-access-token", "svc", "--format", "json").stdout)
     hold("service-get-access-token", token)
-    assert token == {"access_token": "first", "token_type": "Bearer"}
+    assert token["access_token"].startswith("packager-token.")
+    assert token["refresh_after"] < token["expires"]
     hold("service-get-keys", json.loads(run("service", "get-keys", "svc", "--format", "json").stdout))
     run("service", "regen-key", "-n", "svc", "-k", "secondary")
     assert asked[-1] == ("svc", "secondary")

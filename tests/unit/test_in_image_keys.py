@@ -52,6 +52,30 @@ def test_either_key_lets_in_and_the_script_does_not_see_it(given: tuple[k.Guard,
     assert "HTTP_AUTHORIZATION" not in given[1].asked[0]
 
 
+def test_a_token_lets_in_until_it_ends_or_its_key_is_another(tmp_path: Path) -> None:
+    (tmp_path / "primary").write_text(ONE)
+    (tmp_path / "secondary").write_text(TWO)
+    times = [1000.0]
+    keys = k.Keys({"PACKAGER_KEYS_FILE": str(tmp_path)}, now=lambda: times[0])
+    tokens = [k.make_token(each, 1100) for each in (ONE, TWO, THREE)]
+    assert [keys.allow(f"Bearer {each}") for each in tokens] == [True, True, False]
+    name, end, seal = tokens[0].split(".")
+    for forged in (
+        f"{name}.9999.{seal}",
+        f"{name}.{end}.{seal[:-1]}",
+        f"{tokens[0]}x",
+        f"{name}.{end}.",
+        f"x{tokens[0]}",
+    ):
+        assert not keys.allow(f"Bearer {forged}"), forged
+    assert not keys.allow(f"Basic {tokens[0]}")
+    times[0] = 1100.0
+    assert not keys.allow(f"Bearer {tokens[0]}"), "it has ended"
+    times[0] = 1000.0
+    (tmp_path / "primary").write_text(THREE)
+    assert [keys.allow(f"Bearer {each}") for each in tokens] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", f"Basic {ONE}", ONE, f"Bearer {ONE}x", "Bearer \xff", "Bearer €"]
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from packager.azureml.core.webservice import webservice as webservices
 from packager.azureml.exceptions import WebserviceException
 from packager.errors import EngineError, ServiceError
 from packager.serving.deploy import require_one_backend
+from packager.serving.keys import Token, token_of
 from packager.serving.service import KeyPair
 from packager.serving.status import Change, StateName, Status, Version, service_name
 from packager.spec.load import SpecFile, load_spec
@@ -47,6 +50,7 @@ class Services:
     def __init__(self) -> None:
         self.running: dict[str, Status] = {}
         self.wishes: dict[str, RunWish] = {}
+        self.specs: dict[str, SpecFile | None] = {}
         self.changes: list[tuple[str, Any]] = []
         self.failing = ""
         self.elsewhere = False
@@ -73,6 +77,7 @@ class Services:
             raise EngineError("the engine's machine has no folder")
         self.mounted[name] = mounts
         self.wishes[name] = wish
+        self.specs[name] = spec_file
         state: StateName = "Failed" if self.failing else "Healthy"
         self.running[name] = Status(
             name=name, state=state, reason=self.failing, image=str(wish.reference), url="http://127.0.0.1:4711/"
@@ -103,7 +108,14 @@ class Services:
         return self.look(name)
 
     def update(
-        self, name: str, change: Any, *, version: str | None = None, timeout: float = 120.0, reporter: Any = None
+        self,
+        name: str,
+        change: Any,
+        spec_file: Any = None,
+        *,
+        version: str | None = None,
+        timeout: float = 120.0,
+        reporter: Any = None,
     ) -> Status:
         if self.failing:
             raise ServiceError(f"{name} still runs: {self.failing}")
@@ -133,6 +145,9 @@ class Services:
 
     def logs(self, name: str, lines: int, *, version: str | None = None) -> Iterator[bytes]:
         yield f"{name} {f'{version} ' if version else ''}{lines}".encode()
+
+    def access_token(self, name: str) -> Token:
+        return token_of(self.show_keys(name), time.time())
 
     def show_keys(self, name: str, regenerate: Any = None) -> KeyPair:
         if regenerate:
@@ -232,8 +247,11 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     again: Any = Webservice(ws, "svc")
     assert (again.liveness_probe_requirements.failure_threshold, again.autoscaler.max_replicas) == (5, 4)
     assert services.changes == [], "nothing of it is this machine's"
-    assert built[0][1].server == {"auth": "key", "scoring_timeout": 1.5}
-    assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi"}
+    assert built[0][1].server == {}, "no image follows from what a configuration wants"
+    assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi", "scoring_timeout": 1.5, "auth": "key"}
+    spec_file = services.specs["svc"]
+    assert spec_file is not None
+    assert spec_file.spec.service.needs_key
     assert service.get_keys() == ("first", "second")
     service.regen_key("Primary")
     assert service.get_keys()[1] == "second"
@@ -440,7 +458,7 @@ def test_a_local_service_goes_to_the_cloud(
     local = Model.deploy(ws, "svc", ["weights.txt"], config, LocalWebservice.deploy_configuration())
     assert isinstance(local, LocalWebservice)
     cloud = local.deploy_to_cloud("cloud", AciWebservice.deploy_configuration(auth_enabled=True))
-    assert (cloud.compute_type, built[-1][1].name, built[-1][1].server) == ("ACI", "cloud", {"auth": "key"})
+    assert (cloud.compute_type, built[-1][1].name, built[-1][1].server) == ("ACI", "cloud", {})
 
 
 @pytest.fixture
@@ -550,8 +568,9 @@ def test_tokens_are_of_aks_that_asks_for_them(
     wanted = AksWebservice.deploy_configuration(token_auth_enabled=True, compute_target_name="aks")
     service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
     token, refresh = service.get_token()
-    assert (token, service.token_auth_enabled, service.auth_enabled) == ("first", True, False)
-    assert refresh > service.created_time
+    assert (service.token_auth_enabled, service.auth_enabled) == (True, False)
+    assert token.startswith("packager-token.")
+    assert timedelta(hours=10) < refresh - service.created_time < timedelta(hours=12)
     other = Model.deploy(ws, "aci", ["weights.txt"], config)
     with pytest.raises(NotImplementedError):
         other.get_token()
@@ -565,7 +584,11 @@ def test_a_service_with_keys_goes_over_to_tokens_and_back(
     with pytest.raises(NotImplementedError):
         service.get_token()
     service.update(token_auth_enabled=True, auth_enabled=False)
-    assert (service.token_auth_enabled, service.auth_enabled, service.get_token()[0]) == (True, False, "first")
+    assert (service.token_auth_enabled, service.auth_enabled, service.get_token()[0][:14]) == (
+        True,
+        False,
+        "packager-token",
+    )
     with pytest.raises(WebserviceException, match="cannot both be True"):
         service.update(token_auth_enabled=True, auth_enabled=True)
     service.update(auth_enabled=True)

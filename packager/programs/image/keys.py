@@ -5,6 +5,8 @@ and `secondary` (as Kubernetes and Docker mount secrets), or a file with one key
 environment. What is mounted is read again when it changes; keys that are removed, or that are none any more, let in no
 longer.
 
+A token that ends is made of a key, and let in as long as that is a key and the time is not over: nothing is kept of it.
+
 An image that asks for keys starts by `start`, so that they hang on no variable: what GUNICORN_CMD_ARGS, PACKAGER_AUTH
 or a user's own settings take away, the application itself still has around it.
 """
@@ -35,6 +37,9 @@ HALF_WRITTEN = 2.0
 #: Visible ASCII, as it goes into a header.
 FORM = re.compile(r"[!-~]{16,512}\Z")
 
+#: A token: until when it holds, in seconds of Unix, and an HMAC over it, whose key is the SHA-256 of one of the keys.
+_TOKEN = re.compile(r"packager-token\.([0-9]{1,12})\.([0-9a-f]{64})\Z")
+
 _BODY = b'{"message": "The request needs a key."}'
 
 
@@ -57,6 +62,20 @@ def parse(texts: Iterable[str], where: str) -> Tuple[str, ...]:
     if not all(FORM.match(each) for each in found):
         raise KeysError(f"{where} holds what cannot be a key: 16 to 512 characters of visible ASCII, no spaces")
     return found
+
+
+def make_token(key: str, end: int) -> str:
+    """Return a token that lets in until it ends, or the key is another one.
+
+    Args:
+        key: one of the server's.
+        end: in seconds of Unix.
+    """
+    return f"packager-token.{end}.{_seal(_digest(key), str(end))}"
+
+
+def _seal(digest: bytes, end: str) -> str:
+    return hmac.new(digest, f"packager-token.{end}".encode("ascii"), "sha256").hexdigest()
 
 
 def _files(path: str) -> List[str]:
@@ -99,9 +118,10 @@ class Keys:
         environ: Mapping[str, str],
         say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._path = environ.get(KEYS_FILE) or DEFAULT_PATH
-        self._say, self._clock = say, clock
+        self._say, self._clock, self._now = say, clock, now
         self._seen: Any = None
         #: Since when what is mounted holds no key.
         self._without: Optional[float] = None
@@ -122,11 +142,18 @@ class Keys:
         self._digests = tuple(map(_digest, found))
 
     def allow(self, header: Optional[str]) -> bool:
-        """Tell whether an Authorization header holds a key. It takes as long whichever it is, or whether it is any."""
+        """Tell whether an Authorization header holds a key, or a token of one that has not ended.
+
+        It takes as long whichever key it is, or whether it is any.
+        """
         self._look()
         scheme, _, key = (header or "").strip().partition(" ")
-        given = _digest(key.strip())
+        key = key.strip()
+        given = _digest(key)
         matches = [hmac.compare_digest(given, each) for each in self._digests]
+        token = _TOKEN.match(key)
+        if token and int(token.group(1)) > self._now():
+            matches += [hmac.compare_digest(token.group(2), _seal(each, token.group(1))) for each in self._digests]
         return any(matches) and scheme.lower() == "bearer"
 
     def _look(self) -> None:

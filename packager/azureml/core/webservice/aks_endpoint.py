@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
+
 from packager.azureml import endpoints
 from packager.azureml.arguments import held
 from packager.azureml.calling import raises, say
@@ -237,7 +239,11 @@ class AksEndpoint(AksWebservice):
         Raises:
             WebserviceException: it is deleted, or keys would come or go.
         """
-        self._update(None, None, None, auth=auth_enabled, tags=tags, properties=properties, description=description)
+        token = bool(token_auth_enabled) if token_auth_enabled or auth_enabled else None
+        self._update(
+            None, None, None, auth=auth_enabled if not token_auth_enabled else True, token=token, tags=tags,
+            properties=properties, description=description,
+        )  # fmt: skip
 
 
 class AksVersion(AksWebservice):
@@ -274,8 +280,9 @@ class AksVersion(AksWebservice):
         return b"".join(services.logs(self._endpoint, lines, version=self.name))
 
     def _take(self, record: Record) -> None:
-        super()._take(record)
         of = self._of_endpoint
+        wanted = msgspec.structs.replace(record.wanted, auth=of.wanted.auth, token=of.wanted.token)
+        super()._take(msgspec.structs.replace(record, wanted=wanted))
         self.is_default, self.traffic_percentile = record.name == of.default, of.shares.get(record.name, 0)
         kinds = AksEndpoint.VersionType
         self.version_type = kinds.control if record.control else kinds.treatment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from packager.azureml.core.image import Image
 
 __all__ = ["AccessToken", "AksWebservice"]
-
-#: For as long v1's tokens are good; a key is for longer.
-_TOKEN = timedelta(hours=12)
 
 
 class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,8 +148,8 @@ class AksWebservice(Webservice):
         """Return a token; see `get_token`."""
         if not self.token_auth_enabled:
             raise NotImplementedError(f"the requests of {self.name} need no token: token_auth_enabled was not said")
-        key = services.show_keys(self._service).primary
-        return AccessToken(access_token=key, refresh_after=datetime.now(UTC) + _TOKEN)
+        token = services.access_token(self._service)
+        return AccessToken(access_token=token.text, refresh_after=datetime.fromtimestamp(token.refresh, UTC))
 
     def update(
         self,
@@ -199,7 +196,7 @@ class AksWebservice(Webservice):
         asked = {name: given[name] for name in KEPT if given.get(name) is not None}
         if auth_enabled and token_auth_enabled:
             raise WebserviceException("Invalid configuration, auth_enabled and token_auth_enabled cannot both be True.")
-        # Where one is on, the other is off: both are keys of this machine.
+        # Where one is on, the other is off; on this machine a token is made of a key.
         token = bool(token_auth_enabled) if token_auth_enabled or auth_enabled else None
         self._update(
             models, inference_config, image, auth=auth_enabled if not token_auth_enabled else True, token=token,

@@ -191,7 +191,9 @@ class Webservice(Described, OldDeployments):
                 f"deployment, or the service is not ready yet.\nCurrent State: {self.state}\nErrors: {self.error}"
             )
         headers = self._headers
-        if self._record.wanted.auth:
+        if self._record.wanted.token:
+            headers["Authorization"] = f"Bearer {services.access_token(self._service).text}"
+        elif self._record.wanted.auth:
             headers["Authorization"] = f"Bearer {services.show_keys(self._service).primary}"
         body = input.encode() if isinstance(input, str) else input
         try:
