@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import msgspec
 from packager.azureml import records
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, require_list
+from packager.azureml.packaging import build_image, declare, laid, require_list
 from packager.contract import DEFAULT_PORT
 from packager.errors import EngineError, PackagerError, ServiceError
 from packager.serving.keys import AUTH_VARIABLE
@@ -100,11 +100,12 @@ def start(
     with ONE_AT_A_TIME:
         before = find(workspace, name)
         number = before.number + 1 if before is not None else 1
+        docker = declared is None or with_engine(name)
         if declared is not None:
-            reference = image_of(name, number)
+            reference = image_of(name, number) if docker else ""
             with told_when_interrupted(f"{name} {'is not started' if before is None else 'is as it was'}"):
-                spec_file = build_image(workspace, declared, SERVICES, reference)
-            if wanted.compute == "Local" and declared.entry_script is not None:
+                spec_file = made_of(workspace, declared, reference)
+            if docker and wanted.compute == "Local" and declared.entry_script is not None:
                 mounts = write_app(spec_file, copy_of(workspace, name, number))
     if declared is not None:
         ids = tuple(each.registered or str(each.name) for each in declared.models)
@@ -119,7 +120,7 @@ def start(
         tell(wanted.sentence(name))
     wish, version = wish_of(name, reference, wanted, spec_file), first_version(name, wanted)
     try:
-        if version or (before is not None and before.versions):
+        if version or (before is not None and before.versions) or not docker or services.is_without_docker(name):
             _make_way(name)
         _start(name, wish, spec_file, mounts, version)
     except ServiceError as error:
@@ -137,23 +138,45 @@ def start(
     return service_of(workspace, record)
 
 
+def with_engine(name: str) -> bool:
+    """Tell whether there is an engine to build and run an image; where there is none, it is said what is done."""
+    if services.engine_answers():
+        return True
+    tell(f"{name}: there is no engine: it runs as processes of this machine, without an image and without limits")
+    return False
+
+
+def made_of(workspace: Workspace, declared: Declared, reference: str) -> SpecFile:
+    """Build the image of what is declared, or lay it out and lock it where that has no reference; return its spec.
+
+    Raises:
+        PackagerError: see `packager.azureml.packaging.build_image`.
+    """
+    if reference:
+        return build_image(workspace, declared, SERVICES, reference)
+    with laid(workspace, declared, SERVICES) as spec_file:
+        return spec_file
+
+
 def wish_of(name: str, reference: str, wanted: Wanted, spec_file: SpecFile | None) -> RunWish:
     """Return what is asked of the service that runs an image; without a spec, a variable asks for keys."""
     env = {"SERVICE_NAME": name}
+    docker = bool(reference)
     return RunWish(
-        reference=reference,
+        reference=reference or None,
+        docker=docker,
         publish=f"{wanted.port or 0}:{DEFAULT_PORT}",
         env={**env, AUTH_VARIABLE: "key"} if wanted.auth and spec_file is None else env,
         keys="\n".join(filter(None, wanted.keys)) or None,
-        memory=wanted.memory,
-        cpus=wanted.cpus,
+        memory=wanted.memory if docker else None,
+        cpus=wanted.cpus if docker else None,
         timeout=wanted.timeout,
     )
 
 
 def _make_way(name: str) -> None:
-    """Remove what one backend cannot take the place of: an endpoint with its versions, or what is no endpoint."""
-    with suppress(ServiceError):  # there is none
+    """Remove what cannot be replaced in place: an endpoint, what is none, and what runs without Docker."""
+    if name in services.service_names():
         services.delete(name)
         tell(f"{name}: what was there is deleted")
 

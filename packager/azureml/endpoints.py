@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
-from packager.azureml.deploying import find, keep, now, told_when_interrupted, wanted_service, wish_of
+from packager.azureml.deploying import find, keep, made_of, now, told_when_interrupted, wanted_service, wish_of
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare
+from packager.azureml.packaging import declare
 from packager.azureml.updating import updated
 from packager.errors import ServiceError
 from packager.serving.traffic import version_name
 from packager.steps import service as services
-from packager.steps.v1_records import SERVICES, Record, image_of, with_version
+from packager.steps.v1_records import Record, image_of, with_version
 from packager.steps.v1_wanted import Wanted
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ def create_version(
             service=wanted_service(wanted),
         )  # fmt: skip
         at, number = now(), endpoint.number + 1
+        reference = "" if services.is_without_docker(endpoint.name) else image_of(endpoint.name, number)
         record = Record(
-            name=name, compute="AKS", created=at, updated=at, reference=image_of(endpoint.name, number), number=number,
+            name=name, compute="AKS", created=at, updated=at, reference=reference, number=number,
             wanted=wanted, models=tuple(each.registered or str(each.name) for each in declared.models),
             declared=declared, tags=wanted.tags, properties=wanted.properties, description=wanted.description,
             target=endpoint.target, traffic=round(traffic or 0),
@@ -74,9 +75,9 @@ def create_version(
         made = with_version(endpoint, record, default=default, control=control)
         shares = made.shares  # refused before anything is built
         with told_when_interrupted(f"{endpoint.name} has no version {name}"):
-            spec_file = build_image(workspace, declared, SERVICES, record.reference)
+            spec_file = made_of(workspace, declared, reference)
     tell(wanted.sentence(f"{endpoint.name} ({name})"))
-    wish = msgspec.structs.replace(wish_of(endpoint.name, record.reference, wanted, spec_file), publish=None)
+    wish = msgspec.structs.replace(wish_of(endpoint.name, reference, wanted, spec_file), publish=None)
     try:
         services.deploy(endpoint.name, wish, spec_file, version=name, reporter=LINES)
     except ServiceError as error:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
-from packager.azureml.deploying import copy_of, find, keep, now, told_when_interrupted
+from packager.azureml.deploying import copy_of, find, keep, made_of, now, told_when_interrupted
 from packager.azureml.exceptions import WebserviceException
-from packager.azureml.packaging import build_image, declare, declared_models, laid
+from packager.azureml.packaging import declare, declared_models, laid
 from packager.steps import service as services
 from packager.steps.app_copy import app_mounts, require_startable, write_app
 from packager.steps.declared import Declared
@@ -64,20 +64,24 @@ def updated(
     """
     declared, reference = record.declared, changes.get("reference")
     number, spec_file = record.number if number is None else number, None
+    docker = not services.is_without_docker(service)
+    if reference is not None and not docker:
+        raise WebserviceException(f"{service} runs without Docker, and takes no image: deploy it again")
     if changes.get("models") is not None or changes.get("config") is not None or changes.get("again"):
-        with ONE_AT_A_TIME, told_when_interrupted(f"{record.name} runs on as it was"):
-            declared, reference = _redeclared(workspace, record, changes), image_of(service, number + 1)
-            spec_file = build_image(workspace, declared, SERVICES, reference)
         number += 1
+        with ONE_AT_A_TIME, told_when_interrupted(f"{record.name} runs on as it was"):
+            declared = _redeclared(workspace, record, changes)
+            reference = image_of(service, number) if docker else ""
+            spec_file = made_of(workspace, declared, reference)
     wanted = record.wanted
     limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}
     if limits:
         wanted = msgspec.structs.replace(wanted, **limits).within(os.cpu_count() or 1)
-    if reference is not None or limits:
+    if reference is not None or (limits and docker):
         change = services.Change(
-            reference=reference,
-            cpus=wanted.cpus if "cpus" in limits else None,
-            memory=wanted.memory if "memory_gb" in limits else None,
+            reference=reference or None,
+            cpus=wanted.cpus if "cpus" in limits and docker else None,
+            memory=wanted.memory if "memory_gb" in limits and docker else None,
         )
         with told_when_interrupted(f"{record.name} runs on as it was"):
             services.update(service, change, spec_file, version=version, timeout=wanted.timeout, reporter=LINES)
@@ -131,7 +135,8 @@ def reload(workspace: Workspace, record: Record) -> Record:
             record.name, mounts, lambda: write_app(spec_file, copy), timeout=record.wanted.timeout, reporter=LINES
         )
     if status is None:
-        tell(f"{record.name}: what runs has not its app mounted: making an image")
+        if record.reference:
+            tell(f"{record.name}: what runs has not its app mounted: making an image")
         return update(workspace, record, {"again": True})
     made = msgspec.structs.replace(record, updated=now(), error="")
     keep(workspace, made)

@@ -50,6 +50,9 @@ def _of_files(command: _Command) -> _Command:
 )
 @click.option("--ct", "--compute-target", "target", metavar="NAME", help="Compute target; AKS needs one.")
 @click.option("--overwrite", is_flag=True, help="Replace a service of the name, without losing a request.")
+@click.option(
+    "--no-docker", is_flag=True, help="Run it as processes of this machine, without an image and without limits."
+)
 @of_workspace
 @format_option
 @standard_options
@@ -61,6 +64,7 @@ def deploy_command(
     deployment: Path | None,
     target: str | None,
     overwrite: bool,
+    no_docker: bool,
     show_spec: bool,
     workspace: str | None,
     output_format: str,
@@ -80,7 +84,7 @@ def deploy_command(
     if show_spec:
         emit_spec(v1_deploy.spec_of(opened, name, asked, reporter=reporter), output_format)
         return
-    done = v1_deploy.deploy(opened, name, asked, overwrite=overwrite, reporter=reporter)
+    done = v1_deploy.deploy(opened, name, asked, overwrite=overwrite, docker=not no_docker, reporter=reporter)
     show_deployed(done, output_format, reporter)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from packager.contract import AUTH_LABEL
+from packager.engine.api import inspect_local
 from packager.errors import EngineError, UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
@@ -41,6 +42,8 @@ __all__ = [
     "access_token",
     "delete",
     "deploy",
+    "engine_answers",
+    "is_without_docker",
     "list_services",
     "logs",
     "look",
@@ -325,6 +328,24 @@ def _granted_image(
     except EngineError:
         return nothing  # the update says what is wrong
     return grant(spec_file, package, change.env, reporter, cpus=change.cpus is None)
+
+
+def engine_answers() -> bool:
+    """Tell whether there is an engine that services can run on.
+
+    Raises:
+        UsageError, RegistryError: what names the engine cannot be read.
+    """
+    try:
+        inspect_local("packager-service", required=True)
+    except EngineError:
+        return False
+    return True
+
+
+def is_without_docker(name: str) -> bool:
+    """Tell whether there is a service of this name that runs as processes of this machine."""
+    return service_name(name) in PROCESSES.names()
 
 
 def service_names() -> tuple[str, ...]:

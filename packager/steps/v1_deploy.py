@@ -70,7 +70,13 @@ def spec_of(workspace: Workspace, name: str, asked: Asked, *, reporter: Reporter
 
 
 def deploy(
-    workspace: Workspace, name: str, asked: Asked, *, overwrite: bool = False, reporter: Reporter = SILENT
+    workspace: Workspace,
+    name: str,
+    asked: Asked,
+    *,
+    overwrite: bool = False,
+    docker: bool = True,
+    reporter: Reporter = SILENT,
 ) -> Deployed:
     """Package models, and start them as a named service of this machine.
 
@@ -79,6 +85,7 @@ def deploy(
         name: of the service.
         asked: files and models.
         overwrite: replace a service of the name.
+        docker: False runs it as processes of this machine, without an image and without limits.
         reporter: is told what is done.
 
     Raises:
@@ -93,13 +100,17 @@ def deploy(
     _require_free(name, before, overwrite=overwrite, workspace=workspace)
     declared = declare(workspace, name, asked, reporter)
     number = before.number + 1 if before is not None else 1
-    reference = image_of(name, number)
+    reference = image_of(name, number) if docker else ""
     if deployment.compute != "Local":
         reporter.step(f"{name}: this machine is {deployment.compute} here")
     with laid(_root(workspace), declared, SERVICES, reporter=reporter) as spec_file:
-        build_laid(spec_file, reference, reporter=reporter)
+        if docker:
+            build_laid(spec_file, reference, reporter=reporter)
+        elif services.is_without_docker(name):
+            services.delete(name, reporter=reporter)  # nothing of it can be kept
         wish = RunWish(
-            reference=reference,
+            reference=reference or None,
+            docker=docker,
             publish=f"{deployment.port or 0}:{DEFAULT_PORT}",
             env={"SERVICE_NAME": name},
             keys="\n".join(deployment.keys) or None if declared.service.get("auth") in ("key", "token") else None,
@@ -163,10 +174,12 @@ def update(
             remedy=f"`packager model deploy -n {name} … --overwrite`; or `packager service update {name} REF`",
         )
     number = whole.number + 1
-    declared, reference = _changed(workspace, record.declared, asked, reporter), image_of(name, number)
+    declared = _changed(workspace, record.declared, asked, reporter)
+    reference = "" if services.is_without_docker(name) else image_of(name, number)
     with laid(_root(workspace), declared, SERVICES, reporter=reporter) as spec_file:
-        build_laid(spec_file, reference, reporter=reporter)
-        change = msgspec.structs.replace(change, reference=reference)
+        if reference:
+            build_laid(spec_file, reference, reporter=reporter)
+        change = msgspec.structs.replace(change, reference=reference or None)
         status = services.update(name, change, spec_file, version=version, reporter=reporter, **more)
     made = msgspec.structs.replace(
         record, updated=_now(), declared=declared, reference=reference, number=number, error="",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from tests.integration.conftest import Engine, output
+from tests.integration.conftest import NO_ENGINE, Engine, output
 
 Run = Callable[[str], list[str]]
 
@@ -318,3 +318,55 @@ def test_packages_and_images_of_the_old_api(run: Run, folder: Path) -> None:
     assert "10 True True" in lines
     assert f"Succeeded 1 ['{PREFIX}-image:1']" in lines
     assert lines[-3:] == ["401", "old ['vocabulary']", "[]"]
+
+
+@pytest.mark.network
+@pytest.mark.skipif(sys.platform != "linux", reason="--no-docker is for Linux")
+def test_without_an_engine_services_are_processes_of_this_machine(index: None, tmp_path: Path) -> None:
+    (tmp_path / ".azureml").mkdir()
+    (tmp_path / ".azureml/config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "weights.txt").write_text("1\n")
+    (tmp_path / "score.py").write_text("def init(): ...\n\ndef run(data):\n    return 1\n")
+    script = f"""
+from azureml.core import Environment, Workspace
+from azureml.core.conda_dependencies import CondaDependencies
+from azureml.core.model import InferenceConfig, Model
+from azureml.core.webservice import AciWebservice, AksEndpoint, LocalWebservice, Webservice
+import requests
+
+ws = Workspace.from_config()
+env = Environment("env")
+env.python.conda_dependencies = CondaDependencies.create(python_version="{sys.version_info[0]}.{sys.version_info[1]}")
+config = InferenceConfig(entry_script="score.py", environment=env)
+model = Model.register(ws, "weights.txt", "weights")
+local = Model.deploy(ws, "{PREFIX}-here", [model], config, LocalWebservice.deploy_configuration())
+local.wait_for_deployment()
+print(local.run("[]"))
+with open("score.py", "a") as script:
+    script.write("    # edited\\n\\ndef run(data):\\n    return 2\\n")
+local.reload()
+print(local.state, local.run("[]"))
+local.delete()
+first = AksEndpoint.deploy_configuration(version_name="a", compute_target_name="cluster", cpu_cores=1)
+end = Model.deploy(ws, "{PREFIX}-end", [model], config, first)
+end.create_version("b", models=[model], inference_config=config, traffic_percentile=50)
+print(end.state, [each.run("[]") for each in end.versions.values()], requests.post(end.scoring_uri, "[]").status_code)
+end.delete()
+print(ws.webservices)
+"""
+    (tmp_path / "script.py").write_text(script)
+    homes = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CACHE", "DATA", "STATE")}
+    cache = output(find_uv_bin(), "cache", "dir") or str(tmp_path / "uv")
+    environ = {**os.environ, **NO_ENGINE, **homes, "UV_CACHE_DIR": cache, "PACKAGER_WORKSPACE": ""}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "packager.azureml", "script.py"], cwd=tmp_path, capture_output=True, text=True,
+            env=environ, timeout=300, check=False,
+        )  # fmt: skip
+    finally:
+        for name in (f"{PREFIX}-here", f"{PREFIX}-end"):
+            words = [sys.executable, "-m", "packager", "service", "delete", "-q", name]
+            subprocess.run(words, env=environ, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{PREFIX}-here: there is no engine: it runs as processes of this machine" in done.stderr
+    assert done.stdout.splitlines()[2:] == ["1", "running 2", "Healthy [2, 2] 401", "{}"], done.stdout

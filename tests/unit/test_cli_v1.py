@@ -55,15 +55,21 @@ class Machine:
         auth: Literal["key", "none"] = "key" if spec_file.spec.service.needs_key else "none"
         url = "http://127.0.0.1:4711/"
         self.running[name] = Status(
-            name=name, state="Healthy", reason="", image=str(wish.reference), url=url, auth=auth
+            name=name, state="Healthy", reason="", image=str(wish.reference or ""), url=url, auth=auth
         )
         return self.running[name]
 
     def update(self, name: str, change: Change, spec_file: Any, *, version: Any, **_: Any) -> Status:
         assert version in (None, "default", "a")
         self.changes.append(change)
-        self.running[name] = msgspec.structs.replace(self.look(name), image=str(change.reference))
+        self.running[name] = msgspec.structs.replace(self.look(name), image=str(change.reference or ""))
         return self.running[name]
+
+    def delete(self, name: str, **_: Any) -> None:
+        del self.running[name]
+
+    def without_docker(self, name: str) -> bool:
+        return name in self.running and not self.running[name].image
 
     def look(self, name: str) -> Status:
         if name not in self.running:
@@ -84,7 +90,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     (here / "ic.json").write_text(json.dumps(INFERENCE))
     monkeypatch.chdir(here)
     made = Machine()
-    for name in ("deploy", "update", "look"):
+    monkeypatch.setattr(service_steps, "is_without_docker", made.without_docker)
+    for name in ("deploy", "update", "look", "delete"):
         monkeypatch.setattr(service_steps, name, getattr(made, name))
 
     def package_of(declared: Declared, folder: Path, locks: Path, *, reporter: Any) -> SpecFile:
@@ -233,6 +240,15 @@ def test_a_version_of_an_endpoint_is_updated_and_one_service_does_not_take_the_p
     result = deploy(run, "-m", "m:1", "--overwrite", code=2)
     assert "has the versions a, b, and a deployment in its place ends all" in said(result)
     assert machine.built == ["svc:1", "svc:2"]
+
+
+def test_without_docker_there_is_no_image(run: Run, machine: Machine) -> None:
+    deploy(run, "-m", "m:1", "--no-docker")
+    deploy(run, "-m", "m:1", "--no-docker", "--overwrite")
+    wish, spec_file, _ = machine.wishes[-1]
+    assert (wish.docker, wish.reference, spec_file.spec.entry_script) == (False, None, "score.py")
+    run("service", "update", "svc", "--ic", "ic.json")
+    assert (machine.built, machine.changes[0].reference) == ([], None)
 
 
 def test_what_is_deleted_is_not_updated(run: Run, machine: Machine) -> None:

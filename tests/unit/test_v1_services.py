@@ -53,6 +53,7 @@ class Services:
         self.specs: dict[str, SpecFile | None] = {}
         self.changes: list[tuple[str, Any]] = []
         self.failing = ""
+        self.engine = True
         self.elsewhere = False
         self.mounted: dict[str, Any] = {}
         self.renewed: list[str] = []
@@ -122,6 +123,15 @@ class Services:
         self.changes.append((name if version is None else f"{name} {version}", change))
         return self.look(name)
 
+    def engine_answers(self) -> bool:
+        return self.engine
+
+    def is_without_docker(self, name: str) -> bool:
+        return name in self.running and name in self.wishes and not self.wishes[name].docker
+
+    def service_names(self) -> tuple[str, ...]:
+        return tuple(self.running)
+
     def renew(self, name: str, mounts: Any, write: Any, *, timeout: float, reporter: Any) -> Status | None:
         if not mounts or self.mounted[name] != mounts:
             return None
@@ -179,9 +189,9 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Declared]]:
         lay_out(declared, folder)
         yield load_spec(folder / "packager.yaml")
 
-    monkeypatch.setattr(updating, "laid", laid)
-    for module in (deploying, updating, endpoints):
-        monkeypatch.setattr(module, "build_image", build)
+    for module in (deploying, updating):
+        monkeypatch.setattr(module, "laid", laid)
+    monkeypatch.setattr(deploying, "build_image", build)
     monkeypatch.setattr("packager.azureml.imaging.build_image", build)
     return images
 
@@ -314,7 +324,7 @@ def test_whoever_is_interrupted_is_told_how_the_service_is(
     service: Any = Model.deploy(ws, "svc", ["weights.txt"], config)
     for owner, name, call, told, left in (
         (deploying, "build_image", lambda: Model.deploy(ws, "new", [], config), "new is not started", ["svc"]),
-        (updating, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
+        (deploying, "build_image", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
         (services, "update", lambda: service.update(models=[]), "svc runs on as it was", ["svc"]),
         (
             services,
@@ -435,6 +445,34 @@ def test_an_update_changes_what_is_named_and_keeps_the_rest(
     with pytest.raises(WebserviceException, match="still runs"):
         service.update(models=["weights.txt"])
     assert Webservice(ws, "svc").image_id == "svc:2"
+
+
+def test_without_an_engine_it_is_processes_of_this_machine(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    services.engine = False
+    wanted = AciWebservice.deploy_configuration(cpu_cores=1, memory_gb=1, auth_enabled=True)
+    service: Any = Model.deploy(ws, "svc", ["weights.txt"], config, wanted)
+    assert "svc: there is no engine: it runs as processes of this machine" in capsys.readouterr().err
+    wish = services.wishes["svc"]
+    assert (wish.docker, wish.reference, wish.cpus, wish.memory, wish.env) == (
+        False, None, None, None, {"SERVICE_NAME": "svc"},
+    )  # fmt: skip
+    assert (built, service.state, services.mounted["svc"]) == ([], "Healthy", ())
+    spec_file = services.specs["svc"]
+    assert spec_file is not None
+    assert spec_file.spec.service.needs_key
+    service.update(models=[])
+    ((_, change),) = services.changes
+    assert (change.reference, change.cpus, built) == (None, None, [])
+    # The engine is back: what runs without it makes way.
+    services.engine = True
+    again = Model.deploy(ws, "svc", ["weights.txt"], config, wanted, overwrite=True)
+    assert (again.image_id, services.wishes["svc"].docker) == ("svc:3", True)
 
 
 def test_a_deleted_service_is_gone_for_all(
