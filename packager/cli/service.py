@@ -290,14 +290,21 @@ def stop(name: str, reporter: Reporter) -> None:
 
 @command.command("start")
 @click.argument("name")
+@_version_option
 @_again
 @format_option
 @standard_options
-def start(name: str, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter) -> None:
-    """Start service NAME again, which was stopped or ended by itself, at its port, and wait until it is healthy."""
+def start(
+    name: str, version: str | None, env: tuple[str, ...], timeout: float, output_format: str, reporter: Reporter
+) -> None:
+    """Start service NAME again, which was stopped or ended by itself, at its port, and wait until it is healthy.
+
+    With --version it is that version alone, which ended while the others go on.
+    """
     from packager.steps import service as services
 
-    _show(services.start(name, variables(env), timeout=timeout, reporter=reporter), output_format, reporter)
+    status = services.start(name, variables(env), version=version, timeout=timeout, reporter=reporter)
+    _show(status, output_format, reporter)
 
 
 @command.command("list")

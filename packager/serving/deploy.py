@@ -254,12 +254,21 @@ def stop(name: str, hosts: _Hosts = HOSTS) -> Status:
         return status_of(service, name)
 
 
-def start(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _Hosts = HOSTS) -> Status:
+def start(
+    name: str,
+    env: dict[str, str],
+    *,
+    version: str | None = None,
+    timeout: float,
+    say: Say,
+    hosts: _Hosts = HOSTS,
+) -> Status:
     """Start a service again that was stopped, or ended by itself, and return it when it is healthy.
 
     Args:
         name: of the service.
         env: values of variables that went with their process.
+        version: that alone, which ended by itself while the service goes on; None for all.
         timeout: seconds until it must be healthy.
         say: is told what is done.
         hosts: that may have it.
@@ -267,11 +276,20 @@ def start(name: str, env: dict[str, str], *, timeout: float, say: Say, hosts: _H
     Raises:
         UsageError: variables are given, and its container has them.
         EngineError: no engine, or the port is taken meanwhile.
-        ServiceError: there is no such service, or it does not become healthy.
+        ServiceError: there is no such service or version, or it does not become healthy.
         TemporaryError: somebody else changes it now.
     """
     with held(name), host_of(name, hosts).service(name) as service:
         status = status_of(service, name)
+        if version is not None:
+            require_started(status)
+            meant = chosen(service, version)
+            found = meant.status()
+            if found is not None and found.well:
+                say(f"{meant.title} runs already")
+            else:
+                _resume(meant, env, timeout, say)
+            return status_of(service, name)
         if status.well:
             say(f"{name} runs already")
             return status

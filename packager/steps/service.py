@@ -236,13 +236,19 @@ def stop(name: str) -> Status:
 
 
 def start(
-    name: str, env: dict[str, str] | None = None, *, timeout: float = 120.0, reporter: Reporter = SILENT
+    name: str,
+    env: dict[str, str] | None = None,
+    *,
+    version: str | None = None,
+    timeout: float = 120.0,
+    reporter: Reporter = SILENT,
 ) -> Status:
     """Start a named service again that was stopped, or ended by itself, and return it when it is healthy.
 
     Args:
         name: of the service.
         env: values of variables that went with their process, for a service without Docker.
+        version: that alone, which ended by itself while the service goes on; None for all.
         timeout: seconds until it must be healthy.
         reporter: is told what is done.
 
@@ -250,7 +256,7 @@ def start(
         UsageError, EngineError, ServiceError, TemporaryError: see `packager.serving.deploy.start`.
     """
     with terminated_as_interrupted():
-        return services.start(service_name(name), env or {}, timeout=timeout, say=reporter.step)
+        return services.start(service_name(name), env or {}, version=version, timeout=timeout, say=reporter.step)
 
 
 def update(

@@ -244,6 +244,16 @@ def test_versions_come_change_and_go_while_requests_run(here: Here) -> None:
     assert "-e MARK=…" in here.run("service", "start", "split", code=8).stderr
     here.run("service", "start", "split", "-e", "MARK=again")
     assert here.run("service", "traffic", "split").stdout == "default=50\nb=50\n"
+    # One that ends by itself is started again while the other goes on.
+    folder = here.state / "packager/services/split/versions/b"
+    record = json.loads(
+        (folder / "backends" / (folder / "current").read_text().split()[1] / "backend.json").read_text()
+    )
+    os.kill(record["process"]["pid"], signal.SIGKILL)
+    while here.show("split")["versions"][1]["state"] == "Healthy":
+        time.sleep(0.05)
+    here.run("service", "start", "split", "--version", "b", "-e", "MARK=again")
+    assert [each["state"] for each in here.show("split")["versions"]] == ["Healthy", "Healthy"]
     here.run("service", "traffic", "split", "b=100")
     here.run("service", "delete", "split", "--version", "default")
     status, body = ask(port, {})

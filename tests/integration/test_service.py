@@ -227,6 +227,8 @@ def test_versions_come_change_and_go_while_requests_run(services: Services) -> N
     assert marks(port, 1) == {(503, "b"): 1}
     shown = services.show(name)
     assert (shown["state"], shown["reason"].startswith("version b: ")) == ("Failed", True)
+    started = json.loads(services.run("service", "start", name, "--version", "b", "--format", "json").stdout)
+    assert (started["state"], marks(port, 1)) == ("Healthy", {("newer", "b"): 1})
     steps.delete(name)
     assert containers(f"packager.service={name}") == []
     volumes = subprocess.run(["docker", "volume", "ls", "--quiet"], capture_output=True, text=True, check=True).stdout

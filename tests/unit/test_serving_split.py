@@ -267,6 +267,25 @@ def test_all_versions_are_started_again(host: FakeHost, service: FakeService) ->
         steps.start("a", {}, timeout=5, say=said.append, hosts=(host,))
 
 
+def test_one_version_is_started_again_while_the_others_go_on(host: FakeHost, service: FakeService) -> None:
+    add(host, "b", 50)
+    service.of("b").state = "Failed"
+    service.events.clear()
+    said = list[str]()
+    steps.start("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
+    assert said == ["a (b) starts first"]
+    assert [each for each in service.events if each.startswith("start")] == ["start first"]
+    service.of("b").state = "Healthy"
+    steps.start("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
+    assert said[1:] == ["a (b) runs already"]
+    with pytest.raises(ServiceError, match="has no version 'c'"):
+        steps.start("a", {}, version="c", timeout=5, say=said.append, hosts=(host,))
+    for version in ("default", "b"):
+        service.of(version).state = "Stopped"
+    with pytest.raises(ServiceError, match="a is stopped"):
+        steps.start("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
+
+
 def test_a_lone_version_need_not_be_named() -> None:
     host = FakeHost()
     host.services["a"] = FakeService("a")
