@@ -142,8 +142,9 @@ def delete_version(workspace: Workspace, endpoint: Record, name: str) -> Record:
     endpoint = _there(workspace, endpoint.name)
     _version(endpoint, name, "delete")
     made = without_version(endpoint, name)
-    services.set_traffic(endpoint.name, made.shares)
-    services.delete(endpoint.name, version=name, reporter=LINES)
+    if name in services.traffic_of(services.look(endpoint.name)):  # `packager service delete --version` may have been
+        services.set_traffic(endpoint.name, made.shares)
+        services.delete(endpoint.name, version=name, reporter=LINES)
     return _kept(workspace, made)
 
 

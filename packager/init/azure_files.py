@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from packager.context.dockerignore import NAME as DOCKERIGNORE
 from packager.environments.declare.pip_for_conda import pip_in_place_of_conda
+from packager.environments.declare.v1_python import unasked_python
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.declarations import JSON, YAML, read_declaration
@@ -231,19 +232,21 @@ def _unfold_conda_file(folder: Path, hints: Hints) -> None:
     path = hints.environment
     if path is None or hints.origins.get("environment", "").startswith(f"{path}: "):
         return
+    text = _text(folder / path)
     try:
-        data = parse_yaml(_text(folder / path), Path(path)).data
+        data = parse_yaml(text, Path(path)).data
     except SpecError:
         return  # whoever locks says what is wrong with it
     packages, channels = data.get("dependencies"), data.get("channels") or []
     if data.keys() - {"name", "channels", "dependencies", "prefix"} or not isinstance(packages, list):
         return
     pip = [line for each in packages if isinstance(each, dict) for line in each.get("pip") or ()]
-    conda = [each for each in packages if isinstance(each, str)]
+    unasked = unasked_python(text)
+    conda = [each for each in packages if isinstance(each, str) and each != unasked]
     if not all(isinstance(each, str) and not each.startswith("-") for each in (*pip, *channels)):
         return
     asked = [each for each in conda if not PYTHON_OR_PIP.fullmatch(each.strip())]
-    if asked and pip_in_place_of_conda(asked, channels, pip) is not None:
+    if (asked or unasked) and pip_in_place_of_conda(asked, channels, pip) is not None:
         hints.environment = None
         hints.conda, hints.channels, hints.pip = conda, channels, [*pip, *hints.pip]
 

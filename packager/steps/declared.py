@@ -27,6 +27,7 @@ import yaml
 
 from packager.context.sources import LEFT_OUT
 from packager.environments.declare.pip_for_conda import KEPT, pip_in_place_of_conda, said
+from packager.environments.declare.v1_python import unasked_line, unasked_python
 from packager.errors import ContextError, UsageError
 from packager.init.ignore_files import as_dockerignore
 from packager.spec.load import SpecFile, load_spec
@@ -36,6 +37,11 @@ from packager.steps.reporting import SILENT, Reporter
 from packager.steps.settings import current_settings, with_settings
 from packager.storage.files import write_bytes
 from packager.storage.locks import lock_of
+
+__all__ = [
+    "NAME_LENGTH", "NO_CODE", "Declared", "DeclaredModel", "environment_file", "lay_out", "lock_key", "package_name",
+    "package_of", "pip_instead", "python_of", "spec_text", "taking_turns", "unasked_line", "unasked_python",
+]  # fmt: skip
 
 _SPEC, _LOCK, _LOCKS = "packager.yaml", "packager.lock", "locks"
 _APP, _MODELS = "app", "models"

@@ -14,7 +14,7 @@ from packager.init.azure_files import read_hints
 from packager.init.declarations import read_declaration
 from packager.init.hints import Hints, folded
 from packager.spec.document import parse_yaml, read_text
-from packager.steps.declared import NAME_LENGTH, NO_CODE, Declared, DeclaredModel, package_name
+from packager.steps.declared import NAME_LENGTH, NO_CODE, Declared, DeclaredModel, package_name, unasked_python
 from packager.steps.reporting import Reporter
 from packager.steps.v1_wanted import Compute
 from packager.steps.workspace import Workspace
@@ -339,12 +339,14 @@ def _environment(root: Path, hints: Hints) -> dict[str, Any]:
         raise ContextError(
             f"there is no {hints.environment}", remedy="it is the conda file of the inference configuration"
         )
-    data = parse_yaml(read_text(root / hints.environment), root / hints.environment).data
+    text = read_text(root / hints.environment)
+    data = parse_yaml(text, root / hints.environment).data
     if not isinstance(data.get("dependencies"), list):
         raise SpecError(
             f"{hints.environment} is no conda file: it has no `dependencies`", remedy="write them as a list"
         )
-    return {"conda": data}
+    unasked = unasked_python(text)
+    return {"conda": {**data, "dependencies": [each for each in data["dependencies"] if each != unasked]}}
 
 
 def _mapping(path: Path, shown: str = "") -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import msgspec
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from packager.cli import cli
+from packager.environments.declare.v1_python import unasked_line
 from packager.errors import PackagerError, ServiceError
 from packager.programs.image.keys import Keys
 from packager.serving.service import KeyPair
@@ -240,6 +242,16 @@ def test_a_version_of_an_endpoint_is_updated_and_one_service_does_not_take_the_p
     result = deploy(run, "-m", "m:1", "--overwrite", code=2)
     assert "has the versions a, b, and a deployment in its place ends all" in said(result)
     assert machine.built == ["svc:1", "svc:2"]
+
+
+def test_a_python_that_nobody_asked_for_is_packagers(run: Run, machine: Machine) -> None:
+    conda = f"{unasked_line('3.8.13')}dependencies:\n- python=3.8.13\n- numpy\n- pip:\n  - azureml-defaults\n"
+    Path("conda.yml").write_text(conda)
+    Path("ic.json").write_text(json.dumps({"entryScript": "app/score.py", "condaFile": "conda.yml"}))
+    shown = yaml.safe_load(deploy(run, "-m", "m:1", "--show-spec").stdout)
+    assert ("python" in shown, shown["environment"]) == (False, "requirements.txt")
+    Path("conda.yml").write_text(conda.replace("- python=3.8.13", "- python=3.11"))
+    assert yaml.safe_load(deploy(run, "-m", "m:1", "--show-spec").stdout)["python"] == "3.11"
 
 
 def test_without_docker_there_is_no_image(run: Run, machine: Machine) -> None:

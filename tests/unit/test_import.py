@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from packager.cli import cli
 from packager.context.dockerignore import parse_dockerignore
+from packager.environments.declare.v1_python import unasked_line
 from packager.errors import PackagerError, SpecError
 from packager.init.ignore_files import as_dockerignore
 from packager.init.look import look
@@ -268,6 +269,9 @@ def test_conda_packages_that_pypi_has_are_pips_unless_the_user_names_the_conda_f
         spec, result = of(name, config, text)
         assert (spec.environment, spec.python) == (InlineEnvironment(pip=("numpy==1.19.*", "six")), "3.8")
         assert "PyPI has it, too: pip installs numpy" in str(result.entries)
+    text = f"{unasked_line('3.8')}{text}"
+    spec, _ = of("unasked", configs["file"], text)
+    assert (spec.environment, spec.python) == (InlineEnvironment(pip=("numpy==1.19.*", "six")), "3.13")
     # What pip reads relative to the file stays in it.
     assert of("options", configs["file"], text.replace("six", "-r more.txt"))[0].environment == "conda.yml"
     (tmp_path / "named").mkdir()

@@ -37,6 +37,7 @@ from packager.serving.status import Change, StateName, Status, Version, service_
 from packager.spec.load import SpecFile, load_spec
 from packager.steps.declared import Declared, lay_out
 from packager.steps.run import RunWish
+from packager.steps.service import traffic_of
 from packager.workspace.values import Held, ImageRecord
 
 
@@ -45,6 +46,7 @@ class Services:
 
     Change = Change
     service_name = staticmethod(service_name)
+    traffic_of = staticmethod(traffic_of)
     require_one_backend = staticmethod(require_one_backend)
 
     def __init__(self) -> None:
@@ -95,7 +97,9 @@ class Services:
             raise ServiceError(self.failing)
         old = self.running.get(name)
         self.shares = {**self.shares, version: 0} if old is not None else {version: 100}
-        made = Version(name=version, traffic=0, state="Healthy", reason="", image=str(wish.reference))
+        made = Version(
+            name=version, traffic=self.shares[version], state="Healthy", reason="", image=str(wish.reference)
+        )
         versions = (*(old.versions if old is not None else ()), made)
         self.running[name] = Status(
             name=name, state="Healthy", reason="", image="", url="http://127.0.0.1:4711/", versions=versions
@@ -106,6 +110,9 @@ class Services:
         assert sum(shares.values()) == 100
         assert set(shares) <= {each.name for each in self.look(name).versions}
         self.shares = shares
+        found = self.look(name)
+        versions = tuple(msgspec.structs.replace(each, traffic=shares.get(each.name, 0)) for each in found.versions)
+        self.running[name] = msgspec.structs.replace(found, versions=versions)
         return self.look(name)
 
     def update(
@@ -538,6 +545,8 @@ def test_versions_of_an_endpoint_come_change_and_go(
     ((changed, change),) = services.changes
     assert (changed, change.reference) == ("end a", "end:3")
     endpoint.versions["a"].add_tags({"c": "3"})
+    services.set_traffic("end", {"a": 60, "b": 40})
+    assert shares(endpoint) == {"a": (False, 60), "b": (True, 40)}, "as `packager service traffic` said"
     endpoint.delete_version("b")
     assert (shares(endpoint), services.shares) == ({"a": (True, 100)}, {"a": 100})
     assert Webservice(ws, "end").versions["a"].tags == {"c": "3"}  # type: ignore[attr-defined]
@@ -572,6 +581,8 @@ def test_what_cannot_be_of_an_endpoint_is_refused_before_anything_is_built(
         with pytest.raises(WebserviceException, match=told):
             call()
     assert (len(built), services.shares) == (2, {"a": 40, "b": 60})
+    services.set_traffic("end", {"a": 100})
+    services.delete("end", version="b")
     endpoint.delete_version("b")
     with pytest.raises(WebserviceException, match="only version"):
         endpoint.versions["a"].delete()

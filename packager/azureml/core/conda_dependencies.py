@@ -15,6 +15,7 @@ from packager.azureml.arguments import held
 from packager.azureml.exceptions import UserErrorException
 from packager.errors import PackagerError
 from packager.spec.document import parse_yaml, read_text
+from packager.steps.declared import unasked_line, unasked_python
 
 #: Of azureml-core 1.61: what an environment has that names no Python, and what `create` asks for.
 PYTHON_OF_DEFAULT, PYTHON_OF_CREATE = "3.8.13", "3.10.18"
@@ -38,7 +39,8 @@ class CondaDependencies:
         if conda_dependencies_file_path is not None:
             text, self._data = _read(Path(conda_dependencies_file_path))
             # A Python that somebody wrote in place of the default is asked for.
-            self._asked = not text.startswith(_unasked(self.get_python_version()))
+            unasked = unasked_python(text)
+            self._asked = unasked is None or unasked not in self.conda_packages
         elif _underlying_structure is not None:
             self._data = copy.deepcopy(_underlying_structure)
             self._asked = True
@@ -251,7 +253,7 @@ class CondaDependencies:
     def serialize_to_string(self) -> str:
         """Return the conda file as text; its first line says where nobody asked for the Python that it names."""
         text = yaml.safe_dump(self._data, sort_keys=False, default_flow_style=False)
-        return text if self._asked else _unasked(self.get_python_version()) + text
+        return text if self._asked else unasked_line(self.get_python_version() or "") + text
 
     def save(self, path: str | None = None) -> str:
         """Write the conda file, and return its path.
@@ -314,10 +316,6 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         return text, parse_yaml(text, path).data
     except PackagerError as error:
         raise UserErrorException(str(error), inner_exception=error) from None
-
-
-def _unasked(python: str | None) -> str:
-    return f"# python={python} is azureml-core's default, and nobody asked for it\n"
 
 
 def _check(data: dict[str, Any]) -> None:

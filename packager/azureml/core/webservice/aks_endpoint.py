@@ -287,6 +287,12 @@ class AksVersion(AksWebservice):
         kinds = AksEndpoint.VersionType
         self.version_type = kinds.control if record.control else kinds.treatment
 
+    def update_deployment_state(self) -> None:
+        """Look how it is, and which share of the requests it gets."""
+        super().update_deployment_state()
+        if self._status is not None:
+            self.traffic_percentile = services.traffic_of(self._status).get(self.name, self.traffic_percentile)
+
     def _keep(self, record: Record) -> None:
         self._of_endpoint = endpoints.keep_version(self.workspace, self._endpoint, record)
 
