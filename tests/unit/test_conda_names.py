@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from packager.environments.solve.conda_names import Named, known_names, provides
+from packager.environments.names_of_conda import known_names
+from packager.environments.solve.conda_names import Named, provides
 
 PYTHON = ("python >=3.13,<3.14.0a0", "python_abi 3.13.* *_cp313")
 
