@@ -72,8 +72,8 @@ def create_version(
             declared=declared, tags=wanted.tags, properties=wanted.properties, description=wanted.description,
             target=endpoint.target, traffic=round(traffic or 0),
         )  # fmt: skip
-        made = with_version(endpoint, record, default=default, control=control)
-        shares = made.shares  # refused before anything is built
+        _ = with_version(endpoint, record, default=default).shares  # refused before anything is built
+        keep(workspace, msgspec.structs.replace(endpoint, number=number))  # the image is nobody else's
         with told_when_interrupted(f"{endpoint.name} has no version {name}"):
             spec_file = made_of(workspace, declared, reference)
     tell(wanted.sentence(f"{endpoint.name} ({name})"))
@@ -83,11 +83,8 @@ def create_version(
     except ServiceError as error:
         # As v1: it has failed, and `wait_for_deployment` says why.
         failed = msgspec.structs.replace(record, error=error.message, traffic=0)
-        made = msgspec.structs.replace(with_version(endpoint, failed), error=f"version {name}: {error.message}")
-    else:
-        services.set_traffic(endpoint.name, shares)
-        made = msgspec.structs.replace(made, updated=now(), error="")
-    return _kept(workspace, made)
+        return _changed(workspace, endpoint.name, failed, error=f"version {name}: {error.message}")
+    return _changed(workspace, endpoint.name, record, default=default, control=control)
 
 
 def update_version(
@@ -116,18 +113,19 @@ def update_version(
         PackagerError: the new one cannot be packaged, does not become healthy (the old one serves on), or more than
             all requests are to be shared.
     """
-    endpoint = _there(workspace, endpoint.name)
-    record = _version(endpoint, name, "update")
     if traffic is None and not default and not control and all(value is None for value in changes.values()):
         raise WebserviceException("No parameters provided to update a version.")
-    if traffic is not None:
-        record = msgspec.structs.replace(record, traffic=round(traffic))
-    shares = with_version(endpoint, record, default=default, control=control).shares
-    record = updated(workspace, record, changes, endpoint.name, number=endpoint.number, version=name)
-    if shares != endpoint.shares:
-        services.set_traffic(endpoint.name, shares)
-    made = with_version(endpoint, record, default=default, control=control)
-    return _kept(workspace, msgspec.structs.replace(made, error=""))
+    with ONE_AT_A_TIME:
+        endpoint = _there(workspace, endpoint.name)
+        record = _version(endpoint, name, "update")
+        if traffic is not None:
+            record = msgspec.structs.replace(record, traffic=round(traffic))
+        _ = with_version(endpoint, record, default=default).shares  # refused before anything is built
+        number = endpoint.number
+        if changes.get("models") is not None or changes.get("config") is not None:
+            keep(workspace, msgspec.structs.replace(endpoint, number=number + 1))
+    record = updated(workspace, record, changes, endpoint.name, number=number, version=name)
+    return _changed(workspace, endpoint.name, record, default=default, control=control)
 
 
 def delete_version(workspace: Workspace, endpoint: Record, name: str) -> Record:
@@ -192,6 +190,21 @@ def _version(endpoint: Record, name: str, verb: str) -> Record:
             f"{endpoint.name} has no version {name} to {verb}; it has {', '.join(endpoint.versions)}"
         )
     return endpoint.versions[name]
+
+
+def _changed(
+    workspace: Workspace, name: str, record: Record, *, default: bool = False, control: bool = False, error: str = ""
+) -> Record:
+    """Share the requests as an endpoint's versions are to have them with one that was added or changed; remember it.
+
+    The endpoint is read again: another thread may have added a version meanwhile.
+    """
+    with ONE_AT_A_TIME:
+        before = _there(workspace, name)
+        made = with_version(before, record, default=default, control=control)
+        if not error and (made.shares != before.shares or record.name not in before.versions):
+            services.set_traffic(name, made.shares)
+        return _kept(workspace, msgspec.structs.replace(made, updated=now(), error=error))
 
 
 def _kept(workspace: Workspace, record: Record) -> Record:

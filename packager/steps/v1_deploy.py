@@ -21,7 +21,7 @@ from packager.steps.run import RunWish
 from packager.steps.v1_files import Asked, Deployment, declare, find_models, read_deployment
 from packager.steps.v1_images import LOCKS, build_laid, laid
 from packager.steps.v1_records import SERVICES, Record, find_service, image_of, keep_service, root_of, with_version
-from packager.steps.v1_wanted import Wanted
+from packager.steps.v1_wanted import Wanted, asked_of
 from packager.steps.workspace import Workspace
 
 __all__ = ["Asked", "Deployed", "Packaged", "deploy", "package", "spec_of", "update"]
@@ -276,6 +276,7 @@ def _wanted(deployment: Deployment, declared: Declared) -> Wanted:
         auth=auth in ("key", "token"),
         token=auth == "token",
         scoring_timeout=service.get("scoring_timeout"),
+        asked=asked_of(service) if deployment.compute == "AKS" else {},
         description=deployment.description,
         tags=deployment.tags,
         properties=deployment.properties,

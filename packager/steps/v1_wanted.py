@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -68,3 +69,29 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         having = f", with {', '.join(parts)}" if parts else ""
         left = f"; not on one machine: {', '.join(self.passed_over)}" if self.passed_over else ""
         return f"{name}: this machine is {self.compute.removesuffix('ENDPOINT')} here{having}{left}"
+
+
+#: Field of the spec's `service`, or of its `replicas` or `probes` → the parameter of v1 that it came from.
+_PARAMETERS = {
+    "gpu": "gpu_cores", "concurrency": "replica_max_concurrent_requests", "namespace": "namespace",
+    "replicas.min": "autoscale_min_replicas", "replicas.max": "autoscale_max_replicas",
+    "replicas.target": "autoscale_target_utilization", "probes.period": "period_seconds",
+    "probes.initial_delay": "initial_delay_seconds", "probes.timeout": "timeout_seconds",
+    "probes.success_threshold": "success_threshold", "probes.failure_threshold": "failure_threshold",
+}  # fmt: skip
+
+
+def asked_of(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a spec's `service`, read from a deployment configuration, asks for, by v1's parameters. Pure."""
+    flat = {
+        f"{name}.{key}" if key else name: value
+        for name, own in service.items()
+        for key, value in (own.items() if isinstance(own, Mapping) else (("", own),))
+    }
+    found = {_PARAMETERS[name]: value for name, value in flat.items() if name in _PARAMETERS}
+    if "replicas" in flat:
+        found["num_replicas"] = flat["replicas"]
+    for name, parameter in (("max_queue_wait", "max_request_wait_time"), ("scoring_timeout", "scoring_timeout_ms")):
+        if name in flat:
+            found[parameter] = round(flat[name] * 1000)
+    return found

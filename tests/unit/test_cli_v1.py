@@ -151,6 +151,9 @@ def test_what_aks_wants_is_the_services_and_its_keys_are_in_no_file(run: Run, ma
         containerResourceRequirements={"cpu": 0.5, "memoryInGB": 1},
         primaryKey=key,
         ComputeTarget="cluster",
+        autoScaler={"autoscaleEnabled": True, "minReplicas": 2, "maxReplicas": 4, "targetUtilization": 60},
+        livenessProbeRequirements={"periodSeconds": 5, "failureThreshold": 4},
+        scoringTimeoutMs=1500,
     )
     words = ("model", "deploy", "-n", "svc", "-f", "m.json", "--ic", "ic.json", "--dc", dc, "--format", "json")
     result = run(*words)
@@ -161,6 +164,13 @@ def test_what_aks_wants_is_the_services_and_its_keys_are_in_no_file(run: Run, ma
     wish, spec_file, _ = machine.wishes[0]
     assert wish.keys == key
     assert (spec_file.spec.service.cpu, spec_file.spec.service.memory) == (0.5, "1Gi")
+    (path,) = tmp_path.glob("data/packager/azureml/*/services/svc.json")
+    record = v1_records.find_service(path.parent.parent, "svc")
+    assert record is not None
+    assert record.wanted.asked == {
+        "autoscale_min_replicas": 2, "autoscale_max_replicas": 4, "autoscale_target_utilization": 60,
+        "period_seconds": 5, "failure_threshold": 4, "scoring_timeout_ms": 1500,
+    }  # fmt: skip
     written = [each for each in (tmp_path / "data").rglob("*") if each.is_file() and key.encode() in each.read_bytes()]
     assert written == []
 
