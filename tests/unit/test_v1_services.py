@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import msgspec
 import pytest
 
 from packager.azureml import deploying, endpoints, records, updating
+from packager.azureml.calling import ONE_AT_A_TIME
 from packager.azureml.core import Model, Workspace
 from packager.azureml.core.compute import AksCompute, ComputeTarget
 from packager.azureml.core.image import ContainerImage, Image
@@ -600,6 +603,36 @@ def test_a_version_that_fails_gets_no_requests_and_can_be_made_again(
     endpoint.create_version("b", models=["weights.txt"], inference_config=config, traffic_percentile=10)
     endpoint.wait_for_deployment()
     assert services.shares == {"a": 90, "b": 10}
+
+
+def test_versions_that_threads_make_at_once_are_all_there(
+    ws: Workspace,
+    config: InferenceConfig,
+    services: Services,
+    built: list[tuple[str, Declared]],
+    endpoint: AksEndpoint,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both, add = Barrier(2, timeout=30), services.add
+
+    def slow(name: str, version: str, wish: RunWish) -> Status:
+        both.wait()  # neither is remembered yet
+        with ONE_AT_A_TIME:
+            return add(name, version, wish)
+
+    monkeypatch.setattr(services, "add", slow)
+
+    def create(name: str) -> None:
+        AksEndpoint(ws, "end").create_version(
+            name, models=["weights.txt"], inference_config=config, traffic_percentile=10
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(create, ("b", "c")))
+    endpoint.update_deployment_state()
+    assert shares(endpoint) == {"a": (True, 80), "b": (False, 10), "c": (False, 10)}
+    assert services.shares == {"a": 80, "b": 10, "c": 10}
+    assert sorted(reference for reference, _ in built) == ["end:1", "end:2", "end:3"]
 
 
 def test_an_endpoint_makes_way_for_another_deployment(
