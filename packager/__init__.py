@@ -26,7 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export",
     "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over", "test", "tree",
-    "verify", "why",
+    "verify", "watch", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from packager.steps.taking_over import take_over
     from packager.steps.test import test
     from packager.steps.verify import verify
+    from packager.steps.watch import watch
     from packager.steps.workspace import Workspace
 
 #: Name → module that has it, where the module is not `packager.steps.<name>`.
