@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import msgspec
 
@@ -42,7 +43,7 @@ def watch(
     on_event: Callable[[Event], None] = lambda event: None,
     reporter: Reporter = SILENT,
     sleep: Callable[[float], None] = time.sleep,
-    **wishes: object,
+    **wishes: Any,
 ) -> Delivered | None:
     """Deliver each newer version of a registered model: lock, build, test, push, update; it ends by an interruption.
 
@@ -133,7 +134,7 @@ class _Watcher:
         self._again = False
         self._newer = 0
 
-    def tell(self, event: Happened, version: int | None = None, message: str = "", **more: object) -> None:
+    def tell(self, event: Happened, version: int | None = None, message: str = "", **more: Any) -> None:
         """Tell what happens."""
         told = Event(event=event, when=now(), model=self._model, version=version, message=message)
         self._on_event(msgspec.structs.replace(told, **more))
