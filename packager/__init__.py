@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export",
+    "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "ci", "compare", "diff", "export",
     "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over", "test", "tree",
     "verify", "watch", "why",
 ]  # fmt: skip
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from packager.steps.bake import bake
     from packager.steps.build import build, compare
     from packager.steps.check import check
+    from packager.steps.ci import ci
     from packager.steps.dependencies import tree, why
     from packager.steps.diff import diff
     from packager.steps.export import export

@@ -193,6 +193,10 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         (0, 2, 3, 4, 6, 7, 8, 75, 130),
     ),
+    "ci": (
+        ("packager ci github -o .github/workflows/package.yml", "packager ci gitlab > .gitlab-ci.yml"),
+        (0, 2, 3, 6, 7, 75),
+    ),
     "watch": (
         (
             "packager watch --model sklearn_mnist --tag stage=production --service mnist",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--interval",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Between two looks (default: 1 for a folder, 10 for a registry).",
+    help="Between two looks (default: 1 for a folder, 5 for a registry).",
 )
 @click.option(
     "--retry",

@@ -48,7 +48,7 @@ class WatchWish(msgspec.Struct, frozen=True, kw_only=True):
         publish: of a service that is deployed, as `packager service deploy` takes it.
         env: variables of tests and service beside the image's own.
         timeout: seconds until a service must be healthy; what the spec's probes say, or 120, where None.
-        interval: seconds between two looks; 1 for a folder and 10 for a registry where None.
+        interval: seconds between two looks; 1 for a folder and 5 for a registry where None.
         once: look once, in place of going on for ever.
         retry: versions that are bad no longer.
     """

@@ -33,7 +33,7 @@ from packager.workspace.values import Version
 __all__ = ["Delivered", "Event", "WatchWish", "watch"]
 
 #: Seconds between two looks at a folder, and at a registry.
-INTERVAL, INTERVAL_OF_REGISTRY = 1.0, 10.0
+INTERVAL, INTERVAL_OF_REGISTRY = 1.0, 5.0
 
 
 def watch(
