@@ -15,6 +15,8 @@ SYSTEMS: tuple[System, ...] = ("github", "gitlab", "azure", "tekton")
 #: Whose machines bring an engine; elsewhere there is one only where an image cannot be made without.
 _BRING_ENGINE: tuple[System, ...] = ("github", "azure")
 _GITHUBS_REGISTRY = "ghcr.io"
+#: Where containers of an engine do not answer at this machine's own addresses, or there is no engine.
+_APART: tuple[System, ...] = ("gitlab",)
 #: What teaches an engine's machine to run programs of others.
 _BINFMT = "docker run --rm --privileged tonistiigi/binfmt:qemu-v9.2.2 --install"
 
@@ -47,6 +49,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
         here: targets that run without Docker on linux/amd64.
         tested: the spec has tests.
         engine: why an image cannot be made without an engine; empty where it can.
+        system_packages: Debian packages of the images, which a test without Docker needs, too.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True):
     here: tuple[str, ...]
     tested: bool
     engine: str = ""
+    system_packages: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -117,25 +121,23 @@ class Commands(msgspec.Struct, frozen=True, kw_only=True):
     push: str
 
 
-def commands(pipeline: Pipeline, *, engine: bool, files: str) -> Commands:
+def commands(pipeline: Pipeline, *, engine: bool, contained: bool, files: str) -> Commands:
     """Return the commands of a pipeline. Pure.
-
-    With an engine, images are loaded into it and tested in containers, before the push once more. Without one they are
-    written into folders, and the package is tested without Docker.
 
     Args:
         pipeline: what is built.
-        engine: whether there is one.
+        engine: there is one, which images are loaded into; else they are written into folders.
+        contained: they are tested in its containers, and once more before the push; else the package is, on its own.
         files: the folder for what is written besides, in the words of a shell.
     """
     spec = pipeline.on_spec
-    if engine:
-        build: tuple[str, ...] = (f"packager build{spec}",)
-        test: tuple[str, ...] = (f'packager test{spec} --junit "{files}/report.xml"',)
-    else:
+    build: tuple[str, ...] = (f"packager build{spec}",)
+    if not engine:
         build = tuple(
             f'packager build{spec} --target {each} --builder oci -o "{files}/image-{each}"' for each in pipeline.targets
         )
+    test: tuple[str, ...] = (f'packager test{spec} --junit "{files}/report.xml"',)
+    if not contained:
         test = tuple(
             f'packager test{spec} --no-docker --target {each} --junit "{files}/report-{each}.xml"'
             for each in pipeline.here
@@ -145,7 +147,7 @@ def commands(pipeline: Pipeline, *, engine: bool, files: str) -> Commands:
         check=f"packager check{spec} --fail-on warning",
         build=build,
         test=test if pipeline.tested else (),
-        push=f"packager build{spec} --push{' --no-test' if pipeline.tested and not engine else ''}",
+        push=f"packager build{spec} --push{' --no-test' if pipeline.tested and not contained else ''}",
     )
 
 
@@ -170,7 +172,8 @@ def pipeline_text(pipeline: Pipeline, system: System) -> str:
     environment = make_environment(None).overlay(
         variable_start_string="[[", variable_end_string="]]", comment_start_string="[#", comment_end_string="#]"
     )
-    found = commands(pipeline, engine=engine, files=_FILES[system])
+    contained = engine and system not in _APART
+    found = commands(pipeline, engine=engine, contained=contained, files=_FILES[system])
     emulated = pipeline.emulated if engine else ()
     more = {"pipeline": pipeline, "commands": found, "engine": engine, "emulated": emulated, "binfmt": _BINFMT}
     return rendered(environment, f"ci/{system}.yml.j2", False, **more)

@@ -25,6 +25,8 @@ __all__ = ["SYSTEMS", "System", "ci", "write_text"]
 #: A path that stands in YAML, in a shell and in patterns as it is.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 _OCI = "oci://"
+#: The Pythons that packager runs in; whoever packages an older one has uv fetch it for tests without Docker.
+_OLDEST, _NEWEST = (3, 11), (3, 13)
 
 
 def ci(spec_file: SpecFile, system: System, *, reporter: Reporter = SILENT) -> str:
@@ -63,16 +65,24 @@ def ci(spec_file: SpecFile, system: System, *, reporter: Reporter = SILENT) -> s
             name=spec_file.spec.name,
             spec=spec,
             lock=_from_top(spec_file, spec_file.lock_path),
-            python=inputs[0].locked().python,
+            python=_python(inputs[0].locked().python),
             references=references,
             registries=tuple(dict.fromkeys((*_registries(references), *_of_workspace(spec_file, reporter)))),
             targets={each.target.name: each.platforms for each in inputs},
             here=tuple(each.target.name for each in here),
             tested=bool(spec_file.spec.test),
             engine=next(filter(None, reasons), None) or "",
+            system_packages=tuple(
+                dict.fromkeys(name for each in inputs for name in each.spec_file.spec.system_packages)
+            ),
         ),
         system,
     )
+
+
+def _python(version: str) -> str:
+    """Return the Python of a pipeline's machine: the package's own, where packager runs in it."""
+    return version if tuple(map(int, version.split("."))) >= _OLDEST else ".".join(map(str, _NEWEST))
 
 
 def _registries(references: tuple[str, ...]) -> tuple[str, ...]:

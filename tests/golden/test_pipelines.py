@@ -47,6 +47,7 @@ HARD = Pipeline(
     here=("cpu",),
     tested=True,
     engine="Debian packages have to be installed (libgl1)",
+    system_packages=("libgl1", "libgomp1=12.2.0-14"),
 )
 
 
@@ -190,18 +191,21 @@ def held_by(spec: Any, kinds: set[str], *, passed: bool = False) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "changes", "build", "test", "push"),
+    ("engine", "contained", "changes", "build", "test", "push"),
     [
-        (True, {}, ["packager build -f models/net/gpu.yaml"], 1, "packager build -f models/net/gpu.yaml --push"),
-        (False, {"here": ("cpu", "gpu")}, ["--target cpu", "--target gpu"], 2, "--push --no-test"),
+        (True, True, {}, ["packager build -f models/net/gpu.yaml"], 1, "packager build -f models/net/gpu.yaml --push"),
+        (True, False, {}, ["packager build -f models/net/gpu.yaml"], 1, "--push --no-test"),
+        (False, False, {"here": ("cpu", "gpu")}, ["--target cpu", "--target gpu"], 2, "--push --no-test"),
         # What runs nowhere is not tested, and what has no tests is pushed as it is.
-        (False, {"here": ()}, ["--target cpu", "--target gpu"], 0, "--push --no-test"),
-        (False, {"tested": False}, ["--target cpu", "--target gpu"], 0, "--push"),
+        (False, False, {"here": ()}, ["--target cpu", "--target gpu"], 0, "--push --no-test"),
+        (False, False, {"tested": False}, ["--target cpu", "--target gpu"], 0, "--push"),
     ],
 )
-def test_commands(engine: bool, changes: dict[str, Any], build: list[str], test: int, push: str) -> None:
+def test_commands(
+    engine: bool, contained: bool, changes: dict[str, Any], build: list[str], test: int, push: str
+) -> None:
     pipeline = Pipeline(**{name: getattr(HARD, name) for name in HARD.__struct_fields__} | changes)
-    found = commands(pipeline, engine=engine, files="/files")
+    found = commands(pipeline, engine=engine, contained=contained, files="/files")
     assert [part in each for part, each in zip(build, found.build, strict=True)] == [True] * len(build)
     assert len(found.test) == test
     assert found.push.endswith(push)
