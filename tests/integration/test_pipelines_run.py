@@ -17,7 +17,7 @@ from packager.steps.ci import System
 from tests.integration.conftest import NO_ENGINE, Registry, RunPackager, output
 from tests.integration.tiny import ANSWER, REQUEST
 
-pytestmark = [pytest.mark.engine, pytest.mark.network]
+pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.long]
 
 
 @pytest.fixture

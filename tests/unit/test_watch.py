@@ -30,9 +30,11 @@ from packager.errors import (
     TemporaryError,
     UsageError,
 )
+from packager.serving.status import Status
+from packager.serving.status import Version as Share
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
-from packager.steps.delivering import WatchWish
+from packager.steps.delivering import WatchWish, require_ready
 from packager.steps.watch import watch
 from packager.workspace.base import NotRegisteredError
 from packager.workspace.folder import FolderWorkspace
@@ -277,6 +279,12 @@ def test_tags_choose_and_another_choice_starts_anew(here: Here) -> None:
     assert here.locked == 4
     here.workspace.change(here.workspace.get("model", "petal-width", 2), Change(add_tags={"stage": "live"}))
     assert here.once() is None, "what is older is not delivered"
+    here.register()
+    assert here.once(tags=("stage=next",)) is None
+    here.workspace.change(here.workspace.get("model", "petal-width", 5), Change(add_tags={"stage": "next"}))
+    done = here.once(tags=("stage=next",))
+    assert done is not None
+    assert done.version == 5, "a tag that comes later is what starts it"
 
 
 class Ended(BaseException):
@@ -382,6 +390,27 @@ def test_who_comes_second_may_ask_for_another_try(here: Here) -> None:
         watch(here.spec_file, here.wish, on_event=here.events.append, sleep=sleep)
     assert here.noted() == ["petal-width:2", "petal-width:3", "petal-width:3"]
     assert ("delivered", 3) in here.told
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "said"),
+    [
+        ({"state": "Stopped"}, TemporaryError, "is stopped, and nothing is delivered to it"),
+        (
+            {"state": "Healthy", "versions": (Share(name="b", traffic=100, state="Healthy", reason="", image=""),)},
+            UsageError,
+            "has several versions",
+        ),
+    ],
+)
+def test_a_service_that_cannot_be_updated_is_told_before_anything_is_done(
+    status: dict[str, Any], error: type[PackagerError], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Status(**{"name": "mnist", "reason": "", "image": "", "url": "", **status})
+    monkeypatch.setattr("packager.steps.delivering._status", {"mnist": found}.get)
+    require_ready(WatchWish(service="other", docker=False))
+    with pytest.raises(error, match=said):
+        require_ready(WatchWish(service="mnist", docker=False))
 
 
 # --- what cannot be meant ---------------------------------------------------------------------------------------------
