@@ -28,6 +28,7 @@ from packager.steps.delivering import (
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.workspace_of import WorkspaceOf
 from packager.workspace.drafts import now
+from packager.workspace.laid import let_go
 from packager.workspace.values import Version
 
 __all__ = ["Delivered", "Event", "WatchWish", "watch"]
@@ -85,7 +86,7 @@ def watch(
                 raise
             reporter.step("the one that watches tries it")
             return None
-        watcher.tell("watching", message=f"{model} in {location} for {records.goal}")
+        watcher.tell("watching", message=f"watching {model} in {location} for {records.goal}")
         watcher.recover()
         if wish.once:
             return watcher.once()
@@ -263,7 +264,8 @@ class _Watcher:
         self._records.begin(trying)
         reporter = SILENT if self.failures else self._reporter  # all of it was said the first time
         try:
-            made = deliver(spec_file, self._wish, self._model, version, begin=begin, reporter=reporter)
+            with let_go():
+                made = deliver(spec_file, self._wish, self._model, version, begin=begin, reporter=reporter)
         except BaseException as error:
             self._undo(spec_file, trying)
             if not isinstance(error, PackagerError) or verdict(error) != "bad":

@@ -120,6 +120,12 @@ class Watched:
         lock = json.loads((self.folder / "packager.lock").read_text())
         return int(lock["registered"]["models"]["marks"]["version"])
 
+    @property
+    def opened(self) -> int:
+        """Files and connections that the watcher has open, once it waits."""
+        time.sleep(0.5)
+        return len(list(Path(f"/proc/{self.started[-1].pid}/fd").iterdir()))
+
     def load(self) -> Load:
         return Load(int(self.events("delivered")[0]["url"].rpartition(":")[2].partition("/")[0]), clients=3)
 
@@ -163,9 +169,11 @@ def test_a_version_that_is_newer_bad_or_killed_and_a_second_watcher(
     here.register({"mark": "one"})
     first = here.start()
     here.until("delivered", version=1)
+    opened = here.opened
     with here.load() as load:
         here.register({"mark": "two"})
         here.until("delivered", version=2)
+        assert here.opened == opened, "a version leaves nothing open: there may be thousands"
         second = here.run()
         assert second.returncode == 75
         assert f"service {here.name} is watched already by process {first.pid} on " in second.stderr
