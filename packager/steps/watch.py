@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
@@ -151,24 +151,27 @@ class _Watcher:
         return found
 
     def recover(self) -> None:
-        """See whether the service is gone to which something was delivered: then it is delivered again."""
-        self._put_back()
-        try:
-            self._again = is_missing(self._wish)
-        except PackagerError:  # the first look says it
-            self._again = False
+        """See whether what was delivered last has to be delivered again.
 
-    def _put_back(self) -> None:
-        """Put back what a delivery left that was ended in the midst; its version is tried again.
+        The service is gone; or that was done already, and ended in the midst: who knows how far it came.
+        """
+        self._again = self._put_back()
+        with suppress(PackagerError):  # the first look says it
+            self._again = self._again or is_missing(self._wish)
+
+    def _put_back(self) -> bool:
+        """Put back what a delivery left that was ended in the midst; whether its version had been delivered before.
 
         Raises:
             ContextError: a file cannot be written.
         """
-        trying = self._records.read().trying
-        if trying is not None:
-            if is_left_by(self._spec_file, self._model, trying):
-                go_back(self._spec_file, trying)
-            self._records.end()
+        state = self._records.read()
+        if state.trying is None:
+            return False
+        if is_left_by(self._spec_file, self._model, state.trying):
+            go_back(self._spec_file, state.trying)
+        self._records.end()
+        return state.done is not None and state.trying.version <= state.done.version
 
     def once(self) -> Delivered | None:
         """Deliver the newest version that is not bad, and return it; None where there is nothing newer.

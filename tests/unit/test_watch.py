@@ -359,6 +359,21 @@ def test_what_was_ended_in_the_midst_is_put_back_and_tried_again(here: Here, mon
     assert here.locked == 2
 
 
+def test_what_was_delivered_again_and_ended_in_the_midst_is_delivered_once_more(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here.once()
+    with monkeypatch.context() as patch:  # as where its service is gone
+        patch.setattr("packager.steps.watch.is_missing", lambda _: True)
+        with ended_in("_run", monkeypatch):
+            here.once()
+    assert here.noted() == ["petal-width:2"]
+    done = here.once()
+    assert done is not None
+    assert done.version == 2
+    assert here.once() is None
+
+
 def test_a_lock_that_somebody_changed_meanwhile_stays(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     here.once()
     here.register()
