@@ -1,6 +1,7 @@
 """What a watcher remembers, in files below `$XDG_DATA_HOME/packager/watch`, and that there is one for each goal.
 
     <goal>-<digest>.lock            held by the watcher that delivers there; says who it is
+    lock-<path>-<digest>.turn       held while what that lock pins is delivered to one of several goals
     <goal>-<digest>/done.json       delivered last
     <goal>-<digest>/trying.json     whose delivery began
     <goal>-<digest>/bad/7.json      a version that is kept out
@@ -36,7 +37,7 @@ class Records:
     """What is remembered of what is delivered to one goal.
 
     Args:
-        goal: where to: `service churn`, `folder /deploy`, `command …`.
+        goal: where to: `service churn`, `command of /srv/churn/packager.yaml`; it names files, and is shown.
         source: what of: the workspace's location and the model's name.
         root: folder of all; this user's where None.
     """
@@ -73,6 +74,23 @@ class Records:
             finally:
                 with suppress(OSError):
                     os.truncate(self._lock, 0)
+
+    @contextmanager
+    def alone_with(self, lock: Path) -> Iterator[None]:
+        """Be the one that delivers what a lock pins: a spec may be watched for several goals.
+
+        Args:
+            lock: path of the spec's.
+
+        Raises:
+            TemporaryError: somebody else does.
+        """
+        with alone(self._lock.with_name(f"{_name(f'lock {lock}')}.turn")) as free:
+            if not free:
+                raise TemporaryError(
+                    f"another one delivers what {lock} pins", remedy="it is waited for; or watch a copy of the spec"
+                )
+            yield
 
     def read(self) -> State:
         """Return what is remembered."""

@@ -322,11 +322,12 @@ def _run(command: str, variables: dict[str, str]) -> None:
         process.wait()
         raise
     if code == _TEMPORARY:
-        raise TemporaryError(f"the command ended with {code}, which is: try again ({command})")
+        raise TemporaryError(f"the command of --exec ended with {code}, which is: try again")
     if code:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        # Its words may hold a password, and what is said here is kept.
         raise ServiceError(
-            f"the command ended with {how}: {command}", remedy="mend it; one that ends with 75 is tried again by itself"
+            f"the command of --exec ended with {how}", remedy="mend it; one that ends with 75 is tried again by itself"
         )
 
 

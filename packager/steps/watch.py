@@ -15,6 +15,7 @@ from packager.delivery.values import Bad, Delivered, Event, Happened, Trying
 from packager.errors import PackagerError, TemporaryError
 from packager.spec.load import SpecFile
 from packager.steps.delivering import (
+    Made,
     WatchWish,
     before,
     deliver,
@@ -99,7 +100,7 @@ def watch(
 def _goal(spec_file: SpecFile, wish: WatchWish) -> str:
     if wish.service is not None:
         return f"service {wish.service}"
-    what = f"command {wish.command}" if wish.command is not None else "registry"
+    what = "command" if wish.command is not None else "push"
     return f"{what} of {spec_file.document.path.absolute()}"
 
 
@@ -155,8 +156,9 @@ class _Watcher:
 
         The service is gone; or that was done already, and ended in the midst: who knows how far it came.
         """
-        self._again = self._put_back()
         with suppress(PackagerError):  # the first look says it
+            with self._records.alone_with(self._spec_file.lock_path):
+                self._again = self._put_back()
             self._again = self._again or is_missing(self._wish)
 
     def _put_back(self) -> bool:
@@ -249,7 +251,33 @@ class _Watcher:
             _BadVersionError: it is kept out from now on.
             PackagerError: what failed, and is not the version's fault.
         """
-        start, step, begun = time.monotonic(), "", 0.0
+        start = time.monotonic()
+        with self._records.alone_with(self._spec_file.lock_path):
+            self._put_back()
+            spec_file = read_again(self._spec_file)
+            require_ready(self._wish)
+            trying = before(spec_file, self._wish, version)
+            if version.version != self._newer:
+                self._newer = version.version
+                self.tell("newer", version.version, f"{version.id} is newer: delivering it")
+            self._records.begin(trying)
+            made = self._make(spec_file, version, trying)
+            done = Delivered(
+                version=version.version, digest=version.digest, tags=self._wish.tags, image=made.image, when=now()
+            )
+            self._records.delivered(done)
+        self._again = False
+        seconds = round(time.monotonic() - start, 3)
+        self.tell("delivered", version.version, version.id, seconds=seconds, image=made.image, url=made.url)
+        return done
+
+    def _make(self, spec_file: SpecFile, version: Version, trying: Trying) -> Made:
+        """Take the steps, and tell how long each took; put all back where one fails.
+
+        Raises:
+            _BadVersionError, PackagerError: see `_deliver`.
+        """
+        step, begun = "", 0.0
 
         def begin(following: str) -> None:
             nonlocal step, begun
@@ -257,14 +285,6 @@ class _Watcher:
                 self.tell("step", version.version, step=step, seconds=round(time.monotonic() - begun, 3))
             step, begun = following, time.monotonic()
 
-        self._put_back()
-        spec_file = read_again(self._spec_file)
-        require_ready(self._wish)
-        trying = before(spec_file, self._wish, version)
-        if version.version != self._newer:
-            self._newer = version.version
-            self.tell("newer", version.version, f"{version.id} is newer: delivering it")
-        self._records.begin(trying)
         reporter = SILENT if self.failures else self._reporter  # all of it was said the first time
         try:
             with let_go():
@@ -276,14 +296,7 @@ class _Watcher:
             self._keep_out(version, step, error)
             raise _BadVersionError(error) from error
         begin("")
-        done = Delivered(
-            version=version.version, digest=version.digest, tags=self._wish.tags, image=made.image, when=now()
-        )
-        self._records.delivered(done)
-        self._again = False
-        seconds = round(time.monotonic() - start, 3)
-        self.tell("delivered", version.version, version.id, seconds=seconds, image=made.image, url=made.url)
-        return done
+        return made
 
     def _undo(self, spec_file: SpecFile, trying: Trying) -> None:
         try:
@@ -293,6 +306,7 @@ class _Watcher:
             self._reporter.warn(f"the lock is not put back yet: {error.message}")
 
     def _keep_out(self, version: Version, step: str, error: PackagerError) -> None:
+        self._newer = 0
         # Of the reason, what the service wrote is not kept.
         reason = error.message.partition("\n")[0]
         self._records.keep_out(

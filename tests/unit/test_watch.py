@@ -386,6 +386,26 @@ def test_a_lock_that_somebody_changed_meanwhile_stays(here: Here, monkeypatch: p
     assert here.lock() == theirs
 
 
+def test_one_spec_is_delivered_to_one_goal_at_a_time(here: Here) -> None:
+    other = Records("service other", ("/ws", "m"))
+    with other.alone_with(here.spec_file.lock_path), pytest.raises(TemporaryError, match="another one delivers what"):
+        here.once()
+    assert here.noted() == []
+    assert here.once() is not None
+
+
+def test_nothing_that_is_kept_or_said_holds_the_command(here: Here) -> None:
+    here.once()
+    here.register(code=4)
+    with pytest.raises(ServiceError) as raised:
+        here.once(command=f": password; {here.command}")
+    data = Path(os.environ["XDG_DATA_HOME"])
+    kept = [f"{path} {path.read_text()}" for path in data.rglob("*") if path.is_file()]
+    assert any("ended with exit code 4" in each for each in kept)
+    for text in (*kept, str(raised.value), *(each.message for each in here.events)):
+        assert "password" not in text
+
+
 def test_who_comes_second_may_ask_for_another_try(here: Here) -> None:
     here.once()
     here.register(code=4)
