@@ -33,6 +33,7 @@ source_dir: src
 workspace: %s
 models: [{registered: marks}]
 environment: {pip: []}
+image: {repository: %s}
 """
 TESTS = "test: [{name: a mark, request: {}, expect: {status: 200}}]\n"
 SCRIPT = """\
@@ -61,11 +62,18 @@ class Watched:
     Attributes:
         name: of the service.
         folder: of the spec.
+        reference: of its image.
     """
 
-    def __init__(self, folder: Path, base: str, env: dict[str, str], workspace: Workspace, spec: str) -> None:
+    def __init__(
+        self, folder: Path, base: str, env: dict[str, str], workspace: Workspace, registry: Registry, more: str
+    ) -> None:
         self.name, self.folder, self.base, self.env = f"t-{secrets.token_hex(4)}", folder, base, env
         self.workspace = workspace
+        name = f"watched-{secrets.token_hex(4)}"
+        repository = f"{registry.address}/packager-test/{name}"
+        self.reference = f"{repository}:1"
+        spec = SPEC % (name, workspace.location, repository) + more
         (folder / "src").mkdir()
         (folder / "src/score.py").write_text(SCRIPT)
         (folder / "packager.yaml").write_text(spec)
@@ -83,10 +91,10 @@ class Watched:
         words = ("watch", "--service", self.name, "-p", f"0:{PORT}", "--base", self.base, "--format", "json", "-q")
         return [sys.executable, "-m", "packager", *words, *more]
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *more: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log, (self.folder / "errors").open("ab") as errors:
             started = subprocess.Popen(
-                self.command(), cwd=self.folder, env={**os.environ, **self.env}, stdout=log, stderr=errors
+                self.command(*more), cwd=self.folder, env={**os.environ, **self.env}, stdout=log, stderr=errors
             )
         self.started.append(started)
         return started
@@ -141,14 +149,13 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def watched(
-    tmp_path: Path, base_image: str, caches: dict[str, str], docker_config: Path
+    tmp_path: Path, base_image: str, caches: dict[str, str], docker_config: Path, registry: Registry
 ) -> Iterator[Callable[[Workspace, str], Watched]]:
     made: list[Watched] = []
 
     def make(workspace: Workspace, more: str = TESTS) -> Watched:
         env = {**caches, "XDG_DATA_HOME": str(tmp_path / "data")}
-        spec = SPEC % (f"watched-{secrets.token_hex(4)}", workspace.location) + more
-        made.append(Watched(tmp_path, base_image, env, workspace, spec))
+        made.append(Watched(tmp_path, base_image, env, workspace, registry, more))
         return made[-1]
 
     yield make
@@ -158,7 +165,7 @@ def watched(
             process.wait()
         words = [sys.executable, "-m", "packager", "service", "delete", each.name, "-q"]
         subprocess.run(words, env={**os.environ, **each.env}, check=False)
-        remove_image(f"{(each.folder / 'packager.yaml').read_text().split()[1]}:1")
+        remove_image(each.reference)
         assert not containers(f"packager.service={each.name}")
 
 
@@ -186,8 +193,9 @@ def test_a_version_that_is_newer_bad_or_killed_and_a_second_watcher(
         here.until("step", version=4, step="test")
         first.kill()
         first.wait()
-        here.start()
-        here.until("delivered", version=4)
+        here.start("--push")
+        pushed = here.until("delivered", version=4)["image"]
+        assert pushed.startswith(f"{here.reference}@sha256:")
         while load.marks["four"] < 10 and not load.lost:
             time.sleep(0.05)
     load.check("one", "two", "four")
