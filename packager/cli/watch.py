@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from packager.cli import common
+from packager.cli import common, complete
 from packager.cli.run import variables
 
 if TYPE_CHECKING:
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     metavar="KEY[=VALUE]",
     help="Tag that a version must have, such as stage=production (repeatable).",
 )
-@click.option("--service", metavar="NAME", help="Update this service; it is deployed where it is not there.")
+@click.option(
+    "--service",
+    metavar="NAME",
+    shell_complete=complete.services,
+    help="Update this service; it is deployed where it is not there.",
+)
 @click.option(
     "--exec", "command", metavar="CMD", help="Run this command of a shell, with PACKAGER_IMAGE and PACKAGER_MODEL_*."
 )
