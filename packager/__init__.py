@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "compare", "diff", "export",
+    "BuildWish", "Workspace", "__version__", "archive", "bake", "build", "check", "ci", "compare", "diff", "export",
     "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over", "test", "tree",
-    "verify", "why",
+    "verify", "watch", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from packager.steps.bake import bake
     from packager.steps.build import build, compare
     from packager.steps.check import check
+    from packager.steps.ci import ci
     from packager.steps.dependencies import tree, why
     from packager.steps.diff import diff
     from packager.steps.export import export
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from packager.steps.taking_over import take_over
     from packager.steps.test import test
     from packager.steps.verify import verify
+    from packager.steps.watch import watch
     from packager.steps.workspace import Workspace
 
 #: Name → module that has it, where the module is not `packager.steps.<name>`.

@@ -48,6 +48,8 @@ VERBS = {
     "test": "Start the image, and hold its answers against the spec's tests.",
     "report": "Write a page about the package: what is in it, findings, tests, how to run it.",
     "service": "Deploy, update, roll back, stop and delete named services.",
+    "ci": "Print a pipeline for GitHub, GitLab, Azure or Tekton.",
+    "watch": "Deliver each newer version of a registered model, tested.",
     "score": "Post a request to a running service and print the answer.",
     "store": "Show, check and clean what is kept on this machine.",
     "completion": "Print the script by which bash, zsh or fish completes verbs, options and names.",
@@ -107,6 +109,8 @@ ELSEWHERE = {
     "environments": "packager environment list",
     "workspaces": "packager workspace list",
     "show": "packager inspect REF",
+    "pipeline": "packager ci github",
+    "workflow": "packager ci github",
 }
 
 

@@ -318,6 +318,16 @@ def emit_json(value: Mapping[str, Any] | list[Any]) -> None:
     click.echo(visible(json.dumps(value, indent=2, ensure_ascii=False), lambda each: json.dumps(each)[1:-1]))
 
 
+def emit_json_line(value: Mapping[str, Any]) -> None:
+    """Write one of several results to standard output as a line of JSON, at once."""
+    import json
+
+    context = click.get_current_context(silent=True)
+    if context is not None and isinstance(context.obj, Answer):
+        context.obj.given = True
+    click.echo(visible(json.dumps(value, ensure_ascii=False), lambda each: json.dumps(each)[1:-1]))
+
+
 def count(number: int, noun: str) -> str:
     """Return `1 file`, `2 files`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -195,6 +195,18 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         (0, 2, 3, 4, 6, 7, 8, 75, 130),
     ),
+    "ci": (
+        ("packager ci github -o .github/workflows/package.yml", "packager ci gitlab > .gitlab-ci.yml"),
+        (0, 2, 3, 6, 7, 75),
+    ),
+    "watch": (
+        (
+            "packager watch --model sklearn_mnist --tag stage=production --service mnist",
+            "packager watch --push --exec 'kubectl set image deployment/mnist mnist=\"$PACKAGER_IMAGE\"'",
+            "packager watch --service mnist --once --format json",
+        ),
+        (0, 1, 2, 3, 4, 5, 6, 7, 8, 75, 130),
+    ),
     "score": (("packager score --url http://127.0.0.1:5001/score --data request.json",), (0, 2, 8, 75)),
     "store": (("packager store info", "packager store gc --dry-run"), (0, 2, 6)),
     "store gc": (("packager store gc --dry-run", "packager store gc --max-size 20g"), (0, 2, 6)),

@@ -28,7 +28,8 @@ MOST = 10
 @click.option(
     "--upgrade-models",
     is_flag=True,
-    help="Take the latest version of registered models and environments that have none in the spec: NAME, or all.",
+    help="Take the latest version of registered models and environments that have none in the spec: NAME, or all; "
+    "NAME:VERSION takes that one.",
 )
 @click.option("--offline", is_flag=True, help="Ask no index, channel or registry; take what the caches have.")
 @click.option(

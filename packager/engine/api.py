@@ -239,6 +239,25 @@ def remove_image(reference: str) -> None:
         client.images.remove(reference)
 
 
+def name_image(image: str, reference: str) -> None:
+    """Give an image of the engine a name, which another one may have had.
+
+    Args:
+        image: its id.
+        reference: the name.
+
+    Raises:
+        EngineError: no engine, or it has no such image any more.
+    """
+    import docker.errors
+
+    with connect() as client:
+        try:
+            client.images.get(image).tag(reference)
+        except docker.errors.ImageNotFound:
+            raise EngineError(f"the engine has no image {image}", remedy="`packager build` makes it again") from None
+
+
 def require_local(reference: str) -> LocalImage:
     """Return what the engine knows of an image.
 

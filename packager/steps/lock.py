@@ -44,7 +44,7 @@ def lock(
         upgrade: True for all packages, or the names of some.
         upgrade_base: resolve a base without a digest anew.
         upgrade_models: True takes the latest of all that is registered and has no version in the spec; or the names of
-            some.
+            some, each with the version that it is to take (`sklearn_mnist:3`) where that is not the latest.
         offline: use only what uv and rattler have in their caches.
         conda: a conda, mamba or micromamba that solves conda's half by conda-lock; rattler does where None.
         reporter: is told what is done.

@@ -13,6 +13,7 @@ import msgspec
 
 from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
+from packager.delivery.values import Event
 from packager.finding import Finding
 from packager.report.difference import Difference
 from packager.steps import profile_outputs, workspace_outputs
@@ -970,6 +971,7 @@ OUTPUTS: dict[str, Any] = {
     "test": list[Tested],
     "tree": list[Tree],
     "verify": VerifyResult,
+    "watch": Event,
     "why": list[Why],
     "workspace-copy": workspace_outputs.WorkspaceCopied,
     "workspace-create": workspace_outputs.WorkspaceMade,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from packager.checks.script import require_entry_script
 from packager.laying.native import kept_environment, native_environment
 from packager.serving.hosts.process.package import LocalPackage, require_devices
+from packager.serving.service import Package
 from packager.spec.load import SpecFile
 from packager.steps.plan import plan_image
 from packager.steps.registered import with_registered
@@ -50,3 +52,9 @@ def package_on_machine(
         prefix=prefix,
         held=descriptor,
     )
+
+
+def let_go(package: Package) -> None:
+    """Let the environment of a package be removed, unless a server runs that has inherited it; it is used no more."""
+    if isinstance(package, LocalPackage):
+        os.close(package.held)

@@ -6,7 +6,7 @@ needs no workspace where this machine has the content that is pinned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -166,7 +166,8 @@ def pin(
         spec_file: the spec.
         before: what is pinned so far.
         workspace: gives the workspace.
-        upgrade: True moves all that have no version in the spec to the latest; or the names of some.
+        upgrade: True moves all that have no version in the spec to the latest; or the names of some, each with the
+            version that it is to take (`sklearn_mnist:3`) where that is not the latest.
         offline: no registry may be asked.
 
     Raises:
@@ -175,17 +176,18 @@ def pin(
         ContextError, RegistryError, TemporaryError: the workspace cannot be read.
     """
     names = {"model": _models(spec_file), "environment": _environments(spec_file)}
-    _check_upgrade(upgrade, (*names["model"], *names["environment"]))
+    asked = dict(parse_id(each, "model") for each in upgrade) if isinstance(upgrade, tuple) else {}
+    _check_upgrade(asked, (*names["model"], *names["environment"]))
 
     def find(kind: Kind, text: str, known: Mapping[str, Pin]) -> Pin:
         name, version = parse_id(text, kind)
-        moves = version is None and (upgrade is True or (upgrade and name in upgrade))
+        moves = version is None and (upgrade is True or name in asked)
         if text in known and not moves and version in (None, known[text].version):
             return known[text]
         there = workspace()
         if offline and there.location.startswith("oci://"):
             raise LockError(f"{text} is not locked yet, and nothing is asked", remedy="lock without --offline")
-        found = there.get(kind, name, version)
+        found = there.get(kind, name, asked.get(name) if moves else version)
         return Pin(
             version=found.version,
             digest=found.digest,
@@ -257,9 +259,9 @@ def _environments(spec_file: SpecFile) -> tuple[str, ...]:
     return (spec_file.registered_environment,) if spec_file.registered_environment else ()
 
 
-def _check_upgrade(upgrade: bool | tuple[str, ...], names: tuple[str, ...]) -> None:
-    for name in upgrade if isinstance(upgrade, tuple) else ():
-        if name in names and ":" not in name:
+def _check_upgrade(asked: Iterable[str], names: tuple[str, ...]) -> None:
+    for name in asked:
+        if name in names:
             continue
         fixed = next((each for each in names if each.partition(":")[0] == name.partition(":")[0]), None)
         if fixed is not None:

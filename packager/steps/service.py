@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -26,7 +26,7 @@ from packager.serving.traffic import VERSION_HEADER, parse_shares, version_name,
 from packager.serving.versions import chosen
 from packager.spec.load import SpecFile, load_spec
 from packager.spec.service import ServiceWishes
-from packager.steps.package import package_on_machine
+from packager.steps.package import let_go, package_on_machine
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish, check_memory, find_package, ready_in, refuse_without_docker, request_for
 from packager.steps.volumes import mounts_of
@@ -111,13 +111,15 @@ def deploy(
             f"the versions of {name} have one address and one set of keys", remedy="leave --publish and --key-file out"
         )
     package = find_package(wish, spec_file, reporter=reporter)
-    granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
-    host, request = request_for(wish, granted, name, reporter=reporter)
-    if isinstance(request, ImageRequest):
-        request = msgspec.structs.replace(request, mounts=(*request.mounts, *mounts))
-    if package.note:
-        reporter.step(package.note)
-    with terminated_as_interrupted():
+    with ExitStack() as stack:
+        stack.callback(let_go, package)
+        granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpus is None)
+        host, request = request_for(wish, granted, name, reporter=reporter)
+        if isinstance(request, ImageRequest):
+            request = msgspec.structs.replace(request, mounts=(*request.mounts, *mounts))
+        if package.note:
+            reporter.step(package.note)
+        stack.enter_context(terminated_as_interrupted())
         wait = ready_in(wish, granted)
         if version is not None:
             return split.deploy_version(host, request, version, traffic, timeout=wait, say=reporter.step)
@@ -292,11 +294,14 @@ def update(
     else:
         granted = _granted_image(name, version, change, spec_file, reporter)
 
+    made = ExitStack()
+
     def mounts(image: Package) -> tuple[Mounted, ...]:
         return mounts_of(image, None, say=reporter.step)
 
     def remake(spec: Path, target: str) -> LocalPackage:
         package = package_on_machine(load_spec(spec), target, say=reporter.step)
+        made.callback(let_go, package)
         keys = {AUTH_LABEL: "key"} if granted.package.labels.get(AUTH_LABEL) == "key" else {}
         return msgspec.structs.replace(package, labels={**package.labels, **keys})
 
@@ -310,7 +315,7 @@ def update(
         remake=remake,
         mounts=mounts,
     )
-    with terminated_as_interrupted():
+    with made, terminated_as_interrupted():
         wait = granted.ready_in if timeout is None else timeout
         return services.update(name, change, version=version, timeout=wait, say=reporter.step)
 

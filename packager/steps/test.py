@@ -14,7 +14,7 @@ from packager.serving.reports import as_data, junit, report_lines
 from packager.serving.service import Package
 from packager.spec.load import SpecFile
 from packager.steps.gate import image_packages, require_passed, try_packages
-from packager.steps.package import package_on_machine
+from packager.steps.package import let_go, package_on_machine
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import refuse_dockers
 from packager.steps.selection import select_targets, spec_references
@@ -88,4 +88,8 @@ def test(
             build_first(spec_file, build, image or (), reporter)
         packages = image_packages(references, spec_file, platform, reporter=reporter)
         warn_of_stale(spec_file, {reference: require_local(reference) for reference in references}, reporter)
-    return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env, spec_file=spec_file)
+    try:
+        return try_packages(cases, packages, reporter, repeat=repeat, timeout=timeout, env=env, spec_file=spec_file)
+    finally:
+        for package in packages:
+            let_go(package)

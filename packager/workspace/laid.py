@@ -13,7 +13,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -37,6 +38,17 @@ _MOUNTED = ".mounted"
 _FILES = msgspec.json.Decoder(tuple[File, ...])
 #: Descriptors that keep folders from removal as long as this process runs: a plan may be used at any time.
 _held: dict[Path, int] = {}
+
+
+@contextmanager
+def let_go() -> Iterator[None]:
+    """Let what the block keeps from removal be removed after it: for a process that goes on to other versions."""
+    before = set(_held)
+    try:
+        yield
+    finally:
+        for folder in set(_held) - before:
+            os.close(_held.pop(folder))
 
 
 def registered_kind(cache: Path, kept: Iterable[str] = ()) -> Kind:

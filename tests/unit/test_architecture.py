@@ -46,9 +46,10 @@ ARROWS: dict[str, set[str]] = {
     # It shows what others found out, as values of its own.
     "report": set(),
     "workspace": {"spec", "storage", "models", "context", "oci", "registry"},
+    "delivery": {"storage", "workspace"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "checks", "init", "report", "workspace",
+        "builders", "serving", "checks", "init", "report", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
     "azureml": {"spec", "storage", "workspace", "serving", "steps"},
@@ -64,6 +65,8 @@ PURE_MODULES = (
     "context/build_context.py",
     "context/dockerignore.py",
     "contract.py",
+    "delivery/decide.py",
+    "delivery/values.py",
     "dockerfile/dialect.py",
     "dockerfile/stages.py",
     "engine/bake_file.py",

@@ -712,6 +712,8 @@ def test_the_lock_says_what_is_newer_and_moves_it_when_asked(golden: Path) -> No
     assert done["registered"] == {"petal-width": {"before": "2", "after": "3"}}
     assert done["changed"]
     assert "changed" in json.loads((golden / "packager.lock").read_text()), "images have another time"
+    assert "registered: petal-width 3 -> 2" in said("lock", "--upgrade-models", "petal-width:2", "-f", golden)
+    assert "registered: petal-width 2 -> 3" in said("lock", "--upgrade-models", "-f", golden)
     workspace.delete(workspace.get("model", "petal-width", 3))
     assert "registered: petal-width 3 -> 2" in said("lock", "--upgrade-models", "-f", golden)
     shutil.rmtree(golden / "models")
@@ -719,6 +721,7 @@ def test_the_lock_says_what_is_newer_and_moves_it_when_asked(golden: Path) -> No
     for words in (("petal-width",), ("--upgrade", "--upgrade-models", "x"), ("--check", "--upgrade-models")):
         said("lock", "-f", golden, *words, code=2)
     assert "the spec names species:1" in said("lock", "--upgrade-models", "species", "-f", golden, code=2)
+    assert "the spec names species:1" in said("lock", "--upgrade-models", "species:2", "-f", golden, code=2)
 
 
 def test_a_verb_of_a_spec_takes_another_workspace(golden: Path, tmp_path: Path) -> None:
