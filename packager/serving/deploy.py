@@ -8,22 +8,18 @@ is removed, and nothing has happened to the old one. The old one is kept, ended:
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
-from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.errors import PackagerError, ServiceError
 from packager.serving.client import answers
 from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
-from packager.serving.service import GRACE, KeyPair, Mounted, Request, Which, wait_until_healthy
+from packager.serving.service import GRACE, Mounted, Request, wait_until_healthy
 from packager.serving.status import Change, Status
+from packager.serving.taken import current_of, held, make_room, require_free, require_one_backend, require_started
 from packager.serving.traffic import VERSION_HEADER
 from packager.serving.versions import chosen, drain, status_of, whole
-from packager.storage.models import default_root
 
 #: Seconds that one gets which never had a request to finish.
 UNUSED_GRACE = 2.0
@@ -149,7 +145,7 @@ def renew(
     """
     with held(name), host_of(name, hosts).service(name) as service:
         url, meant = status_of(service, name).url, chosen(service, version)
-        start = _current(meant).renewal(mounts)
+        start = current_of(meant).renewal(mounts)
         if start is None or not url:
             return None
         # A service without versions does not look at it.
@@ -208,7 +204,7 @@ def _replace(
         say: is told what is done.
         wait: until the old one has ended; it has no request any more in either case.
     """
-    name, old = service.title, _current(service)
+    name, old = service.title, current_of(service)
     new: Backend | None = None
     # An update that was killed may have left another backend, and the forwarder behind what was decided.
     old.point()
@@ -327,179 +323,3 @@ def delete(name: str, hosts: _Hosts = HOSTS) -> None:
     with held(name), host_of(name, hosts).service(name) as service:
         status_of(service, name)
         service.remove()
-
-
-def look(name: str, hosts: _Hosts = HOSTS, *, version: str | None = None) -> Status:
-    """Return a service as it is; with `version`, as if it were nothing but that.
-
-    Raises:
-        ServiceError: there is no such service, or it has no such version.
-        EngineError: it is on no other host, and there is no engine.
-    """
-    with host_of(name, hosts).service(name) as service:
-        status = status_of(service, name)
-        found = chosen(service, version).status() if version is not None else None
-        if version is None or found is None:
-            return status
-        versions = tuple(each for each in status.versions if each.name == version)
-        return msgspec.structs.replace(found, versions=versions)
-
-
-def list_services(warn: Say, hosts: _Hosts = HOSTS) -> tuple[Status, ...]:
-    """Return all services, by name.
-
-    Args:
-        warn: is told that there is no engine, where there are services without Docker.
-        hosts: whose services they are.
-
-    Raises:
-        EngineError: no engine, and no service without Docker.
-    """
-    statuses: list[Status] = []
-    for host in hosts:
-        try:
-            for name in host.names():
-                with host.service(name) as service:
-                    status = whole(service)
-                statuses += [status] if status is not None else []
-        except EngineError as error:
-            if not statuses:
-                raise
-            warn(f"those on the engine are not listed: {error.message}")
-    return tuple(sorted(statuses, key=lambda status: status.name))
-
-
-def logs(
-    name: str, lines: int | None, *, version: str | None = None, follow: bool = False, hosts: _Hosts = HOSTS
-) -> Iterator[bytes]:
-    """Give what a service wrote, or one of its versions: its last lines, or all; and what it writes from now on.
-
-    Raises:
-        UsageError: it has several versions, and none is named.
-        ServiceError: there is no such service, or its backend is gone.
-        EngineError: it is on no other host, and there is no engine.
-    """
-    with host_of(name, hosts).service(name) as service:
-        status_of(service, name)
-        yield from _current(chosen(service, version), "log").tail(lines, follow=follow)
-
-
-def show_keys(name: str, regenerate: Which | None = None, hosts: _Hosts = HOSTS) -> KeyPair:
-    """Return the keys of a service; with `regenerate`, after one was made new, which holds from the next request on.
-
-    Raises:
-        UsageError: its requests need no key.
-        ServiceError: there is no such service, or its backend is gone.
-        EngineError: it is on no other host, and there is no engine.
-        TemporaryError: somebody else changes this service now.
-    """
-    with held(name) if regenerate else nullcontext(), host_of(name, hosts).service(name) as service:
-        if not status_of(service, name).versions:
-            _current(service, "keys")
-        pair = service.keys()
-        if pair is None:
-            remedy = f"`server: {{auth: key}}` in {service.spec}"
-            raise UsageError(f"the requests of {name} need no key", remedy=remedy)
-        if regenerate is not None:
-            pair = pair.regenerated(regenerate)
-            service.put_keys(pair)
-        return pair
-
-
-def require_free(host: Host[Any], name: str, hosts: _Hosts = HOSTS) -> None:
-    """Refuse a name under which a service would hide another host's, or replace one that is well.
-
-    Raises:
-        UsageError: there is a service of that name.
-    """
-    for other in hosts:
-        try:
-            with other.service(name) as service:
-                status = whole(service)
-        except (EngineError, ServiceError):
-            continue
-        if status is not None and (other != host or status.taken):
-            raise taken(status)
-
-
-@contextmanager
-def held(name: str) -> Iterator[None]:
-    """Keep other processes of this machine from changing a service at the same time.
-
-    Raises:
-        TemporaryError: one does.
-    """
-    folder = default_root().parent / "services"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{name}.lock").open("w")
-    except OSError as error:
-        raise ContextError(f"{folder} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TemporaryError(
-                f"the service {name!r} is being changed by another process", remedy="try again when it is done"
-            ) from None
-        yield
-
-
-def _current(service: Deployment[Any], lost: str = "") -> Backend:
-    backend = service.current()
-    if backend is None:
-        gone = f"the {service.unit} of {service.name} is gone"
-        raise ServiceError(f"{gone}, and its {lost} with it" if lost else gone, remedy="deploy it again")
-    return backend
-
-
-def make_room(service: Deployment[Any], say: Say) -> None:
-    """Remove a service that failed, and what is left of one.
-
-    Raises:
-        UsageError: it is well.
-    """
-    status = whole(service)
-    if status is not None:
-        if status.taken:
-            raise taken(status)
-        say(f"{service.name} was {status.state} ({status.reason}): replacing it")
-    service.remove()
-
-
-def require_one_backend(status: Status) -> None:
-    """Refuse to put one backend in the place of several versions, of which it could be meant for any.
-
-    Raises:
-        UsageError: the service has versions, and is well or stopped.
-    """
-    if status.versions and status.taken:
-        names = [each.name for each in status.versions]
-        raise UsageError(
-            f"the service {status.name!r} has the versions {', '.join(names)}, and a deployment in its place ends all",
-            remedy=f"`packager service update {status.name} --version {names[0]}` replaces what one runs; "
-            f"`packager service delete {status.name}` removes all",
-        )
-
-
-def taken(status: Status) -> UsageError:
-    """Return the error for a name that a service has."""
-    name = status.name
-    replaces = "start" if status.state == "Stopped" else "update"
-    does = "starts it" if replaces == "start" else "replaces what it runs"
-    return UsageError(
-        f"there is a service {name!r} already ({status.state}, {status.image})",
-        remedy=f"`packager service {replaces} {name}` {does}; `packager service delete {name}` removes it",
-    )
-
-
-def require_started(status: Status) -> None:
-    """Refuse a service that was stopped.
-
-    Raises:
-        ServiceError: it was.
-    """
-    if status.state == "Stopped":
-        raise ServiceError(
-            f"{status.name} is stopped", remedy=f"`packager service start {status.name}`, and then again"
-        )

@@ -11,11 +11,12 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from packager.errors import PackagerError, ServiceError, UsageError
-from packager.serving.deploy import UNUSED_GRACE, held, make_room, require_free, require_started, taken
+from packager.serving.deploy import UNUSED_GRACE
 from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
 from packager.serving.service import GRACE, Request, wait_until_healthy
 from packager.serving.status import Status
+from packager.serving.taken import held, make_room, require_free, require_started, taken
 from packager.serving.traffic import ALL, DEFAULT, checked, with_share
 from packager.serving.versions import chosen, drain, status_of, whole
 

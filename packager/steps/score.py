@@ -10,7 +10,7 @@ from pathlib import Path
 from packager.errors import EngineError, UsageError
 from packager.serving.client import Answer, answers
 from packager.serving.client import score as post
-from packager.serving.deploy import list_services
+from packager.serving.deployed import list_services
 from packager.serving.hosts.choose import ENGINE, PROCESSES
 from packager.serving.multipart import Part, encode
 from packager.serving.running import Running, choose_running

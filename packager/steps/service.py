@@ -15,13 +15,14 @@ from packager.errors import EngineError, UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.serving import deploy as services
 from packager.serving import split
-from packager.serving.deploy import list_services, logs, look, require_one_backend, show_keys
+from packager.serving.deployed import list_services, logs, look, show_keys
 from packager.serving.hosts.choose import HOSTS, PROCESSES
 from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.hosts.process.package import LocalPackage
 from packager.serving.keys import Token, token_of
 from packager.serving.service import LOG_LINES, ImageRequest, Mounted, Package
 from packager.serving.status import Change, Status, Version, service_name
+from packager.serving.taken import require_free, require_one_backend
 from packager.serving.traffic import VERSION_HEADER, parse_shares, version_name, with_version
 from packager.serving.versions import chosen
 from packager.spec.load import SpecFile, load_spec
@@ -105,7 +106,7 @@ def deploy(
     else:
         refuse_without_docker(wish, ("memory", "cpus", "build"))
         if version is None:
-            services.require_free(PROCESSES, name)
+            require_free(PROCESSES, name)
     if version is not None and (wish.publish or wish.keys) and name in service_names():
         raise UsageError(
             f"the versions of {name} have one address and one set of keys", remedy="leave --publish and --key-file out"
@@ -198,7 +199,7 @@ def access_token(name: str) -> Token:
 
     Raises:
         UsageError: its requests need none.
-        EngineError, ServiceError: see `packager.serving.deploy.show_keys`.
+        EngineError, ServiceError: see `packager.serving.deployed.show_keys`.
     """
     return token_of(show_keys(service_name(name)), time.time())
 

@@ -11,6 +11,7 @@ import pytest
 
 from packager.errors import ContextError, EngineError, PackagerError, ServiceError, TemporaryError, UsageError
 from packager.serving import deploy as steps
+from packager.serving import deployed, taken
 from packager.serving.service import KeyPair, Mounted, Publish, Request, Server, Service, State
 from packager.serving.status import Change, StateName, Status, nothing_before
 
@@ -456,7 +457,7 @@ def test_what_is_not_there_is_neither_stopped_nor_rolled_back() -> None:
 
 
 def test_only_one_changes_a_service_at_a_time(host: FakeHost) -> None:
-    with steps.held("a"):
+    with taken.held("a"):
         for change in (
             lambda: update(host), lambda: rollback(host), lambda: start(host), lambda: steps.stop("a", (host,)),
             lambda: steps.delete("a", (host,)),
@@ -464,19 +465,19 @@ def test_only_one_changes_a_service_at_a_time(host: FakeHost) -> None:
             with pytest.raises(TemporaryError, match="'a' is being changed"):
                 change()
         with pytest.raises(TemporaryError):
-            steps.show_keys("a", "primary", (host,))
-        assert steps.show_keys("a", hosts=(host,)) == OLD
+            deployed.show_keys("a", "primary", (host,))
+        assert deployed.show_keys("a", hosts=(host,)) == OLD
     assert host.services["a"].events == []
 
 
 def test_keys_are_replaced_one_at_a_time(host: FakeHost) -> None:
-    pair = steps.show_keys("a", "secondary", (host,))
+    pair = deployed.show_keys("a", "secondary", (host,))
     assert pair.primary == OLD.primary
     assert pair.secondary != OLD.secondary
     assert host.services["a"].pair == pair
     host.services["a"].pair = None
     with pytest.raises(UsageError, match="need no key") as raised:
-        steps.show_keys("a", hosts=(host,))
+        deployed.show_keys("a", hosts=(host,))
     assert raised.value.remedy == "`server: {auth: key}` in a spec"
 
 
@@ -484,11 +485,11 @@ def test_a_service_is_looked_for_on_every_host(host: FakeHost) -> None:
     other = FakeHost()
     deploy(other, host, name="b")
     both = (host, other)
-    assert [status.name for status in steps.list_services(pytest.fail, both)] == ["a", "b"]
-    assert b"".join(steps.logs("b", 7, hosts=both)) == b"first 7 False"
-    assert steps.look("a", both).name == "a"
+    assert [status.name for status in deployed.list_services(pytest.fail, both)] == ["a", "b"]
+    assert b"".join(deployed.logs("b", 7, hosts=both)) == b"first 7 False"
+    assert deployed.look("a", both).name == "a"
     steps.delete("b", both)
-    for absent in (lambda: steps.look("b", both), lambda: list(steps.logs("b", 1, hosts=both))):
+    for absent in (lambda: deployed.look("b", both), lambda: list(deployed.logs("b", 1, hosts=both))):
         with pytest.raises(ServiceError, match="there is no service 'b'"):
             absent()
     with pytest.raises(ServiceError, match="there is no service 'b'"):
@@ -497,17 +498,17 @@ def test_a_service_is_looked_for_on_every_host(host: FakeHost) -> None:
 
 def test_without_an_engine_the_others_are_listed_and_it_is_said(host: FakeHost) -> None:
     warnings: list[str] = []
-    assert len(steps.list_services(warnings.append, (host, FakeHost(down=True)))) == 1
+    assert len(deployed.list_services(warnings.append, (host, FakeHost(down=True)))) == 1
     assert warnings == ["those on the engine are not listed: no engine"]
     with pytest.raises(EngineError):
-        steps.list_services(warnings.append, (FakeHost(), FakeHost(down=True)))
+        deployed.list_services(warnings.append, (FakeHost(), FakeHost(down=True)))
     with pytest.raises(EngineError):
-        steps.look("b", (host, FakeHost(down=True)))
+        deployed.look("b", (host, FakeHost(down=True)))
 
 
 def test_the_log_and_the_keys_go_with_the_backend(host: FakeHost) -> None:
     host.services["a"].pointed = None
     with pytest.raises(ServiceError, match="the thing of a is gone, and its log with it"):
-        list(steps.logs("a", 1, hosts=(host,)))
+        list(deployed.logs("a", 1, hosts=(host,)))
     with pytest.raises(ServiceError, match="the thing of a is gone, and its keys with it"):
-        steps.show_keys("a", hosts=(host,))
+        deployed.show_keys("a", hosts=(host,))

@@ -8,7 +8,7 @@ import pytest
 
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving import deploy as steps
-from packager.serving import split
+from packager.serving import deployed, split
 from packager.serving.service import Mounted, Request
 from packager.serving.status import Change, Status
 from packager.serving.traffic import with_share
@@ -176,7 +176,7 @@ def test_one_version_is_updated_rolled_back_and_read(host: FakeHost, service: Fa
     for act in (
         lambda: steps.update("a", Change(), timeout=5, say=pytest.fail, hosts=(host,)),
         lambda: steps.rollback("a", {}, timeout=5, say=pytest.fail, hosts=(host,)),
-        lambda: list(steps.logs("a", 1, hosts=(host,))),
+        lambda: list(deployed.logs("a", 1, hosts=(host,))),
     ):
         with pytest.raises(UsageError, match="a has the versions default, b"):
             act()
@@ -184,12 +184,12 @@ def test_one_version_is_updated_rolled_back_and_read(host: FakeHost, service: Fa
     steps.update("a", Change(reference="b:2"), version="b", timeout=5, say=said.append, hosts=(host,))
     assert said == ["a (b) starts b:2 beside a (b) joins", "a (b) answers from the new one"]
     steps.rollback("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
-    assert next(iter(steps.logs("a", 7, version="b", hosts=(host,)))) == b"a (b) joins 7 False"
+    assert next(iter(deployed.logs("a", 7, version="b", hosts=(host,)))) == b"a (b) joins 7 False"
     assert service.pointed is not None
     assert service.pointed.title == "first", "the other one is as it was"
-    assert steps.look("a", (host,), version="b").image == "a (b) joins"
+    assert deployed.look("a", (host,), version="b").image == "a (b) joins"
     with pytest.raises(ServiceError, match="a has no version 'c'; it has default, b"):
-        steps.look("a", (host,), version="c")
+        deployed.look("a", (host,), version="c")
 
 
 MOUNTS = (Mounted(folder=Path("/app"), path="/app"),)

@@ -33,10 +33,10 @@ from packager.azureml.core.webservice import (
 from packager.azureml.core.webservice import webservice as webservices
 from packager.azureml.exceptions import WebserviceException
 from packager.errors import EngineError, ServiceError
-from packager.serving.deploy import require_one_backend
 from packager.serving.keys import Token, token_of
 from packager.serving.service import KeyPair
 from packager.serving.status import Change, StateName, Status, Version, service_name
+from packager.serving.taken import require_one_backend
 from packager.spec.load import SpecFile, load_spec
 from packager.steps.declared import Declared, lay_out
 from packager.steps.run import RunWish
