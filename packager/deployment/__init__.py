@@ -1,1 +1,1 @@
-"""Manifests: an image and the spec's `service:` section → the files by which a platform runs it, and how they are applied."""
+"""An image and the spec's `service:` section → the files by which a platform runs it, and how they are applied."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -28,6 +30,22 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     image: str = ""
 
 
+class Toleration(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeps other work away from a kind of node, and lets this one in.
+
+    Attributes:
+        key: of the taint.
+        operator: `Exists`, or `Equal` with a value.
+        value: of the taint.
+        effect: of the taint; every one where empty.
+    """
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
 class Workload(msgspec.Struct, frozen=True, kw_only=True):
     """One image as a service of a platform.
 
@@ -50,6 +68,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         devices: patterns of device files that it needs.
         volumes: models that are mounted.
         sample: a request that it takes; None where none is known.
+        grace: seconds that it may take to end: requests in flight, however long they may be scored, are finished.
+        ready_in: seconds that a start may take.
+        device_resource: what a cluster calls the GPUs or devices (`nvidia.com/gpu`); empty where none are needed.
+        tolerations: of the nodes that have them.
+        host: name (`xrt`) → version that the machine must have.
     """
 
     name: str
@@ -70,6 +93,11 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[str, ...] = ()
     volumes: tuple[Volume, ...] = ()
     sample: Example | None = None
+    grace: int = 30
+    ready_in: int = 120
+    device_resource: str = ""
+    tolerations: tuple[Toleration, ...] = ()
+    host: dict[str, str] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +142,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
         canary_percent: of the requests that the other image gets.
         location: of Azure.
         publish: port of the machine (compose, quadlet); the image's own where None.
+        ingress_class: of Kubernetes' Ingress; the cluster's default where empty.
+        pull_secret: name of the Secret by which a cluster pulls the image; empty for none.
     """
 
     namespace: str = ""
@@ -126,6 +156,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     canary_percent: int = 10
     location: str = ""
     publish: int | None = None
+    ingress_class: str = ""
+    pull_secret: str = ""
 
 
 class Platform(Protocol):
@@ -136,5 +168,56 @@ class Platform(Protocol):
 
         Raises:
             UsageError: it cannot be run there at all (GPUs where there are none, a name that is too long).
+        """
+        ...
+
+
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """Files of a platform that were written, to be put into force.
+
+    Attributes:
+        platform: its name.
+        folder: of the files, absolute.
+        files: paths below the folder, in their order; of those that people edited, too.
+        workload: that they are of.
+        wishes: that they were made with.
+        rendering: what the platform made of them; the texts in the folder are what counts.
+    """
+
+    platform: str
+    folder: Path
+    files: tuple[str, ...]
+    workload: Workload
+    wishes: Wishes
+    rendering: Rendering
+
+
+class Operator(Protocol):
+    """Puts files into force by the platform's own client; found by `deployment.apply.operators.operator(platform)`."""
+
+    def apply(self, release: Release, say: Callable[[str], None]) -> None:
+        """Look at what is there, name context, namespace and ports, and only then apply the files.
+
+        Raises:
+            EngineError: the client is missing or too old, or what it speaks to does not answer or refuses.
+            UsageError: keys, a namespace or a free port are missing.
+            TemporaryError: it failed in a way that may pass.
+        """
+        ...
+
+    def wait(self, release: Release, timeout: float, say: Callable[[str], None]) -> str:
+        """Wait until it is healthy, send the sample where there is one, and return how it is reached (a URL).
+
+        Raises:
+            ServiceError: it does not become healthy in so many seconds, with the reason and the last lines of its log;
+                or it answers the sample wrongly.
+        """
+        ...
+
+    def rollback(self, release: Release, say: Callable[[str], None]) -> None:
+        """Put files into force that name the image of before again, after what came later was not healthy.
+
+        Raises:
+            As `apply`.
         """
         ...
