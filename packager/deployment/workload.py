@@ -73,6 +73,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         device_resource: what a cluster calls the GPUs or devices (`nvidia.com/gpu`); empty where none are needed.
         tolerations: of the nodes that have them.
         host: name (`xrt`) → version that the machine must have.
+        platforms: all that the image has builds for; `platform` alone where empty.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     device_resource: str = ""
     tolerations: tuple[Toleration, ...] = ()
     host: dict[str, str] = {}
+    platforms: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
