@@ -151,6 +151,15 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "push": (("packager push", "packager push registry.example.com/team/model:1 --build"), (0, 2, 6, 7, 8, 75, 130)),
     "why": (("packager why numpy", "packager why sklearn --target gpu"), (0, 2, 3, 75)),
     "tree": (("packager tree", "packager tree --format json"), (0, 2, 3, 75)),
+    "deploy": (
+        (
+            "packager deploy --to kubernetes --namespace models",
+            "packager deploy --image registry.example.com/team/churn:2 --diff",
+            "packager deploy --to compose --apply --wait",
+            "packager deploy --rollback --apply",
+        ),
+        (0, 1, 2, 6, 7, 8, 75, 130),
+    ),
     "diff": (
         ("packager diff churn:1 churn:2", "packager diff HEAD~1:packager.lock packager.lock"),
         (0, 1, 2, 3, 6, 7, 75),

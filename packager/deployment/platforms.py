@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 
 from packager.deployment.workload import Rendering, Wishes, Workload
@@ -18,6 +18,39 @@ PLATFORMS = {
     "quadlet": "packager.deployment.quadlet",
     "iot-edge": "packager.deployment.iot_edge",
 }
+
+#: Wish → the platforms that have something for it; a wish that is not here is every platform's.
+TAKEN_BY: dict[str, tuple[str, ...]] = {
+    "namespace": ("kubernetes",),
+    "flavor": ("kubernetes",),
+    "kubernetes": ("kubernetes",),
+    "host": ("kubernetes",),
+    "route": ("kubernetes",),
+    "gateway": ("kubernetes",),
+    "ingress_class": ("kubernetes",),
+    "pull_secret": ("kubernetes",),
+    "canary": ("kubernetes",),
+    "canary_percent": ("kubernetes",),
+    "location": ("aci",),
+    "publish": ("compose", "quadlet"),
+}
+
+
+def refuse_wishes(platform: str, given: Iterable[str]) -> None:
+    """Refuse wishes that a platform has nothing for.
+
+    Args:
+        platform: its name.
+        given: names of `Wishes`' fields that somebody gave.
+
+    Raises:
+        UsageError: the first of them.
+    """
+    for name in given:
+        takers = TAKEN_BY.get(name, (platform,))
+        if platform not in takers:
+            option = {"kubernetes": "--kubernetes-version"}.get(name, f"--{name.replace('_', '-')}")
+            raise UsageError(f"{option} is of {' and '.join(takers)}, not of {platform}", remedy="leave it out")
 
 
 def render_for(platform: str, workload: Workload, wishes: Wishes) -> Rendering:

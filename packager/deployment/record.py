@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
-from packager.deployment.workload import Manifest
+from packager.deployment.workload import Manifest, Wishes, Workload
 from packager.errors import ContextError, UsageError
 
 #: The record's name in the folder of the files.
@@ -17,10 +17,10 @@ NAME = ".packager-deploy.json"
 #: Images that are remembered.
 REMEMBERED = 10
 
-#: new: it was not there; changed: it is written anew; same: nothing is to be done; edited: somebody changed it, and what
+#: new: it was not there; changed: it is written anew; same: nothing is done; edited: somebody changed it, and what
 #: packager would write is as it was; renewed: the image alone of an edited one is another; removed: it is not made any
-#: more; left: it is not, and somebody changed it.
-Kind = Literal["new", "changed", "same", "edited", "renewed", "removed", "left"]
+#: more; left: it is not, and somebody changed it; conflict: it is to be written anew, and somebody changed it.
+Kind = Literal["new", "changed", "same", "edited", "renewed", "removed", "left", "conflict"]
 
 
 class Shipped(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +39,7 @@ class Shipped(msgspec.Struct, frozen=True, kw_only=True):
 _ANY = Shipped(image="image@sha256:", version="")
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What packager wrote into a folder.
 
     Attributes:
@@ -48,13 +48,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         name: of the service.
         files: path → `fingerprint` of the text that packager made.
         images: that the files named, the newest first; one at least.
+        wishes: fields of `Wishes` that somebody gave, and of which the files are made until somebody gives others.
+        device_resource: likewise.
+        model_images: `name:version` of a model that is mounted → image with its files.
     """
 
-    format: Literal["packager.deploy/1"] = "packager.deploy/1"
+    format: Literal["packager.deploy/1"]
     platform: str
     name: str
     files: dict[str, str] = {}
     images: tuple[Shipped, ...]
+    wishes: dict[str, str | int] = {}
+    device_resource: str = ""
+    model_images: dict[str, str] = {}
 
 
 class FileChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +127,7 @@ def decide(
     shipped: Shipped,
     *,
     force: bool = False,
+    refuse: bool = True,
 ) -> tuple[FileChange, ...]:
     """Return what becomes of each file, in the order of the manifests; those that go come last.
 
@@ -130,12 +137,13 @@ def decide(
         manifests: that are to be there.
         shipped: the image that they name.
         force: what somebody edited is written anew, too.
+        refuse: an error where one would be written anew that somebody edited, or made; else it is told as a conflict.
 
     Raises:
-        ContextError: one would have to be written that somebody edited, or made.
+        ContextError: see `refuse`.
     """
     written = record.files if record is not None else {}
-    changes, in_the_way = [], []
+    changes = []
     for manifest in manifests:
         before, mine = there.get(manifest.path), written.get(manifest.path)
         change = FileChange(path=manifest.path, kind="changed", before=before, after=manifest.text)
@@ -149,9 +157,10 @@ def decide(
                 after = with_image(before, record.images[0], shipped)
                 change = msgspec.structs.replace(change, kind="edited" if after == before else "renewed", after=after)
             else:
-                in_the_way.append(manifest.path)
+                change = msgspec.structs.replace(change, kind="conflict")
         changes.append(change)
-    if in_the_way:
+    in_the_way = [each.path for each in changes if each.kind == "conflict"]
+    if in_the_way and refuse:
         raise ContextError(
             f"somebody edited {', '.join(in_the_way)}, and packager would write something else there now",
             remedy="--diff shows what; take over what you want of it by hand and keep the rest, or --force overwrites",
@@ -188,13 +197,64 @@ def _names(shipped: Shipped) -> tuple[str, ...]:
     return (shipped.image, f"{untagged}{at}{digest}", digest, f'app.kubernetes.io/version: "{shipped.version}"')
 
 
-def next_record(record: Record | None, platform: str, name: str, manifests: Sequence[Manifest], new: Shipped) -> Record:
-    """Return the record of a folder after its files were written."""
+def remembered(wishes: Wishes, given: Iterable[str], record: Record | None) -> Wishes:
+    """Return wishes with those of earlier runs where nobody gives another.
+
+    Args:
+        wishes: of this run.
+        given: names of those that somebody gave though they are the default: they take back what was asked for before.
+        record: of the folder; None where there is none.
+
+    Raises:
+        ContextError: the record has what no wish can be.
+    """
+    default = Wishes()
+    own = {name: getattr(wishes, name) for name in Wishes.__struct_fields__}
+    own = {name: value for name, value in own.items() if name in given or value != getattr(default, name)}
+    try:
+        return msgspec.convert({**(record.wishes if record is not None else {}), **own}, Wishes)
+    except msgspec.ValidationError as error:
+        raise ContextError(f"{NAME}: {error}", remedy="put it back as it was committed") from None
+
+
+def next_record(
+    record: Record | None,
+    workload: Workload,
+    platform: str,
+    wishes: Wishes,
+    manifests: Sequence[Manifest],
+    device_resource: str = "",
+) -> Record:
+    """Return the record of a folder after its files were written.
+
+    Args:
+        record: so far; None where there is none.
+        workload: that the files are of.
+        platform: its name.
+        wishes: that they were made with.
+        manifests: the files.
+        device_resource: that was asked for, in this run or before.
+    """
+    new, default = shipped_of(workload), Wishes()
     images = record.images if record is not None else ()
     if not images or images[0] != new:
-        images = (new, *images)[:REMEMBERED]
-    files = {each.path: fingerprint(each.text, new) for each in manifests}
-    return Record(platform=platform, name=name, files=files, images=images)
+        images = (new, *(each for each in images if each != new))[:REMEMBERED]
+    asked = {name: getattr(wishes, name) for name in Wishes.__struct_fields__}
+    return Record(
+        format="packager.deploy/1",
+        platform=platform,
+        name=workload.name,
+        files={each.path: fingerprint(each.text, new) for each in manifests},
+        images=images,
+        wishes={name: value for name, value in asked.items() if value != getattr(default, name)},
+        device_resource=device_resource,
+        model_images={f"{each.name}:{each.version}": each.image for each in workload.volumes if each.image},
+    )
+
+
+def shipped_of(workload: Workload) -> Shipped:
+    """Return the image that the files of a workload name."""
+    return Shipped(image=workload.image, version=workload.version)
 
 
 def rolled_back(record: Record, there: Mapping[str, str | None]) -> tuple[Record, tuple[FileChange, ...]]:
