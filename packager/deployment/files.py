@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from packager.deployment.record import NAME, FileChange, Record, read_record, record_text
+from packager.contract import DEPLOY_RECORD as NAME
+from packager.deployment.record import FileChange, Record, read_record, record_text
 from packager.errors import ContextError
 from packager.given import read_given
 from packager.storage.files import write_bytes, write_text

@@ -9,11 +9,10 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import DEPLOY_RECORD as NAME
 from packager.deployment.workload import Manifest, Wishes, Workload
 from packager.errors import ContextError, UsageError
 
-#: The record's name in the folder of the files.
-NAME = ".packager-deploy.json"
 #: Images that are remembered.
 REMEMBERED = 10
 

@@ -20,7 +20,7 @@ from packager.contract import (
 )
 from packager.deployment.workload import Toleration, Volume, Workload
 from packager.engine.api import LocalImage, inspect_local
-from packager.errors import PackagerError, SpecError, UsageError
+from packager.errors import PackagerError, RegistryError, SpecError, UsageError
 from packager.plan.volumes import labelled_models
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
@@ -73,7 +73,13 @@ def pin_image(text: str, spec_file: SpecFile | None, reporter: Reporter) -> Pinn
     """
     mirrors = registry_mirrors(spec_file.spec.registry_mirrors if spec_file is not None else None)
     reference, content = Reference.parse(text), ContentStore()
-    found = inspect_image(text, content, mirrors, say=reporter.detail)
+    try:
+        found = inspect_image(text, content, mirrors, say=reporter.detail)
+    except RegistryError as error:
+        if reference.digest is not None:
+            raise
+        remedy = "push it first: packager build --push; or --image names another, with its digest"
+        raise RegistryError(f"{text} has no digest yet: {error.message}", where=error.where, remedy=remedy) from None
     view = found.images[0]
     platforms = tuple(each.platform for each in found.images)
     local = inspect_local(text) if reference.digest is None else None
