@@ -39,6 +39,8 @@ events_logger = "file"
 runtime = "packager"
 [engine.runtimes]
 packager = ["{runtime}"]
+[network]
+network_config_dir = "{folder}/networks"
 """
 
 _STORAGE = """[storage]
@@ -60,9 +62,9 @@ class Podman:
         runtime = folder / "runtime"
         runtime.write_text(_RUNTIME.replace("{python}", sys.executable))
         runtime.chmod(0o755)
-        (folder / "containers.conf").write_text(_CONTAINERS.format(runtime=runtime))
+        (folder / "containers.conf").write_text(_CONTAINERS.format(runtime=runtime, folder=folder))
         (folder / "storage.conf").write_text(_STORAGE.format(folder=folder))
-        self._auth = auth
+        self._auth, self._folder = auth, folder
         self._environ = {
             **os.environ,
             "CONTAINERS_CONF": str(folder / "containers.conf"),
@@ -79,11 +81,12 @@ class Podman:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def play(self, file: Path, *options: str) -> None:
-        """Run what a file of Kubernetes says."""
-        self.run("kube", "play", "--tls-verify=false", "--authfile", str(self._auth), *options, str(file))
+    def play(self, file: Path) -> None:
+        """Run what a file of Kubernetes says, in place of what ran before."""
+        self.run("pod", "rm", "--all", "--force", "--time", "0")
+        self.run("kube", "play", "--tls-verify=false", "--authfile", str(self._auth), str(file))
 
     def clear(self) -> None:
-        """End all, and leave nothing mounted."""
+        """End all, and leave nothing mounted; `system reset` takes half a minute."""
         self.run("pod", "rm", "--all", "--force", "--time", "0")
-        self.run("system", "reset", "--force")
+        subprocess.run(["umount", "--recursive", self._folder / "graph/overlay"], capture_output=True, check=False)

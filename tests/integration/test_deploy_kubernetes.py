@@ -122,12 +122,12 @@ def test_a_deployment_runs_is_asked_restarted_updated_and_rolled_back(
     build("2")
     assert "as somebody edited it: deployment.yaml" in run_packager("deploy", cwd=tmp_path).stderr
     assert "revisionHistoryLimit: 3" in deployment.read_text()
-    podman.play(deployment, "--replace")
+    podman.play(deployment)
     wait_for(lambda: marks(port, key) == (200, "mark-2"))
 
     run_packager("deploy", "--rollback", cwd=tmp_path)
     assert deployment.read_text() == edited
-    podman.play(deployment, "--replace")
+    podman.play(deployment)
     wait_for(lambda: marks(port, key) == (200, "mark-1"))
 
 

@@ -264,7 +264,7 @@ def pod_of(workload: Workload, wishes: Wishes, *, namespace: str) -> Pod:
     Raises:
         UsageError: see `resources_of`, `models_of`, `architectures_of`.
     """
-    scaling = scaling_of(workload.service)
+    scaling, version = scaling_of(workload.service), minor_version(wishes.kubernetes or f"1.{NEWEST}")
     startup, readiness, liveness = probes_of(workload.service.probes, workload.ready_in)
     models = models_of(workload.volumes)
     return Pod(
@@ -292,6 +292,6 @@ def pod_of(workload: Workload, wishes: Wishes, *, namespace: str) -> Pod:
         grace=workload.grace + DRAIN,
         deadline=max(600, workload.ready_in + 300),
         models=models,
-        fetches=bool(models) and minor_version(wishes.kubernetes or f"1.{NEWEST}") < IMAGE_VOLUMES,
+        fetches=bool(models) and version < IMAGE_VOLUMES,
         fetcher=f"{workload.name}-model-fetcher",
     )
