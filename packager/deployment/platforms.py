@@ -19,6 +19,15 @@ PLATFORMS = {
     "iot-edge": "packager.deployment.iot_edge",
 }
 
+#: Name → what people call it.
+TITLES = {
+    "kubernetes": "Kubernetes",
+    "compose": "Docker Compose",
+    "aci": "Azure Container Instances",
+    "quadlet": "Podman under systemd",
+    "iot-edge": "Azure IoT Edge",
+}
+
 #: Wish → the platforms that have something for it; a wish that is not here is every platform's.
 TAKEN_BY: dict[str, tuple[str, ...]] = {
     "namespace": ("kubernetes",),

@@ -21,6 +21,7 @@ from packager.contract import (
 from packager.deployment.workload import Toleration, Volume, Workload
 from packager.engine.api import LocalImage, inspect_local
 from packager.errors import PackagerError, RegistryError, SpecError, UsageError
+from packager.plan.plan import Plan
 from packager.plan.volumes import labelled_models
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
@@ -39,6 +40,8 @@ from packager.targets import load_target
 
 #: Seconds until gunicorn ends workers that still score after SIGTERM, where nobody tells it another number.
 _GRACEFUL = 30
+#: Stands for the digest of what is not built yet: no registry has an image of it.
+NO_DIGEST = f"sha256:{'0' * 64}"
 #: What the image has for gunicorn; behind it there is room for more.
 _OWN_ARGUMENTS = f"--config={SERVER_SETTINGS}"
 
@@ -308,3 +311,37 @@ def _sample(spec_file: SpecFile | None) -> Example | None:
         return None
     folder = folder_from_here(spec_file.root)
     return next(filter(None, (example_of_case(case, folder) for case in spec_file.spec.test)), None)
+
+
+def planned_workload(plan: Plan, spec_file: SpecFile, name: str | None = None) -> Workload:
+    """Return what a platform is told of an image that is not built yet: its digest, and those of models, are zeros.
+
+    Args:
+        plan: of the image.
+        spec_file: the spec.
+        name: of the service; the package's where None.
+    """
+    config = plan.config
+    view = ImageView(
+        platform=plan.platform,
+        digest="",
+        size=0,
+        created="",
+        user=config.user,
+        working_dir=config.working_dir,
+        entrypoint=config.entrypoint,
+        command=(),
+        env=tuple(f"{key}={value}" for key, value in config.env.items()),
+        ports=(f"{config.port}/tcp",),
+        health=config.health.command,
+        labels=config.labels,
+        layers=(),
+    )
+    images = {
+        model.id: f"registry.example.com/models/{model.name.lower()}:{model.version}@{NO_DIGEST}"
+        for model in plan.registered
+    }
+    volumes = _volumes(config.labels, plan.name, {}, images)
+    reference = str(Reference.parse(plan.references[0]).with_digest(NO_DIGEST))
+    workload = described(view, spec_file, image=reference, name=name, volumes=volumes)
+    return in_a_cluster(workload, config.labels, spec_file)

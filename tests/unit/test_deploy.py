@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,10 +239,8 @@ def test_the_verb_prints_the_folder_and_says_what_comes_next(folder: Path) -> No
 # --- which image ----------------------------------------------------------------------------------------------------
 
 
-def local(**values: Any) -> LocalImage:
-    return LocalImage(
-        **{"id": digest(9), "platform": "linux/amd64", "size": 1, "repo_digests": (), "labels": {}} | values
-    )
+def local(repo_digests: tuple[str, ...] = ()) -> LocalImage:
+    return LocalImage(id=digest(9), platform="linux/amd64", size=1, repo_digests=repo_digests, labels={})
 
 
 class Around:
@@ -379,3 +379,27 @@ def test_what_says_nothing_of_itself_is_refused() -> None:
         described(replace(view(), user="app"), None, image=NAME, name=None)
     with pytest.raises(ContextError):
         workload_of(replace(pinned(2), view=view(2, **{MODELS_LABEL: "x"})), None, reporter=Told())
+
+
+def test_a_saved_context_has_files_of_platforms_and_says_how_they_get_their_digest(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = shutil.copytree(checkout / "examples/diabetes", tmp_path / "diabetes")
+    with (spec / "packager.yaml").open("a") as file:
+        file.write("service: {auth: key, replicas: 2}\n")
+    done = CliRunner().invoke(cli, ["save", str(spec), "-o", str(tmp_path / "context"), "--for", "kubernetes"])
+    assert done.exit_code == 0, done.output
+    deployment = (tmp_path / "context/deploy/kubernetes/deployment.yaml").read_text()
+    text = (tmp_path / "context/HANDOFF.md").read_text()
+    command = next(line.strip() for line in text.splitlines() if "sed -i" in line)
+    zeros = command.split("/")[1]
+    assert zeros in deployment
+    subprocess.run(["bash", "-c", command], cwd=tmp_path / "context", env={"digest": digest(7)}, check=True)
+    image = f"@{digest(7)}"
+    assert (
+        deployment.replace(f"@{zeros}", image) == (tmp_path / "context/deploy/kubernetes/deployment.yaml").read_text()
+    )
+    assert "kubectl create secret generic diabetes-keys" in text
+    assert "kubectl apply --server-side -k ." in text
+    refused = CliRunner().invoke(cli, ["save", str(spec), "-o", str(tmp_path / "other"), "--for", "nowhere"])
+    assert isinstance(refused.exception, UsageError)
