@@ -139,6 +139,16 @@ def test_files_are_laid_down_by_a_token_and_cannot_be_written(
     assert stat.S_IMODE((folder / "bert/a.bin").stat().st_mode) == 0o444
 
 
+def test_a_second_run_lays_the_files_down_again(registry: FakeRegistry, environ: dict[str, str], folder: Path) -> None:
+    """As when a pod starts its init containers again."""
+    image = registry.image(tar_of(("a.bin", b"1234"), ("b.bin", "a.bin"), kind=tarfile.LNKTYPE))
+    fetch(image, str(folder), environ)
+    (folder / "a.bin").chmod(0o644)
+    (folder / "a.bin").write_bytes(b"12")
+    assert fetch(image, str(folder), environ) == 2
+    assert [(folder / each).read_bytes() for each in ("a.bin", "b.bin")] == [b"1234", b"1234"]
+
+
 def test_content_that_a_model_has_twice_is_once(registry: FakeRegistry, environ: dict[str, str], folder: Path) -> None:
     layer = tar_of(("a.bin", b"1"), ("latest.bin", "a.bin"), kind=tarfile.LNKTYPE)
     assert fetch(registry.image(layer), str(folder), environ) == 2

@@ -188,17 +188,25 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: str) -> 
         earlier = [each for each in member.linkname.split("/") if each not in ("", ".")]
         if ".." in earlier:
             raise FetchError(f"the image has a link to {member.linkname}")
+        _make_room(path)
         os.link(os.path.join(folder, *earlier), path)
         return 1
     source: IO[bytes] | None = archive.extractfile(member) if member.isfile() else None
     if source is None:
         raise FetchError(f"{member.name} is neither a file nor a folder")
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    _make_room(path)
     with source, open(path, "xb") as file:
         for block in iter(lambda: source.read(BLOCK), b""):
             file.write(block)
     os.chmod(path, 0o444)
     return 1
+
+
+def _make_room(path: str) -> None:
+    """Take away what an earlier run left: a pod may start its init containers again, and keeps its volumes then."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
 
 
 if __name__ == "__main__":
