@@ -184,6 +184,8 @@ def _say(deployed: Deployed, dry_run: bool, reporter: Reporter) -> None:
         if deployed.apply:
             ours = f"packager deploy --to {deployed.platform} --apply --wait"
             reporter.step(f"to apply: {ours}; or in that folder: {deployed.apply}")
+    for each in deployed.leftovers:
+        reporter.step(f"not made any more; where it was applied, it stays until: {each}")
     if deployed.rollback:
         reporter.step(f"to go back: {deployed.rollback}")
 

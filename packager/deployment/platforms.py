@@ -72,3 +72,14 @@ def render_for(platform: str, workload: Workload, wishes: Wishes) -> Rendering:
         raise UsageError(f"there is no platform {platform!r}", remedy=f"platforms: {', '.join(PLATFORMS)}")
     render: Render = import_module(PLATFORMS[platform]).render
     return render(workload, wishes)
+
+
+def removal_from(platform: str, texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the commands that take away what files left behind where they were applied, and are not made any more.
+
+    Args:
+        platform: its name.
+        texts: of the files; a platform that forgets by itself what no file names has no command.
+    """
+    found = getattr(import_module(PLATFORMS[platform]), "removal", None)
+    return found(texts) if found is not None else ()

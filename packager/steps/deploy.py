@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from packager.deployment.files import record_in, texts_in, write_changes
-from packager.deployment.platforms import refuse_wishes, render_for
+from packager.deployment.platforms import refuse_wishes, removal_from, render_for
 from packager.deployment.record import (
     FileChange,
     Kind,
@@ -105,6 +105,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
         applied: they were put into force.
         url: where it is reached; empty where nobody waited for it.
         rollback: the command that goes back; empty where there is nothing to go back to.
+        leftovers: commands that take away what files that are not made any more left where they were applied.
     """
 
     platform: str
@@ -120,6 +121,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool = False
     url: str = ""
     rollback: str = ""
+    leftovers: tuple[str, ...] = ()
 
 
 def deploy(wish: DeployWish, spec_file: SpecFile | None = None, *, reporter: Reporter = SILENT) -> Deployed:
@@ -280,6 +282,7 @@ def _deployed(
         secrets=rendering.secrets,
         apply=rendering.apply,
         rollback=f"packager deploy --to {wish.to} --rollback --apply" if len(record.images) > 1 else "",
+        leftovers=removal_from(wish.to, [each.before or "" for each in changes if each.kind == "removed"]),
     )
 
 

@@ -24,6 +24,7 @@ class DeployedTo(msgspec.Struct, frozen=True, kw_only=True):
         applied: they were put into force.
         url: where it is reached; empty where nobody waited for it.
         rollback: the command that goes back; empty where there is nothing to go back to.
+        leftovers: commands that take away what files that are not made any more left where they were applied.
     """
 
     platform: str
@@ -39,3 +40,4 @@ class DeployedTo(msgspec.Struct, frozen=True, kw_only=True):
     applied: bool
     url: str
     rollback: str
+    leftovers: tuple[str, ...]

@@ -71,6 +71,7 @@ PURE_MODULES = (
     "delivery/values.py",
     "dockerfile/dialect.py",
     "deployment/kubernetes/names.py",
+    "deployment/kubernetes/removal.py",
     "deployment/kubernetes/render.py",
     "deployment/kubernetes/values.py",
     "deployment/record.py",

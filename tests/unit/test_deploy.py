@@ -212,8 +212,12 @@ def test_a_canary_is_another_image_of_the_same_service(folder: Path, monkeypatch
     wishes = Wishes(route="gateway", gateway="infra/main", canary=f"{NAME}:3")
     deployed = run(folder, wishes=wishes)
     assert digest(3) in (deployed.folder / "canary-deployment.yaml").read_text()
-    run(folder, given=("canary",))
+    ended = run(folder, given=("canary",))
     assert not (deployed.folder / "canary-deployment.yaml").exists()
+    assert ended.leftovers == (
+        "kubectl delete deployment churn-canary --namespace models",
+        "kubectl delete service churn-canary --namespace models",
+    )
     other = replace(pinned(3), view=view(3, **{TITLE_LABEL: "other"}))
     monkeypatch.setattr("packager.steps.deploy.pin_image", lambda text, *_: other if text.endswith(":3") else pinned(2))
     with pytest.raises(UsageError, match="not another image of the same service"):

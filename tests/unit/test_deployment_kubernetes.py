@@ -13,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.deployment.kubernetes import names, render
+from packager.deployment.kubernetes import names, removal, render
 from packager.deployment.text import yaml_text
 from packager.deployment.workload import Volume, Wishes, Workload
 from packager.errors import UsageError
@@ -225,6 +225,16 @@ def test_what_is_asked_for_and_not_there_is_said() -> None:
     assert all(word in unmet for word in ("max_queue_wait", "auth", "churn"))
     assert "memory" in " ".join(render(changed(service=ServiceWishes()), Wishes()).unmet)
     assert render(*CASES["plain"]).unmet == ()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_object_can_be_taken_away(case: str) -> None:
+    manifests = [each for each in render(*CASES[case]).manifests if each.path != "kustomization.yaml"]
+    found = [yaml.safe_load(each.text) for each in manifests]
+    words = [(each["kind"].lower(), each["metadata"]["name"], each["metadata"]["namespace"]) for each in found]
+    expected = [f"kubectl delete {kind} {name} --namespace {space}" for kind, name, space in words]
+    assert list(removal(each.text for each in manifests)) == expected
+    assert removal(["kind: Deployment\n", "mine\n"]) == ()
 
 
 @pytest.mark.parametrize(("size", "text"), [(512 << 20, "512Mi"), (1 << 30, "1Gi"), (500_000_000, "500000000")])

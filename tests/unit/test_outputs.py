@@ -160,7 +160,7 @@ COMPARED = Comparison(
 DEPLOYED = Deployed(
     platform="kubernetes", folder=Path("/x"), name="a", image=f"r.example.com/a@{DIGEST}", version="1",
     files=(DeployedFile(path="deployment.yaml", kind="new"),), difference="+a", unmet=("b",), secrets=("c",), apply="d",
-    applied=True, url="http://127.0.0.1:1/", rollback="e",
+    applied=True, url="http://127.0.0.1:1/", rollback="e", leftovers=("f",),
 )  # fmt: skip
 KEYS = KeyPair(primary="p", secondary="s")
 STATUS = Status(name="a", state="Healthy", reason="", image="x:1", url="http://127.0.0.1:1/")
