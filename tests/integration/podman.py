@@ -84,7 +84,15 @@ class Podman:
     def play(self, file: Path) -> None:
         """Run what a file of Kubernetes says, in place of what ran before."""
         self.run("pod", "rm", "--all", "--force", "--time", "0")
-        self.run("kube", "play", "--tls-verify=false", "--authfile", str(self._auth), str(file))
+        # Newer ones make ports of containers reachable where they are asked to alone.
+        major = self.run("version", "--format", "{{.Client.Version}}").partition(".")[0]
+        newer = ["--publish-all"] if int(major) > 4 else []
+        self.run("kube", "play", "--tls-verify=false", "--authfile", str(self._auth), *newer, str(file))
+
+    def container(self, name: str) -> str:
+        """The whole name of the one container whose name ends so; what pods are called differs by version."""
+        (found,) = self.run("ps", "--filter", f"name=-{name}$", "--format", "{{.Names}}").split()
+        return found
 
     def clear(self) -> None:
         """End all, and leave nothing mounted; `system reset` takes half a minute."""

@@ -109,12 +109,12 @@ def test_a_deployment_runs_is_asked_restarted_updated_and_rolled_back(
     assert marks(port, key) == (200, "mark-1")
     assert marks(port, f"{key}x")[0] == 401
     inside = "import os; print(os.getuid(), os.access('/', os.W_OK), open('/proc/self/status').read())"
-    status = podman.run("exec", "played-pod-0-server", "/opt/env/bin/python", "-c", inside)
+    status = podman.run("exec", podman.container("server"), "/opt/env/bin/python", "-c", inside)
     assert status.startswith("1000 False ")
     assert "CapEff:\t0000000000000000\n" in status
     assert "NoNewPrivs:\t1\n" in status
 
-    podman.run("restart", "played-pod-0-server")
+    podman.run("restart", podman.container("server"))
     wait_for(lambda: marks(port, key) == (200, "mark-1"))
 
     edited = deployment.read_text().replace("revisionHistoryLimit: 10", "revisionHistoryLimit: 3")
