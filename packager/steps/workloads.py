@@ -50,12 +50,14 @@ class Pinned(msgspec.Struct, frozen=True, kw_only=True):
     """An image, and where a platform finds it.
 
     Attributes:
+        name: by which it was asked for.
         image: by digest; the engine's id where only this machine's engine has it.
         local: only this machine's engine has it.
         view: what it says of itself.
         platforms: that it has builds for.
     """
 
+    name: str
     image: str
     local: bool
     view: ImageView
@@ -87,11 +89,13 @@ def pin_image(text: str, spec_file: SpecFile | None, reporter: Reporter) -> Pinn
     platforms = tuple(each.platform for each in found.images)
     local = inspect_local(text) if reference.digest is None else None
     if local is None:
-        return Pinned(image=str(reference.with_digest(found.digest)), local=False, view=view, platforms=platforms)
+        return Pinned(
+            name=text, image=str(reference.with_digest(found.digest)), local=False, view=view, platforms=platforms
+        )
     digest = _known_digest(reference, local) or _digest_at_registry(reference, found, mirrors, content, reporter)
     if digest is None:
-        return Pinned(image=local.id, local=True, view=view, platforms=platforms)
-    return Pinned(image=str(reference.with_digest(digest)), local=False, view=view, platforms=platforms)
+        return Pinned(name=text, image=local.id, local=True, view=view, platforms=platforms)
+    return Pinned(name=text, image=str(reference.with_digest(digest)), local=False, view=view, platforms=platforms)
 
 
 def _known_digest(reference: Reference, local: LocalImage) -> str | None:
@@ -166,7 +170,7 @@ def workload_of(
     labels = pinned.view.labels
     if TITLE_LABEL not in labels or VERSION_LABEL not in labels:
         raise UsageError(
-            f"{pinned.image} does not say which package it is, so packager did not make it",
+            f"{pinned.name} does not say which package it is, so packager did not make it",
             remedy="deploy an image of `packager build`",
         )
     if spec_file is not None and labels[TITLE_LABEL] != spec_file.spec.name:
@@ -191,7 +195,7 @@ def _say_stale(pinned: Pinned, spec_file: SpecFile | None, reporter: Reporter) -
     view = pinned.view
     image = LocalImage(id=view.digest, platform=view.platform, size=0, repo_digests=(), labels=view.labels)
     if changed := changed_since(spec_file, image):
-        reporter.warn(f"{changed} since {pinned.image} was built (`packager push --build` makes another)")
+        reporter.warn(f"{changed} since {pinned.name} was built (`packager push --build` makes another)")
 
 
 def in_a_cluster(workload: Workload, labels: Mapping[str, str], spec_file: SpecFile | None) -> Workload:

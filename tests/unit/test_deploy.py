@@ -68,7 +68,7 @@ def view(number: int = 2, **labels: str) -> ImageView:
 
 def pinned(number: int) -> Pinned:
     image = f"{NAME}:{number}@{digest(number)}"
-    return Pinned(image=image, local=False, view=view(number), platforms=("linux/amd64",))
+    return Pinned(name=image, image=image, local=False, view=view(number), platforms=("linux/amd64",))
 
 
 @pytest.fixture
