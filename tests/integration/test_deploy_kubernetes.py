@@ -85,7 +85,8 @@ def test_a_deployment_runs_is_asked_restarted_updated_and_rolled_back(
     def build(version: str) -> None:
         repository = f"{registry.address}/packager-test/played-{port}"
         spec.write_text(SPEC.format(version=version, repository=repository, port=port))
-        run_packager("lock", cwd=tmp_path)
+        if not (tmp_path / "packager.lock").exists():
+            run_packager("lock", cwd=tmp_path)
         run_packager("build", "--base", f"oci-archive:{base_archive}", "--push", cwd=tmp_path)
 
     build("1")

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.deployment.kubernetes import names, removal, render
+from packager.deployment.kubernetes.values import probes_of
 from packager.deployment.text import yaml_text
 from packager.deployment.workload import Volume, Wishes, Workload
 from packager.errors import UsageError
@@ -240,6 +241,49 @@ def test_every_object_can_be_taken_away(case: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(512 << 20, "512Mi"), (1 << 30, "1Gi"), (500_000_000, "500000000")])
 def test_memory_is_written_without_loss(size: int, text: str) -> None:
     assert names.memory_quantity(size) == text
+
+
+@pytest.mark.parametrize(
+    ("processors", "text"), [(1.0, "1"), (3.0, "3"), (0.5, "500m"), (0.001, "1m"), (1.25, "1250m"), (64.0, "64")]
+)
+def test_processors_are_written_to_the_thousandth(processors: float, text: str) -> None:
+    assert names.cpu_quantity(processors) == text
+
+
+def test_who_asks_for_nothing_gets_what_v1_gave() -> None:
+    (pod,) = pods(changed(service=ServiceWishes()), Wishes())
+    assert pod["containers"][0]["resources"] == {"requests": {"cpu": "100m", "memory": "512Mi"}}
+
+
+def test_a_limit_alone_is_no_less_than_the_request() -> None:
+    service = ServiceWishes(cpu_limit=0.05, memory_limit="256Mi")
+    (pod,) = pods(changed(service=service), Wishes())
+    assert pod["containers"][0]["resources"]["requests"] == {"cpu": "50m", "memory": "256Mi"}
+    roomy = ServiceWishes(cpu_limit=2, memory_limit="4Gi")
+    (pod,) = pods(changed(service=roomy), Wishes())
+    assert pod["containers"][0]["resources"]["requests"] == {"cpu": "100m", "memory": "512Mi"}
+
+
+@pytest.mark.parametrize(
+    ("ready_in", "period", "expected"), [(120, None, (5, 24)), (121, None, (5, 25)), (9, 2, (2, 5))]
+)
+def test_a_start_is_asked_often_and_for_as_long_as_it_may_take(
+    ready_in: int, period: int | None, expected: tuple[int, int]
+) -> None:
+    startup, readiness, liveness = probes_of(Probes(period=period), ready_in)
+    assert (startup.period, startup.failures) == expected
+    assert (readiness.successes, liveness.successes, startup.successes) == (1, 1, 1)
+    assert (readiness.failures, liveness.failures) == (3, 6)
+    assert readiness.period == (period or 10)
+
+
+@pytest.mark.parametrize(("replicas", "expected"), [(None, 1), (3, 3), (Replicas(min=2, max=5), 1)])
+def test_a_canary_has_as_many_replicas_as_its_sibling_and_one_where_that_is_scaled(
+    replicas: Any, expected: int
+) -> None:
+    workload = changed(service=ServiceWishes(replicas=replicas))
+    found = objects(workload, CASES["canary"][1])
+    assert found["canary-deployment.yaml"]["spec"]["replicas"] == expected
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\u2028\u2029\ufffe\uffff\ufeff")))
