@@ -338,6 +338,16 @@ def test_own_arguments_of_gunicorn_stay_and_short_requests_need_no_more_time() -
     assert (workload.env, workload.grace) == ({}, 120)
     short = replace(view(), env=("WORKER_TIMEOUT=300", "SCORING_TIMEOUT_MS=1500"))
     assert described(short, None, image=NAME, name=None).grace == 30
+    # As long as gunicorn gives by itself.
+    env = ("GUNICORN_CMD_ARGS=--config=/opt/packager/server.py", "WORKER_TIMEOUT=30")
+    assert described(replace(view(), env=env), None, image=NAME, name=None).env == {}
+
+
+@pytest.mark.parametrize(
+    ("ports", "port"), [(("8080/tcp",), 8080), ((), 5001), (("1/tcp", "2/tcp"), 5001), (("53/udp", "8080/tcp"), 8080)]
+)
+def test_the_port_is_the_one_that_the_image_listens_on(ports: tuple[str, ...], port: int) -> None:
+    assert described(replace(view(), ports=ports), None, image=NAME, name=None).port == port
 
 
 def test_a_spec_of_another_package_counts_for_nothing(folder: Path) -> None:

@@ -146,6 +146,12 @@ def test_a_rollback_puts_the_image_of_before_into_files_edited_or_not_and_a_seco
     assert decided(back, {each.path: each.after for each in changes}, 3)["deployment.yaml"][0] == "changed"
 
 
+def test_a_file_that_somebody_took_away_keeps_no_other_from_going_back() -> None:
+    record = recorded(2, recorded(1))
+    _, changes = rolled_back(record, {"service.yaml": None, **texts(made(2)[:1])})
+    assert {each.path: each.after for each in changes} == texts(made(1)[:1])
+
+
 def test_there_is_nothing_to_go_back_to_after_the_first_image() -> None:
     with pytest.raises(UsageError, match="never named another image"):
         rolled_back(recorded(1), texts(made(1)))
