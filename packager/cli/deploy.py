@@ -31,9 +31,7 @@ _PLATFORMS = ("kubernetes", "compose", "aci", "quadlet", "iot-edge")
 
 #: Options that are fields of `Wishes`, of the same name.
 _WISHES = (
-    click.option(
-        "-n", "--namespace", metavar="NAME", help="Kubernetes: namespace (default: the spec's, or `default`)."
-    ),
+    click.option("--namespace", metavar="NAME", help="Kubernetes: namespace (default: the spec's, or `default`)."),
     click.option(
         "--flavor",
         type=click.Choice(["kserve", "none"]),
