@@ -78,19 +78,38 @@ class _Templates(jinja2.BaseLoader):
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
         name = template.removeprefix(_OURS)
-        steps = split_template_path(name)
         for folder in (data_folder("templates"),) if name != template else self._folders():
-            path = folder.joinpath(*steps)
+            path = folder.joinpath(*split_template_path(name))
             if os.path.lexists(path):
                 shown = f"templates/{name}" if folder is self._own else name
+                still = self._still(name)
                 try:
-                    return read_given(path, below=folder.parent if folder is self._own else None).decode(), shown, None
+                    return read_given(path, below=folder.parent if folder is self._own else None).decode(), shown, still
                 except (OSError, UnicodeDecodeError) as error:
                     reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
                     raise RenderError(f"{shown} cannot be read: {reason}", remedy="put the file itself there") from None
         if name.removesuffix(_SUFFIX) in target_names(self._own) and name.endswith(_SUFFIX):
             return '{% extends "base.Dockerfile.j2" %}\n', name, None
         raise jinja2.TemplateNotFound(name)
+
+    def _still(self, name: str) -> Callable[[], bool] | None:
+        """Return what tells whether the user's template of a name is what it is now: a process may go on for days.
+
+        None where no templates are a user's: ours stay as they are.
+        """
+        if self._own is None:
+            return None
+        path = self._own.joinpath(*split_template_path(name))
+
+        def stamp() -> tuple[int, ...]:
+            try:
+                found = os.stat(path)
+            except OSError:
+                return ()
+            return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+        now = stamp()
+        return lambda: stamp() == now
 
     def _folders(self) -> tuple[Path, ...]:
         return (*((self._own,) if self._own is not None else ()), data_folder("templates"))

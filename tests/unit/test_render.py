@@ -103,6 +103,19 @@ def test_errors_of_templates_name_file_and_line(tmp_path: Path) -> None:
         render_template("missing.j2", example_plan(), tmp_path)
 
 
+def test_a_template_that_is_edited_is_read_again_by_the_same_process(tmp_path: Path) -> None:
+    plan, own = example_plan(), tmp_path / "cpu.Dockerfile.j2"
+    for mark in ("first", "other"):  # of one length
+        own.write_text(f'{{% extends "cpu.Dockerfile.j2" %}}{{% block header %}}# {mark}\n{{% endblock %}}')
+        assert render(plan, tmp_path).startswith(f"# {mark}\n")
+    base = tmp_path / "base.Dockerfile.j2"
+    base.write_text("# a base of ours\n{% block header %}{% endblock %}")
+    assert render(plan, tmp_path) == "# a base of ours\n# other\n"
+    base.unlink()
+    own.unlink()
+    assert render(plan, tmp_path) == render(plan)
+
+
 def test_conda_is_installed_in_a_stage_of_its_own_image() -> None:
     plan = example_conda_plan()
     text = render(plan)
