@@ -221,7 +221,8 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "watch": (
         (
             "packager watch --model sklearn_mnist --tag stage=production --service mnist",
-            "packager watch --push --exec 'kubectl set image deployment/mnist mnist=\"$PACKAGER_IMAGE\"'",
+            "packager watch --push --deploy deploy/kubernetes",
+            "packager watch --push --exec 'notify \"$PACKAGER_IMAGE\"'",
             "packager watch --service mnist --once --format json",
         ),
         (0, 1, 2, 3, 4, 5, 6, 7, 8, 75, 130),

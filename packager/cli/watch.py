@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     help="Update this service; it is deployed where it is not there.",
 )
 @click.option(
+    "--deploy",
+    "deploy",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Make the files in this folder, which `packager deploy` wrote, for the new image.",
+)
+@click.option("--apply", is_flag=True, help="With --deploy: put them into force, and wait until it is healthy.")
+@click.option(
     "--exec", "command", metavar="CMD", help="Run this command of a shell, with PACKAGER_IMAGE and PACKAGER_MODEL_*."
 )
 @click.option("--push", is_flag=True, help="Push the image, once it passed its tests.")
@@ -87,6 +95,9 @@ def command(
 
     It goes on until Ctrl-C. With --once the exit code says what happened: 0 something was delivered, 1 nothing was
     newer, else why the newest version is bad, or what does not answer.
+
+    --deploy makes the files of a platform anew, in the folder where `packager deploy` wrote them, for whoever commits
+    them; --apply puts them into force.
 
     --exec runs where there is no service of packager's: PACKAGER_IMAGE is the image (with its digest, after --push),
     PACKAGER_MODEL_NAME and PACKAGER_MODEL_VERSION the model. One that ends with 75 is tried again; with any other code

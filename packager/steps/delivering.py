@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,72 +13,18 @@ from packager.builders.builder import BuildWish
 from packager.delivery.values import Trying
 from packager.engine.api import inspect_local, name_image
 from packager.environments.locks.files import read_lock
-from packager.errors import ContextError, PackagerError, ServiceError, TemporaryError, UsageError
+from packager.errors import ContextError, PackagerError, UsageError
 from packager.spec.load import SpecFile, load_spec
-from packager.steps import service as services
 from packager.steps.build import build
+from packager.steps.goals import Made, WatchWish, bring, require_goal
 from packager.steps.lock import lock
 from packager.steps.push import push
 from packager.steps.reporting import Reporter
-from packager.steps.run import RunWish
 from packager.steps.selection import one_target, refuse_unplaced, spec_references
 from packager.steps.settings import current_settings, with_settings
 from packager.steps.test import require_passed, test
 from packager.storage.files import write_text
 from packager.workspace.values import Version
-
-#: Of a command that failed in a way that may pass (sysexits' EX_TEMPFAIL).
-_TEMPORARY = 75
-
-
-class WatchWish(msgspec.Struct, frozen=True, kw_only=True):
-    """What is watched, and what is done with a newer version.
-
-    Attributes:
-        model: a registered model of the spec that has no version there; the only one where None.
-        tags: that a version must have, each `KEY` or `KEY=VALUE`.
-        service: name of the service that is updated, or deployed where it is not there.
-        command: a shell's, that is run in place of an update.
-        push: push the image.
-        docker: False tests and serves the spec's package on this machine, without Docker; an image is built where it is
-            to be pushed alone.
-        target: one of the spec's targets; needed where it has several.
-        base: another base of the image.
-        publish: of a service that is deployed, as `packager service deploy` takes it.
-        env: variables of tests and service beside the image's own.
-        timeout: seconds until a service must be healthy; what the spec's probes say, or 120, where None.
-        interval: seconds between two looks; 1 for a folder and 5 for a registry where None.
-        once: look once, in place of going on for ever.
-        retry: versions that are bad no longer.
-    """
-
-    model: str | None = None
-    tags: tuple[str, ...] = ()
-    service: str | None = None
-    command: str | None = None
-    push: bool = False
-    docker: bool = True
-    target: str | None = None
-    base: str | None = None
-    publish: str | None = None
-    env: dict[str, str] = {}
-    timeout: float | None = None
-    interval: float | None = None
-    once: bool = False
-    retry: tuple[int, ...] = ()
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a delivery made.
-
-    Attributes:
-        image: its reference, with the digest where it was pushed; empty without one.
-        url: where requests are posted; empty without a service.
-    """
-
-    image: str = ""
-    url: str = ""
-
 
 #: Is told that a step begins: `lock`, `build`, `test`, `push`, `update`.
 Begin = Callable[[str], None]
@@ -92,14 +37,7 @@ def require_deliverable(spec_file: SpecFile, wish: WatchWish) -> str:
         UsageError: the spec names no such model, or its version; nothing is to be done with a version, or two things
             that exclude each other.
     """
-    if wish.service is not None and wish.command is not None:
-        raise UsageError("--service and --exec are two goals", remedy="watch twice, or update the service by --exec")
-    if wish.service is None and wish.command is None and not wish.push:
-        raise UsageError("nothing is to be done with a newer version", remedy="--service NAME, --exec CMD or --push")
-    if wish.service is None and wish.publish is not None:
-        raise UsageError("--publish is of a service", remedy="name it: --service NAME")
-    if wish.service is not None:
-        services.service_name(wish.service)
+    require_goal(wish)
     target = one_target(spec_file, wish.target)
     if wish.push:
         refuse_unplaced(spec_references(spec_file, target), spec_file)
@@ -127,41 +65,6 @@ def require_deliverable(spec_file: SpecFile, wish: WatchWish) -> str:
         where=spec_file.at("models"),
         remedy=f"it names {', '.join(free)}" if free else "`models: [{registered: NAME}]` in the spec",
     )
-
-
-def require_ready(wish: WatchWish) -> None:
-    """Refuse to begin where the last step could not end well, whatever the version is.
-
-    Raises:
-        UsageError: the service has several versions.
-        TemporaryError: it is stopped.
-        EngineError: no engine answers.
-    """
-    if wish.docker:
-        inspect_local("packager-watch", required=True)
-    status = _status(wish.service)
-    if status is None:
-        return
-    if status.state == "Stopped":
-        raise TemporaryError(
-            f"{status.name} is stopped, and nothing is delivered to it", remedy=f"packager service start {status.name}"
-        )
-    if status.versions:
-        raise UsageError(
-            f"{status.name} has several versions, and a newer model could be meant for any of them",
-            remedy=f"watch with --exec 'packager service update {status.name} --version VERSION \"$PACKAGER_IMAGE\"'",
-        )
-
-
-def is_missing(wish: WatchWish) -> bool:
-    """Whether the service is not there, so that what was delivered once has to be delivered again.
-
-    Raises:
-        EngineError: no engine answers.
-    """
-    if wish.service is not None and wish.docker:
-        inspect_local("packager-watch", required=True)
-    return wish.service is not None and _status(wish.service) is None
 
 
 def read_again(spec_file: SpecFile) -> SpecFile:
@@ -255,10 +158,7 @@ def deliver(
         begin("push")
         image = _push(spec_file, wish, wanted, reporter)
     begin("update")
-    url = _update(spec_file, wish, reference, reporter) if wish.service is not None else ""
-    if wish.command is not None:
-        _run(wish.command, {**wish.env, **_variables(version, image)})
-    return Made(image=image, url=url)
+    return Made(image=image, url=bring(wish, version, spec_file, reporter, reference=reference, image=image))
 
 
 def _push(spec_file: SpecFile, wish: WatchWish, wanted: BuildWish, reporter: Reporter) -> str:
@@ -268,67 +168,6 @@ def _push(spec_file: SpecFile, wish: WatchWish, wanted: BuildWish, reporter: Rep
         return f"{pushed.reference}@{pushed.digest}"
     (image,) = build(spec_file, msgspec.structs.replace(wanted, push=True, test=False), reporter=reporter)
     return image.pinned[0]
-
-
-def _update(spec_file: SpecFile, wish: WatchWish, reference: str, reporter: Reporter) -> str:
-    """Update the service, or deploy it where nothing runs under its name; return where requests are posted."""
-    assert wish.service is not None, "else nothing is updated"
-    status = _status(wish.service)
-    # Of a deployment that was ended before its container was made, nothing can be updated.
-    if status is None or not status.created:
-        wanted = RunWish(
-            reference=reference or None,
-            target=wish.target,
-            docker=wish.docker,
-            publish=wish.publish,
-            env=wish.env,
-            timeout=wish.timeout,
-        )
-        return services.deploy(wish.service, wanted, spec_file, reporter=reporter).scoring_url
-    change = services.Change(reference=reference or None, env=wish.env)
-    done = services.update(wish.service, change, spec_file, timeout=wish.timeout, reporter=reporter)
-    return done.scoring_url
-
-
-def _status(service: str | None) -> services.Status | None:
-    if service is None or service not in services.service_names():
-        return None
-    try:
-        return services.look(service)
-    except ServiceError:  # deleted meanwhile
-        return None
-
-
-def _variables(version: Version, image: str) -> dict[str, str]:
-    return {
-        "PACKAGER_IMAGE": image,
-        "PACKAGER_MODEL_NAME": version.name,
-        "PACKAGER_MODEL_VERSION": str(version.version),
-    }
-
-
-def _run(command: str, variables: dict[str, str]) -> None:
-    """Run a command of a shell; what it prints goes to standard error, for standard output is for our results.
-
-    Raises:
-        TemporaryError: it ended with 75.
-        ServiceError: it failed in another way.
-    """
-    process = subprocess.Popen(["/bin/sh", "-c", command], env={**os.environ, **variables}, stdout=2)
-    try:
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    if code == _TEMPORARY:
-        raise TemporaryError(f"the command of --exec ended with {code}, which is: try again")
-    if code:
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        # Its words may hold a password, and what is said here is kept.
-        raise ServiceError(
-            f"the command of --exec ended with {how}", remedy="mend it; one that ends with 75 is tried again by itself"
-        )
 
 
 def _lock_files(spec_file: SpecFile) -> dict[str, str]:

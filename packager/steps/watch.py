@@ -14,18 +14,8 @@ from packager.delivery.records import Records
 from packager.delivery.values import Bad, Delivered, Event, Happened, Trying
 from packager.errors import PackagerError, TemporaryError
 from packager.spec.load import SpecFile
-from packager.steps.delivering import (
-    Made,
-    WatchWish,
-    before,
-    deliver,
-    go_back,
-    is_left_by,
-    is_missing,
-    read_again,
-    require_deliverable,
-    require_ready,
-)
+from packager.steps.delivering import before, deliver, go_back, is_left_by, read_again, require_deliverable
+from packager.steps.goals import Made, WatchWish, is_missing, require_ready
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.workspace_of import WorkspaceOf
 from packager.workspace.drafts import now
@@ -100,6 +90,8 @@ def watch(
 def _goal(spec_file: SpecFile, wish: WatchWish) -> str:
     if wish.service is not None:
         return f"service {wish.service}"
+    if wish.deploy is not None:
+        return f"folder {wish.deploy.absolute()}"
     what = "command" if wish.command is not None else "push"
     return f"{what} of {spec_file.document.path.absolute()}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -210,6 +211,35 @@ def test_a_version_that_is_newer_bad_or_killed_and_a_second_watcher(
     )
     none = here.run("--once", "--tag", "stage=production")
     assert none.returncode == 1, "no version has that tag"
+    files_of_a_platform(here)
+
+
+def files_of_a_platform(here: Watched) -> None:
+    """Files that `packager deploy` wrote name the image of a newer version, and what somebody put into them stays."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        words = (sys.executable, "-m", "packager", *words)
+        return subprocess.run(
+            words, cwd=here.folder, env={**os.environ, **here.env}, capture_output=True, text=True, timeout=300
+        )
+
+    assert "has no files of a platform" in run("watch", "--deploy", "deploy", "--once").stderr
+    assert run("push", "--no-test").returncode == 0
+    made = run("deploy", "--to", "kubernetes", "-o", "deploy")
+    assert made.returncode == 0, made.stderr
+    (file,) = (path for path in (here.folder / "deploy").glob("*.yaml") if " image: " in path.read_text())
+    before = file.read_text()
+    file.write_text(f"{before}# ours\n")
+    here.register({"mark": "five"})
+    done = run("watch", "--push", "--deploy", "deploy", "--once", "--base", here.base)
+    assert done.returncode == 0, done.stderr
+    assert here.locked == 5
+    image = done.stdout.split()[1]
+    assert re.fullmatch(rf"{here.reference}@sha256:[0-9a-f]{{64}}", image)
+    after = file.read_text()
+    assert after.endswith("# ours\n")
+    assert image.partition("@")[2] in after
+    assert image.partition("@")[2] not in before
 
 
 @pytest.mark.long

@@ -34,7 +34,7 @@ from packager.serving.status import Status
 from packager.serving.status import Version as Share
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
-from packager.steps.delivering import WatchWish, require_ready
+from packager.steps.goals import WatchWish, require_ready
 from packager.steps.watch import watch
 from packager.workspace.base import NotRegisteredError
 from packager.workspace.folder import FolderWorkspace
@@ -340,7 +340,7 @@ def ended_in(step: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise Ended
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"packager.steps.delivering.{step}", leave)
+        patch.setattr(f"packager.steps.goals.{step}", leave)
         patch.setattr("packager.steps.watch._Watcher._undo", lambda *_: None)
         with pytest.raises(Ended):
             yield
@@ -442,7 +442,7 @@ def test_a_service_that_cannot_be_updated_is_told_before_anything_is_done(
     status: dict[str, Any], error: type[PackagerError], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = Status(**{"name": "mnist", "reason": "", "image": "", "url": "", **status})
-    monkeypatch.setattr("packager.steps.delivering._status", {"mnist": found}.get)
+    monkeypatch.setattr("packager.steps.goals._status", {"mnist": found}.get)
     require_ready(WatchWish(service="other", docker=False))
     with pytest.raises(error, match=said):
         require_ready(WatchWish(service="mnist", docker=False))
@@ -457,7 +457,9 @@ def test_a_service_that_cannot_be_updated_is_told_before_anything_is_done(
         (("--model", "petal-width"), "nothing is to be done with a newer version"),
         (("--model", "species", "--push"), "the spec names species:1, and no other version is taken"),
         (("--model", "setosa", "--push"), "the spec names no registered model setosa"),
-        (("--service", "a", "--exec", "b"), "two goals"),
+        (("--service", "a", "--exec", "b"), "--service and --exec are 2 goals"),
+        (("--exec", "b", "--apply"), "--apply is of the files of a platform"),
+        (("--deploy", "nowhere"), "nowhere has no files of a platform"),
         (("--service", "A!"), "cannot be the name of a service"),
         (("--exec", "b", "-p", "5001"), "--publish is of a service"),
         (("--exec", "b", "--tag", "=x", "--no-docker", "--once"), "names no tag"),
