@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "laying": {"spec", "storage", "programs", "environments", "oci"},
     "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
+    "batch": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "environments", "context", "checks"},
     # It shows what others found out, as values of its own.
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "delivery": {"storage", "workspace"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "checks", "init", "report", "workspace", "delivery",
+        "builders", "serving", "batch", "checks", "init", "report", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
     "azureml": {"spec", "storage", "workspace", "serving", "steps"},
@@ -61,6 +62,8 @@ ARROWS: dict[str, set[str]] = {
 PURE = ("plan",)
 #: Modules that decide, in rooms where others act.
 PURE_MODULES = (
+    "batch/splitting.py",
+    "batch/values.py",
     "builders/choose.py",
     "context/build_context.py",
     "context/dockerignore.py",
@@ -214,7 +217,7 @@ def test_programs_need_nothing_of_ours() -> None:
         assert own <= sys.stdlib_module_names | {"gunicorn"}, path
 
 
-@pytest.mark.parametrize("files", ["image/*.py", "no_code/*.py", "service/*.py", "stage/wheels.py"])
+@pytest.mark.parametrize("files", ["batch/worker.py", "image/*.py", "no_code/*.py", "service/*.py", "stage/wheels.py"])
 def test_programs_of_an_image_know_no_more_than_python_3_8(files: str) -> None:
     """The oldest that has a base: annotations are texts, and neither `zip` nor `isinstance` is of a later one."""
     for path in (PACKAGE / "programs").glob(files):
