@@ -56,12 +56,14 @@ class Shard(msgspec.Struct, frozen=True):
 
 
 def parse_mini_batch_size(text: str | None, form: Form) -> Size:
-    """Return the size that `10` (items) or `1MB` mean; v1's defaults where nothing is said: 10 files, 1 MB of rows.
+    """Return the size that `10` (items) or `1MB` mean; where nothing is said v1's: 10 files, 1 MB of a table.
+
+    Requests, which v1 has not, are 10 as well: what is lost with a worker, or waited for at the end, is small.
 
     Raises:
         UsageError: it is neither, or nothing.
     """
-    said = text or ("10" if form == "files" else "1MB")
+    said = text or ("1MB" if form == "table" else "10")
     size = Size(items=int(said), text=said) if said.strip().isdecimal() else None
     size = size or Size(size=parse_size(said, "--mini-batch-size"), text=said)
     if not (size.items or size.size):

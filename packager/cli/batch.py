@@ -50,7 +50,7 @@ _WHAT = (
     click.option(
         "--mini-batch-size",
         metavar="N|SIZE",
-        help="Items, such as 10, or bytes of them, such as 1MB (default: 10 files, else 1MB).",
+        help="Items, such as 10, or bytes of them, such as 1MB (default: 10 files or requests, 1MB of a table).",
     ),
     click.option(
         "--append-row/--summary-only",
@@ -168,7 +168,7 @@ def _show(summary: Summary, output_format: str, reporter: Reporter) -> None:
         emit_json(as_data(summary))
         return
     rate = f", {summary.items_per_second:g} items/s" if summary.items_per_second else ""
-    done = f"; {count(summary.taken_over, 'mini-batch')} were done before" if summary.taken_over else ""
+    done = f"; {summary.taken_over} of {summary.mini_batches} mini-batches done before" if summary.taken_over else ""
     reporter.step(
         f"{count(summary.items, 'item')} in {summary.seconds:.1f} s{rate}: {summary.succeeded} succeeded, "
         f"{summary.failed} failed{done}"

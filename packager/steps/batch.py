@@ -45,7 +45,8 @@ class BatchWish(msgspec.Struct, frozen=True, kw_only=True):
         docker: run in containers of the spec's image; else in its locked environment on this machine.
         target: one of the spec's targets.
         entry_script: another one than the spec's, relative to `source_dir`.
-        mini_batch_size: a number of items (`10`), or a size (`1MB`); 10 files, or 1 MB of rows or requests, where None.
+        mini_batch_size: a number of items (`10`), or a size (`1MB`); where None 10 files or requests, 1 MB of a
+            table.
         input_format: `files`: run() gets a list of paths; `table`: a DataFrame; `requests`: a text, one by one.
         processes: workers at a time; one for each processor where None.
         timeout: seconds that one run() may take.
