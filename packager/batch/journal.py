@@ -163,7 +163,9 @@ class Journal:
 
 
 @contextmanager
-def opened(output: Path, identity: Identity, *, resume: bool, overwrite: bool) -> Iterator[Journal]:
+def opened(
+    output: Path, identity: Identity, *, resume: bool, overwrite: bool, shown: str | None = None
+) -> Iterator[Journal]:
     """Give the journal of a run; it stays until `remove_journal`.
 
     Args:
@@ -171,11 +173,12 @@ def opened(output: Path, identity: Identity, *, resume: bool, overwrite: bool) -
         identity: what runs over what.
         resume: go on with a run that did not end; mini-batches of which something failed are run again.
         overwrite: begin anew, whatever is there of another run.
+        shown: what people know the folder by; its path where None.
 
     Raises:
         ContextError: another run is there, or is under way; it is not the same one; the folder cannot be written.
     """
-    folder = output / JOURNAL
+    folder, shown = output / JOURNAL, shown or str(output)
     try:
         output.mkdir(parents=True, exist_ok=True)
         lock = os.open(output, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -189,13 +192,17 @@ def opened(output: Path, identity: Identity, *, resume: bool, overwrite: bool) -
         if known is not None and resume:
             if changed := differences(known, identity):
                 raise ContextError(
-                    f"the run in {output} was another one: {', '.join(changed)} changed since",
+                    f"the run in {shown} was another one: {', '.join(changed)} changed since",
                     remedy="--overwrite begins anew",
                 )
         elif known is not None or any((output / name).exists() for name in (RESULTS, SUMMARY)):
             state = "a run that has not ended, or had failures" if known is not None else "the results of a run"
-            remedy = "--resume goes on with it, --overwrite begins anew" if known is not None else "--overwrite"
-            raise ContextError(f"{output} has {state}", remedy=remedy)
+            remedy = (
+                "--resume goes on with it, --overwrite begins anew"
+                if known is not None
+                else "--overwrite replaces them"
+            )
+            raise ContextError(f"{shown} has {state}", remedy=remedy)
         try:
             folder.mkdir(exist_ok=True)
             write_bytes(folder / "run.json", msgspec.json.encode(identity))

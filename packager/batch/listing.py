@@ -18,6 +18,8 @@ _PATTERN = re.compile(r"[*?[]")
 #: What of a listing tells that a file changed, by the names that file systems of fsspec have for it.
 _STAMPS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
 
+_REMEDY = "--input DIR, 'DIR/*.csv' or FILE"
+
 
 def is_remote(location: str) -> bool:
     """Return whether a location is a URL, which fsspec reads and writes."""
@@ -59,7 +61,7 @@ def find_inputs(locations: Sequence[str]) -> tuple[InputFile, ...]:
         several = len(locations) > 1
         listed = _remote(location, several) if is_remote(location) else _local(location, several)
         if not listed:
-            raise ContextError(f"the input {location} has no files", remedy="--input DIR, 'DIR/*.csv' or FILE")
+            raise ContextError(f"the input {location} has no files", remedy=_REMEDY)
         for each in sorted(listed, key=lambda file: os.fsencode(file.name)):
             found.setdefault(each.path, each)
     return tuple(found.values())
@@ -88,7 +90,7 @@ def _local(location: str, several: bool) -> list[InputFile]:
     elif _PATTERN.search(path):
         paths = (each for each in glob.iglob(path, recursive=True, include_hidden=True) if not os.path.isdir(each))
     else:
-        raise ContextError(f"the input {location} is not there", remedy="--input DIR, 'DIR/*.csv' or FILE")
+        raise ContextError(f"the input {location} is not there", remedy=_REMEDY)
     prefix = f"{location.rstrip('/')}: " if several else ""
     return [each for path in paths if (each := _file(path, f"{prefix}{os.path.relpath(path, root)}")) is not None]
 
@@ -131,6 +133,8 @@ def _remote(location: str, several: bool) -> list[InputFile]:
         else:
             found = system.find(path, detail=True)
             root = path.rstrip("/") if path.rstrip("/") not in found else path.rpartition("/")[0]
+    except FileNotFoundError as error:
+        raise ContextError(f"the input {location} is not there: {error}", remedy=_REMEDY) from None
     except Exception as error:  # each of fsspec's packages has its own
         raise TemporaryError(f"{location} cannot be listed: {type(error).__name__}: {error}") from None
     prefix = f"{location.rstrip('/')}: " if several else ""

@@ -15,7 +15,7 @@ import msgspec
 from packager.batch.journal import write_summary
 from packager.batch.listing import file_system, is_remote
 from packager.batch.local import send
-from packager.batch.values import FAILURES, LOGS, RESULTS, SHARDS, SUMMARY, Summary
+from packager.batch.values import FAILURES, JOURNAL, LOGS, RESULTS, SHARDS, SUMMARY, Summary
 from packager.errors import TemporaryError
 from packager.serving.hosts.process.folders import state_root
 
@@ -31,14 +31,23 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     url: str | None = None
 
+    def shown(self, folder: Path) -> str:
+        """Return what people know a folder of the output by."""
+        below = folder.relative_to(self.folder).as_posix()
+        if self.url is None:
+            return str(folder)
+        return self.url if below == "." else f"{self.url.rstrip('/')}/{below}"
+
     def bring(self, folder: Path) -> None:
         """Fetch what tells that results are there already, so that a folder here looks as the place does.
 
         Raises:
             TemporaryError: the place does not answer.
         """
-        if self.url is None or (folder / SUMMARY).exists():
+        if self.url is None or (folder / JOURNAL).exists():
             return
+        with suppress(FileNotFoundError):
+            (folder / SUMMARY).unlink()
         self._fetch(posixpath.join(folder.relative_to(self.folder).as_posix(), SUMMARY))
 
     def bring_shards(self) -> None:
@@ -67,8 +76,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         """
         if self.url is None or not summary.complete:
             return summary
-        below = folder.relative_to(self.folder).as_posix()
-        url = self.url if below == "." else f"{self.url.rstrip('/')}/{below}"
+        url = self.shown(folder)
         summary = msgspec.structs.replace(summary, output=url)
         names = [name for name in (summary.results, summary.failures) if name and (folder / name).exists()]
         names += [each.relative_to(folder).as_posix() for each in sorted((folder / LOGS).glob("*"))]

@@ -12,10 +12,13 @@ import msgspec
 from packager.batch.journal import Journal, finished, opened, remove_journal, write_summary
 from packager.batch.planning import Split
 from packager.batch.pool import Job, failed, outcomes
-from packager.batch.values import FAILURES, RESULTS, Identity, MiniBatch, Outcome, Summary
+from packager.batch.values import FAILURES, RESULTS, Identity, MiniBatch, Outcome, Summary, said_of
 from packager.batch.workers import Start
 from packager.errors import ContextError
 from packager.progress import working
+
+#: Failures that are told while a run is under way; all are in the file.
+_TOLD, _MORE = 5, "; failures after this one are in the output's failures.jsonl"
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +31,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         job: what workers are to do.
         processes: how many workers there are at the most.
         output: folder of this machine that gets the results.
+        shown: what people know it by.
         error_threshold: failed items above which the run ends at once; None tries all, and -1 does, too.
         resume: go on with a run that did not end.
         overwrite: begin anew.
@@ -39,6 +43,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     job: Job
     processes: int
     output: Path
+    shown: str | None = None
     error_threshold: int | None = None
     resume: bool = False
     overwrite: bool = False
@@ -59,7 +64,7 @@ def run_batch(run: Run, start: Start, warn: Callable[[str], None]) -> Summary:
     if run.resume and not run.overwrite and (known := finished(run.output, run.identity)) is not None:
         return msgspec.structs.replace(known, taken_over=known.mini_batches, seconds=0.0, items_per_second=None)
     begin = time.monotonic()
-    with opened(run.output, run.identity, resume=run.resume, overwrite=run.overwrite) as journal:
+    with opened(run.output, run.identity, resume=run.resume, overwrite=run.overwrite, shown=run.shown) as journal:
         taken_over = len(journal.done)
         items = _work(run, journal, start, warn)
         seconds = time.monotonic() - begin
@@ -95,18 +100,22 @@ def run_batch(run: Run, start: Start, warn: Callable[[str], None]) -> Summary:
 def _work(run: Run, journal: Journal, start: Start, warn: Callable[[str], None]) -> int:
     """Run what is not done yet until the error threshold; return how many items that were."""
     left = [batch for batch in run.batches if batch.number not in journal.done]
-    lost, done = 0, 0
-    with working("running mini-batches", sum(each.items for each in run.batches), "items") as advance:
-        advance(sum(line.items for line in journal.done.values()))
+    lost, done, told = 0, 0, 0
+    with (
+        working("running mini-batches", sum(each.items for each in left), "items") as advance,
         # Closed at once, whatever happens: workers end with it.
-        with closing(_outcomes(run, left, start, warn)) as found:
-            for outcome in found:
-                journal.add(outcome)
-                done += outcome.items
-                lost += outcome.failed
-                advance(outcome.items)
-                if run.error_threshold is not None and 0 <= run.error_threshold < lost:
-                    break
+        closing(_outcomes(run, left, start, warn)) as found,
+    ):
+        for outcome in found:
+            journal.add(outcome)
+            advance(outcome.items)
+            for failure in outcome.failures[: max(_TOLD - told, 0)]:
+                told += 1
+                warn(f"{said_of(failure)}{_MORE if told == _TOLD else ''}")
+            done += outcome.items
+            lost += outcome.failed
+            if run.error_threshold is not None and 0 <= run.error_threshold < lost:
+                break
     return done
 
 

@@ -95,6 +95,19 @@ class Failure(_Value, frozen=True, omit_defaults=True):
     records: tuple[int, int] | None = None
 
 
+def said_of(failure: Failure) -> str:
+    """Return a failure in a line, for people."""
+    first = failure.inputs[0]
+    if failure.record is not None:
+        first = f"{first}, record {failure.record}"
+    elif failure.records is not None:
+        first = f"{first}, records {failure.records[0]} to {failure.records[1]}"
+    elif len(failure.inputs) > 1:
+        first = f"{first} and {len(failure.inputs) - 1} more"
+    reason = failure.reason.splitlines()[0] if failure.reason else "failed"
+    return f"{first}: {reason}"
+
+
 class Outcome(_Value, frozen=True):
     """What became of a mini-batch.
 

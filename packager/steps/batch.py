@@ -167,6 +167,7 @@ def batch(
             job=msgspec.structs.replace(job, files=parts.files),
             processes=processes,
             output=folder,
+            shown=place.shown(folder),
             error_threshold=wish.error_threshold,
             resume=wish.resume,
             overwrite=wish.overwrite,
