@@ -249,7 +249,7 @@ def test_tables_come_as_data_frames_in_parts_and_rows_keep_their_order(kind: str
         frame.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
 
     for size, count in (("7", 15), ("1MB", 1)):
-        summary = run_here(tmp_path, TABLE, str(path), form="table", size=size, processes=2, output=size)
+        summary = run_here(tmp_path, TABLE, str(path), form="table", size=size, output=size)
         assert (summary.items, summary.failed, summary.mini_batches) == (100, 0, count)
 
     joined = pandas.read_csv(tmp_path / "7" / RESULTS, sep=" ", header=None)
