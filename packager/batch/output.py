@@ -115,4 +115,10 @@ def output_at(location: str) -> Iterator[Output]:
     file_system(location)
     # The same place for the same URL: a run that was killed is gone on with there.
     name = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:32]
-    yield Output(folder=state_root() / "batches" / name, url=location)
+    folder = state_root() / "batches" / name
+    try:
+        yield Output(folder=folder, url=location)
+    finally:
+        # Nothing stays of a run that did not begin; other shards may be at theirs.
+        if not (folder / JOURNAL).exists() and not (folder / SHARDS).exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -33,7 +33,7 @@ _WHAT = (
         metavar="DIR|GLOB|FILE|URL",
         help="What is run: a folder, a pattern in quotes, a file, or such a URL as s3://bucket/folder (repeatable).",
     ),
-    click.option("--output", required=True, metavar="DIR|URL", help="Folder of the results."),
+    click.option("-o", "--output", required=True, metavar="DIR|URL", help="Folder of the results."),
     click.option(
         "--entry-script",
         metavar="FILE",

@@ -229,7 +229,10 @@ def test_a_url_that_nothing_reads_says_what_is_missing() -> None:
         find_inputs(["nonsense://bucket"])
 
 
-def test_inputs_elsewhere_are_fetched_for_their_mini_batch_and_results_are_sent(tmp_path: Path) -> None:
+def test_inputs_elsewhere_are_fetched_for_their_mini_batch_and_results_are_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     system = fsspec.filesystem("memory")
     for number in range(7):
         system.pipe(f"/batch-in/sub/{number}", str(number).encode())
@@ -247,6 +250,7 @@ def test_inputs_elsewhere_are_fetched_for_their_mini_batch_and_results_are_sent(
         place.bring(place.folder)
         with pytest.raises(ContextError, match="memory://batch-out has the results of a run"):
             run_here(tmp_path, NAMES, "memory://batch-in", output=str(place.folder), shown=place.shown(place.folder))
+    assert list((tmp_path / "state/packager/batches").iterdir()) == []
 
 
 def test_two_files_of_one_name_elsewhere_do_not_meet(tmp_path: Path) -> None:
