@@ -106,7 +106,7 @@ def main() -> None:
         for number in range(options.items):
             (folder / f"in/{number:08d}").touch()
         (folder / "paths").write_text("\n".join(each.path for each in find_inputs([str(folder / "in")])))
-        loops, ones, twos = [], [], []
+        loops, ones, twos = list[float](), list[float](), list[float]()
         for _ in range(options.rounds):
             loops.append(bare(folder))
             for processes, times in ((1, ones), (2, twos)):
