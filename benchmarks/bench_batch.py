@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -58,6 +59,12 @@ print(time.perf_counter() - begin)
 """
 
 
+def processors() -> float:
+    """Return the seconds of processors that this process and its children took so far."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def bare(folder: Path) -> float:
     words = [sys.executable, "-c", LOOP, str(folder), str(folder / "paths"), str(folder / "bare")]
     return float(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
@@ -75,7 +82,8 @@ def ours(folder: Path, processes: int) -> float:
     fresh = start_here(described, folder)
     ready = [fresh(number) for number in range(processes)]
     for worker in ready:
-        worker.ask({"do": "start", "script": job.script, "form": "files", "tries": 1}, 60)
+        worker.send({"do": "start", "script": job.script, "form": "files", "tries": 1})
+        worker.receive(60)
     parts = split(files, "files", parse_mini_batch_size("10", "files"), folder, lambda _: ())
     identity = Identity(
         package="benchmark",
@@ -106,17 +114,23 @@ def main() -> None:
         for number in range(options.items):
             (folder / f"in/{number:08d}").touch()
         (folder / "paths").write_text("\n".join(each.path for each in find_inputs([str(folder / "in")])))
-        loops, ones, twos = list[float](), list[float](), list[float]()
+        loops, ones, twos, costs = list[float](), list[float](), list[float](), list[float]()
         for _ in range(options.rounds):
+            used = -processors()
             loops.append(bare(folder))
+            used += processors()
             for processes, times in ((1, ones), (2, twos)):
+                more = -processors()
                 times.append(ours(folder, processes))
+                costs.append(more + processors() - used)
                 assert (folder / "bare").read_bytes() == (folder / "out" / RESULTS).read_bytes()
         loop, one, two = (statistics.median(each) for each in (loops, ones, twos))
         per_item = (one - loop) / options.items * 1e6
         print(f"{options.items} items, mini-batches of 10, run() {'works' if options.busy else 'sleeps'} 1 ms an item")
         print(f"bare loop:   {loop:.2f} s")
         print(f"one worker:  {one:.2f} s: {one / loop:.3f} of the loop, {per_item:.0f} us an item")
+        cost = statistics.median(costs) / options.items * 1e6
+        print(f"processors:  {cost:.0f} us an item more than the loop, in all processes, with listing and start")
         print(f"two workers: {two:.2f} s: {one / two:.2f} times as fast as one")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,12 +15,18 @@ from typing import Any
 
 import msgspec
 
+from packager.batch.answers import answered, failed, one_of
 from packager.batch.local import fetched
 from packager.batch.splitting import kind_of
-from packager.batch.values import Failure, Form, InputFile, MiniBatch, Outcome
+from packager.batch.values import Form, InputFile, MiniBatch, Outcome
 from packager.batch.workers import LostError, Start, Worker
 from packager.errors import ContextError, ServiceError, TemporaryError
 from packager.progress import in_thread
+
+#: Seconds of a mini-batch after which the next one is sent ahead; of a longer one, another worker may have it sooner.
+_QUICK = 0.2
+#: Characters of paths that a pipe takes while nobody reads it, with what is around them.
+_SHORT = 16 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,10 +77,22 @@ class Hand:
     def __init__(self, number: int, job: Job, start: Start) -> None:
         self._number, self._job, self._start = number, job, start
         self._worker: Worker | None = None
-        self._over = False
+        self._over, self._quick = False, False
+        #: What was sent and not asked for yet, and what was answered before it was asked for.
+        self._ahead: MiniBatch | None = None
+        self._early: tuple[MiniBatch, dict[str, Any], bytes] | None = None
 
-    def outcome(self, batch: MiniBatch) -> Outcome:
+    @property
+    def quick(self) -> bool:
+        """Whether the next mini-batch is better sent ahead, so that the worker never waits for it."""
+        return self._quick
+
+    def outcome(self, batch: MiniBatch, upcoming: MiniBatch | None = None) -> Outcome:
         """Return what became of a mini-batch.
+
+        Args:
+            batch: it.
+            upcoming: the one that is asked for next, which may be sent ahead.
 
         Raises:
             ServiceError: the script cannot be loaded, or its init() fails.
@@ -81,8 +100,7 @@ class Hand:
         reason, tries = "", 0
         for tries in range(1, self._job.limits.tries + 1):
             try:
-                with self._inputs(batch) as paths:
-                    answer, data = self._asked().ask(self._message(batch, paths), self._job.limits.timeout)
+                answer, data = self._tried(batch, upcoming if tries == 1 else None)
             except LostError as error:
                 self.kill()
                 reason = str(error)
@@ -91,22 +109,55 @@ class Hand:
                 reason = error.message
                 continue
             if "error" not in answer:
-                return _answered(batch, self._job.files, answer, data, tries)
+                return answered(batch, self._job.files, answer, data, tries)
             reason = answer["error"]
+            self._take_early()
         if self._job.form == "requests" and batch.items > 1:
-            return self._one_by_one(batch, tries)
+            return self._one_byone_of(batch, tries)
         return failed(batch, self._job.files, reason, tries)
+
+    def _tried(self, batch: MiniBatch, upcoming: MiniBatch | None) -> tuple[dict[str, Any], bytes]:
+        """Return the worker's answer to a mini-batch, which may be there already, or be sent."""
+        if self._early is not None and self._early[0] is batch:
+            (_, answer, data), self._early = self._early, None
+            return answer, data
+        with self._inputs(batch) as paths:
+            worker = self._asked()
+            if self._ahead is not batch:
+                worker.send(self._message(batch, paths))
+            self._ahead = None
+            if upcoming is not None and worker.ahead and not self._is_remote(upcoming):
+                message = self._message(upcoming, [each.path for each in self._files(upcoming)])
+                if sum(map(len, message.get("paths", ()))) < _SHORT:
+                    worker.send(message)
+                    self._ahead = upcoming
+            begin = time.monotonic()
+            found = worker.receive(self._job.limits.timeout)
+            self._quick = time.monotonic() - begin < _QUICK
+            return found
+
+    def _take_early(self) -> None:
+        """Take the answer to what was sent ahead: what failed is now sent again, and answers come in order."""
+        if self._ahead is None or self._worker is None:
+            return
+        ahead, self._ahead = self._ahead, None
+        try:
+            self._early = (ahead, *self._worker.receive(self._job.limits.timeout))
+        except LostError:
+            self.kill()
 
     def _one_by_one(self, batch: MiniBatch, tries: int) -> Outcome:
         """Return what becomes of the requests of a mini-batch, each alone: one of them ends the worker, or hangs."""
         parts = []
         for index in range(batch.items):
-            one = _one(batch, index)
+            one = one_of(batch, index)
             only = None if batch.whole else index
             try:
                 with self._inputs(one) as paths:
                     message = {**self._message(one, paths), **({} if only is None else {"only": only})}
-                    answer, data = self._asked().ask(message, self._job.limits.timeout)
+                    worker = self._asked()
+                    worker.send(message)
+                    answer, data = worker.receive(self._job.limits.timeout)
             except (LostError, TemporaryError) as error:
                 if isinstance(error, LostError):
                     self.kill()
@@ -115,7 +166,7 @@ class Hand:
             if "error" in answer:
                 parts.append(failed(one, self._job.files, answer["error"], tries + 1))
             else:
-                parts.append(_answered(one, self._job.files, answer, data, tries + 1))
+                parts.append(answered(one, self._job.files, answer, data, tries + 1))
         return Outcome(
             number=batch.number,
             items=sum(each.items for each in parts),
@@ -128,13 +179,21 @@ class Hand:
     def stop(self) -> str:
         """Let the worker call shutdown() and end; return what was wrong with that, for people."""
         worker, self._worker = self._worker, None
-        if worker is None or worker.stop(self._job.limits.timeout):
+        if worker is None:
             return ""
-        return "shutdown() failed, or took too long: see the logs"
+        try:
+            worker.send({"do": "stop"})
+            well = worker.receive(self._job.limits.timeout)[0].get("stopped", False)
+        except LostError:
+            well = False
+        finally:
+            worker.kill()
+        return "" if well else "shutdown() failed, or took too long: see the logs"
 
     def kill(self) -> None:
         """End the worker at once."""
         worker, self._worker = self._worker, None
+        self._ahead = None
         if worker is not None:
             worker.kill()
 
@@ -151,7 +210,9 @@ class Hand:
             LostError: it was silent, or ended.
             ServiceError: see `outcome`.
         """
-        return self._asked().ask(message, self._job.limits.timeout)[0]
+        worker = self._asked()
+        worker.send(message)
+        return worker.receive(self._job.limits.timeout)[0]
 
     def _asked(self) -> Worker:
         """Return the worker, started where there is none."""
@@ -163,7 +224,8 @@ class Hand:
                 self._worker = self._start(self._number)
                 start = {"do": "start", "script": self._job.script, "form": self._job.form, "tries": limits.tries}
                 try:
-                    answer, _ = self._worker.ask(start, limits.init_timeout)
+                    self._worker.send(start)
+                    answer, _ = self._worker.receive(limits.init_timeout)
                 except LostError as error:
                     self.kill()
                     reason = str(error)
@@ -176,10 +238,16 @@ class Hand:
         return self._worker
 
     def _inputs(self, batch: MiniBatch) -> AbstractContextManager[list[str]]:
-        files = self._job.files[batch.file : batch.file + batch.files]
-        if any(each.remote for each in files):
+        files = self._files(batch)
+        if self._is_remote(batch):
             return fetched(files, self._job.scratch / f"worker-{self._number}")
         return nullcontext([each.path for each in files])
+
+    def _files(self, batch: MiniBatch) -> Sequence[InputFile]:
+        return self._job.files[batch.file : batch.file + batch.files]
+
+    def _is_remote(self, batch: MiniBatch) -> bool:
+        return any(each.remote for each in self._files(batch))
 
     def _message(self, batch: MiniBatch, paths: list[str]) -> dict[str, Any]:
         if batch.whole:
@@ -214,16 +282,21 @@ def outcomes(
     # Whoever writes them down may be slower.
     ready: queue.Queue[Outcome | BaseException | str] = queue.Queue(maxsize=4 * len(hands) + 4)
 
+    def take() -> MiniBatch | None:
+        with lock:
+            return next(waiting, None)
+
     def work(hand: Hand) -> None:
         said: BaseException | str = ""
+        upcoming: MiniBatch | None = None
         try:
             while not ended.is_set():
-                with lock:
-                    batch = next(waiting, None)
+                batch = upcoming or take()
                 if batch is None:
                     said = hand.stop()
                     break
-                _put(ready, hand.outcome(batch), ended)
+                upcoming = take() if hand.quick else None
+                _put(ready, hand.outcome(batch, upcoming), ended)
         except BaseException as error:
             said = error
         _put(ready, said, ended)
@@ -284,51 +357,3 @@ def row_groups(hand: Hand) -> Callable[[str], Sequence[tuple[int, int]]]:
         return [(rows, size) for rows, size in answer["groups"]]
 
     return groups
-
-
-def failed(batch: MiniBatch, files: Sequence[InputFile], reason: str, tries: int) -> Outcome:
-    """Return the outcome of a mini-batch of which no item has a result. Pure."""
-    return Outcome(
-        number=batch.number,
-        items=batch.items,
-        succeeded=0,
-        failures=(_failure(batch, files, batch.items, reason, tries),),
-        tries=tries,
-    )
-
-
-def _answered(batch: MiniBatch, files: Sequence[InputFile], answer: dict[str, Any], data: bytes, tries: int) -> Outcome:
-    """Return the outcome that a worker's answer tells. Pure."""
-    items, rows = answer["items"], answer["succeeded"]
-    if "failures" in answer:
-        failures = tuple(
-            _failure(_one(batch, index), files, 1, reason, tried) for index, reason, tried in answer["failures"]
-        )
-    else:
-        # More results than items is the script's own business: each item has one then.
-        short = max(items - rows, 0)
-        reason = f"run() returned {rows} results for {items} items: it does not say which failed"
-        failures = (_failure(batch, files, short, reason, tries),) if short else ()
-    lost = sum(each.failed for each in failures)
-    return Outcome(number=batch.number, items=items, succeeded=items - lost, data=data, failures=failures, tries=tries)
-
-
-def _one(batch: MiniBatch, index: int) -> MiniBatch:
-    """Return one item of a mini-batch as one of its own; of records, with the bytes of all of them."""
-    if batch.whole:
-        return msgspec.structs.replace(batch, file=batch.file + index, files=1, items=1)
-    return msgspec.structs.replace(batch, first=batch.first + index, items=1)
-
-
-def _failure(batch: MiniBatch, files: Sequence[InputFile], count: int, reason: str, tries: int) -> Failure:
-    chosen = files[batch.file : batch.file + batch.files]
-    first, last = batch.first + 1, batch.first + batch.items
-    return Failure(
-        mini_batch=batch.number,
-        inputs=tuple(each.name for each in chosen),
-        failed=count,
-        reason=reason,
-        tries=tries,
-        record=first if not batch.whole and batch.items == 1 else None,
-        records=(first, last) if not batch.whole and batch.items > 1 else None,
-    )

@@ -50,14 +50,11 @@ class Remote:
     def ask(self, message: Mapping[str, Any], timeout: float) -> tuple[str, Any, bytes]:
         """Return the worker's answer, or with `lost` why there is none: errors of ours are unknown to Ray."""
         try:
-            answer, data = self._pipe.ask(message, timeout)
+            self._pipe.send(message)
+            answer, data = self._pipe.receive(timeout)
         except pipe.LostError as error:
             return "lost", str(error), b""
         return "answered", answer, data
-
-    def stop(self, timeout: float) -> bool:
-        """Let the worker end; return whether that went well."""
-        return self._pipe.stop(timeout)
 
     def kill(self) -> None:
         """End the worker at once."""
@@ -75,26 +72,25 @@ class RayWorker:
         actor: a `Remote`.
     """
 
+    #: An actor that can be told to end its worker takes messages in no order.
+    ahead = False
+
     def __init__(self, actor: Any) -> None:
         self._actor = actor
         self._first = True
+        self._message: dict[str, Any] = {}
 
-    def ask(self, message: Mapping[str, Any], timeout: float) -> tuple[dict[str, Any], bytes]:
+    def send(self, message: Mapping[str, Any]) -> None:
+        """See `Worker`; it goes with the call that receives."""
+        self._message = dict(message)
+
+    def receive(self, timeout: float) -> tuple[dict[str, Any], bytes]:
         """See `Worker`."""
         place, self._first = (_PLACE if self._first else 0.0), False
-        state, answer, data = self._get(self._actor.ask.remote(dict(message), timeout), timeout + place)
+        state, answer, data = self._get(self._actor.ask.remote(self._message, timeout), timeout + place)
         if state == "lost":
             raise LostError(answer)
         return answer, data
-
-    def stop(self, timeout: float) -> bool:
-        """See `Worker`."""
-        try:
-            return bool(self._get(self._actor.stop.remote(timeout), timeout))
-        except LostError:
-            return False
-        finally:
-            self.kill()
 
     def kill(self) -> None:
         """See `Worker`."""

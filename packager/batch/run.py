@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from packager.batch.answers import failed
 from packager.batch.journal import Journal, finished, opened, remove_journal, write_summary
 from packager.batch.planning import Split
-from packager.batch.pool import Job, failed, outcomes
+from packager.batch.pool import Job, outcomes
 from packager.batch.values import FAILURES, RESULTS, Identity, MiniBatch, Outcome, Summary, said_of
 from packager.batch.workers import Start
 from packager.errors import ContextError

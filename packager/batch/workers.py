@@ -16,17 +16,27 @@ __all__ = ["LostError", "Program", "Start", "Worker", "start_here"]
 
 
 class Worker(Protocol):
-    """A worker that was started."""
+    """A worker that was started.
 
-    def ask(self, message: Mapping[str, Any], timeout: float) -> tuple[dict[str, Any], bytes]:
-        """Return its answer, and the bytes that come with it.
+    Attributes:
+        ahead: a short message may be sent while another one is not answered yet.
+    """
+
+    ahead: bool
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send it a message.
+
+        Raises:
+            LostError: it has ended.
+        """
+
+    def receive(self, timeout: float) -> tuple[dict[str, Any], bytes]:
+        """Return its answer to the first message that it has not answered, and the bytes that come with it.
 
         Raises:
             LostError: it was silent for so many seconds, or ended.
         """
-
-    def stop(self, timeout: float) -> bool:
-        """Let it call shutdown() and end; return whether that went well, within so many seconds."""
 
     def kill(self) -> None:
         """End it at once."""

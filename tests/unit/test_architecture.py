@@ -62,6 +62,7 @@ ARROWS: dict[str, set[str]] = {
 PURE = ("plan",)
 #: Modules that decide, in rooms where others act.
 PURE_MODULES = (
+    "batch/answers.py",
     "batch/splitting.py",
     "batch/values.py",
     "builders/choose.py",

@@ -36,6 +36,9 @@ class Pipe:
         end: is called once it was killed, for what a kill does not reach.
     """
 
+    #: A message may be sent while another one is not answered yet.
+    ahead = True
+
     def __init__(
         self,
         words: Sequence[str],
@@ -64,35 +67,30 @@ class Pipe:
         assert self._process.stdout is not None
         self._out = self._process.stdout.fileno()
 
-    def ask(self, message: Mapping[str, Any], timeout: float) -> tuple[dict[str, Any], bytes]:
-        """Return its answer to a message, and the bytes that come with it.
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send it a message; one more than it has answered may wait, where it is shorter than what a pipe takes.
+
+        Raises:
+            LostError: it has ended.
+        """
+        self._doing = {"start": "init()", "stop": "shutdown()"}.get(message["do"], "run()")
+        with self._asking:
+            self._write(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout: float) -> tuple[dict[str, Any], bytes]:
+        """Return its answer to the first message that it has not answered, and the bytes that come with it.
 
         Args:
-            message: to be answered.
             timeout: seconds that it may be silent.
 
         Raises:
             LostError: it was silent for longer, or ended; `kill` it then.
         """
-        self._doing = "init()" if message["do"] == "start" else "run()"
         with self._asking:
-            self._send(json.dumps(message).encode() + b"\n")
             while True:
                 answer = json.loads(self._until_line(timeout))
                 if "alive" not in answer:
                     return answer, self._exactly(answer.get("bytes", 0), timeout)
-
-    def stop(self, timeout: float) -> bool:
-        """Let it call shutdown() and end; return whether that went well, within so many seconds."""
-        try:
-            answer, _ = self.ask({"do": "stop"}, timeout)
-            self._process.wait(timeout)
-        except (LostError, subprocess.TimeoutExpired, ValueError):
-            return False
-        else:
-            return bool(answer.get("stopped"))
-        finally:
-            self.kill()
 
     def kill(self) -> None:
         """End it at once, and all that it started; from any thread."""
@@ -106,7 +104,7 @@ class Pipe:
                     with suppress(OSError):
                         stream.close()
 
-    def _send(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         assert self._process.stdin is not None
         try:
             # A pipe without a buffer may take less than all of it.

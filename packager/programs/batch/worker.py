@@ -374,9 +374,10 @@ def main() -> None:
     except (Exception, SystemExit):
         traceback.print_exc()
         code = 1
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
     worker.tell({"stopped": code == 0})
-    sys.stdout.flush()
-    sys.stderr.flush()
     # Threads of the script's libraries do not keep it.
     os._exit(code)
 
