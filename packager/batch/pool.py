@@ -113,7 +113,7 @@ class Hand:
             reason = answer["error"]
             self._take_early()
         if self._job.form == "requests" and batch.items > 1:
-            return self._one_byone_of(batch, tries)
+            return self._one_by_one(batch, tries)
         return failed(batch, self._job.files, reason, tries)
 
     def _tried(self, batch: MiniBatch, upcoming: MiniBatch | None) -> tuple[dict[str, Any], bytes]:
