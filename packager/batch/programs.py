@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packager.batch.workers import Program
+from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import UsageError
 from packager.serving.hosts.docker.container import HARDENED
 from packager.serving.hosts.docker.image import ImagePackage
@@ -42,6 +43,31 @@ def in_environment(package: LocalPackage, folder: Path, env: Mapping[str, str]) 
         environ={**_SAME_HASHES, **launch.environ, **env},
         folder=launch.folder,
         script="",
+    )
+
+
+def inside(environ: Mapping[str, str], script: str, env: Mapping[str, str]) -> Program:
+    """Return how a worker is started in the image that this process is in: a task of a job, with packager added to it.
+
+    Args:
+        environ: this process's variables, the image's among them.
+        script: another entry script than the image's, relative to the app's folder; empty for the image's.
+        env: the user's variables.
+
+    Raises:
+        UsageError: this is no image of packager's.
+    """
+    root, python = environ.get("AML_APP_ROOT", ""), Path(ENVIRONMENT_PREFIX, "bin/python")
+    if not root or not python.exists():
+        raise UsageError(
+            f"this is no image of packager's: there is no {python if root else 'AML_APP_ROOT'}",
+            remedy="leave --inside out, or run it in a container of the image",
+        )
+    return Program(
+        words=(str(python), "{program}/worker.py"),
+        environ={**environ, **_SAME_HASHES, **env},
+        folder=root,
+        script=script,
     )
 
 

@@ -99,6 +99,11 @@ _WHERE = (
         "--docker", is_flag=True, help="Run in containers of the spec's image, not in its locked environment here."
     ),
     click.option(
+        "--inside",
+        is_flag=True,
+        help="Run in the image that this is, to which packager was added: a task of a job in a cluster.",
+    ),
+    click.option(
         "-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable of the script (repeatable)."
     ),
     click.option("--no-devices", is_flag=True, help="Do without the GPUs and devices that the target asks for."),
@@ -155,7 +160,7 @@ def command(
     else:
         options["env"], options["devices"] = variables(options["env"]), not options.pop("no_devices")
         inputs = options.pop("inputs")
-        spec_file = spec_beside(file, needed=reference is None)
+        spec_file = None if options["inside"] else spec_beside(file, needed=reference is None)
         summary = batch(inputs, output, spec_file=spec_file, reporter=reporter, reference=reference, **options)
     _show(summary, output_format, reporter)
     require_within(summary, options["error_threshold"])

@@ -16,7 +16,7 @@ from packager.batch.merging import shard_folder
 from packager.batch.output import output_at
 from packager.batch.planning import split
 from packager.batch.pool import Hand, Job, Limits, row_groups
-from packager.batch.programs import in_container, in_environment
+from packager.batch.programs import in_container, in_environment, inside
 from packager.batch.run import Run, run_batch
 from packager.batch.splitting import form_of, of_shard, parse_mini_batch_size, parse_shard
 from packager.batch.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
@@ -43,6 +43,7 @@ class BatchWish(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         reference: of an image that the engine has, in containers of which workers run.
         docker: run in containers of the spec's image; else in its locked environment on this machine.
+        inside: run in the image that this process is in, to which packager was added; no spec is needed.
         target: one of the spec's targets.
         entry_script: another one than the spec's, relative to `source_dir`.
         mini_batch_size: a number of items (`10`), or a size (`1MB`); where None 10 files or requests, 1 MB of a
@@ -66,6 +67,7 @@ class BatchWish(msgspec.Struct, frozen=True, kw_only=True):
 
     reference: str | None = None
     docker: bool = False
+    inside: bool = False
     target: str | None = None
     entry_script: str | None = None
     mini_batch_size: str | None = None
@@ -222,7 +224,9 @@ def _check(wish: BatchWish, locations: Sequence[str], spec_file: SpecFile | None
         raise UsageError("there is no input", remedy="--input DIR, 'DIR/*.csv' or FILE")
     if wish.address is not None and wish.engine != "ray":
         raise UsageError("--address names a cluster, and nothing runs there", remedy="--engine ray")
-    if wish.reference is None and spec_file is None:
+    if wish.inside and (wish.docker or wish.reference is not None):
+        raise UsageError("--inside runs in the image that this is, and another one is named", remedy="keep one of them")
+    if wish.reference is None and spec_file is None and not wish.inside:
         raise UsageError("there is no spec, and no image is named", remedy="run it beside packager.yaml, or name one")
     if (wish.reference or wish.docker) and any(map(is_remote, locations)):
         raise UsageError(
@@ -255,6 +259,10 @@ def _describe(
     wish: BatchWish, spec_file: SpecFile | None, locations: Sequence[str], scratch: Path, reporter: Reporter
 ) -> _Described:
     """Return what runs; without an image the package is laid out in a folder."""
+    if wish.inside:
+        program = inside(os.environ, wish.entry_script or "", wish.env)
+        title = f"{os.environ.get('SERVICE_NAME', 'this image')} {os.environ.get('SERVICE_VERSION', '')}".strip()
+        return _Described(program=program, title=f"{title} (inside)", digest=title)
     if wish.reference is None and not wish.docker:
         assert spec_file is not None, "that was checked"
         if wish.entry_script is not None:

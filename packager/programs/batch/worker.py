@@ -205,14 +205,16 @@ class Script:
             return lambda text: _answer(self.run(**{names[0]: _request(text)}, **more))
         schema = sys.modules.get("inference_schema.schema_util")
         if schema is not None and schema.is_schema_decorated(self.run):
-            return lambda text: _answer(self.run(**_parameters(text, names), **more))
+            needed = [name for name in names if given[name].default is inspect.Parameter.empty]
+            return lambda text: _answer(self.run(**_parameters(text, names, needed), **more))
         return lambda text: _answer(self.run(**{names[0]: text}, **more))
 
 
-def _parameters(text: str, names: list[str]) -> dict[str, Any]:
+def _parameters(text: str, names: list[str], needed: list[str]) -> dict[str, Any]:
     body = json.loads(text)
-    if not isinstance(body, dict):
-        raise NotTakenError(f"the request is no JSON object with {', '.join(names)}")
+    missing = [name for name in needed if not isinstance(body, dict) or name not in body]
+    if missing:
+        raise NotTakenError(f"the request is no JSON object with {', '.join(missing)}")
     return {name: body[name] for name in names if name in body}
 
 
