@@ -41,6 +41,7 @@ ARROWS: dict[str, set[str]] = {
     "laying": {"spec", "storage", "programs", "environments", "oci"},
     "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
+    "deployment": set(),
     "batch": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "environments", "context", "checks"},

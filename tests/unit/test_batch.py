@@ -16,7 +16,7 @@ from packager.batch.listing import find_inputs, is_remote, roots_of
 from packager.batch.local import fetched
 from packager.batch.output import output_at
 from packager.batch.planning import record_ends
-from packager.batch.programs import in_container
+from packager.batch.programs import in_container, inside
 from packager.batch.splitting import (
     Shard,
     Size,
@@ -296,6 +296,23 @@ def test_a_container_sees_the_inputs_and_gets_no_value_of_a_variable_in_its_comm
         in_container(image, "", [Path("/a,b")], {}, {})
 
 
+def test_inside_of_an_image_its_own_python_and_variables_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("packager.batch.programs.ENVIRONMENT_PREFIX", str(tmp_path))
+    with pytest.raises(UsageError, match="this is no image of packager's: there is no AML_APP_ROOT"):
+        inside({}, "", {})
+    with pytest.raises(UsageError, match=r"there is no .*/bin/python"):
+        inside({"AML_APP_ROOT": "/app"}, "", {})
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").touch()
+
+    found = inside({"AML_APP_ROOT": "/app", "A": "1"}, "batch.py", {"A": "2"})
+
+    assert found.words == (f"{tmp_path}/bin/python", "{program}/worker.py")
+    assert (found.folder, found.script, found.environ["A"]) == ("/app", "batch.py", "2")
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -303,6 +320,7 @@ def test_a_container_sees_the_inputs_and_gets_no_value_of_a_variable_in_its_comm
         ({"address": "h:1"}, "--address names a cluster"),
         ({}, "there is no spec"),
         ({"reference": "a:1", "inputs": "s3://b/c"}, "containers read inputs of this machine"),
+        ({"reference": "a:1", "inside": True}, "--inside runs in the image that this is"),
         ({"reference": "a:1", "tries": 0}, "--tries is less than 1"),
         ({"reference": "a:1", "error_threshold": -2}, "--error-threshold is less than -1"),
         ({"reference": "a:1", "shard": "3/2"}, "is no shard"),
