@@ -117,6 +117,7 @@ def test_an_interruption_leaves_what_is_done_and_no_process(
     assert (tmp_path / "out" / RESULTS).read_text() == expected(100)
 
 
+@pytest.mark.long  # docs/how-to/batch.md runs a container in every run
 @pytest.mark.engine
 def test_containers_of_the_image_write_the_same_and_one_that_hangs_is_removed(
     run_packager: RunPackager,

@@ -248,14 +248,17 @@ def test_tables_come_as_data_frames_in_parts_and_rows_keep_their_order(kind: str
     else:
         frame.to_csv(path, index=False, sep="\t" if kind == "tsv" else ",")
 
-    for size, count in (("7", 15), ("1MB", 1)):
+    # One of them is enough to tell that the size of a mini-batch changes nothing.
+    sizes = {"7": 15, "1MB": 1} if kind == "parquet" else {"7": 15}
+    for size, count in sizes.items():
         summary = run_here(tmp_path, TABLE, str(path), form="table", size=size, output=size)
         assert (summary.items, summary.failed, summary.mini_batches) == (100, 0, count)
 
     joined = pandas.read_csv(tmp_path / "7" / RESULTS, sep=" ", header=None)
     assert joined[0].to_list() == names
     assert joined[1].to_list() == [100 + 2 * number for number in range(100)]
-    assert (tmp_path / "7" / RESULTS).read_bytes() == (tmp_path / "1MB" / RESULTS).read_bytes()
+    if len(sizes) > 1:
+        assert (tmp_path / "7" / RESULTS).read_bytes() == (tmp_path / "1MB" / RESULTS).read_bytes()
 
 
 def test_a_table_that_is_damaged_is_listed_and_the_others_are_run(tmp_path: Path) -> None:
