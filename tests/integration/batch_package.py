@@ -48,12 +48,41 @@ def run(mini_batch):
     return out
 """
 
+RAW = """\
+from azureml.contrib.services.aml_request import rawhttp
+from azureml.contrib.services.aml_response import AMLResponse
+
+def init():
+    pass
+
+@rawhttp
+def run(request):
+    if request.data == b"bad":
+        return AMLResponse("not this", 400)
+    return AMLResponse(b'{"method": "%s", "size": %d}' % (request.method.encode(), len(request.data)), 200)
+"""
+
+SCHEMA = """\
+from inference_schema.parameter_types.standard_py_parameter_type import StandardPythonParameterType
+from inference_schema.schema_decorators import input_schema
+
+def init():
+    pass
+
+@input_schema("row", StandardPythonParameterType([1, 2]))
+@input_schema("factor", StandardPythonParameterType(2))
+def run(row, factor, request_headers):
+    return [each * factor for each in row]
+"""
+
 
 def write_batch_package(run: RunPackager, folder: Path, python: str) -> Path:
     """Write it, and lock it."""
     (folder / "packager.yaml").write_text(f'{SPEC}python: "{python}"\n')
     (folder / "score.py").write_text(SERVICE)
     (folder / "batch.py").write_text(BATCH)
+    (folder / "raw.py").write_text(RAW)
+    (folder / "schema.py").write_text(SCHEMA)
     (folder / "weights.json").write_text("[2, 3]")
     run("lock", cwd=folder)
     return folder

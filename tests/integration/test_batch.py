@@ -64,6 +64,37 @@ def test_a_script_of_a_service_answers_lines(
     assert "9 of 10 mini-batches done before" in again.stderr
 
 
+@pytest.mark.parametrize(
+    ("script", "lines", "answers", "reason"),
+    [
+        ("raw.py", ["abc", "bad"], [{"method": "POST", "size": 3}], "run() answered 400: not this"),
+        (
+            "schema.py",
+            ['{"row": [1, 2], "factor": 3}', '{"row": [1]}'],
+            [[3, 6]],
+            "the request is no JSON object with factor",
+        ),
+    ],
+)
+def test_requests_come_as_the_inference_server_gives_them(
+    script: str,
+    lines: list[str],
+    answers: list[object],
+    reason: str,
+    run_packager: RunPackager,
+    package: Path,
+    env: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    words = ("batch", "--input", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--entry-script", script)
+
+    run_packager(*words, "--error-threshold", "1", cwd=package, env=env)
+
+    assert [json.loads(line) for line in (tmp_path / "out" / RESULTS).read_text().splitlines()] == answers
+    assert json.loads((tmp_path / "out" / FAILURES).read_text())["reason"] == reason
+
+
 def test_a_run_that_is_killed_is_gone_on_with_and_shards_are_merged(
     run_packager: RunPackager, package: Path, env: dict[str, str], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ Standard library only (pandas and others come with the script), Python 3.8 or ne
 from __future__ import annotations
 
 import ctypes
+import importlib.machinery
 import importlib.util
 import inspect
 import io
@@ -194,14 +195,10 @@ class Script:
         names = [name for name in given if name != "request_headers"]
         if not names:
             raise TypeError("run() takes no data")
-        more: dict[str, Any] = {"request_headers": {"Content-Type": "application/json"}}
-        more = more if "request_headers" in given else {}
-        raw = any(
-            getattr(module, "_rawHttpRequested", False)
-            for name, module in list(sys.modules.items())
-            if name.endswith("aml_request")
-        )
-        if raw:
+        headers = {"Content-Type": "application/json"}
+        more: dict[str, Any] = {"request_headers": headers} if "request_headers" in given else {}
+        ours = [module for name, module in sys.modules.items() if name.endswith("aml_request")]
+        if any(getattr(module, "_rawHttpRequested", False) for module in ours):
             return lambda text: _answer(self.run(**{names[0]: _request(text)}, **more))
         schema = sys.modules.get("inference_schema.schema_util")
         if schema is not None and schema.is_schema_decorated(self.run):
@@ -241,6 +238,19 @@ def _answer(result: Any) -> bytes:
         except ValueError:
             result = body
     return json.dumps(result, default=_plain).encode() + b"\n"
+
+
+class ServerNames:
+    """Finds the modules under which the inference server offers itself to scripts, where no others of the name are."""
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> Any:
+        """Return an empty package for what is above those modules, once the server has put them in their places."""
+        if name not in ("azureml", "azureml.contrib", "azureml.contrib.services"):
+            return None
+        with suppress(ImportError):
+            importlib.import_module("azureml_inference_server_http.server")
+            return importlib.machinery.ModuleSpec(name, None, is_package=True)
+        return None
 
 
 class Worker:
@@ -361,6 +371,7 @@ def main() -> None:
     for name in ("AML_APP_ROOT", "AZUREML_SOURCE_DIRECTORY"):
         if os.environ.get(name) and os.environ[name] not in sys.path:
             sys.path.append(os.environ[name])
+    sys.meta_path.append(ServerNames())  # type: ignore[arg-type,unused-ignore]
     messages: Any = queue.SimpleQueue()
     threading.Thread(target=listen, args=(source, messages), daemon=True).start()
     worker = Worker(out)
