@@ -21,13 +21,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from packager.batch.listing import find_inputs
-from packager.batch.planning import split
-from packager.batch.pool import Job, Limits
-from packager.batch.run import Run, run_batch
-from packager.batch.splitting import parse_mini_batch_size
-from packager.batch.values import RESULTS, Identity, inputs_digest, stamps_digest
-from packager.batch.workers import Program, start_here
+from packager.batches.listing import find_inputs
+from packager.batches.planning import split
+from packager.batches.pool import Job, Limits
+from packager.batches.run import Run, run_batch
+from packager.batches.splitting import parse_mini_batch_size
+from packager.batches.values import RESULTS, Identity, inputs_digest, stamps_digest
+from packager.batches.workers import Program, start_here
 
 SCRIPT = """\
 import os, time

@@ -161,7 +161,11 @@ def command(
         options["env"], options["devices"] = variables(options["env"]), not options.pop("no_devices")
         inputs = options.pop("inputs")
         spec_file = None if options["inside"] else spec_beside(file, needed=reference is None)
-        summary = batch(inputs, output, spec_file=spec_file, reporter=reporter, reference=reference, **options)
+        try:
+            summary = batch(inputs, output, spec_file=spec_file, reporter=reporter, reference=reference, **options)
+        except KeyboardInterrupt:
+            reporter.step("what is done is kept: the same command with --resume goes on")
+            raise
     _show(summary, output_format, reporter)
     require_within(summary, options["error_threshold"])
 

@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from packager.batch.listing import find_inputs, is_remote, roots_of
-from packager.batch.merging import merge as merge_shards
-from packager.batch.merging import shard_folder
-from packager.batch.output import output_at
-from packager.batch.planning import split
-from packager.batch.pool import Hand, Job, Limits, row_groups
-from packager.batch.programs import in_container, in_environment, inside
-from packager.batch.run import Run, run_batch
-from packager.batch.splitting import form_of, of_shard, parse_mini_batch_size, parse_shard
-from packager.batch.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
-from packager.batch.workers import Program, Start, start_here
+from packager.batches.listing import find_inputs, is_remote, roots_of
+from packager.batches.merging import merge as merge_shards
+from packager.batches.merging import shard_folder
+from packager.batches.output import output_at
+from packager.batches.planning import split
+from packager.batches.pool import Hand, Job, Limits, row_groups
+from packager.batches.programs import in_container, in_environment, inside
+from packager.batches.run import Run, run_batch
+from packager.batches.splitting import form_of, of_shard, parse_mini_batch_size, parse_shard
+from packager.batches.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
+from packager.batches.workers import Program, Start, start_here
 from packager.contract import INPUTS_LABEL
 from packager.engine.api import require_local
 from packager.errors import ServiceError, UsageError
@@ -296,7 +296,7 @@ def _started(wish: BatchWish, program: Program, logs: Path, reporter: Reporter) 
     if wish.engine == "local":
         yield start_here(program, logs), wish.processes or len(os.sched_getaffinity(0))
         return
-    from packager.batch.ray_workers import cluster, start_on_ray
+    from packager.batches.ray_workers import cluster, start_on_ray
 
     with cluster(wish.address) as processors:
         reporter.step(f"the Ray cluster has {processors} processors")

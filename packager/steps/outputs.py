@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from packager.batch.values import Summary as BatchSummary
+from packager.batches.values import Summary as BatchSummary
 from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.delivery.values import Event

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from packager.batch.values import FAILURES, JOURNAL, RESULTS
+from packager.batches.values import FAILURES, JOURNAL, RESULTS
 from tests.integration.batch_package import expected, gone, kill_at, write_batch_package, write_files
 from tests.integration.conftest import NO_ENGINE, RunPackager
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from packager.batch.listing import find_inputs
-from packager.batch.planning import split
-from packager.batch.pool import Hand, Job, Limits, row_groups
-from packager.batch.run import Run, run_batch
-from packager.batch.splitting import Shard, form_of, of_shard, parse_mini_batch_size
-from packager.batch.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
-from packager.batch.workers import Program, start_here
+from packager.batches.listing import find_inputs
+from packager.batches.planning import split
+from packager.batches.pool import Hand, Job, Limits, row_groups
+from packager.batches.run import Run, run_batch
+from packager.batches.splitting import Shard, form_of, of_shard, parse_mini_batch_size
+from packager.batches.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
+from packager.batches.workers import Program, start_here
 
 NAMES = """\
 import os

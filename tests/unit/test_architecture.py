@@ -42,7 +42,7 @@ ARROWS: dict[str, set[str]] = {
     "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
     "deployment": set(),
-    "batch": {"storage", "programs", "serving"},
+    "batches": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "environments", "context", "checks"},
     # It shows what others found out, as values of its own.
@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "delivery": {"storage", "workspace"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "batch", "checks", "init", "report", "workspace", "delivery",
+        "builders", "serving", "batches", "checks", "init", "report", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
     "azureml": {"spec", "storage", "workspace", "serving", "steps"},
@@ -63,9 +63,9 @@ ARROWS: dict[str, set[str]] = {
 PURE = ("plan",)
 #: Modules that decide, in rooms where others act.
 PURE_MODULES = (
-    "batch/answers.py",
-    "batch/splitting.py",
-    "batch/values.py",
+    "batches/answers.py",
+    "batches/splitting.py",
+    "batches/values.py",
     "builders/choose.py",
     "context/build_context.py",
     "context/dockerignore.py",

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packager.batch.listing import find_inputs, is_remote, roots_of
-from packager.batch.local import fetched
-from packager.batch.output import output_at
-from packager.batch.planning import record_ends
-from packager.batch.programs import in_container, inside
-from packager.batch.splitting import (
+import packager
+from packager.batches.listing import find_inputs, is_remote, roots_of
+from packager.batches.local import fetched
+from packager.batches.output import output_at
+from packager.batches.planning import record_ends
+from packager.batches.programs import in_container, inside
+from packager.batches.splitting import (
     Shard,
     Size,
     form_of,
@@ -28,7 +29,7 @@ from packager.batch.splitting import (
     parse_mini_batch_size,
     parse_shard,
 )
-from packager.batch.values import RESULTS, Failure, InputFile, MiniBatch, said_of
+from packager.batches.values import RESULTS, Failure, InputFile, MiniBatch, said_of
 from packager.errors import ContextError, UsageError
 from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.service import Mounted
@@ -299,7 +300,7 @@ def test_a_container_sees_the_inputs_and_gets_no_value_of_a_variable_in_its_comm
 def test_inside_of_an_image_its_own_python_and_variables_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("packager.batch.programs.ENVIRONMENT_PREFIX", str(tmp_path))
+    monkeypatch.setattr("packager.batches.programs.ENVIRONMENT_PREFIX", str(tmp_path))
     with pytest.raises(UsageError, match="this is no image of packager's: there is no AML_APP_ROOT"):
         inside({}, "", {})
     with pytest.raises(UsageError, match=r"there is no .*/bin/python"):
@@ -329,6 +330,12 @@ def test_inside_of_an_image_its_own_python_and_variables_are_taken(
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(more: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         batch(more.pop("inputs", "in"), "out", **more)
+
+
+def test_the_function_is_there_however_often_it_is_asked_for() -> None:
+    # A room of the same name would take its place once it is imported.
+    assert packager.batch is batch
+    assert packager.batch is batch
 
 
 def test_failed_items_are_refused_above_the_threshold(tmp_path: Path) -> None:

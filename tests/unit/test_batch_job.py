@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import yaml
 
-from packager.batch.splitting import Shard, parse_shard
+from packager.batches.splitting import Shard, parse_shard
 from packager.cli.batch import command
 from packager.deployment.batch_job import BatchJob, Share, batch_job
 from packager.errors import UsageError

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from packager.batch.journal import opened
-from packager.batch.merging import merge
-from packager.batch.pool import Limits
-from packager.batch.splitting import Shard
-from packager.batch.values import FAILURES, JOURNAL, RESULTS, Failure
+from packager.batches.journal import opened
+from packager.batches.merging import merge
+from packager.batches.pool import Limits
+from packager.batches.splitting import Shard
+from packager.batches.values import FAILURES, JOURNAL, RESULTS, Failure
 from packager.errors import ContextError, ServiceError
 from tests.unit.batch_runs import NAMES, run_here
 
@@ -390,7 +390,7 @@ def test_two_runs_do_not_write_to_one_folder(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
-    from packager.batch import journal
+    from packager.batches import journal
 
     inputs = inputs_of(tmp_path, 10)
     add = journal.Journal.add

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from packager.batch.workers import LostError, Program, Start, Worker
+from packager.batches.workers import LostError, Program, Start, Worker
 from packager.errors import EngineError, UsageError
 from packager.programs.batch import pipe
 from packager.resources import program
@@ -66,7 +66,7 @@ class Remote:
 
 
 class RayWorker:
-    """A worker, asked through Ray, as `packager.batch.workers.Worker`.
+    """A worker, asked through Ray, as `packager.batches.workers.Worker`.
 
     Args:
         actor: a `Remote`.

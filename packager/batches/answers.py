@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from packager.batch.values import Failure, InputFile, MiniBatch, Outcome
+from packager.batches.values import Failure, InputFile, MiniBatch, Outcome
 
 
 def failed(batch: MiniBatch, files: Sequence[InputFile], reason: str, tries: int) -> Outcome:

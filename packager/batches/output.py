@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from packager.batch.journal import write_summary
-from packager.batch.listing import file_system, is_remote
-from packager.batch.local import send
-from packager.batch.values import FAILURES, JOURNAL, LOGS, RESULTS, SHARDS, SUMMARY, Summary
+from packager.batches.journal import write_summary
+from packager.batches.listing import file_system, is_remote
+from packager.batches.local import send
+from packager.batches.values import FAILURES, JOURNAL, LOGS, RESULTS, SHARDS, SUMMARY, Summary
 from packager.errors import TemporaryError
 from packager.serving.hosts.process.folders import state_root
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from packager.batch.listing import file_system
-from packager.batch.values import InputFile
+from packager.batches.listing import file_system
+from packager.batches.values import InputFile
 from packager.errors import ContextError, TemporaryError
 from packager.storage.reading import failure
 

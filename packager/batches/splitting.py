@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from packager.batch.values import Form, InputFile, MiniBatch
+from packager.batches.values import Form, InputFile, MiniBatch
 from packager.errors import UsageError
 from packager.units import parse_size
 

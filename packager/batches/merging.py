@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from packager.batch.journal import differences, write_summary
-from packager.batch.values import FAILURES, RESULTS, SHARDS, SUMMARY, Summary
+from packager.batches.journal import differences, write_summary
+from packager.batches.values import FAILURES, RESULTS, SHARDS, SUMMARY, Summary
 from packager.errors import ContextError
 from packager.storage.reading import failure
 

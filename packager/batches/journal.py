@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from packager.batch.values import FAILURES, JOURNAL, RESULTS, SUMMARY, Failure, Identity, Outcome, Summary
+from packager.batches.values import FAILURES, JOURNAL, RESULTS, SUMMARY, Failure, Identity, Outcome, Summary
 from packager.errors import ContextError
 from packager.storage.files import write_bytes
 from packager.storage.reading import failure

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from packager.batch.local import fetch, plain
-from packager.batch.splitting import Size, kind_of, numbered, of_files, of_groups, of_records
-from packager.batch.values import Form, InputFile, MiniBatch
+from packager.batches.local import fetch, plain
+from packager.batches.splitting import Size, kind_of, numbered, of_files, of_groups, of_records
+from packager.batches.values import Form, InputFile, MiniBatch
 from packager.progress import reading
 
 #: Says how many rows and bytes each group of a Parquet file has, by its path.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from packager.batch.answers import failed
-from packager.batch.journal import Journal, finished, opened, remove_journal, write_summary
-from packager.batch.planning import Split
-from packager.batch.pool import Job, outcomes
-from packager.batch.values import FAILURES, RESULTS, Identity, MiniBatch, Outcome, Summary, said_of
-from packager.batch.workers import Start
+from packager.batches.answers import failed
+from packager.batches.journal import Journal, finished, opened, remove_journal, write_summary
+from packager.batches.planning import Split
+from packager.batches.pool import Job, outcomes
+from packager.batches.values import FAILURES, RESULTS, Identity, MiniBatch, Outcome, Summary, said_of
+from packager.batches.workers import Start
 from packager.errors import ContextError
 from packager.progress import working
 

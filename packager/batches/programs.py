@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from packager.batch.workers import Program
+from packager.batches.workers import Program
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.errors import UsageError
 from packager.serving.hosts.docker.container import HARDENED

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from packager.batch.answers import answered, failed, one_of
-from packager.batch.local import fetched
-from packager.batch.splitting import kind_of
-from packager.batch.values import Form, InputFile, MiniBatch, Outcome
-from packager.batch.workers import LostError, Start, Worker
+from packager.batches.answers import answered, failed, one_of
+from packager.batches.local import fetched
+from packager.batches.splitting import kind_of
+from packager.batches.values import Form, InputFile, MiniBatch, Outcome
+from packager.batches.workers import LostError, Start, Worker
 from packager.errors import ContextError, ServiceError, TemporaryError
 from packager.progress import in_thread
 
