@@ -294,10 +294,15 @@ def _describe(
 def _started(wish: BatchWish, program: Program, logs: Path, reporter: Reporter) -> Iterator[tuple[Start, int]]:
     """Give what starts workers, and how many there may be."""
     if wish.engine == "local":
-        yield start_here(program, logs), wish.processes or len(os.sched_getaffinity(0))
+        yield start_here(program, logs), wish.processes or _processors()
         return
     from packager.batches.ray_workers import cluster, start_on_ray
 
     with cluster(wish.address) as processors:
         reporter.step(f"the Ray cluster has {processors} processors")
         yield start_on_ray(program), wish.processes or processors
+
+
+def _processors() -> int:
+    """Return how many processors this process may use, as far as the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
