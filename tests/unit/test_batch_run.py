@@ -237,7 +237,8 @@ def run(mini_batch):
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 def test_tables_come_as_data_frames_in_parts_and_rows_keep_their_order(kind: str, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     names = [f'n{number}, "q"' if number % 5 else "two\nlines" for number in range(100)]
     frame = pandas.DataFrame({"name": names, "a": range(100), "b": range(100, 200)})
     path = tmp_path / f"table.{kind}"
@@ -262,7 +263,8 @@ def test_tables_come_as_data_frames_in_parts_and_rows_keep_their_order(kind: str
 
 
 def test_a_table_that_is_damaged_is_listed_and_the_others_are_run(tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
+    import pandas
+
     (tmp_path / "in").mkdir()
     pandas.DataFrame({"name": ["x"], "a": [1], "b": [2]}).to_parquet(tmp_path / "in/1.parquet")
     (tmp_path / "in/2.parquet").write_bytes((tmp_path / "in/1.parquet").read_bytes()[:-9])
