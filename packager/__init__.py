@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "Workspace", "__version__", "archive", "bake", "batch", "build", "check", "ci", "compare", "diff", "export",
-    "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over", "test", "tree",
-    "verify", "watch", "why",
+    "BuildWish", "Workspace", "__version__", "archive", "bake", "batch", "build", "check", "ci", "compare", "diff",
+    "export", "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over",
+    "test", "tree", "verify", "watch", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
