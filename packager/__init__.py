@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "Workspace", "__version__", "archive", "bake", "batch", "build", "check", "ci", "compare", "diff",
-    "export", "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score", "take_over",
-    "test", "tree", "verify", "watch", "why",
+    "BuildWish", "DeployWish", "Workspace", "__version__", "archive", "bake", "batch", "build", "check", "ci",
+    "compare", "deploy", "diff", "export", "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save",
+    "score", "take_over", "test", "tree", "verify", "watch", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from packager.steps.check import check
     from packager.steps.ci import ci
     from packager.steps.dependencies import tree, why
+    from packager.steps.deploy import DeployWish, deploy
     from packager.steps.diff import diff
     from packager.steps.export import export
     from packager.steps.lock import lock
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 #: Name → module that has it, where the module is not `packager.steps.<name>`.
 _ELSEWHERE = {
     "BuildWish": "packager.builders.builder",
+    "DeployWish": "packager.steps.deploy",
     "Workspace": "packager.steps.workspace",
     "archive": "packager.steps.save",
     "compare": "packager.steps.build",

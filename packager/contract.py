@@ -22,6 +22,9 @@ SERVER_START = f"{OWN_FOLDER}/start.py"
 #: User and group that the server runs as.
 USER = 1000
 
+#: The record in a folder of files that `deploy` wrote, which is in no image.
+DEPLOY_RECORD = ".packager-deploy.json"
+
 #: Port of the server where the spec names none.
 DEFAULT_PORT = 5001
 HEALTH_PATH = "/"

@@ -6,7 +6,7 @@ import functools
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,7 @@ class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     conda: CondaFile | None = None
     resolve_bases: bool = False
     run: Run | None = None
+    kubernetes: Kubernetes | None = None
     cuda: CudaFile | None = None
     artefacts: tuple[Artefact, ...] = ()
     files: tuple[str, ...] = ()
@@ -54,6 +55,32 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     gpus: str = ""
     devices: tuple[str, ...] = ()
     host: tuple[str, ...] = ()
+
+
+class Taint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What nodes with devices keep all else away by: one of `[[kubernetes.tolerations]]` of a `<target>.toml`.
+
+    Attributes:
+        key: of the taint.
+        value: of it; any where empty.
+        effect: of it (`NoSchedule`); every one where empty.
+    """
+
+    key: str
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a cluster gives the devices of `[run]`: the table `[kubernetes]` of a `<target>.toml`.
+
+    Attributes:
+        resource: what its device plugin calls one (`nvidia.com/gpu`); empty where that hangs on the card.
+        tolerations: of the nodes that have them.
+    """
+
+    resource: str = ""
+    tolerations: tuple[Taint, ...] = ()
 
 
 class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +159,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         conda: for environments of conda; None where the target takes none.
         resolve_bases: the digests of its bases are not known here, and are resolved when it is locked.
         run: what the machine has to give to a container.
+        kubernetes: how a cluster gives it.
         cuda: None where the target promises no CUDA.
         artefacts: kinds of files that must be among the models.
         files: what the context holds for people besides HANDOFF.md, each made by the template of its name.
@@ -149,6 +177,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     conda: CondaTarget | None = None
     resolve_bases: bool = False
     run: Run = Run()
+    kubernetes: Kubernetes = Kubernetes()
     cuda: CudaTarget | None = None
     artefacts: tuple[Artefact, ...] = ()
     files: tuple[str, ...] = ()
@@ -255,6 +284,7 @@ def _parsed(path: Path, text: str) -> Target:
         conda=_conda(path, data, data.conda) if data.conda else None,
         resolve_bases=data.resolve_bases,
         run=data.run or Run(),
+        kubernetes=data.kubernetes or Kubernetes(),
         cuda=_cuda(path, data.cuda) if data.cuda else None,
         artefacts=data.artefacts,
         files=data.files,

@@ -48,6 +48,7 @@ VERBS = {
     "test": "Start the image, and hold its answers against the spec's tests.",
     "batch": "Run the entry script over many files, rows or requests, and write one file of results.",
     "report": "Write a page about the package: what is in it, findings, tests, how to run it.",
+    "deploy": "Write the files by which Kubernetes, Compose and others run the image, and apply them.",
     "service": "Deploy, update, roll back, stop and delete named services.",
     "ci": "Print a pipeline for GitHub, GitLab, Azure or Tekton.",
     "watch": "Deliver each newer version of a registered model, tested.",
@@ -61,7 +62,6 @@ VERBS = {
 
 #: What people type who come from elsewhere → what does that here.
 ELSEWHERE = {
-    "deploy": "packager service deploy NAME",
     "undeploy": "packager service delete NAME",
     "update": "packager service update NAME",
     "rollback": "packager service rollback NAME",

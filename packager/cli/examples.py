@@ -137,7 +137,14 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "check": (("packager check", "packager check --fail-on warning --format json"), (0, 2, 5)),
     "plan": (("packager plan", "packager plan --target gpu --format json"), (0, 2, 3, 4, 6, 7, 75)),
     "render": (("packager render", "packager render --dialect plain > Dockerfile"), (0, 2, 3, 4, 6, 7, 75)),
-    "save": (("packager save -o context", "packager save --archive context.tar.gz"), (0, 2, 3, 4, 6, 7, 75)),
+    "save": (
+        (
+            "packager save -o context",
+            "packager save -o context --for kubernetes",
+            "packager save --archive context.tar.gz",
+        ),
+        (0, 2, 3, 4, 6, 7, 75),
+    ),
     "verify": (("packager verify context",), (0, 2, 6)),
     "build": (
         (
@@ -159,8 +166,20 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ),
     "bake": (("packager bake */packager.yaml -o bake", "docker buildx bake -f bake/docker-bake.json"), _BUILDS),
     "push": (("packager push", "packager push registry.example.com/team/model:1 --build"), (0, 2, 6, 7, 8, 75, 130)),
-    "why": (("packager why numpy", "packager why sklearn --target gpu"), (0, 2, 3, 75)),
+    "why": (
+        ("packager why numpy", "packager why sklearn --target gpu"),
+        (0, 2, 3, 75),
+    ),
     "tree": (("packager tree", "packager tree --format json"), (0, 2, 3, 75)),
+    "deploy": (
+        (
+            "packager deploy --to kubernetes --namespace models",
+            "packager deploy --image registry.example.com/team/churn:2 --diff",
+            "packager deploy --to compose --apply --wait",
+            "packager deploy --rollback --apply",
+        ),
+        (0, 1, 2, 6, 7, 8, 75, 130),
+    ),
     "diff": (
         ("packager diff churn:1 churn:2", "packager diff HEAD~1:packager.lock packager.lock"),
         (0, 1, 2, 3, 6, 7, 75),

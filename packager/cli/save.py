@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @click.option(
     "--archive", type=click.Path(path_type=Path), metavar="FILE", help="Archive instead: .tar, .tar.gz or .tar.zst."
 )
+@click.option(
+    "--for",
+    "platforms",
+    multiple=True,
+    metavar="PLATFORM,…",
+    help="Files of these platforms, too, with a chapter in HANDOFF.md: kubernetes, compose, aci, quadlet, iot-edge.",
+)
 @click.option("--force", is_flag=True, help="Replace a saved context that was changed by hand.")
 @dialect_option
 @format_option
@@ -41,6 +48,7 @@ def command(
     platform: str | None,
     base: str | None,
     dialect: Dialect | None,
+    platforms: tuple[str, ...],
     force: bool,
     output_format: str,
     reporter: Reporter,
@@ -63,6 +71,7 @@ def command(
         base=base,
         dialect=dialect,
         force=force,
+        platforms=[name.strip() for each in platforms for name in each.split(",")],
         reporter=reporter,
     ):
         reporter.step(f"{saved.target}: {count(saved.files, 'file')}, {human_size(saved.size)}, {saved.digest}")

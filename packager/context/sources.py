@@ -30,7 +30,7 @@ from packager.context.strays import (
     start_of,
 )
 from packager.context.walk import Everything, Root, walk
-from packager.contract import FILE_MODE, MODEL_MODE, PROGRAM_MODE
+from packager.contract import DEPLOY_RECORD, FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.progress import is_heard, reading
@@ -138,6 +138,8 @@ class _AppSelection:
         return (
             "pyvenv.cfg" in names
             or ("packager.json" in names and is_saved_context(folder))
+            # They name the image, and would change it.
+            or DEPLOY_RECORD in names
             or is_bake_file(folder + b".json")
             or is_image_layout(names)
             or is_workspace(folder, names)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from packager.context.build_context import BuildContext, assemble
 from packager.dockerfile.text import dockerfile, rendered
@@ -22,12 +24,22 @@ from packager.plan.plan import (
 from packager.plan.planned import Planned
 from packager.resources import data_folder, program
 
+if TYPE_CHECKING:
+    from packager.handoff.instructions import ForPlatform
+
+#: Folder of a context with the files of platforms.
+DEPLOY_FOLDER = "deploy"
+
 #: What BuildKit may read of a context: the manifest and the instructions are for people, and never change a build.
 DOCKERIGNORE = "*\n!environment\n!layers\n"
 
 
-def build_context(planned: Planned) -> BuildContext:
+def build_context(planned: Planned, deployments: Sequence[ForPlatform] = ()) -> BuildContext:
     """Return the build context of an image; nothing is written yet.
+
+    Args:
+        planned: the image.
+        deployments: files of platforms that it is to have, too.
 
     Raises:
         RenderError: a template is not valid.
@@ -38,10 +50,11 @@ def build_context(planned: Planned) -> BuildContext:
         "Dockerfile": dockerfile(planned),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": _timed(rendered("HANDOFF.md.j2", planned, _instructions), planned),
+        "HANDOFF.md": _timed(_handoff(planned, deployments), planned),
         **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
         **_wheels_texts(planned.plan),
         **_conda_texts(planned),
+        **{f"{DEPLOY_FOLDER}/{each.name}/{path}": text for each in deployments for path, text in each.files.items()},
     }
     if planned.plan.environment.compiler:
         texts[COMPILER] = program("stage/compile.py").read_text("utf-8")
@@ -59,6 +72,15 @@ def require_no_archive(base: Base) -> None:
             f"BuildKit cannot build on {base.source}: a Dockerfile's FROM names images, not files",
             remedy="`--builder oci` can; or give it to the engine first (`docker load`), or to a registry",
         )
+
+
+def _handoff(planned: Planned, deployments: Sequence[ForPlatform]) -> str:
+    if not deployments:
+        return rendered("HANDOFF.md.j2", planned, _instructions)
+    # What is remembered of a plan knows nothing of platforms.
+    from packager.handoff.instructions import instructions
+
+    return instructions(planned.plan, planned.templates, deployments)
 
 
 def _instructions(plan: Plan, templates: Path) -> str:

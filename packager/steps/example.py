@@ -31,7 +31,7 @@ def find_example(spec_file: SpecFile | None, swagger_url: str, key: str | None =
         swagger_url: of the service's description, which is asked for.
         key: of the service.
     """
-    folder = "" if spec_file is None else _named_from_here(spec_file.root)
+    folder = "" if spec_file is None else folder_from_here(spec_file.root)
     for case in () if spec_file is None else spec_file.spec.test:
         if found := example_of_case(case, folder):
             return found
@@ -62,7 +62,7 @@ def example_lines(
     return (f"try it: {shown}", f"    or: {asked}")
 
 
-def _named_from_here(folder: Path) -> str:
+def folder_from_here(folder: Path) -> str:
     """Return the name of a folder from the current one; the whole path where that is shorter."""
     whole, relative = str(folder), os.path.relpath(folder)
     if relative == ".":

@@ -17,7 +17,7 @@ from packager.context.verify import VerifyResult
 from packager.delivery.values import Event
 from packager.finding import Finding
 from packager.report.difference import Difference
-from packager.steps import profile_outputs, workspace_outputs
+from packager.steps import deploy_outputs, profile_outputs, workspace_outputs
 from packager.steps.settings import Setting
 from packager.steps.store import KindSummary
 from packager.steps.workspaces import WorkspaceSummary
@@ -919,6 +919,7 @@ OUTPUTS: dict[str, Any] = {
     "build-verify": Compared,
     "check": list[Finding],
     "config-list": list[Setting],
+    "deploy": deploy_outputs.DeployedTo,
     "diff": Difference,
     "doctor": list[Examined],
     "environment-delete": list[workspace_outputs.Deleted],

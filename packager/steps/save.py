@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +21,9 @@ from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets
 from packager.storage.models import Store
+
+if TYPE_CHECKING:
+    from packager.handoff.instructions import ForPlatform
 
 
 def render(planned: Planned, *, dialect: Dialect | None = None) -> str:
@@ -69,6 +73,7 @@ def save_targets(
     base: str | None = None,
     dialect: Dialect | None = None,
     force: bool = False,
+    platforms: Sequence[str] = (),
     reporter: Reporter = SILENT,
 ) -> Iterator[Saved]:
     """Write the build context of every target; an entry script that cannot start is refused.
@@ -82,13 +87,14 @@ def save_targets(
         base: another base image.
         dialect: `plain` leaves out what only BuildKit reads; that of the spec where None.
         force: replace a saved context that was changed by hand.
+        platforms: names of those whose files the context has, too, with a chapter in HANDOFF.md.
         reporter: is told what may be wrong.
 
     Yields:
         each context, when it is written.
 
     Raises:
-        UsageError: no destination, or two; an archive for several targets.
+        UsageError: no destination, or two; an archive for several targets; the image cannot be run on a platform.
         SpecError, LockError, RenderError, ContextError: see `plan_image` and `save`.
     """
     if (output is None) == (archive is None):
@@ -104,7 +110,7 @@ def save_targets(
         planned = plan_image(spec_file, name, platform, base=other, digest_model=store.add).in_dialect(dialect)
         if name == names[0]:
             say_secrets([planned], reporter)
-        context = build_context(planned)
+        context = build_context(planned, _deployments(planned, spec_file, platforms))
         if output is None:
             assert archive is not None, "one of the two is given"
             path = _write_archive(context, planned, archive, force)
@@ -119,6 +125,33 @@ def save_targets(
             files=len(context.files),
             size=sum(file.size for file in context.files),
         )
+
+
+def _deployments(planned: Planned, spec_file: SpecFile, platforms: Sequence[str]) -> tuple[ForPlatform, ...]:
+    """Return the files of platforms for an image that whoever gets the context builds."""
+    if not platforms:
+        return ()
+    from packager.deployment.platforms import TITLES, render_for
+    from packager.deployment.workload import Wishes
+    from packager.handoff.instructions import ForPlatform
+    from packager.steps.workloads import NO_DIGEST, planned_workload
+
+    workload, found = planned_workload(planned.plan, spec_file), []
+    for name in dict.fromkeys(platforms):
+        rendering = render_for(name, workload, Wishes())
+        files = {each.path: each.text for each in rendering.manifests}
+        found.append(
+            ForPlatform(
+                name=name,
+                title=TITLES[name],
+                files=files,
+                digest=NO_DIGEST if any(NO_DIGEST in text for text in files.values()) else "",
+                unmet=rendering.unmet,
+                secrets=rendering.secrets,
+                apply=rendering.apply,
+            )
+        )
+    return tuple(found)
 
 
 def save(planned: Planned, folder: Path | str, *, force: bool = False, dialect: Dialect | None = None) -> Path:

@@ -14,7 +14,7 @@ import pytest
 from packager.dockerfile.dialect import buildkit_only
 from packager.dockerfile.lint import lint
 from packager.dockerfile.render import render
-from packager.handoff.instructions import instructions
+from packager.handoff.instructions import ForPlatform, instructions
 from packager.plan.plan import Base, Dialect
 from packager.resources import data_folder
 from packager.spec import load_spec
@@ -141,7 +141,20 @@ def test_every_word_of_a_template_is_in_a_golden(template: str) -> None:
     built = msgspec.structs.replace(
         conda.environment, locked=msgspec.structs.replace(conda.environment.locked, from_source=("one",))
     )
-    texts += [instructions(example_plan(base=local)), render(msgspec.structs.replace(conda, environment=built))]
+    asked = ForPlatform(
+        name="kubernetes",
+        title="K",
+        files={"a": "", "b": ""},
+        digest="sha256:0",
+        unmet=("u",),
+        secrets=("s",),
+        apply="a",
+    )
+    alone = msgspec.structs.replace(asked, files={"a": ""})
+    texts += [
+        instructions(example_plan(base=local), None, (asked, alone)),
+        render(msgspec.structs.replace(conda, environment=built)),
+    ]
     mamba = rendered("gpu-two-models").plan
     by_pip = msgspec.structs.replace(mamba.environment, installer="pip")
     texts.append(render(msgspec.structs.replace(mamba, environment=by_pip)))

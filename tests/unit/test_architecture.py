@@ -41,7 +41,8 @@ ARROWS: dict[str, set[str]] = {
     "laying": {"spec", "storage", "programs", "environments", "oci"},
     "builders": {"spec", "storage", "plan", "context", "oci", "registry", "engine", "handoff", "laying"},
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
-    "deployment": set(),
+    # `service:` and an image → files of platforms, and their record.
+    "deployment": {"spec", "storage", "programs", "serving"},
     "batches": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "environments", "context", "checks"},
@@ -51,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "delivery": {"storage", "workspace"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "batches", "checks", "init", "report", "workspace", "delivery",
+        "builders", "serving", "deployment", "batches", "checks", "init", "report", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
     "azureml": {"spec", "storage", "workspace", "serving", "steps"},
@@ -73,6 +74,12 @@ PURE_MODULES = (
     "delivery/decide.py",
     "delivery/values.py",
     "dockerfile/dialect.py",
+    "deployment/kubernetes/names.py",
+    "deployment/kubernetes/removal.py",
+    "deployment/kubernetes/render.py",
+    "deployment/kubernetes/values.py",
+    "deployment/record.py",
+    "deployment/workload.py",
     "dockerfile/stages.py",
     "engine/bake_file.py",
     "environments/channel_credentials.py",
@@ -219,7 +226,9 @@ def test_programs_need_nothing_of_ours() -> None:
         assert own <= sys.stdlib_module_names | {"gunicorn"}, path
 
 
-@pytest.mark.parametrize("files", ["batch/worker.py", "image/*.py", "no_code/*.py", "service/*.py", "stage/wheels.py"])
+@pytest.mark.parametrize(
+    "files", ["batch/worker.py", "image/*.py", "no_code/*.py", "pod/*.py", "service/*.py", "stage/wheels.py"]
+)
 def test_programs_of_an_image_know_no_more_than_python_3_8(files: str) -> None:
     """The oldest that has a base: annotations are texts, and neither `zip` nor `isinstance` is of a later one."""
     for path in (PACKAGE / "programs").glob(files):

@@ -61,7 +61,7 @@ def test_version_is_ours() -> None:
 
 @pytest.mark.parametrize(
     ("word", "there"),
-    [("deploy", "packager service deploy NAME"), ("logs", "packager service logs NAME"),
+    [("logs", "packager service logs NAME"),
      ("login", "docker login REGISTRY"), ("Serve", "packager run"), ("prune", "packager store gc")],
 )  # fmt: skip
 def test_words_of_other_tools_lead_to_ours(word: str, there: str) -> None:

@@ -26,6 +26,7 @@ from packager.serving.gate import Outcome, Report
 from packager.serving.service import KeyPair, Service
 from packager.serving.status import Status
 from packager.steps.build import Comparison
+from packager.steps.deploy import Deployed, DeployedFile
 from packager.steps.outputs import OUTPUTS
 from packager.steps.schema import names, schema
 
@@ -156,6 +157,11 @@ BUILDKIT = BuiltImage(target="gpu", builder="engine", platforms=("linux/amd64",)
 COMPARED = Comparison(
     target="cpu", platform="linux/amd64", digest=DIGEST, reference="x:1", differences=("a",), timings={"a": 1.0}
 )
+DEPLOYED = Deployed(
+    platform="kubernetes", folder=Path("/x"), name="a", image=f"r.example.com/a@{DIGEST}", version="1",
+    files=(DeployedFile(path="deployment.yaml", kind="new"),), difference="+a", unmet=("b",), secrets=("c",), apply="d",
+    applied=True, url="http://127.0.0.1:1/", rollback="e", leftovers=("f",),
+)  # fmt: skip
 KEYS = KeyPair(primary="p", secondary="s")
 STATUS = Status(name="a", state="Healthy", reason="", image="x:1", url="http://127.0.0.1:1/")
 REPORT = Report(
@@ -214,6 +220,7 @@ def _started(*_: object, **__: object) -> Iterator[tuple[Service, None]]:
             "packager.steps.inspect.inspect",
             Inspected(name="x:1", digest=DIGEST, images=(IMAGE,)),
         ),
+        ("deploy", ("deploy", "--image", "x:1"), "packager.steps.deploy.deploy", DEPLOYED),
         ("service-deploy", ("service", "deploy", "a", "x:1"), "packager.steps.service.deploy", STATUS),
         ("service-update", ("service", "update", "a", "x:2"), "packager.steps.service.update", STATUS),
         ("service-list", ("service", "list"), "packager.steps.service.list_services", (STATUS,)),
