@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import msgspec
 import pytest
 import yaml
@@ -46,6 +47,8 @@ def test_an_indexed_job_runs_a_shard_in_each_pod() -> None:
     files = batch_job("kubernetes", msgspec.structs.replace(JOB, share=Share(claim="data", path="/share")))
 
     job = yaml.safe_load(files.files["job.yaml"])
+    for version in ("1.29", "1.34"):
+        kubernetes_validate.validate(job, version, strict=True)
     assert (job["apiVersion"], job["kind"], job["spec"]["completionMode"]) == ("batch/v1", "Job", "Indexed")
     assert (job["spec"]["completions"], job["spec"]["parallelism"], job["spec"]["backoffLimitPerIndex"]) == (8, 4, 2)
     pod = job["spec"]["template"]["spec"]
