@@ -24,15 +24,16 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "BuildWish", "DeployWish", "Workspace", "__version__", "archive", "bake", "build", "check", "ci", "compare",
-    "deploy", "diff", "export", "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save", "score",
-    "take_over", "test", "tree", "verify", "watch", "why",
+    "BuildWish", "DeployWish", "Workspace", "__version__", "archive", "bake", "batch", "build", "check", "ci",
+    "compare", "deploy", "diff", "export", "load_spec", "lock", "plan_image", "push", "render", "report", "run", "save",
+    "score", "take_over", "test", "tree", "verify", "watch", "why",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from packager.builders.builder import BuildWish
     from packager.spec.load import load_spec
     from packager.steps.bake import bake
+    from packager.steps.batch import batch
     from packager.steps.build import build, compare
     from packager.steps.check import check
     from packager.steps.ci import ci

@@ -46,6 +46,7 @@ VERBS = {
     "diff": "Say what differs between two of images, specs and locks.",
     "run": "Start the image and wait until it is healthy.",
     "test": "Start the image, and hold its answers against the spec's tests.",
+    "batch": "Run the entry script over many files, rows or requests, and write one file of results.",
     "report": "Write a page about the package: what is in it, findings, tests, how to run it.",
     "deploy": "Write the files by which Kubernetes, Compose and others run the image, and apply them.",
     "service": "Deploy, update, roll back, stop and delete named services.",

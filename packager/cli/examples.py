@@ -154,6 +154,16 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         ),
         (0, 2, 3, 4, 5, 6, 7, 8, 75, 130),
     ),
+    "batch": (
+        (
+            "packager batch --input images --output labels",
+            "packager batch --input requests.jsonl --output answers --processes 4",
+            "packager batch --input 'data/*.csv' --output scores --entry-script batch.py --mini-batch-size 1MB",
+            "packager batch --input images --output labels --shard auto/8",
+            "packager batch --output labels --merge",
+        ),
+        (0, 2, 3, 6, 7, 8, 75, 130),
+    ),
     "bake": (("packager bake */packager.yaml -o bake", "docker buildx bake -f bake/docker-bake.json"), _BUILDS),
     "push": (("packager push", "packager push registry.example.com/team/model:1 --build"), (0, 2, 6, 7, 8, 75, 130)),
     "why": (

@@ -249,7 +249,7 @@ def watch(mode: Mode, say: Callable[[str], None]) -> Watch | None:
 
 
 def words(seen: Seen) -> str:
-    """Return how far work is: `512.0 MB of 1.1 GB, 128.0 MB/s, 4 s left`."""
+    """Return how far work is: `512.0 MB of 1.1 GB, 128.0 MB/s, 4 s left`; `30 of 200, 9.5/s, 18 s left`."""
     total, unit = seen.work.total, seen.work.unit
     if total is None:
         return f"{human_size(seen.done)}, {_time(seen.seconds)}" if seen.done else _time(seen.seconds)
@@ -263,8 +263,9 @@ def words(seen: Seen) -> str:
     if left <= 0:
         # Whoever gets it may still be at it.
         return f"{parts[0]}, {_time(seen.seconds)}"
-    if unit == "bytes":
-        parts.append(f"{human_size(int(rate))}/s")
+    parts.append(
+        f"{human_size(int(rate))}/s" if unit == "bytes" else f"{rate:.3g}/s" if rate < 100 else f"{rate:.0f}/s"
+    )
     return ", ".join([*parts, f"{_time(left / rate)} left"])
 
 

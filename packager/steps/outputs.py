@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.batches.values import Summary as BatchSummary
 from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.delivery.values import Event
@@ -913,6 +914,7 @@ class Imported(_Output, frozen=True):
 
 OUTPUTS: dict[str, Any] = {
     "bake": Baked,
+    "batch": BatchSummary,
     "build": list[Built],
     "build-verify": Compared,
     "check": list[Finding],

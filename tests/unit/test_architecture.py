@@ -43,6 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "serving": {"spec", "storage", "programs", "plan", "context", "engine"},
     # `service:` and an image → files of platforms, and their record.
     "deployment": {"spec", "storage", "programs", "serving"},
+    "batches": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
     "init": {"spec", "environments", "context", "checks"},
     # It shows what others found out, as values of its own.
@@ -51,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "delivery": {"storage", "workspace"},
     "steps": {
         "spec", "storage", "environments", "plan", "context", "dockerfile", "registry", "engine", "handoff", "laying",
-        "builders", "serving", "deployment", "checks", "init", "report", "workspace", "delivery",
+        "builders", "serving", "deployment", "batches", "checks", "init", "report", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
     "azureml": {"spec", "storage", "workspace", "serving", "steps"},
@@ -63,6 +64,9 @@ ARROWS: dict[str, set[str]] = {
 PURE = ("plan",)
 #: Modules that decide, in rooms where others act.
 PURE_MODULES = (
+    "batches/answers.py",
+    "batches/splitting.py",
+    "batches/values.py",
     "builders/choose.py",
     "context/build_context.py",
     "context/dockerignore.py",
@@ -222,7 +226,9 @@ def test_programs_need_nothing_of_ours() -> None:
         assert own <= sys.stdlib_module_names | {"gunicorn"}, path
 
 
-@pytest.mark.parametrize("files", ["image/*.py", "no_code/*.py", "pod/*.py", "service/*.py", "stage/wheels.py"])
+@pytest.mark.parametrize(
+    "files", ["batch/worker.py", "image/*.py", "no_code/*.py", "pod/*.py", "service/*.py", "stage/wheels.py"]
+)
 def test_programs_of_an_image_know_no_more_than_python_3_8(files: str) -> None:
     """The oldest that has a base: annotations are texts, and neither `zip` nor `isinstance` is of a later one."""
     for path in (PACKAGE / "programs").glob(files):

@@ -41,7 +41,8 @@ class Clock:
         (Work("a", 1000 * MB), 500 * MB, 75.0, "500.0 MB of 1.0 GB, 6.7 MB/s, 1 min 15 s left"),
         # All is sent, and the other side is still at it; some of it was sent twice.
         (Work("a", 10 * MB), 12 * MB, 6.0, "10.0 MB of 10.0 MB, 6 s"),
-        (Work("a", 40, "items"), 10, 5.0, "10 of 40, 15 s left"),
+        (Work("a", 40, "items"), 10, 5.0, "10 of 40, 2/s, 15 s left"),
+        (Work("a", 40000, "items"), 10000, 5.0, "10000 of 40000, 2000/s, 15 s left"),
         (Work("a"), 0, 61.2, "1 min 1 s"),
         (Work("a"), 5 * MB, 61.2, "5.0 MB, 1 min 1 s"),
         (Work("a", 0), 0, 0.0, "0 B of 0 B"),
