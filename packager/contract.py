@@ -61,3 +61,5 @@ AUTH_LABEL = "packager.auth"
 #: Labels by which an image tells what the machine has to give to its containers.
 GPUS_LABEL = "packager.gpus"
 DEVICES_LABEL = "packager.devices"
+#: Path of packager in an image to which it was added, for tasks of a batch.
+CLI_LABEL = "packager.cli"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from packager.cli import complete
+from packager.cli.batch_job import BATCH_OPTIONS, batch_options, batch_wish
 from packager.cli.common import (
     Reporter,
     count,
@@ -16,6 +17,7 @@ from packager.cli.common import (
     file_option,
     format_option,
     insecure_option,
+    load_spec,
     pairs,
     spec_beside,
     spec_workspace_option,
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from packager.cli.common import Command
     from packager.steps.deploy import Deployed
 
-_PLATFORMS = ("kubernetes", "compose", "aci", "quadlet", "iot-edge")
+_PLATFORMS = ("kubernetes", "compose", "aci", "quadlet", "iot-edge", "aws-batch", "slurm")
+#: Those that run jobs alone.
+_JOBS_ALONE = ("aws-batch", "slurm")
 
 #: Options that are fields of `Wishes`, of the same name.
 _WISHES = (
@@ -68,7 +72,13 @@ def _wish_options(command: Command) -> Command:
 
 
 @click.command("deploy")
-@click.option("--to", type=click.Choice(_PLATFORMS), default="kubernetes", show_default=True, help="The platform.")
+@click.option(
+    "--to",
+    type=click.Choice(_PLATFORMS),
+    default="kubernetes",
+    show_default=True,
+    help="The platform; aws-batch and slurm run --batch alone.",
+)
 @file_option
 @spec_workspace_option
 @target_option
@@ -104,25 +114,46 @@ def _wish_options(command: Command) -> Command:
 @click.option("--diff", "dry_run", is_flag=True, help="Write nothing, and print what would be written as a diff.")
 @click.option("--exit-code", "exit_code", is_flag=True, help="With --diff: exit with 1 when anything differs.")
 @click.option("--force", is_flag=True, help="Write files anew, too, that somebody edited.")
+@batch_options
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORDS OF packager batch]")
 @insecure_option
 @format_option
 @standard_options
-def command(file: Path, dry_run: bool, exit_code: bool, output_format: str, reporter: Reporter, **options: Any) -> None:
+def command(
+    file: Path,
+    dry_run: bool,
+    exit_code: bool,
+    batch: bool,
+    words: tuple[str, ...],
+    output_format: str,
+    reporter: Reporter,
+    **options: Any,
+) -> None:
     """Write the files by which a platform runs the image, and print the folder.
 
     The files are made of the image, by its digest, and of `service:` in the spec. They are yours: commit and edit them.
     One that was edited keeps its edits when the image changes, and is never written over without --force. What is asked
     for by options holds for the folder until others are given; `--canary ""` takes one back. Nothing outside of the
     folder is touched without --apply, and no key is in any file.
+
+    With --batch they are the files of a job that runs a batch in shards, on Kubernetes, AWS Batch or Slurm: what
+    follows `--` is what `packager batch` is given, as a task sees it.
     """
     from packager.errors import UsageError
     from packager.steps.deploy import deploy
 
     if exit_code and not dry_run:
         raise UsageError("--exit-code is of --diff", remedy="add --diff")
-    wish = _wish(dry_run, options)
-    spec_file = spec_beside(file, needed=wish.image is None and not wish.rollback)
-    deployed = deploy(wish, spec_file, reporter=reporter)
+    if batch:
+        from packager.steps.deploy_batch import deploy_batch
+
+        job = batch_wish(words, dry_run, options)
+        deployed = deploy_batch(job, load_spec(file), reporter=reporter)
+    else:
+        _refuse_batch(words, options)
+        wish = _wish(dry_run, options)
+        spec_file = spec_beside(file, needed=wish.image is None and not wish.rollback)
+        deployed = deploy(wish, spec_file, reporter=reporter)
     if output_format == "json":
         emit_json(_as_data(deployed))
     elif dry_run:
@@ -133,6 +164,19 @@ def command(file: Path, dry_run: bool, exit_code: bool, output_format: str, repo
     _say(deployed, dry_run, reporter)
     if exit_code and deployed.difference:
         raise click.exceptions.Exit(1)
+
+
+def _refuse_batch(words: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Refuse what is said of a batch where none is asked for."""
+    from packager.errors import UsageError
+
+    if words:
+        named = f"--to {words[0]}" if words[0] in _PLATFORMS else "options begin with --"
+        raise UsageError(f"{words[0]!r} is nothing that a service is deployed with", remedy=named)
+    given = [f"--{name.replace('_', '-')}" for name in BATCH_OPTIONS if options.pop(name) is not None]
+    alone = [f"--to {options['to']}"] if options["to"] in _JOBS_ALONE else []
+    if given or alone:
+        raise UsageError(f"{(given + alone)[0]} is of --batch", remedy="add --batch, or leave it out")
 
 
 def _wish(dry_run: bool, options: dict[str, Any]) -> Any:
@@ -179,7 +223,10 @@ def _say(deployed: Deployed, dry_run: bool, reporter: Reporter) -> None:
     if not deployed.applied:
         for each in deployed.secrets:
             reporter.step(f"once, before it is applied: {each}")
-        if deployed.apply:
+        if deployed.merge:
+            reporter.step(f"to submit it, in that folder: {deployed.apply}")
+            reporter.step(f"and when all tasks have ended, where they see their files: {deployed.merge}")
+        elif deployed.apply:
             ours = f"packager deploy --to {deployed.platform} --apply --wait"
             reporter.step(f"to apply: {ours}; or in that folder: {deployed.apply}")
     for each in deployed.leftovers:

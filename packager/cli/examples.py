@@ -177,6 +177,7 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
             "packager deploy --image registry.example.com/team/churn:2 --diff",
             "packager deploy --to compose --apply --wait",
             "packager deploy --rollback --apply",
+            "packager deploy --batch --shards 8 --share data:/share -- --input /share/in --output /share/out",
         ),
         (0, 1, 2, 6, 7, 8, 75, 130),
     ),

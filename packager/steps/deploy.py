@@ -106,6 +106,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
         url: where it is reached; empty where nobody waited for it.
         rollback: the command that goes back; empty where there is nothing to go back to.
         leftovers: commands that take away what files that are not made any more left where they were applied.
+        merge: of a batch: the command that joins what its tasks wrote; empty for services.
     """
 
     platform: str
@@ -122,6 +123,7 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     rollback: str = ""
     leftovers: tuple[str, ...] = ()
+    merge: str = ""
 
 
 def deploy(wish: DeployWish, spec_file: SpecFile | None = None, *, reporter: Reporter = SILENT) -> Deployed:

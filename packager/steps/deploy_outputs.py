@@ -25,6 +25,7 @@ class DeployedTo(msgspec.Struct, frozen=True, kw_only=True):
         url: where it is reached; empty where nobody waited for it.
         rollback: the command that goes back; empty where there is nothing to go back to.
         leftovers: commands that take away what files that are not made any more left where they were applied.
+        merge: of a batch: the command that joins what its tasks wrote; empty for services.
     """
 
     platform: str
@@ -41,3 +42,4 @@ class DeployedTo(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     rollback: str
     leftovers: tuple[str, ...]
+    merge: str
