@@ -115,7 +115,7 @@ def _wish_options(command: Command) -> Command:
 @click.option("--exit-code", "exit_code", is_flag=True, help="With --diff: exit with 1 when anything differs.")
 @click.option("--force", is_flag=True, help="Write files anew, too, that somebody edited.")
 @batch_options
-@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORDS OF packager batch]")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[WORD]…")
 @insecure_option
 @format_option
 @standard_options
