@@ -93,7 +93,11 @@ def deploy_batch(wish: BatchJobWish, spec_file: SpecFile, *, reporter: Reporter 
         text = render_text("batch/Dockerfile.j2", image=pinned.image, program=PROGRAM)
         manifests: tuple[Manifest, ...] = (Manifest(path=_DOCKERFILE, text=text),)
         apply = merge = ""
-        secrets: tuple[str, ...] = (_build(pinned), "then this again, with --image and that name")
+        secrets: tuple[str, ...] = (_build(pinned),)
+        reporter.warn(
+            f"{pinned.name} has no packager in it, which each task runs: {folder} gets a Dockerfile that adds it, and no "
+            f"job; build it there, and name what comes of it: --image {_tagged(pinned)}"
+        )
     else:
         files = batch_job(wish.to, _job(wish, name, spec_file, pinned))
         manifests = tuple(Manifest(path=path, text=text) for path, text in files.files.items())
@@ -142,11 +146,14 @@ def _image(wish: BatchJobWish, spec_file: SpecFile, reporter: Reporter) -> Pinne
     return pinned
 
 
-def _build(pinned: Pinned) -> str:
+def _tagged(pinned: Pinned) -> str:
     name = pinned.image.partition("@")[0]
     _, colon, tag = name.rpartition(":")
-    tagged = f"{name}-batch" if colon and "/" not in tag else f"{name}:batch"
-    return f'docker buildx build --push --build-arg PACKAGER="$PACKAGER" --tag {tagged} .'
+    return f"{name}-batch" if colon and "/" not in tag else f"{name}:batch"
+
+
+def _build(pinned: Pinned) -> str:
+    return f'docker buildx build --push --build-arg PACKAGER="$PACKAGER" --tag {_tagged(pinned)} .'
 
 
 def _job(wish: BatchJobWish, name: str, spec_file: SpecFile, pinned: Pinned | None) -> BatchJob:
