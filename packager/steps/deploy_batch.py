@@ -95,8 +95,8 @@ def deploy_batch(wish: BatchJobWish, spec_file: SpecFile, *, reporter: Reporter 
         apply = merge = ""
         secrets: tuple[str, ...] = (_build(pinned),)
         reporter.warn(
-            f"{pinned.name} has no packager in it, which each task runs: {folder} gets a Dockerfile that adds it, and no "
-            f"job; build it there, and name what comes of it: --image {_tagged(pinned)}"
+            f"{pinned.name} has no packager in it, which each task runs: {folder} gets a Dockerfile that adds it, and "
+            f"no job; build it there, and name what comes of it: --image {_tagged(pinned)}"
         )
     else:
         files = batch_job(wish.to, _job(wish, name, spec_file, pinned))
