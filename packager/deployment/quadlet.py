@@ -1,0 +1,102 @@
+"""A workload as a unit of systemd that Podman runs (Quadlet)."""
+
+from __future__ import annotations
+
+from packager.deployment.templating import memory, number, text_of
+from packager.deployment.terms import PIDS, Terms, grace_reason, terms, unmet_by_one_machine
+from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
+from packager.programs.image.keys import DEFAULT_PATH
+
+#: Seconds that fetching an image may take, and that ending a container takes beyond its own grace.
+_FETCH, _AROUND = 900, 15
+
+#: Where systemd keeps units of this kind: those of whoever may write there, else the user's.
+_FOLDER = "${XDG_CONFIG_HOME:-$HOME/.config}/containers/systemd"
+
+
+def render(workload: Workload, wishes: Wishes) -> Rendering:
+    """Return the unit for systemd and Podman. Pure.
+
+    Args:
+        workload: one image as a service.
+        wishes: of them, `publish` counts.
+    """
+    term = terms(workload)
+    text = text_of(
+        "quadlet/service.container.j2",
+        w=workload,
+        t=term,
+        publish=workload.port if wishes.publish is None else wishes.publish,
+        keys_name=keys_name(workload.name),
+        keys_target=DEFAULT_PATH,
+        gpus=_gpus(term),
+        limits=_limits(term),
+        grace_reason=grace_reason(workload),
+        pids=PIDS,
+        fetch=_FETCH,
+        around=_AROUND,
+    )
+    file = unit_file(workload.name)
+    return Rendering(
+        manifests=(Manifest(path=file, text=text),),
+        unmet=tuple(_unmet(workload, term)),
+        secrets=(*_key_commands(workload), *_model_commands(workload)),
+        apply=(
+            f'install -D -m 644 -t "{_FOLDER}" {file} && systemctl --user daemon-reload'
+            f" && systemctl --user restart {workload.name}.service"
+        ),
+    )
+
+
+def unit_file(name: str) -> str:
+    """Return the name of a service's file."""
+    return f"{name}.container"
+
+
+def keys_name(name: str) -> str:
+    """Return the name of the secret of Podman that has a service's keys."""
+    return f"{name}-keys"
+
+
+def _gpus(term: Terms) -> tuple[str, ...]:
+    if not term.gpus.isdecimal():
+        return (term.gpus,) if term.gpus else ()
+    return tuple(map(str, range(int(term.gpus))))
+
+
+def _limits(term: Terms) -> tuple[str, ...]:
+    words = []
+    if term.memory_limit is not None:
+        words += [f"--memory={memory(term.memory_limit)}", f"--memory-swap={memory(term.memory_limit)}"]
+    if term.memory is not None:
+        words.append(f"--memory-reservation={memory(term.memory)}")
+    if term.cpu_limit is not None:
+        words.append(f"--cpus={number(term.cpu_limit)}")
+    return tuple(words)
+
+
+def _key_commands(workload: Workload) -> tuple[str, ...]:
+    if not workload.needs_key:
+        return ()
+    name = keys_name(workload.name)
+    return (f"(openssl rand -hex 32; openssl rand -hex 32) | podman secret create {name} -",)
+
+
+def _model_commands(workload: Workload) -> tuple[str, ...]:
+    state = "${XDG_STATE_HOME:-$HOME/.local/state}"
+    return tuple(
+        f'packager model download {each.name}:{each.version} -t "{state}/packager/models/{each.name}/{each.version}"'
+        for each in workload.volumes
+        if not each.image
+    )
+
+
+def _unmet(workload: Workload, term: Terms) -> list[str]:
+    unmet = unmet_by_one_machine(workload)
+    if term.cpu is not None:
+        unmet.append("processors are limited, and none are reserved: Podman keeps none for a container")
+    if term.gpus.isdecimal() and int(term.gpus):
+        unmet.append(f"it gets the first {term.gpus} GPUs of the machine: Podman does not choose those that are free")
+    if workload.devices:
+        unmet.append(f"which device is like {' and '.join(workload.devices)} is to be written into the unit")
+    return unmet
