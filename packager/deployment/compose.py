@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from packager.deployment.templating import text_of
-from packager.deployment.terms import PIDS, Terms, grace_reason, terms, unmet_by_one_machine
+from packager.deployment.terms import PIDS, Terms, terms, unmet_by_one_machine
+from packager.deployment.text import render_text
 from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
 from packager.programs.image.keys import DEFAULT_PATH
 
@@ -27,7 +27,7 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         wishes: of them, `publish` counts.
     """
     term = terms(workload)
-    text = text_of(
+    text = render_text(
         "compose/compose.yaml.j2",
         w=workload,
         t=term,
@@ -35,7 +35,6 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         keys_target=DEFAULT_PATH.removeprefix(_SECRETS),
         keys_file=KEYS_FILE,
         devices={device_variable(each): each for each in workload.devices},
-        grace_reason=grace_reason(workload),
         pids=PIDS,
     )
     manifests = [Manifest(path=FILE, text=text)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from packager.deployment.templating import memory, number, text_of
-from packager.deployment.terms import PIDS, Terms, grace_reason, terms, unmet_by_one_machine
+from packager.deployment.quoting import memory
+from packager.deployment.terms import PIDS, Terms, require_published, terms, unmet_by_one_machine
+from packager.deployment.text import plain_number, render_text
 from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
 from packager.programs.image.keys import DEFAULT_PATH
 
@@ -20,9 +21,13 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
     Args:
         workload: one image as a service.
         wishes: of them, `publish` counts.
+
+    Raises:
+        UsageError: only an engine of this machine has the image, which Podman does not see.
     """
+    require_published(workload, "Podman has images of its own")
     term = terms(workload)
-    text = text_of(
+    text = render_text(
         "quadlet/service.container.j2",
         w=workload,
         t=term,
@@ -31,7 +36,6 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         keys_target=DEFAULT_PATH,
         gpus=_gpus(term),
         limits=_limits(term),
-        grace_reason=grace_reason(workload),
         pids=PIDS,
         fetch=_FETCH,
         around=_AROUND,
@@ -71,7 +75,7 @@ def _limits(term: Terms) -> tuple[str, ...]:
     if term.memory is not None:
         words.append(f"--memory-reservation={memory(term.memory)}")
     if term.cpu_limit is not None:
-        words.append(f"--cpus={number(term.cpu_limit)}")
+        words.append(f"--cpus={plain_number(term.cpu_limit)}")
     return tuple(words)
 
 

@@ -7,19 +7,12 @@ import math
 import msgspec
 
 from packager.deployment.workload import Workload
+from packager.errors import UsageError
 from packager.plan.plan import Health, health_command
 from packager.spec.service import Replicas, cpu_of, memory_of
 
 #: Processes and threads: far above what workers with their pools have, far below what a machine bears.
 PIDS = 4096
-
-#: Seconds for which gunicorn lets requests end, at least, once it is told to stop.
-_GRACEFUL = 30
-#: Seconds for what goes on around that: the signal, and the end of the processes.
-_AROUND = 5
-
-#: Seconds that a start may take where nobody says otherwise.
-_START = 120
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +20,6 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         health: command and times of the health check.
-        start: seconds until it must be healthy.
-        grace: seconds from the signal to stop until it is killed.
         cpu: processors that it is sure to have; None where nobody asks for some.
         cpu_limit: the most processors; None for no limit.
         memory: bytes that it is sure to have.
@@ -37,8 +28,6 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     health: Health
-    start: int
-    grace: int
     cpu: float | None = None
     cpu_limit: float | None = None
     memory: int | None = None
@@ -49,11 +38,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 def terms(workload: Workload) -> Terms:
     """Return what a container of a workload gets."""
     service = workload.service
-    health = _health(workload)
     return Terms(
-        health=health,
-        start=max(_START, health.start_period + health.interval * health.retries),
-        grace=max(_GRACEFUL, math.ceil(workload.scoring_timeout or 0)) + _AROUND,
+        health=_health(workload),
         cpu=None if service.cpu is None else cpu_of(service.cpu),
         cpu_limit=service.most_cpu,
         memory=None if service.memory is None else memory_of(service.memory),
@@ -62,11 +48,21 @@ def terms(workload: Workload) -> Terms:
     )
 
 
-def grace_reason(workload: Workload) -> str:
-    """Return in one sentence why a container gets so long to stop."""
-    if workload.scoring_timeout is not None and workload.scoring_timeout > _GRACEFUL:
-        return f"Requests in flight are answered first: run() may take {workload.scoring_timeout:g} s."
-    return f"Requests in flight are answered first, for which the server gives them {_GRACEFUL} s."
+def require_published(workload: Workload, reason: str) -> None:
+    """Refuse an image that is in no registry.
+
+    Args:
+        workload: of the image.
+        reason: why a platform needs one, in words.
+
+    Raises:
+        UsageError: only an engine of this machine has the image.
+    """
+    if workload.local:
+        raise UsageError(
+            f"only the engine of this machine has {workload.package} {workload.version}, and {reason}",
+            remedy="push it first: packager push; then deploy it by the digest that is printed, with --image",
+        )
 
 
 def _gpus(workload: Workload) -> str:
@@ -89,11 +85,7 @@ def _health(workload: Workload) -> Health:
 def unmet_by_one_machine(workload: Workload) -> list[str]:
     """Return what of `service:` a machine with one container does not do, a sentence each."""
     service = workload.service
-    unmet = []
-    least, most = _replicas(workload)
-    if most > 1:
-        asked = str(most) if least == most else f"{least} to {most}"
-        unmet.append(f"one replica runs, of {asked}: two containers cannot have one port")
+    unmet = unmet_replicas(workload, "two containers cannot have one port")
     if service.probes.success_threshold not in (None, 1):
         unmet.append("it is well after one good answer, whatever `probes.success_threshold` says")
     if service.tls is not None:
@@ -103,6 +95,13 @@ def unmet_by_one_machine(workload: Workload) -> list[str]:
     if names:
         unmet.append(f"there is no {' and no '.join(names)} here")
     return unmet
+
+
+def unmet_replicas(workload: Workload, reason: str) -> list[str]:
+    """Return that there is one replica where more are asked for, in one sentence or none."""
+    least, most = _replicas(workload)
+    asked = str(most) if least == most else f"{least} to {most}"
+    return [f"one replica runs, of {asked}: {reason}"] if most > 1 else []
 
 
 def unmet_anywhere(workload: Workload) -> list[str]:
