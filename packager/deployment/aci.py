@@ -25,10 +25,7 @@ _CPU, _MEMORY = 1.0, 1.5
 _GB = 1 << 30
 
 #: What encrypts. Seen with this digest in several public repositories.
-CADDY = (
-    "docker.io/library/caddy:2.10.2-alpine"
-    "@sha256:4c6e91c6ed0e2fa03efd5b44747b625fec79bc9cd06ac5235a779726618e530d"
-)
+CADDY = "docker.io/library/caddy:2.10.2-alpine@sha256:4c6e91c6ed0e2fa03efd5b44747b625fec79bc9cd06ac5235a779726618e530d"
 #: File of the TLS container → the variable that has it, in base64.
 _TLS_FILES = {"certificate.pem": "TLS_CERTIFICATE_BASE64", "key.pem": "TLS_KEY_BASE64"}
 
@@ -120,7 +117,8 @@ def _tls(workload: Workload, wishes: Wishes) -> dict[str, Any] | None:
     name = wishes.host or asked.cname
     if not name:
         raise UsageError(
-            "the certificate's name is not known", remedy="name it in the spec (`service: {tls: {cname: …}}`), or --host"
+            "the certificate's name is not known",
+            remedy="name it in the spec (`service: {tls: {cname: …}}`), or --host",
         )
     if re.fullmatch(r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?", name) is None:
         raise UsageError(f"{name!r} is no name of a host", remedy="such as scoring.example.com")
@@ -146,8 +144,7 @@ def _commands(workload: Workload, tls: bool) -> tuple[str, ...]:
         asked = workload.service.tls or Tls()
         files = (asked.cert or "certificate.pem", asked.key or "key.pem")
         commands += [
-            f'export {name}="$(base64 -w 0 < {file})"'
-            for name, file in zip(_TLS_FILES.values(), files, strict=True)
+            f'export {name}="$(base64 -w 0 < {file})"' for name, file in zip(_TLS_FILES.values(), files, strict=True)
         ]
     return tuple(commands)
 
@@ -166,9 +163,13 @@ def _apply(variables: tuple[str, ...]) -> str:
 def _unmet(workload: Workload, tls: bool) -> list[str]:
     unmet = unmet_replicas(workload, "a container group is one machine")
     unmet += unmet_anywhere(workload)
-    unmet.append("the root file system can be written to, and capabilities are Azure's: a container group has neither to set")
+    unmet.append(
+        "the root file system can be written to, and capabilities are Azure's: a container group has neither to set"
+    )
     if workload.needs_key and not tls:
-        unmet.append("keys cross the network unencrypted: ask for `service: {tls: …}`, or put what encrypts in front of it")
+        unmet.append(
+            "keys cross the network unencrypted: ask for `service: {tls: …}`, or put what encrypts in front of it"
+        )
     if workload.grace > 30:
         unmet.append("how long requests may take when it is stopped is Azure's to say")
     if workload.service.namespace:

@@ -135,7 +135,9 @@ def _model_commands(workload: Workload) -> tuple[str, ...]:
 def _unmet(workload: Workload) -> list[str]:
     unmet = unmet_by_one_machine(workload)
     if workload.devices:
-        unmet.append(f"which device is like {' and '.join(workload.devices)} is to be written into `HostConfig.Devices`")
+        unmet.append(
+            f"which device is like {' and '.join(workload.devices)} is to be written into `HostConfig.Devices`"
+        )
     if workload.needs_key or workload.volumes:
         unmet.append("files of keys and models are to be made on each device")
     if any(each.image for each in workload.volumes):

@@ -127,4 +127,3 @@ def _replicas(workload: Workload) -> tuple[int, int]:
 def tenths(value: float) -> float:
     """Return a number, rounded up to tenths."""
     return math.ceil(round(value * 10, 6)) / 10
-
