@@ -133,7 +133,7 @@ def _model_commands(workload: Workload) -> tuple[str, ...]:
 
 
 def _unmet(workload: Workload) -> list[str]:
-    unmet = unmet_by_one_machine(workload)
+    unmet = unmet_by_one_machine(workload, loopback=False)
     if workload.devices:
         unmet.append(
             f"which device is like {' and '.join(workload.devices)} is to be written into `HostConfig.Devices`"

@@ -14,6 +14,9 @@ _FETCH, _AROUND = 900, 15
 #: Where systemd keeps units of this kind: those of whoever may write there, else the user's.
 _FOLDER = "${XDG_CONFIG_HOME:-$HOME/.config}/containers/systemd"
 
+#: Below the home of whoever runs it: what systemd calls a state folder is not the same in all its versions.
+MODELS = ".local/share/packager/models"
+
 
 def render(workload: Workload, wishes: Wishes) -> Rendering:
     """Return the unit for systemd and Podman. Pure.
@@ -37,6 +40,7 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         gpus=_gpus(term),
         limits=_limits(term),
         pids=PIDS,
+        models=MODELS,
         fetch=_FETCH,
         around=_AROUND,
     )
@@ -87,9 +91,8 @@ def _key_commands(workload: Workload) -> tuple[str, ...]:
 
 
 def _model_commands(workload: Workload) -> tuple[str, ...]:
-    state = "${XDG_STATE_HOME:-$HOME/.local/state}"
     return tuple(
-        f'packager model download {each.name}:{each.version} -t "{state}/packager/models/{each.name}/{each.version}"'
+        f'packager model download {each.name}:{each.version} -t "$HOME/{MODELS}/{each.name}/{each.version}"'
         for each in workload.volumes
         if not each.image
     )

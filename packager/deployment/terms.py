@@ -82,14 +82,20 @@ def _health(workload: Workload) -> Health:
     )
 
 
-def unmet_by_one_machine(workload: Workload) -> list[str]:
-    """Return what of `service:` a machine with one container does not do, a sentence each."""
+def unmet_by_one_machine(workload: Workload, *, loopback: bool = True) -> list[str]:
+    """Return what of `service:` a machine with one container does not do, a sentence each.
+
+    Args:
+        workload: that is to run there.
+        loopback: it is reached from the machine alone.
+    """
     service = workload.service
     unmet = unmet_replicas(workload, "two containers cannot have one port")
     if service.probes.success_threshold not in (None, 1):
         unmet.append("it is well after one good answer, whatever `probes.success_threshold` says")
     if service.tls is not None:
-        unmet.append("it speaks plain HTTP on this machine's loopback address: put what encrypts in front of it")
+        where = " on this machine's loopback address" if loopback else ""
+        unmet.append(f"it speaks plain HTTP{where}: put what encrypts in front of it")
     unmet += unmet_anywhere(workload)
     names = [name for name, value in (("namespace", service.namespace), ("dns_name", service.dns_name)) if value]
     if names:
