@@ -19,6 +19,7 @@ from packager.context.strays import (
     is_blobs_of_hub,
     is_build_metadata,
     is_cache,
+    is_deployment,
     is_hub,
     is_image_archive,
     is_image_layout,
@@ -143,6 +144,7 @@ class _AppSelection:
             or is_bake_file(folder + b".json")
             or is_image_layout(names)
             or is_workspace(folder, names)
+            or is_deployment(folder, names)
             or is_cache(folder, names)
             or is_blobs_of_hub(folder, beside)
             # Other revisions of a model lead to the same content again.

@@ -70,6 +70,7 @@ class ContainerInstances:
     def rollback(self, release: Release, say: Say) -> None:
         """See `Operator`: the file names the image of before, and Azure starts the group anew."""
         self.apply(release, say)
+        self.wait(release, release.workload.ready_in, say)
 
     def _account(self) -> str:
         said = self._az.ask("account", "show", "--output", "json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import Any
 
 from packager.deployment.apply.client import Client, Said, Say, require_free_port, version_of
@@ -23,6 +24,12 @@ _NO_ENGINE = re.compile(r"Cannot connect to the Docker daemon|docker daemon runn
 _NO_FOLDER = re.compile(r"bind source path does not exist: (?P<path>.+)")
 _NO_GPU = re.compile(r"could not select device driver", re.IGNORECASE)
 _NO_VALUE = re.compile(r"required variable (?P<name>\S+) is missing a value: (?P<why>.*)")
+
+#: Of layers as they come, which are many lines; the image's own say enough.
+_OF_LAYERS = re.compile(r"[0-9a-f]{12} ")
+
+#: Seconds in which a container that starts again and again is seen between two starts, and between two looks.
+_SEEN_ENDING, _PAUSE = 15.0, 0.1
 
 _UP = ("--progress", "plain", "up", "--detach", "--no-build")
 
@@ -47,7 +54,7 @@ class Compose:
         if "unix://" in context and not self._container(release):
             for each in ports:
                 require_free_port(each, f"--publish PORT, or `ports` in {release.folder / FILE}")
-        done = self._compose.run(*_UP, say=say, folder=release.folder)
+        done = self._compose.run(*_UP, say=_without_layers(say), folder=release.folder)
         if not done.well:
             raise self._refused(done, release)
 
@@ -69,6 +76,7 @@ class Compose:
     def rollback(self, release: Release, say: Say) -> None:
         """See `Operator`: the file names the image of before, and Compose replaces the container."""
         self.apply(release, say)
+        self.wait(release, release.workload.ready_in, say)
 
     def _require_version(self) -> None:
         said = self._compose.ask("version", "--short")
@@ -129,14 +137,26 @@ class Compose:
         """Return the error for a service that does not become healthy, with its log."""
         words = ("logs", "--no-color", "--no-log-prefix", "--tail", str(LOG_READ), release.workload.name)
         log = self._compose.ask(*words, folder=release.folder).out
-        said = self._docker.ask("inspect", "--format", "{{json .State}}", self._container(release) or "none")
-        if not said.well:
+        state = self._state(self._container(release))
+        if state is None:
             return failed("its container is gone", log)
-        state = json.loads(said.out)
-        if state.get("Restarting") or not state.get("Running"):
-            ended = State(running=False, exit_code=state.get("ExitCode", 0), out_of_memory=bool(state.get("OOMKilled")))
-            return failed(why_it_ended(ended), log)
-        return failed(why_it_hangs(log, timeout), log)
+        return failed(why_it_hangs(log, timeout) if state.running else why_it_ended(state), log)
+
+    def _state(self, container: str) -> State | None:
+        """Return how a container is, or how it ended last; None where it is gone."""
+        end = time.monotonic() + _SEEN_ENDING
+        while True:
+            said = self._docker.ask("inspect", "--format", "{{.RestartCount}} {{json .State}}", container or "none")
+            if not said.well:
+                return None
+            restarts, _, text = said.out.partition(" ")
+            found = json.loads(text)
+            running = bool(found.get("Running")) and not found.get("Restarting")
+            # How it ended is not told while it runs again, which is not for long.
+            if not running or restarts == "0" or time.monotonic() >= end:
+                code, memory = int(found.get("ExitCode") or 0), bool(found.get("OOMKilled"))
+                return State(running=running, exit_code=code, out_of_memory=memory)
+            time.sleep(_PAUSE)
 
 
 def _require_keys(release: Release) -> None:
@@ -146,6 +166,10 @@ def _require_keys(release: Release) -> None:
             f"its requests need a key, and there is no {file}",
             remedy=f"cd {release.folder} && {release.rendering.secrets[0]}",
         )
+
+
+def _without_layers(say: Say) -> Say:
+    return lambda line: None if _OF_LAYERS.match(line.strip()) else say(line)
 
 
 def _unheard(_: str) -> None:

@@ -74,6 +74,7 @@ class Kubernetes:
         `kubectl rollout undo` would leave the files as they are, and the next apply would bring back what failed.
         """
         self.apply(release, say)
+        self.wait(release, release.workload.ready_in, say)
 
     def _require_version(self) -> None:
         said = self._kubectl.ask("version", "--client", "--output", "json", timeout=_ASKED)

@@ -96,6 +96,7 @@ class Quadlet:
     def rollback(self, release: Release, say: Say) -> None:
         """See `Operator`: the unit names the image of before, and is started anew."""
         self.apply(release, say)
+        self.wait(release, release.workload.ready_in, say)
 
     def _require_version(self) -> None:
         said = self._podman.ask("version", "--format", "{{.Client.Version}}")
