@@ -19,7 +19,6 @@ from packager.context.strays import (
     is_blobs_of_hub,
     is_build_metadata,
     is_cache,
-    is_deployment,
     is_hub,
     is_image_archive,
     is_image_layout,
@@ -139,12 +138,11 @@ class _AppSelection:
         return (
             "pyvenv.cfg" in names
             or ("packager.json" in names and is_saved_context(folder))
-            # They name the image, and would change it.
+            # They name the image, and would change it; and people keep keys beside them.
             or DEPLOY_RECORD in names
             or is_bake_file(folder + b".json")
             or is_image_layout(names)
             or is_workspace(folder, names)
-            or is_deployment(folder, names)
             or is_cache(folder, names)
             or is_blobs_of_hub(folder, beside)
             # Other revisions of a model lead to the same content again.

@@ -48,9 +48,6 @@ _TAR_LEAST = 4 * _TAR_BLOCK
 _TAR_MEMBERS = 4096
 #: The first bytes of a workspace's own file.
 _WORKSPACE = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.workspace/')
-#: The name of a deployment's record, and its first bytes.
-_DEPLOYMENT_RECORD = ".packager-deploy.json"
-_DEPLOYMENT = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.deploy/')
 _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
 _BUILD_METADATA = re.compile(rb'\{\s*"(?:containerimage\.|buildx\.)')
 
@@ -81,17 +78,6 @@ def is_cache(folder: bytes, names: Collection[str]) -> bool:
 def is_image_layout(names: Collection[str]) -> bool:
     """Whether a folder is an OCI layout (`image-layout.md`), by the names in it."""
     return _LAYOUT_MEMBERS.issubset(names)
-
-
-def is_deployment(folder: bytes, names: Collection[str]) -> bool:
-    """Whether a folder has the files of `packager deploy`: people keep keys beside them.
-
-    Args:
-        folder: absolute path.
-        names: in it.
-    """
-    path = os.path.join(folder, _DEPLOYMENT_RECORD.encode())
-    return _DEPLOYMENT_RECORD in names and _DEPLOYMENT.match(start_of(path, 64)) is not None
 
 
 def is_workspace(folder: bytes, names: Collection[str]) -> bool:

@@ -59,9 +59,6 @@ def test_files_of_a_deployment_are_left_out_with_the_keys_beside_them(root: Path
     sources = scan(root)
     assert sources.app == before
     assert "deploy/compose/" in sources.left_out
-    # Another file of that name is the user's.
-    factory.write_files(root, {"deploy/compose/.packager-deploy.json": "{}"})
-    assert "deploy/compose/secrets/keys" in paths(scan(root))
 
 
 def test_the_tar_of_an_old_docker_save(root: Path) -> None:
