@@ -6,13 +6,16 @@ from packager.deployment.quoting import memory
 from packager.deployment.terms import PIDS, Terms, require_published, terms, unmet_by_one_machine
 from packager.deployment.text import plain_number, render_text
 from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
-from packager.programs.image.keys import DEFAULT_PATH
+from packager.programs.image.keys import KEYS_FILE
 
 #: Seconds that fetching an image may take, and that ending a container takes beyond its own grace.
 _FETCH, _AROUND = 900, 15
 
 #: Where systemd keeps units of this kind: those of whoever may write there, else the user's.
 _FOLDER = "${XDG_CONFIG_HOME:-$HOME/.config}/containers/systemd"
+
+#: Of the file with the keys, in the container.
+_KEYS = "/run/packager/keys"
 
 #: Below the home of whoever runs it: what systemd calls a state folder is not the same in all its versions.
 MODELS = ".local/share/packager/models"
@@ -36,7 +39,8 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         t=term,
         publish=workload.port if wishes.publish is None else wishes.publish,
         keys_name=keys_name(workload.name),
-        keys_target=DEFAULT_PATH,
+        keys_target=_KEYS,
+        keys_variable=KEYS_FILE,
         gpus=_gpus(term),
         limits=_limits(term),
         pids=PIDS,

@@ -1,0 +1,151 @@
+"""Units of `packager deploy --to quadlet`: read by Podman's generator and systemd, and run by Podman as they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from packager.deployment.quadlet import render
+from packager.deployment.workload import Wishes, Workload
+from packager.spec.service import Probes, ServiceWishes
+from tests.integration.conftest import Registry, RunPackager, missing
+from tests.integration.podman import Podman
+from tests.integration.serving_package import ask, write_package
+from tests.unit.workloads import HOSTILE, MACHINE, PLAIN
+
+#: What Podman 4 has not, or only with systemd around it.
+_OF_SYSTEMD = {"--cgroups=split", "--sdnotify=healthy", "--rm", "--replace"}
+KEY = "a-key-of-this-test-alone"
+
+
+@pytest.fixture(scope="session")
+def generator() -> str:
+    """The program by which systemd has units made of Podman's files: that of Podman 5."""
+    found = os.environ.get("PACKAGER_TEST_QUADLET", "/usr/libexec/podman/quadlet")
+    if not os.access(found, os.X_OK):
+        missing(f"there is no {found} (run ./scripts/engine)")
+    return found
+
+
+def generated(generator: str, folder: Path, workload: Workload, publish: int | None = None) -> str:
+    """The service that systemd gets of a workload's unit."""
+    for each in render(workload, Wishes(publish=publish)).manifests:
+        (folder / each.path).write_text(each.text)
+    done = subprocess.run(
+        [generator, "-dryrun", "-no-kmsg-log"],
+        env={**os.environ, "QUADLET_UNIT_DIRS": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"---{workload.name}.service---" in done.stdout, done.stderr
+    return done.stdout.replace(f"---{workload.name}.service---", "")
+
+
+def command(service: str) -> list[str]:
+    """The words of its ExecStart, as systemd has them after it has expanded them."""
+    line = next(each for each in service.splitlines() if each.startswith("ExecStart="))
+    specifiers = {"%": "%", "h": "/root", "t": "/run", "N": "unit"}
+    words = shlex.split(re.sub(r"%(.)", lambda found: specifiers[found[1]], line.removeprefix("ExecStart=")))
+    return [each.replace("$$", "$").replace("\\n", "\n") for each in words]
+
+
+@pytest.mark.parametrize("workload", [PLAIN, MACHINE], ids=["plain", "machine"])
+def test_podmans_generator_and_systemd_take_it(generator: str, workload: Workload, tmp_path: Path) -> None:
+    service = generated(generator, tmp_path, workload)
+    assert "Type=notify" in service
+    unit = tmp_path / f"{workload.name}.service"
+    unit.write_text(service.replace("/usr/bin/podman", "/bin/true"))
+    if shutil.which("systemd-analyze") is not None:
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_values_reach_podman_as_they_were_given(generator: str, tmp_path: Path) -> None:
+    words = command(generated(generator, tmp_path, MACHINE, publish=8080))
+    after = dict(pairwise(words))
+    assert f"NOTE={HOSTILE}" in words
+    assert after["--publish"] == "127.0.0.1:8080:5001"
+    assert json.loads(after["--health-cmd"])[0] == "/opt/env/bin/python"
+    assert after["--user"] == "1000:1000"
+    assert after["--cap-drop"] == "all"
+    assert {"--read-only", "--security-opt=no-new-privileges", "--memory=1g", "--cpus=2"} <= set(words)
+    assert words.count("--device") == 4
+
+
+@pytest.fixture(scope="module")
+def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    if not Podman.is_there():
+        missing("no Podman for root (run ./scripts/engine)")
+    podman = Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json")
+    yield podman
+    podman.run("rm", "--all", "--force", "--time", "0")
+    podman.clear()
+
+
+@pytest.mark.engine
+@pytest.mark.network
+def test_podman_runs_what_the_unit_says(
+    generator: str,
+    podman: Podman,
+    docker_config: Path,
+    registry: Registry,
+    base_archive: Path,
+    index: None,
+    run_packager: RunPackager,
+    tmp_path: Path,
+) -> None:
+    """By the command of the unit, without what only systemd gives it: Podman's own part of it is tried here."""
+    folder = write_package(tmp_path / "package")
+    name = f"quadlet-{secrets.token_hex(4)}"
+    tag = f"{registry.address}/packager-test/{name}:1"
+    run_packager("lock", cwd=folder)
+    pushed = run_packager("build", "--base", f"oci-archive:{base_archive}", "--push", "-t", tag, cwd=folder)
+    image = next(line for line in pushed.stdout.splitlines() if "@sha256:" in line).strip()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    workload = msgspec.structs.replace(
+        PLAIN,
+        name=name,
+        image=image,
+        needs_key=True,
+        env={"MARK": "a $HOME 100% \"q\" 'w'", "PACKAGER_AUTH": "key"},
+        service=ServiceWishes(auth="key", memory="256Mi", cpu=1, probes=Probes(period=1)),
+    )
+    units = tmp_path / "units"
+    units.mkdir()
+    words = command(generated(generator, units, workload, publish=port))
+    keys = tmp_path / "keys"
+    keys.write_text(f"{KEY}\n")
+    podman.run("secret", "create", f"{name}-keys", str(keys))
+    podman.run("pull", "--tls-verify=false", "--authfile", str(docker_config / "config.json"), image)
+    kept = [each for each in words[1:] if each not in _OF_SYSTEMD and not each.startswith("--cidfile=")]
+    kept[kept.index("journald")] = "k8s-file"
+    podman.run(*kept)
+    end = time.monotonic() + 60
+    # In place of systemd's timer.
+    while not podman.does("healthcheck", "run", name):
+        assert time.monotonic() < end, podman.run("logs", name)
+        time.sleep(0.3)
+    status, body = ask(port, {"number": 3}, 60, Authorization=f"Bearer {KEY}")
+    assert (status, json.loads(body)) == (200, {"mark": workload.env["MARK"], "half": 1.5})
+    assert ask(port, {"number": 3})[0] == 401
+    inside = "import os; print(os.getuid(), os.access('/', os.W_OK), open('/proc/self/status').read())"
+    seen = podman.run("exec", name, "/opt/env/bin/python", "-c", inside)
+    assert seen.startswith("1000 False ")
+    assert "CapEff:\t0000000000000000\n" in seen
+    assert "NoNewPrivs:\t1\n" in seen
