@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import secrets
-import shlex
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -24,48 +20,22 @@ from packager.spec.service import Probes, ServiceWishes
 from tests.integration.conftest import Registry, RunPackager, missing
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask, write_package
+from tests.integration.units import command_of, run_unit, service_of
 from tests.unit.workloads import HOSTILE, MACHINE, PLAIN
 
-#: What Podman 4 has not, or only with systemd around it.
-_OF_SYSTEMD = {"--cgroups=split", "--sdnotify=healthy", "--rm", "--replace"}
 KEY = "a-key-of-this-test-alone"
 
 
-@pytest.fixture(scope="session")
-def generator() -> str:
-    """The program by which systemd has units made of Podman's files: that of Podman 5."""
-    found = os.environ.get("PACKAGER_TEST_QUADLET", "/usr/libexec/podman/quadlet")
-    if not os.access(found, os.X_OK):
-        missing(f"there is no {found} (run ./scripts/engine)")
-    return found
-
-
-def generated(generator: str, folder: Path, workload: Workload, publish: int | None = None) -> str:
-    """The service that systemd gets of a workload's unit."""
+def generated(folder: Path, workload: Workload, publish: int | None = None) -> str:
+    """The service that systemd gets of a workload."""
     for each in render(workload, Wishes(publish=publish)).manifests:
         (folder / each.path).write_text(each.text)
-    done = subprocess.run(
-        [generator, "-dryrun", "-no-kmsg-log"],
-        env={**os.environ, "QUADLET_UNIT_DIRS": str(folder)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert f"---{workload.name}.service---" in done.stdout, done.stderr
-    return done.stdout.replace(f"---{workload.name}.service---", "")
-
-
-def command(service: str) -> list[str]:
-    """The words of its ExecStart, as systemd has them after it has expanded them."""
-    line = next(each for each in service.splitlines() if each.startswith("ExecStart="))
-    specifiers = {"%": "%", "h": "/root", "t": "/run", "N": "unit"}
-    words = shlex.split(re.sub(r"%(.)", lambda found: specifiers[found[1]], line.removeprefix("ExecStart=")))
-    return [each.replace("$$", "$").replace("\\n", "\n") for each in words]
+    return service_of(folder, workload.name)
 
 
 @pytest.mark.parametrize("workload", [PLAIN, MACHINE], ids=["plain", "machine"])
-def test_podmans_generator_and_systemd_take_it(generator: str, workload: Workload, tmp_path: Path) -> None:
-    service = generated(generator, tmp_path, workload)
+def test_podmans_generator_and_systemd_take_it(workload: Workload, tmp_path: Path) -> None:
+    service = generated(tmp_path, workload)
     assert "Type=notify" in service
     unit = tmp_path / f"{workload.name}.service"
     unit.write_text(service.replace("/usr/bin/podman", "/bin/true"))
@@ -74,8 +44,8 @@ def test_podmans_generator_and_systemd_take_it(generator: str, workload: Workloa
         assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_values_reach_podman_as_they_were_given(generator: str, tmp_path: Path) -> None:
-    words = command(generated(generator, tmp_path, MACHINE, publish=8080))
+def test_values_reach_podman_as_they_were_given(tmp_path: Path) -> None:
+    words = command_of(generated(tmp_path, MACHINE, publish=8080))
     after = dict(pairwise(words))
     assert f"NOTE={HOSTILE}" in words
     assert after["--publish"] == "127.0.0.1:8080:5001"
@@ -99,7 +69,6 @@ def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.mark.engine
 @pytest.mark.network
 def test_podman_runs_what_the_unit_says(
-    generator: str,
     podman: Podman,
     docker_config: Path,
     registry: Registry,
@@ -128,19 +97,12 @@ def test_podman_runs_what_the_unit_says(
     )
     units = tmp_path / "units"
     units.mkdir()
-    words = command(generated(generator, units, workload, publish=port))
+    words = command_of(generated(units, workload, publish=port))
     keys = tmp_path / "keys"
     keys.write_text(f"{KEY}\n")
     podman.run("secret", "create", f"{name}-keys", str(keys))
     podman.run("pull", "--tls-verify=false", "--authfile", str(docker_config / "config.json"), image)
-    kept = [each for each in words[1:] if each not in _OF_SYSTEMD and not each.startswith("--cidfile=")]
-    kept[kept.index("journald")] = "k8s-file"
-    podman.run(*kept)
-    end = time.monotonic() + 60
-    # In place of systemd's timer.
-    while not podman.does("healthcheck", "run", name):
-        assert time.monotonic() < end, podman.run("logs", name)
-        time.sleep(0.3)
+    run_unit(podman, words, name)
     status, body = ask(port, {"number": 3}, 60, Authorization=f"Bearer {KEY}")
     assert (status, json.loads(body)) == (200, {"mark": workload.env["MARK"], "half": 1.5})
     assert ask(port, {"number": 3})[0] == 401
