@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import socket
-import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +18,7 @@ from packager.spec.service import Probes, ServiceWishes
 from tests.integration.conftest import Registry, RunPackager, missing
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask, write_package
-from tests.integration.units import command_of, run_unit, service_of
+from tests.integration.units import command_of, require_unit, run_unit, service_of
 from tests.unit.workloads import HOSTILE, MACHINE, PLAIN
 
 KEY = "a-key-of-this-test-alone"
@@ -37,11 +35,7 @@ def generated(folder: Path, workload: Workload, publish: int | None = None) -> s
 def test_podmans_generator_and_systemd_take_it(workload: Workload, tmp_path: Path) -> None:
     service = generated(tmp_path, workload)
     assert "Type=notify" in service
-    unit = tmp_path / f"{workload.name}.service"
-    unit.write_text(service.replace("/usr/bin/podman", "/bin/true"))
-    if shutil.which("systemd-analyze") is not None:
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+    require_unit(tmp_path, workload.name, service)
 
 
 def test_values_reach_podman_as_they_were_given(tmp_path: Path) -> None:

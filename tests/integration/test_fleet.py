@@ -22,7 +22,7 @@ from packager.deployment.aci import filled, places
 from tests.integration.conftest import Registry, RunPackager, missing, output
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask
-from tests.integration.units import command_of, run_unit, service_of
+from tests.integration.units import command_of, require_unit, run_unit, service_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.long]
 
@@ -119,6 +119,7 @@ def test_on_compose(package: str, fleet: Path, run_packager: RunPackager) -> Non
         (files / "secrets").mkdir()
         (files / "secrets/packager-keys").write_text(f"{key}\n")
     environ = {**os.environ, "COMPOSE_PROJECT_NAME": name}
+    assert output("docker", "compose", "--project-directory", str(files), "config", "--quiet") == ""
     try:
         words = ("docker", "compose", "up", "--detach", "--wait", "--wait-timeout", "90")
         done = subprocess.run(words, cwd=files, env=environ, capture_output=True, text=True)
@@ -129,9 +130,13 @@ def test_on_compose(package: str, fleet: Path, run_packager: RunPackager) -> Non
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_on_podman_under_systemd(package: str, fleet: Path, podman: Podman, docker_config: Path) -> None:
+def test_on_podman_under_systemd(
+    package: str, fleet: Path, podman: Podman, docker_config: Path, tmp_path: Path
+) -> None:
     folder, port = fleet / "quadlet" / package, free_port()
-    words = command_of(service_of(folder, package))
+    service = service_of(folder, package)
+    require_unit(tmp_path, package, service)
+    words = command_of(service)
     words[words.index("--publish") + 1] = f"127.0.0.1:{port}:5001"
     key = KEY if needs_key(package) else None
     if key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -35,6 +36,15 @@ def service_of(folder: Path, name: str) -> str:
     assert done.returncode == 0, done.stderr
     assert f"---{name}.service---" in done.stdout, done.stderr
     return done.stdout.replace(f"---{name}.service---", "")
+
+
+def require_unit(folder: Path, name: str, service: str) -> None:
+    """Let systemd read a service, where it is installed."""
+    unit = folder / f"{name}.service"
+    unit.write_text(service.replace("/usr/bin/podman", "/bin/true"))
+    if shutil.which("systemd-analyze") is not None:
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def command_of(service: str) -> list[str]:
