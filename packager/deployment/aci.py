@@ -170,7 +170,7 @@ def _unmet(workload: Workload, tls: bool) -> list[str]:
         unmet.append(
             "keys cross the network unencrypted: ask for `service: {tls: …}`, or put what encrypts in front of it"
         )
-    if workload.grace > 30:
+    if workload.service.scoring_timeout is not None:
         unmet.append("how long requests may take when it is stopped is Azure's to say")
     if workload.service.namespace:
         unmet.append("there is no namespace there")

@@ -138,8 +138,6 @@ def _unmet(workload: Workload) -> list[str]:
         unmet.append(
             f"which device is like {' and '.join(workload.devices)} is to be written into `HostConfig.Devices`"
         )
-    if workload.needs_key or workload.volumes:
-        unmet.append("files of keys and models are to be made on each device")
     if any(each.image for each in workload.volumes):
         unmet.append("models are folders of the device: IoT Edge mounts no images")
     return unmet

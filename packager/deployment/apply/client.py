@@ -27,7 +27,8 @@ _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 _PASSING = re.compile(
     r"i/o timeout|TLS handshake timeout|connection refused|connection reset|no such host|network is unreachable"
-    r"|\b50[234]\b|\b429\b|too ?many ?requests|temporary failure|timed out",
+    r"|unable to connect to the server|was refused|\bEOF\b|temporary failure|timed out"
+    r"|\b50[234]\b|\b429\b|too ?many ?requests",
     re.IGNORECASE,
 )
 

@@ -48,8 +48,8 @@ class Compose:
         _require_keys(release)
         service = project.get("services", {}).get(release.workload.name, {})
         ports = [f"{each.get('host_ip', '*')}:{each.get('published', '?')}" for each in service.get("ports") or ()]
-        context = self._docker.ask("context", "inspect", "--format", "{{.Name}} ({{.Endpoints.docker.Host}})").out
-        say(f"Docker's context {context.strip()}, project {project.get('name')}, ports {', '.join(ports) or '(none)'}")
+        context = self._context()
+        say(f"Docker's context {context}, project {project.get('name')}, ports {', '.join(ports) or '(none)'}")
         # Compose ends the container that is there before it starts another, so what would fail must be seen before.
         if "unix://" in context and not self._container(release):
             for each in ports:
@@ -85,6 +85,15 @@ class Compose:
         if version_of(said.out) < _OLDEST:
             oldest = ".".join(map(str, _OLDEST))
             raise EngineError(f"Docker Compose {said.out.strip()} is older than {oldest}", remedy=_INSTALL)
+
+    def _context(self) -> str:
+        """Return which engine it is, once it answers."""
+        said = self._docker.ask("version", "--format", "{{.Server.Version}}")
+        if not said.well:
+            if not _NO_ENGINE.search(said.error):
+                raise self._docker.refused(said, "reach its engine")
+            raise EngineError("no Docker engine answers", remedy="start it, or choose another: docker context use NAME")
+        return self._docker.ask("context", "inspect", "--format", "{{.Name}} ({{.Endpoints.docker.Host}})").out.strip()
 
     def _project(self, release: Release) -> Any:
         """Return what Compose makes of the file, which people may have edited."""
