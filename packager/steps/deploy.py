@@ -359,6 +359,8 @@ def _taken_back(operator: Operator, release: Release, error: ServiceError, repor
             remedy=error.remedy,
         )
     after, changes = rolled_back(record, texts_in(release.folder, record.files))
+    # What failed is no image to go back to: the next rollback leads to the one before.
+    after = msgspec.structs.replace(after, images=(after.images[0], *after.images[2:]))
     reporter.step(f"going back to {after.images[0].image}")
     write_changes(release.folder, changes, after)
     workload = msgspec.structs.replace(release.workload, image=after.images[0].image, version=after.images[0].version)

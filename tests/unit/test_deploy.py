@@ -176,6 +176,9 @@ def test_what_does_not_become_healthy_is_taken_back(folder: Path, operator: Fake
         run(folder, apply=True, wait=True)
     assert operator.done[1:] == [("apply", digest(2)), ("wait", digest(2)), ("rollback", digest(1))]
     assert digest(1) in (folder / "deploy/kubernetes/deployment.yaml").read_text()
+    # What failed is nothing to go back to.
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        run(folder, rollback=True)
     operator.broken = True
     with pytest.raises(ServiceError, match=r"going back to .* failed, too: the cluster is gone"):
         run(folder, apply=True, wait=True)

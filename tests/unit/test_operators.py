@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import stat
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from packager.deployment.apply import sample
 from packager.deployment.apply.aci import ContainerInstances
 from packager.deployment.apply.client import Client, Said, require_free_port, version_of
 from packager.deployment.apply.kubernetes import reason_of
@@ -162,6 +164,20 @@ def test_kubernetes_sends_the_sample_by_a_forwarded_port(kubectl: StandIn, servi
     assert _Scorer.asked == [("/score", f"Bearer {KEY}", b'{"data": [1]}')]
     assert "status 200" in heard.text
     assert KEY not in heard.text
+
+
+def test_a_sample_that_is_not_answered_is_no_passing_trouble(
+    kubectl: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listens, and says nothing: what was deployed is to be taken back."""
+    monkeypatch.setattr(sample, "_AROUND", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        kubectl.says("^port-forward", f"Forwarding from 127.0.0.1:{silent.getsockname()[1]} -> 5001\n", rest=60)
+        workload = msgspec.structs.replace(KEYED, scoring_timeout=0.1)
+        release = released(tmp_path, "kubernetes", workload)
+        fails(ServiceError, lambda: operator("kubernetes").wait(release, 60, print))
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,14 @@ from pathlib import Path
 from packager.contract import SCORE_PATH
 from packager.deployment.apply.client import Say
 from packager.deployment.workload import Workload
-from packager.errors import UsageError
+from packager.errors import ServiceError, TemporaryError, UsageError
 from packager.programs.image.keys import KeysError, parse
 from packager.serving.client import score
 from packager.serving.example import Example
 from packager.serving.multipart import Part, encode
+
+#: Seconds that a service may be silent: as long as its scoring may take, 60 where nobody says, and 300 at most.
+_USUAL, _LONGEST, _AROUND = 60.0, 300.0, 5.0
 
 
 def send_sample(workload: Workload, url: str, key: str | None, say: Say) -> None:
@@ -25,8 +28,7 @@ def send_sample(workload: Workload, url: str, key: str | None, say: Say) -> None
         say: hears the answer.
 
     Raises:
-        ServiceError: it answers with an error, or not at all.
-        TemporaryError: no answer in time.
+        ServiceError: it answers with an error, not in time, or not at all.
         UsageError: the sample's file cannot be read.
     """
     if workload.sample is None:
@@ -35,9 +37,12 @@ def send_sample(workload: Workload, url: str, key: str | None, say: Say) -> None
     body, headers = request_of(workload.sample)
     if key is not None:
         headers = {"Authorization": f"Bearer {key}", **headers}
-    answer = score(
-        f"{url.rstrip('/')}{SCORE_PATH}", body, headers=headers, timeout=(workload.scoring_timeout or 60) + 5
-    )
+    patience = min(workload.scoring_timeout or _USUAL, _LONGEST)
+    try:
+        answer = score(f"{url.rstrip('/')}{SCORE_PATH}", body, headers=headers, timeout=patience + _AROUND)
+    except TemporaryError as error:
+        # Of a service that was just deployed, silence is no passing trouble: it is taken back.
+        raise ServiceError(error.message, remedy=error.remedy) from None
     say(f"the sample request was answered: status {answer.status}, {len(answer.body)} bytes of {answer.content_type}")
 
 
