@@ -365,7 +365,11 @@ def systemd(programs: Path, service: int, monkeypatch: pytest.MonkeyPatch) -> St
         .says("showsecret", f"{KEY}\n")
         .says("^port", f"127.0.0.1:{service}\n")
     )
-    StandIn(programs, "journalctl").says("--unit diabetes.service", "ValueError: no such model\n")
+    (
+        StandIn(programs, "journalctl")
+        .says("--unit diabetes.service", "Main process exited, code=exited, status=3/NOTIMPLEMENTED\n")
+        .says("CONTAINER_NAME=diabetes ", "ValueError: no such model\n\n")
+    )
     return (
         StandIn(programs, "systemctl")
         .says("--property Version", "257\n")
@@ -391,11 +395,11 @@ def test_a_unit_is_put_where_systemd_finds_it(systemd: StandIn, tmp_path: Path) 
 
 def test_a_unit_that_never_becomes_healthy(systemd: StandIn, tmp_path: Path) -> None:
     release = released(tmp_path, "quadlet")
-    systemd.says("show diabetes", "ActiveState=activating\nNRestarts=2\nExecMainStatus=3\n")
+    systemd.says("show diabetes", "ActiveState=activating\nSubState=auto-restart\nNRestarts=1\n")
     said = fails(ServiceError, lambda: operator("quadlet").wait(release, 30, print))
     assert "could not load the entry script" in said
     assert "ValueError: no such model" in said
-    systemd.says("show diabetes", "ActiveState=activating\nNRestarts=0\n")
+    systemd.says("show diabetes", "ActiveState=activating\nSubState=start\nNRestarts=1\n")
     assert "did not answer within 0 s" in fails(ServiceError, lambda: operator("quadlet").wait(release, 0, print))
 
 

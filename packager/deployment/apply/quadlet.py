@@ -7,7 +7,7 @@ import re
 import time
 from pathlib import Path
 
-from packager.deployment.apply.client import Client, Said, Say, require_free_port, version_of
+from packager.deployment.apply.client import Client, Say, require_free_port, version_of
 from packager.deployment.apply.sample import first_key, send_sample
 from packager.deployment.quadlet import keys_name
 from packager.deployment.workload import Release
@@ -25,8 +25,13 @@ _GENERATORS = ("/usr/libexec/podman/quadlet", "/usr/lib/podman/quadlet")
 
 _PORT = re.compile(r"(?m)^PublishPort=(?:(?P<host>[0-9.]+|\[[0-9a-fA-F:]+\]):)?(?P<port>[0-9]+):[0-9]+\s*$")
 
-#: Seconds between two looks, and ends after which a service is not waited for any longer.
-_PAUSE, _RESTARTS = 0.5, 2
+#: Seconds between two looks.
+_PAUSE = 0.5
+#: Restarts after which a service that has ended is not waited for any longer: the first when it is seen to have ended,
+#: as it is for some seconds; the other where nobody sees that.
+_RESTARTS, _RESTARTS_UNSEEN = 1, 4
+
+_EXITED = re.compile(r"Main process exited, code=\w+, status=(\d+)")
 
 
 class Quadlet:
@@ -79,9 +84,9 @@ class Quadlet:
         unit, end = _unit(release), time.monotonic() + timeout
         with working("waiting until it is healthy"):
             while (state := self._state(unit)).get("ActiveState") != "active":
-                ended = state.get("ActiveState") == "failed" or int(state.get("NRestarts") or 0) >= _RESTARTS
+                ended = _has_ended(state)
                 if ended or time.monotonic() >= end:
-                    raise self._ill(unit, state, None if ended else timeout)
+                    raise self._ill(release, None if ended else timeout)
                 time.sleep(_PAUSE)
         url = self._url(release)
         say(f"it is healthy: {url}")
@@ -131,8 +136,7 @@ class Quadlet:
             )
 
     def _state(self, unit: str) -> dict[str, str]:
-        names = "ActiveState,SubState,NRestarts,Result,ExecMainStatus"
-        said = self._systemctl.ask("show", unit, "--property", names)
+        said = self._systemctl.ask("show", unit, "--property", "ActiveState,SubState,NRestarts")
         return dict(line.split("=", 1) for line in said.out.splitlines() if "=" in line)
 
     def _url(self, release: Release) -> str:
@@ -142,13 +146,26 @@ class Quadlet:
             raise EngineError("it has no port on this machine", remedy="`PublishPort` in the unit gives it one")
         return f"http://{LOOPBACK if host == '0.0.0.0' else host}:{port}/"
 
-    def _ill(self, unit: str, state: dict[str, str], timeout: float | None) -> PackagerError:
+    def _ill(self, release: Release, timeout: float | None) -> PackagerError:
         """Return the error for a service that does not become healthy, with its log."""
-        log: Said = self._journal.ask("--unit", unit, "--lines", str(LOG_READ), "--output", "cat", "--no-pager")
+        said = self._log("--unit", _unit(release))
+        # Of the container alone; where none was started, what Podman and systemd say of that.
+        log = self._log(f"CONTAINER_NAME={release.workload.name}") or said
         if timeout is not None:
-            return failed(why_it_hangs(log.out, timeout), log.out)
-        code = state.get("ExecMainStatus", "")
-        return failed(why_it_ended(State(running=False, exit_code=int(code) if code.isdecimal() else 0)), log.out)
+            return failed(why_it_hangs(log, timeout), log)
+        codes = _EXITED.findall(said)
+        return failed(why_it_ended(State(running=False, exit_code=int(codes[-1]) if codes else 0)), log)
+
+    def _log(self, *which: str) -> str:
+        said = self._journal.ask(*which, "--lines", str(LOG_READ), "--output", "cat", "--no-pager", "--quiet")
+        return "\n".join(line for line in said.out.splitlines() if line.strip())
+
+
+def _has_ended(state: dict[str, str]) -> bool:
+    """Whether a service ended, and did so before."""
+    restarts = int(state.get("NRestarts") or 0)
+    waits = state.get("SubState") == "auto-restart"
+    return state.get("ActiveState") == "failed" or restarts >= (_RESTARTS if waits else _RESTARTS_UNSEEN)
 
 
 def _unit(release: Release) -> str:
