@@ -5,7 +5,7 @@ from __future__ import annotations
 from packager.deployment.quoting import memory
 from packager.deployment.terms import PIDS, Terms, require_published, terms, unmet_by_one_machine
 from packager.deployment.text import plain_number, render_text
-from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
+from packager.deployment.workload import Manifest, Rendering, Volume, Wishes, Workload
 from packager.programs.image.keys import KEYS_FILE
 
 #: Seconds that fetching an image may take, and that ending a container takes beyond its own grace.
@@ -33,6 +33,7 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
     """
     require_published(workload, "Podman has images of its own")
     term = terms(workload)
+    images = {(each.name, each.version): _image_file(workload, each) for each in workload.volumes if each.image}
     text = render_text(
         "quadlet/service.container.j2",
         w=workload,
@@ -45,16 +46,22 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
         limits=_limits(term),
         pids=PIDS,
         models=MODELS,
+        image_files=images,
         fetch=_FETCH,
         around=_AROUND,
     )
-    file = unit_file(workload.name)
+    manifests = [Manifest(path=unit_file(workload.name), text=text)]
+    for each in workload.volumes:
+        if each.image:
+            text = render_text("quadlet/model.image.j2", w=workload, volume=each)
+            manifests.append(Manifest(path=images[each.name, each.version], text=text))
+    files = " ".join(each.path for each in manifests)
     return Rendering(
-        manifests=(Manifest(path=file, text=text),),
+        manifests=tuple(manifests),
         unmet=tuple(_unmet(workload, term)),
         secrets=(*_key_commands(workload), *_model_commands(workload)),
         apply=(
-            f'install -D -m 644 -t "{_FOLDER}" {file} && systemctl --user daemon-reload'
+            f'install -D -m 644 -t "{_FOLDER}" {files} && systemctl --user daemon-reload'
             f" && systemctl --user restart {workload.name}.service"
         ),
     )
@@ -63,6 +70,11 @@ def render(workload: Workload, wishes: Wishes) -> Rendering:
 def unit_file(name: str) -> str:
     """Return the name of a service's file."""
     return f"{name}.container"
+
+
+def _image_file(workload: Workload, volume: Volume) -> str:
+    """Return the name of the unit that fetches the image of a model."""
+    return f"{workload.name}-{volume.name}-{volume.version}.image"
 
 
 def keys_name(name: str) -> str:

@@ -18,28 +18,34 @@ from packager.spec.service import Probes, ServiceWishes
 from tests.integration.conftest import Registry, RunPackager, missing
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask, write_package
-from tests.integration.units import command_of, require_unit, run_unit, service_of
+from tests.integration.units import command_of, require_units, run_unit, services_of
 from tests.unit.workloads import HOSTILE, MACHINE, PLAIN
 
 KEY = "a-key-of-this-test-alone"
 
 
-def generated(folder: Path, workload: Workload, publish: int | None = None) -> str:
-    """The service that systemd gets of a workload."""
+def generated(folder: Path, workload: Workload, publish: int | None = None) -> dict[str, str]:
+    """The services that systemd gets of a workload."""
     for each in render(workload, Wishes(publish=publish)).manifests:
         (folder / each.path).write_text(each.text)
-    return service_of(folder, workload.name)
+    return services_of(folder)
 
 
 @pytest.mark.parametrize("workload", [PLAIN, MACHINE], ids=["plain", "machine"])
 def test_podmans_generator_and_systemd_take_it(workload: Workload, tmp_path: Path) -> None:
-    service = generated(tmp_path, workload)
-    assert "Type=notify" in service
-    require_unit(tmp_path, workload.name, service)
+    services = generated(tmp_path, workload)
+    assert "Type=notify" in services[workload.name]
+    # What mounts an image waits until another unit has fetched it.
+    fetched = [name for name in services if name.endswith("-image")]
+    assert len(fetched) == sum(bool(each.image) for each in workload.volumes)
+    assert all(f"After={name}.service" in services[workload.name] for name in fetched)
+    units = tmp_path / "services"
+    units.mkdir()
+    require_units(units, services)
 
 
 def test_values_reach_podman_as_they_were_given(tmp_path: Path) -> None:
-    words = command_of(generated(tmp_path, MACHINE, publish=8080))
+    words = command_of(generated(tmp_path, MACHINE, publish=8080)[MACHINE.name])
     after = dict(pairwise(words))
     assert f"NOTE={HOSTILE}" in words
     assert after["--publish"] == "127.0.0.1:8080:5001"
@@ -91,7 +97,7 @@ def test_podman_runs_what_the_unit_says(
     )
     units = tmp_path / "units"
     units.mkdir()
-    words = command_of(generated(units, workload, publish=port))
+    words = command_of(generated(units, workload, publish=port)[name])
     keys = tmp_path / "keys"
     keys.write_text(f"{KEY}\n")
     podman.run("secret", "create", f"{name}-keys", str(keys))

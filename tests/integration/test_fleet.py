@@ -22,7 +22,7 @@ from packager.deployment.aci import filled, places
 from tests.integration.conftest import Registry, RunPackager, missing, output
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask
-from tests.integration.units import command_of, require_unit, run_unit, service_of
+from tests.integration.units import command_of, require_units, run_unit, services_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.network, pytest.mark.long]
 
@@ -134,9 +134,9 @@ def test_on_podman_under_systemd(
     package: str, fleet: Path, podman: Podman, docker_config: Path, tmp_path: Path
 ) -> None:
     folder, port = fleet / "quadlet" / package, free_port()
-    service = service_of(folder, package)
-    require_unit(tmp_path, package, service)
-    words = command_of(service)
+    services = services_of(folder)
+    require_units(tmp_path, services)
+    words = command_of(services[package])
     words[words.index("--publish") + 1] = f"127.0.0.1:{port}:5001"
     key = KEY if needs_key(package) else None
     if key:

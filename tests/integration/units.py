@@ -25,8 +25,8 @@ def generator() -> str:
     return found
 
 
-def service_of(folder: Path, name: str) -> str:
-    """The service that systemd gets of a unit in a folder."""
+def services_of(folder: Path) -> dict[str, str]:
+    """Name → service that systemd gets, for each of the units in a folder."""
     done = subprocess.run(
         [generator(), "-dryrun", "-no-kmsg-log"],
         env={**os.environ, "QUADLET_UNIT_DIRS": str(folder)},
@@ -34,16 +34,17 @@ def service_of(folder: Path, name: str) -> str:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert f"---{name}.service---" in done.stdout, done.stderr
-    return done.stdout.replace(f"---{name}.service---", "")
+    parts = re.split(r"(?m)^---(.+)\.service---$", done.stdout)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def require_unit(folder: Path, name: str, service: str) -> None:
-    """Let systemd read a service, where it is installed."""
-    unit = folder / f"{name}.service"
-    unit.write_text(service.replace("/usr/bin/podman", "/bin/true"))
+def require_units(folder: Path, services: dict[str, str]) -> None:
+    """Let systemd read services, where it is installed."""
+    units = [folder / f"{name}.service" for name in services]
+    for unit, text in zip(units, services.values(), strict=True):
+        unit.write_text(text.replace("/usr/bin/podman", "/bin/true"))
     if shutil.which("systemd-analyze") is not None:
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True)
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -44,6 +44,8 @@ class Quadlet:
         self._systemctl = Client("systemctl", *whose, install=no_systemd)
         self._journal = Client("journalctl", *whose, install=no_systemd)
         self._user = bool(whose)
+        #: What was logged before is of what ran before.
+        self._since = f"@{int(time.time())}"
 
     @property
     def units(self) -> Path:
@@ -57,7 +59,7 @@ class Quadlet:
         self._require_version()
         self._require_systemd()
         self._require_keys(release)
-        files = [each for each in release.files if each.endswith(".container")]
+        files = [each for each in release.files if each.endswith((".container", ".image"))]
         texts = {each: (release.folder / each).read_bytes() for each in files}
         self._check(release)
         ports = [f"{each['host'] or '*'}:{each['port']}" for text in texts.values() for each in _ports(text)]
@@ -157,7 +159,8 @@ class Quadlet:
         return failed(why_it_ended(State(running=False, exit_code=int(codes[-1]) if codes else 0)), log)
 
     def _log(self, *which: str) -> str:
-        said = self._journal.ask(*which, "--lines", str(LOG_READ), "--output", "cat", "--no-pager", "--quiet")
+        words = ("--since", self._since, "--lines", str(LOG_READ), "--output", "cat", "--no-pager", "--quiet")
+        said = self._journal.ask(*which, *words)
         return "\n".join(line for line in said.out.splitlines() if line.strip())
 
 
