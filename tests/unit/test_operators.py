@@ -29,7 +29,7 @@ from packager.errors import EngineError, PackagerError, ServiceError, TemporaryE
 from packager.serving.example import Example
 from packager.spec.service import ServiceWishes
 from tests.unit.stand_in import StandIn
-from tests.unit.workloads import PLAIN, release_in
+from tests.unit.workloads import IMAGE, PLAIN, release_in
 
 KEY = "a-key-of-this-test-alone"
 
@@ -264,6 +264,120 @@ def test_an_update_that_never_becomes_healthy_has_its_reason_and_log(kubectl: St
     assert "could not load the entry script" in said
     assert "ValueError: no such model" in said
     assert "--previous" in kubectl.calls[-1]
+
+
+def test_both_images_of_a_canary_are_waited_for_and_kserves_own_object(kubectl: StandIn, tmp_path: Path) -> None:
+    wishes = {"route": "gateway", "gateway": "infra/public", "host": "scoring.example.com"}
+    release = released(tmp_path, "kubernetes", PLAIN, canary=IMAGE.replace("a" * 64, "b" * 64), **wishes)
+    silent = msgspec.structs.replace(release, workload=msgspec.structs.replace(PLAIN, sample=None))
+    kubectl.says("^port-forward", "Forwarding from 127.0.0.1:1 -> 5001\n", rest=60)
+    heard = Heard()
+    assert operator("kubernetes").wait(silent, 60, heard.append) == "http://scoring.example.com/"
+    assert [each.split()[2] for each in kubectl.calls if each.startswith("rollout")] == [
+        *("deployment/diabetes", "deployment/diabetes-canary"),
+    ]
+    assert "no sample request is known" in heard.text
+    kubectl.says("^wait", "condition met\n")
+    operator("kubernetes").wait(released(tmp_path, "kubernetes", PLAIN, flavor="kserve"), 60, print)
+    assert kubectl.calls[-1].startswith("wait --for=condition=Ready inferenceservice/diabetes")
+
+
+# --- docker compose; its own engine is in tests/integration ---
+
+
+@pytest.fixture
+def docker(programs: Path, service: int) -> StandIn:
+    """As it answers where all is well, and nothing runs yet."""
+    project = {"name": "diabetes", "services": {"diabetes": {"ports": [{"host_ip": "127.0.0.1", "published": "0"}]}}}
+    return (
+        StandIn(programs, "docker")
+        .says("^compose version", "2.26.1\n")
+        .says("^compose config", json.dumps(project))
+        .says("^version", "26.1.5\n")
+        .says("^context inspect", "default (unix:///var/run/docker.sock)\n")
+        .says("^compose ps", "")
+        .says("^compose --progress plain up", " Container diabetes-diabetes-1  Started\n0123456789ab Downloading\n")
+        .says("^compose port", f"0.0.0.0:{service}\n")
+    )
+
+
+def of_compose(tmp_path: Path) -> Release:
+    release = released(tmp_path, "compose")
+    (release.folder / "secrets").mkdir()
+    (release.folder / "secrets/packager-keys").write_text(f"{KEY}\n")
+    return release
+
+
+def test_compose_names_where_and_passes_on_what_matters(docker: StandIn, service: int, tmp_path: Path) -> None:
+    heard, release = Heard(), of_compose(tmp_path)
+    operator("compose").apply(release, heard.append)
+    assert heard == [
+        "Docker's context default (unix:///var/run/docker.sock), project diabetes, ports 127.0.0.1:0",
+        "  Container diabetes-diabetes-1  Started",
+    ]
+    assert operator("compose").wait(release, 30, heard.append) == f"http://127.0.0.1:{service}/"
+    assert [asked[1] for asked in _Scorer.asked] == [f"Bearer {KEY}"]
+
+
+_UP = "^compose --progress plain up"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error", "kind", "message", "remedy"),
+    [
+        ("^compose version", "docker: 'compose' is not a docker command.", EngineError, "no plugin for Compose",
+         "docs.docker.com/compose/install"),
+        ("^compose config", "required variable DEVICE_XCLMGMT is missing a value: set it to a device", UsageError,
+         "DEVICE_XCLMGMT has no value: set it to a device", ".env"),
+        ("^compose config", "yaml: line 4: did not find expected key", EngineError, "line 4", "--force"),
+        ("^version", "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", EngineError,
+         "no Docker engine answers", "docker context use"),
+        (_UP, "Bind for 127.0.0.1:80 failed: port is already allocated", UsageError, "a port is taken", "--publish"),
+        (_UP, "bind source path does not exist: /srv/models/x", UsageError, "has no /srv/models/x", "openssl"),
+        (_UP, 'could not select device driver "nvidia" with capabilities: [[gpu]]', EngineError, "cannot give GPUs",
+         "container toolkit"),
+        (_UP, "Error response from daemon: manifest unknown", EngineError, "manifest unknown", "see what it says"),
+        (_UP, "Get https://registry.example.com/v2/: dial tcp: i/o timeout", TemporaryError, "i/o timeout", "try again"),
+    ],
+)  # fmt: skip
+def test_compose_says_what_is_missing(
+    pattern: str, error: str, kind: type[PackagerError], message: str, remedy: str, docker: StandIn, tmp_path: Path
+) -> None:
+    docker.says(pattern, error=error, code=1)
+    said = fails(kind, lambda: operator("compose").apply(of_compose(tmp_path), print))
+    assert message in said
+    assert remedy in said
+    assert pattern == _UP or not any(re.search(_UP, each) for each in docker.calls)
+
+
+def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
+    docker.says("^compose version", "2.6.0\n")
+    assert "2.6.0 is older than 2.17" in fails(
+        EngineError, lambda: operator("compose").apply(of_compose(tmp_path), print)
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ('3 {"Running": true, "Restarting": true, "ExitCode": 3}', "could not load the entry script"),
+        ('0 {"Running": false, "OOMKilled": true, "ExitCode": 137}', "ran out of memory"),
+        ('0 {"Running": true, "ExitCode": 0}', "did not answer within 5 s"),
+    ],
+)
+def test_why_a_container_of_compose_is_ill(state: str, reason: str, docker: StandIn, tmp_path: Path) -> None:
+    docker.says(_UP, error="container is unhealthy", code=1).says("^compose ps", "0123456789ab\n")
+    docker.says("^inspect", state).says("^compose logs", "ValueError: no such model\n")
+    said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 5, print))
+    assert reason in said
+    assert "ValueError: no such model" in said
+
+
+def test_a_container_of_compose_that_is_gone(docker: StandIn, tmp_path: Path) -> None:
+    docker.says(_UP, code=1).says("^inspect", error="No such object", code=1).says("^compose logs", "")
+    assert "its container is gone" in fails(
+        ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 5, print)
+    )
 
 
 # --- az ---
