@@ -337,7 +337,7 @@ _UP = "^compose --progress plain up"
         (_UP, 'could not select device driver "nvidia" with capabilities: [[gpu]]', EngineError, "cannot give GPUs",
          "container toolkit"),
         (_UP, "Error response from daemon: manifest unknown", EngineError, "manifest unknown", "see what it says"),
-        (_UP, "Get https://registry.example.com/v2/: dial tcp: i/o timeout", TemporaryError, "i/o timeout", "try again"),
+        (_UP, "Get https://registry.example.com/v2/: i/o timeout", TemporaryError, "i/o timeout", "try again"),
     ],
 )  # fmt: skip
 def test_compose_says_what_is_missing(
@@ -526,6 +526,23 @@ def test_podman_says_what_is_missing(systemd: StandIn, programs: Path, tmp_path:
     podman.says("^version", "4.3.1\n")
     assert "Podman 4.3.1 is older than 5" in fails(EngineError, lambda: Quadlet().apply(release, print))
     assert not (tmp_path / "config").exists()
+
+
+# --- going back ---
+
+
+def test_going_back_is_applying_and_waiting(
+    docker: StandIn, kubectl: StandIn, az: StandIn, systemd: StandIn, service: int, tmp_path: Path
+) -> None:
+    """So that it is said to be back only when it answers."""
+    operator("compose").rollback(of_compose(tmp_path / "compose"), print)
+    assert any(each.endswith("--wait --wait-timeout 120") for each in docker.calls)
+    kubectl.says("^port-forward", f"Forwarding from 127.0.0.1:{service} -> 5001\n", rest=60)
+    operator("kubernetes").rollback(released(tmp_path / "kubernetes", "kubernetes"), print)
+    assert [each.split()[0] for each in kubectl.calls][-4:] == ["apply", "rollout", "get", "port-forward"]
+    operator("quadlet").rollback(released(tmp_path / "quadlet", "quadlet"), print)
+    ContainerInstances(0.01).rollback(of_azure(tmp_path / "aci", service), print)
+    assert len(_Scorer.asked) == 4
 
 
 # --- what all of them share ---
