@@ -82,9 +82,10 @@ def _require_possible(workload: Workload) -> None:
             f" {', '.join(workload.devices)}",
             remedy="--to kubernetes, or a machine of your own: --to compose",
         )
-    if not workload.platform.startswith("linux/amd64"):
+    platforms = workload.platforms or (workload.platform,)
+    if "linux/amd64" not in platforms:
         raise UsageError(
-            f"Azure Container Instances runs linux/amd64, and the image is for {workload.platform}",
+            f"Azure Container Instances runs linux/amd64, and the image is for {', '.join(platforms)}",
             remedy="build it for that platform, too: `targets: {…: {platforms: [linux/amd64]}}`",
         )
     if workload.volumes:

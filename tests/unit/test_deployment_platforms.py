@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packager.deployment import aci, compose, iot_edge, quadlet
+from packager.deployment.platforms import render_for
 from packager.deployment.quoting import compose_text, escaped, memory, unit_line
+from packager.deployment.record import decide, next_record, rolled_back, shipped_of
 from packager.deployment.terms import terms
 from packager.deployment.workload import Rendering, Wishes, Workload
 from packager.errors import UsageError
@@ -94,6 +96,13 @@ def test_compose_runs_what_only_this_machine_has_and_pulls_nothing() -> None:
     service = compose_service(changed(PLAIN, image=f"sha256:{'e' * 64}", local=True))
     assert (service["image"], service["pull_policy"]) == (f"sha256:{'e' * 64}", "never")
     assert "pull_policy" not in compose_service(PLAIN)
+
+
+def test_an_image_of_several_platforms_runs_on_each() -> None:
+    both = changed(PLAIN, platform="linux/arm64", platforms=("linux/arm64", "linux/amd64"))
+    assert "platform" not in compose_service(both)
+    assert compose_service(changed(PLAIN, platform="linux/arm64"))["platform"] == "linux/arm64"
+    assert group(both)["properties"]["osType"] == "Linux"
 
 
 def test_compose_asks_for_devices_by_variables() -> None:
@@ -210,6 +219,30 @@ def test_a_hub_gets_the_options_in_pieces(workload: Workload) -> None:
     assert all(len(each) <= 512 for each in pieces.values())
     assert json.loads("".join(pieces.values())) == template["settings"]["createOptions"]
     assert (len(pieces) > 1) is (workload is MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("platform", "edit"),
+    [
+        ("compose", ("restart: unless-stopped", "restart: always")),
+        ("quadlet", ("RestartSec=5", "RestartSec=9")),
+        ("aci", ("osType: Linux", "osType: Linux # as always")),
+        ("iot-edge", ('"restartPolicy": "always"', '"restartPolicy": "on-failure"')),
+    ],
+)
+def test_another_version_is_all_that_changes_in_an_edited_file(platform: str, edit: tuple[str, str]) -> None:
+    first, second = WHOLE, changed(WHOLE, version="2", image=f"registry.example.com/ml/diabetes:2@sha256:{'e' * 64}")
+    before, after = (render_for(platform, each, Wishes()).manifests for each in (first, second))
+    record = next_record(None, first, platform, Wishes(), before)
+    edited = {each.path: each.text.replace(*edit) for each in before}
+    assert any(each.text != edited[each.path] for each in before)
+    changes = decide(record, edited, after, shipped_of(second))
+    assert {each.kind for each in changes if edited[each.path] != each.after} == {"renewed"}
+    assert {each.path: each.after for each in changes} == {each.path: each.text.replace(*edit) for each in after}
+    # And back again: nothing of the version is left.
+    back = next_record(record, second, platform, Wishes(), after)
+    _, undone = rolled_back(back, {each.path: each.after for each in changes})
+    assert {each.path: each.after for each in undone} == edited
 
 
 def test_a_module_of_iot_edge_has_limits_and_devices() -> None:
