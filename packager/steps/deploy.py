@@ -175,6 +175,9 @@ def _require_sense(wish: DeployWish) -> None:
         raise UsageError("--wait is for what is put into force", remedy="add --apply")
     if wish.dry_run and wish.apply:
         raise UsageError("--diff writes and applies nothing", remedy="leave --diff or --apply out")
+    if wish.apply:
+        # Who cannot apply is told before anything is written.
+        operator_of(wish.to)
     if wish.rollback and wish.image is not None:
         raise UsageError("--rollback takes the image of before, and --image names one", remedy="leave one of them out")
     default = Wishes()

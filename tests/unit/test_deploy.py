@@ -211,6 +211,12 @@ def test_what_cannot_be_meant_is_refused(folder: Path, wish: dict[str, Any], sai
     assert said in str(raised.value)
 
 
+def test_who_cannot_apply_is_told_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(UsageError, match="devices take modules of IoT Edge over"):
+        run(folder, to="iot-edge", apply=True)
+    assert not (folder / "deploy").exists()
+
+
 def test_a_canary_is_another_image_of_the_same_service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wishes = Wishes(route="gateway", gateway="infra/main", canary=f"{NAME}:3")
     deployed = run(folder, wishes=wishes)
