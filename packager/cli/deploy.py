@@ -52,16 +52,16 @@ _WISHES = (
         type=click.Choice(["ingress", "gateway", "none"]),
         help="Kubernetes: a way in from outside, with TLS where the spec has `service: {tls: …}`.",
     ),
-    click.option(
-        "--host", metavar="NAME", help="Kubernetes: public name of the service (default: the spec's tls.cname)."
-    ),
+    click.option("--host", metavar="NAME", help="Kubernetes, aci: public name (default: the spec's tls.cname)."),
     click.option("--ingress-class", metavar="NAME", help="Kubernetes: class of the Ingress (default: the cluster's)."),
     click.option("--gateway", metavar="NAMESPACE/NAME", help="Kubernetes: the Gateway of --route gateway."),
     click.option("--pull-secret", metavar="NAME", help="Kubernetes: Secret by which the image is pulled."),
     click.option("--canary", metavar="REF", help="Kubernetes: another image that gets a part of the requests."),
     click.option("--canary-percent", type=click.IntRange(1, 99), help="Kubernetes: percent of them (default: 10)."),
     click.option("--location", metavar="REGION", help="Azure Container Instances: region."),
-    click.option("-p", "--publish", type=click.IntRange(1, 65535), help="compose, quadlet: port of the machine."),
+    click.option(
+        "-p", "--publish", type=click.IntRange(1, 65535), help="compose, quadlet, iot-edge: port of the machine."
+    ),
 )
 
 

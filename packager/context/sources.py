@@ -138,7 +138,7 @@ class _AppSelection:
         return (
             "pyvenv.cfg" in names
             or ("packager.json" in names and is_saved_context(folder))
-            # They name the image, and would change it.
+            # They name the image, and would change it; and people keep keys beside them.
             or DEPLOY_RECORD in names
             or is_bake_file(folder + b".json")
             or is_image_layout(names)

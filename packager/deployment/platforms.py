@@ -33,7 +33,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "namespace": ("kubernetes",),
     "flavor": ("kubernetes",),
     "kubernetes": ("kubernetes",),
-    "host": ("kubernetes",),
+    "host": ("kubernetes", "aci"),
     "route": ("kubernetes",),
     "gateway": ("kubernetes",),
     "ingress_class": ("kubernetes",),
@@ -41,7 +41,7 @@ TAKEN_BY: dict[str, tuple[str, ...]] = {
     "canary": ("kubernetes",),
     "canary_percent": ("kubernetes",),
     "location": ("aci",),
-    "publish": ("compose", "quadlet"),
+    "publish": ("compose", "quadlet", "iot-edge"),
 }
 
 

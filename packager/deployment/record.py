@@ -192,8 +192,9 @@ def _names(shipped: Shipped) -> tuple[str, ...]:
     name, at, digest = shipped.image.rpartition("@")
     head, colon, tag = name.rpartition(":")
     untagged = head if colon and "/" not in tag else name
-    # Of the version's label, with its name: a version alone may be any number.
-    return (shipped.image, f"{untagged}{at}{digest}", digest, f'app.kubernetes.io/version: "{shipped.version}"')
+    # The version with the name of its label, and of IoT Edge's: a version alone may be any number.
+    labels = (f'app.kubernetes.io/version: "{shipped.version}"', f'"version": "{shipped.version}"')
+    return (shipped.image, f"{untagged}{at}{digest}", digest, *labels)
 
 
 def remembered(wishes: Wishes, given: Iterable[str], record: Record | None) -> Wishes:

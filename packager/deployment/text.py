@@ -10,6 +10,7 @@ from typing import Any
 
 import jinja2
 
+from packager.deployment.quoting import FILTERS
 from packager.resources import data_folder
 
 #: What YAML takes for a text as it stands, if it is none of the words below: it begins with a letter or a slash, and no
@@ -55,6 +56,7 @@ def _environment() -> jinja2.Environment:
         autoescape=False,  # the output is no HTML; values go through the filters below
     )
     environment.filters.update(yaml=yaml_text, json=json_value, shell_word=shell_word, number=plain_number)
+    environment.filters.update(FILTERS)
     return environment
 
 

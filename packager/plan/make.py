@@ -18,7 +18,6 @@ from packager.contract import (
     ENVIRONMENT_LABEL,
     ENVIRONMENT_PREFIX,
     GPUS_LABEL,
-    HEALTH_PATH,
     LOCK_LABEL,
     MODELS_FOLDER,
     SERVER_START,
@@ -44,6 +43,7 @@ from packager.plan.plan import (
     Layer,
     Machine,
     Plan,
+    health_command,
     model_name,
 )
 from packager.plan.trees import Sources, Tree, make_tree
@@ -270,7 +270,6 @@ def _app_title(spec: Spec) -> str:
 
 def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mapping[str, str]) -> ImageConfig:
     port = spec.server.port
-    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{HEALTH_PATH}', timeout=8).close()"
     return ImageConfig(
         env=image_variables(spec, target, variables),
         labels=labels,
@@ -282,7 +281,7 @@ def _config(spec: Spec, target: Target, labels: dict[str, str], variables: Mappi
         working_dir=APP_ROOT,
         user=f"{USER}:{USER}",
         port=port,
-        health=Health(command=(f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)),
+        health=Health(command=health_command(port)),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from packager.contract import APP_ROOT, MTIME
+from packager.contract import APP_ROOT, ENVIRONMENT_PREFIX, HEALTH_PATH, MTIME
 from packager.environments.conda import CondaPackage
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
@@ -177,6 +177,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     timeout: int = 10
     start_period: int = 120
     retries: int = 3
+
+
+def health_command(port: int) -> tuple[str, ...]:
+    """Return what asks a server for its health from within its container, by the image's own Python."""
+    probe = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{port}{HEALTH_PATH}', timeout=8).close()"
+    return (f"{ENVIRONMENT_PREFIX}/bin/python", "-c", probe)
 
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):

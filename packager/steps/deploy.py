@@ -177,6 +177,9 @@ def _require_sense(wish: DeployWish) -> None:
         raise UsageError("--wait is for what is put into force", remedy="add --apply")
     if wish.dry_run and wish.apply:
         raise UsageError("--diff writes and applies nothing", remedy="leave --diff or --apply out")
+    if wish.apply:
+        # Who cannot apply is told before anything is written.
+        operator_of(wish.to)
     if wish.rollback and wish.image is not None:
         raise UsageError("--rollback takes the image of before, and --image names one", remedy="leave one of them out")
     default = Wishes()
@@ -361,6 +364,8 @@ def _taken_back(operator: Operator, release: Release, error: ServiceError, repor
             remedy=error.remedy,
         )
     after, changes = rolled_back(record, texts_in(release.folder, record.files))
+    # What failed is no image to go back to: the next rollback leads to the one before.
+    after = msgspec.structs.replace(after, images=(after.images[0], *after.images[2:]))
     reporter.step(f"going back to {after.images[0].image}")
     write_changes(release.folder, changes, after)
     workload = msgspec.structs.replace(release.workload, image=after.images[0].image, version=after.images[0].version)

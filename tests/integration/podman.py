@@ -94,6 +94,11 @@ class Podman:
         (found,) = self.run("ps", "--filter", f"name=-{name}$", "--format", "{{.Names}}").split()
         return found
 
+    def does(self, *words: str) -> bool:
+        """Run one command; whether it did what it was asked."""
+        done = subprocess.run(["podman", *words], env=self._environ, capture_output=True, timeout=120)
+        return done.returncode == 0
+
     def clear(self) -> None:
         """End all, and leave nothing mounted; `system reset` takes half a minute."""
         self.run("pod", "rm", "--all", "--force", "--time", "0")

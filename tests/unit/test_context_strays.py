@@ -11,6 +11,7 @@ import pytest
 
 from packager.checks.secrets import secret_findings
 from packager.context.sources import list_models, scan_sources, withheld
+from packager.deployment.record import Record, Shipped, record_text
 from packager.errors import ContextError
 from packager.oci.outputs import write_docker_archive, write_layout, write_oci_archive
 from packager.oci.values import LAYER, Descriptor, Image, Layer
@@ -48,6 +49,16 @@ def test_images_that_were_written_into_the_source_directory_are_left_out(root: P
     sources = scan(root)
     assert sources.app == before
     assert {"out/anything/", "an.image", "deep/saved", "meta.json"} <= set(sources.left_out)
+
+
+def test_files_of_a_deployment_are_left_out_with_the_keys_beside_them(root: Path) -> None:
+    before = scan(root).app
+    shipped = (Shipped(image="demo@sha256:0", version="1"),)
+    record = record_text(Record(format="packager.deploy/1", platform="compose", name="demo", images=shipped))
+    factory.write_files(root, {"deploy/compose/.packager-deploy.json": record, "deploy/compose/secrets/keys": "a" * 64})
+    sources = scan(root)
+    assert sources.app == before
+    assert "deploy/compose/" in sources.left_out
 
 
 def test_the_tar_of_an_old_docker_save(root: Path) -> None:

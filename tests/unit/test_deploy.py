@@ -176,6 +176,9 @@ def test_what_does_not_become_healthy_is_taken_back(folder: Path, operator: Fake
         run(folder, apply=True, wait=True)
     assert operator.done[1:] == [("apply", digest(2)), ("wait", digest(2)), ("rollback", digest(1))]
     assert digest(1) in (folder / "deploy/kubernetes/deployment.yaml").read_text()
+    # What failed is nothing to go back to.
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        run(folder, rollback=True)
     operator.broken = True
     with pytest.raises(ServiceError, match=r"going back to .* failed, too: the cluster is gone"):
         run(folder, apply=True, wait=True)
@@ -206,6 +209,12 @@ def test_what_cannot_be_meant_is_refused(folder: Path, wish: dict[str, Any], sai
     with pytest.raises(UsageError) as raised:
         run(folder, **wish)
     assert said in str(raised.value)
+
+
+def test_who_cannot_apply_is_told_before_anything_is_written(folder: Path) -> None:
+    with pytest.raises(UsageError, match="devices take modules of IoT Edge over"):
+        run(folder, to="iot-edge", apply=True)
+    assert not (folder / "deploy").exists()
 
 
 def test_a_canary_is_another_image_of_the_same_service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
