@@ -227,8 +227,7 @@ def _say(deployed: Deployed, dry_run: bool, reporter: Reporter) -> None:
             reporter.step(f"to submit it, in that folder: {deployed.apply}")
             reporter.step(f"and when all tasks have ended, where they see their files: {deployed.merge}")
         elif deployed.apply:
-            ours = f"packager deploy --to {deployed.platform} --apply --wait"
-            reporter.step(f"to apply: {ours}; or in that folder: {deployed.apply}")
+            reporter.step(f"to apply: the same with --apply --wait; or in that folder: {deployed.apply}")
     for each in deployed.leftovers:
         reporter.step(f"not made any more; where it was applied, it stays until: {each}")
     if deployed.rollback:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -286,9 +288,14 @@ def _deployed(
         unmet=rendering.unmet,
         secrets=rendering.secrets,
         apply=rendering.apply,
-        rollback=f"packager deploy --to {wish.to} --rollback --apply" if len(record.images) > 1 else "",
+        rollback=_going_back(wish) if len(record.images) > 1 else "",
         leftovers=removal_from(wish.to, [each.before or "" for each in changes if each.kind == "removed"]),
     )
+
+
+def _going_back(wish: DeployWish) -> str:
+    folder = ("-o", os.path.relpath(wish.output)) if wish.output is not None else ()
+    return shlex.join(("packager", "deploy", "--to", wish.to, *folder, "--rollback", "--apply"))
 
 
 def _roll_back(
@@ -307,7 +314,7 @@ def _roll_back(
         version=back.version,
         files=tuple(DeployedFile(path=each.path, kind=each.kind) for each in changes),
         difference=difference(changes),
-        rollback=f"packager deploy --to {wish.to} --rollback --apply",
+        rollback=_going_back(wish),
     )
     if wish.dry_run:
         return deployed

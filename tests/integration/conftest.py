@@ -20,6 +20,7 @@ from uv import find_uv_bin
 from packager.spec.model import Server
 from tests.integration import conda_channel as conda_channels
 from tests.integration.conda_server import ChannelServer
+from tests.integration.podman import Podman
 from tests.integration.tiny import make_tiny
 
 MARKS = {"engine": "engine", "index": "network"}  # fixture: the mark of tests that use it
@@ -120,6 +121,15 @@ def docker_config(engine: Engine, registry: Registry, tmp_path_factory: pytest.T
         if output(*login, stdin=registry.password) is None:
             pytest.fail(f"cannot log in: {' '.join(login)}", pytrace=False)
         yield ours
+
+
+@pytest.fixture(scope="module")
+def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """Podman with storage of its own, used by one module at a time."""
+    if not Podman.is_there():
+        missing("no Podman for root (run ./scripts/engine)")
+    with Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json") as podman:
+        yield podman
 
 
 @pytest.fixture(scope="session")

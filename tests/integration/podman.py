@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 #: runc refuses to raise limits of processes where the kernel does; nothing here needs them.
@@ -59,6 +61,9 @@ class Podman:
     """
 
     def __init__(self, folder: Path, auth: Path) -> None:
+        # All have one bridge and subnet, each with an address book of its own: one at a time, over all workers.
+        self._turn = (Path(tempfile.gettempdir()) / "packager-tests-podman.lock").open("w")
+        fcntl.flock(self._turn, fcntl.LOCK_EX)
         runtime = folder / "runtime"
         runtime.write_text(_RUNTIME.replace("{python}", sys.executable))
         runtime.chmod(0o755)
@@ -99,7 +104,14 @@ class Podman:
         done = subprocess.run(["podman", *words], env=self._environ, capture_output=True, timeout=120)
         return done.returncode == 0
 
-    def clear(self) -> None:
+    def __enter__(self) -> Podman:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """End all, and leave nothing mounted; `system reset` takes half a minute."""
-        self.run("pod", "rm", "--all", "--force", "--time", "0")
-        subprocess.run(["umount", "--recursive", self._folder / "graph/overlay"], capture_output=True, check=False)
+        try:
+            self.run("pod", "rm", "--all", "--force", "--time", "0")
+            self.run("rm", "--all", "--force", "--time", "0")
+            subprocess.run(["umount", "--recursive", self._folder / "graph/overlay"], capture_output=True, check=False)
+        finally:
+            self._turn.close()

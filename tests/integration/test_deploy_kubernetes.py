@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from packager.resources import program
-from tests.integration.conftest import Registry, RunPackager, missing
+from tests.integration.conftest import Registry, RunPackager
 from tests.integration.podman import Podman
 from tests.integration.serving_package import SCRIPT, ask
 
@@ -40,15 +40,6 @@ service:
   auth: key
 """
 KEY = "a-key-of-this-test-alone"
-
-
-@pytest.fixture(scope="module")
-def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if not Podman.is_there():
-        missing("no Podman for root (run ./scripts/engine)")
-    podman = Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json")
-    yield podman
-    podman.clear()
 
 
 def free_port() -> int:

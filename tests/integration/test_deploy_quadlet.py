@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import socket
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from packager.deployment.quadlet import render
 from packager.deployment.workload import Wishes, Workload
 from packager.spec.service import Probes, ServiceWishes
-from tests.integration.conftest import Registry, RunPackager, missing
+from tests.integration.conftest import Registry, RunPackager
 from tests.integration.podman import Podman
 from tests.integration.serving_package import ask, write_package
 from tests.integration.units import command_of, require_units, run_unit, services_of
@@ -54,16 +53,6 @@ def test_values_reach_podman_as_they_were_given(tmp_path: Path) -> None:
     assert after["--cap-drop"] == "all"
     assert {"--read-only", "--security-opt=no-new-privileges", "--memory=1g", "--cpus=2"} <= set(words)
     assert words.count("--device") == 4
-
-
-@pytest.fixture(scope="module")
-def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if not Podman.is_there():
-        missing("no Podman for root (run ./scripts/engine)")
-    podman = Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json")
-    yield podman
-    podman.run("rm", "--all", "--force", "--time", "0")
-    podman.clear()
 
 
 @pytest.mark.engine

@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +48,6 @@ def fleet(
     done = subprocess.run(["./deploy-files", repository], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="module")
-def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    if not Podman.is_there():
-        missing("no Podman for root (run ./scripts/engine)")
-    podman = Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json")
-    yield podman
-    podman.run("rm", "--all", "--force", "--time", "0")
-    podman.clear()
 
 
 def require_answer(folder: Path, package: str, port: int, key: str | None = None) -> None:
