@@ -41,14 +41,15 @@ def import_findings(
 
 def undecided(reached: Reached) -> tuple[str, ...]:
     """Return the imports that only a look into all packages can decide, sorted."""
-    return tuple(
-        sorted(
-            {
-                each.found.failed
-                for each in reached.imported
-                if each.found.kind is Kind.UNDECIDED and min(each.module.sure, each.statement.sure) is not Sure.NEVER
-            }
-        )
+    return tuple(sorted({each.found.failed for each in undecided_imports(reached)}))
+
+
+def undecided_imports(reached: Reached) -> Iterator[Imported]:
+    """Iterate over the imports that only a look into all packages can decide."""
+    return (
+        each
+        for each in reached.imported
+        if each.found.kind is Kind.UNDECIDED and min(each.module.sure, each.statement.sure) is not Sure.NEVER
     )
 
 

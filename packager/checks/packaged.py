@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
 from packager.checks.constants import MODEL_DIR
 from packager.checks.exported import Exported
 from packager.checks.failing_imports import Start, causes, failing_imports, starts_of_app, starts_of_packages
-from packager.checks.frameworks import framework_findings
 from packager.checks.import_findings import import_findings, imported_from, name_findings, undecided, unknown_finding
 from packager.checks.incompatible import broken_rules
 from packager.checks.installed import Installed
 from packager.checks.known_modules import SERVER_PACKAGE, is_standard
 from packager.checks.literal_paths import literal_path_findings
 from packager.checks.module_facts import MAX_SOURCE
-from packager.checks.pickled_models import pickle_findings
+from packager.checks.packaged_models import PackagedModels
 from packager.checks.reach import Image, Reached, reach
 from packager.checks.standard_library import standard_exported
+from packager.checks.unlocked import undecided_modules, unlocked_findings
 from packager.checks.wheel_contents import WheelContents
 from packager.contract import APP_ROOT
 from packager.environments.declare.no_code import default_in_words
@@ -29,10 +29,7 @@ from packager.errors import PackagerError
 from packager.finding import Finding
 from packager.given import read_given
 from packager.laying.wheels import Source
-from packager.models.pickle_reader import PickleFacts
-from packager.models.remembered_pickle import remembered_pickle
-from packager.plan.plan import Layer, Plan
-from packager.plan.trees import TreeFile
+from packager.plan.plan import Plan
 from packager.plan.variables import model_folder
 from packager.spec.load import SpecFile
 from packager.spec.model import InlineEnvironment, Spec
@@ -76,7 +73,8 @@ class Looker:
         image = image_of(self._spec_file.spec, plan)
         wheels = plan.environment.locked
         environment = self._environment()
-        reached, installed, reason = self._reach(image, wheels)
+        models = PackagedModels(self._spec_file, plan, self._memory)
+        reached, installed, reason = self._reach(image, wheels, models.needed)
         gone = list(gone_findings(image, reached, plan.environment.locked.versions))
         told = {(each.file, each.line) for each in gone}
         yield from reached.problems
@@ -92,12 +90,13 @@ class Looker:
         yield from self.failing(wheels, installed, requirements, starts_of_app(image, reached, locks))
         yield from model_findings(image, reached, frozenset(installed.names))
         yield from literal_path_findings(image, reached, self._spec_file.spec, self._read(image), self._is_there)
-        open_questions = undecided(reached)
-        if open_questions:
-            yield unknown_finding(
-                open_questions, installed.unknown, reason, _remedy(self._offline), image.files[image.entry]
-            )
-        yield from self._models(plan, reached, environment)
+        questions = {image.files[image.entry]: undecided(reached)}
+        questions |= {file: undecided_modules(modules, reached.search) for file, modules in models.needed.items()}
+        for file, modules in questions.items():
+            if modules:
+                yield unknown_finding(modules, installed.unknown, reason, _remedy(self._offline), file)
+        yield from unlocked_findings(image, reached, models.needed, environment)
+        yield from models.findings(reached.search, environment, main_is_made=_makes_main(reached))
 
     def findings_without_lock(self, plan: Plan, requirements: Iterable[str]) -> Iterator[Finding]:
         """Yield what is wrong whatever is locked: the app's own modules, Python's, paths of models, and the models.
@@ -119,10 +118,13 @@ class Looker:
         yield from gone_findings(image, reached, {})
         yield from name_findings(image, reached, standard_exported(ours, image.python), {})
         yield from model_findings(image, reached, frozenset(installed.names))
-        yield from self._models(plan, reached, self._environment())
+        models = PackagedModels(self._spec_file, plan, self._memory)
+        yield from models.findings(reached.search, self._environment(), main_is_made=_makes_main(reached))
 
     def errors_known(self, plan: Plan) -> tuple[Finding, ...]:
         """Return the errors that can be told at once: by what is remembered of packages; none is laid down or fetched.
+
+        Where nothing is remembered, a module whose package is known and not locked is a warning.
 
         Raises:
             ContextError: a model cannot be read.
@@ -133,8 +135,10 @@ class Looker:
         found = [*import_findings(image, reached, self._environment(), self._left_out)]
         found += gone_findings(image, reached, plan.environment.locked.versions)
         found += model_findings(image, reached, frozenset(installed.names))
-        found += self._models(plan, reached, self._environment())
-        return tuple(dict.fromkeys(each for each in found if each.severity == "error"))
+        models, environment = PackagedModels(self._spec_file, plan, self._memory), self._environment()
+        found += models.findings(reached.search, environment, main_is_made=_makes_main(reached))
+        unlocked = unlocked_findings(image, reached, models.needed, environment)
+        return tuple(dict.fromkeys((*(each for each in found if each.severity == "error"), *unlocked)))
 
     def failing(
         self, locked: LockedPlatform, installed: Installed, requirements: Sequence[str], app: Sequence[Start] = ()
@@ -167,12 +171,21 @@ class Looker:
         """
         return tuple(self.failing(locked, self._contents.known(locked, tries=1), requirements))
 
-    def _reach(self, image: Image, wheels: LockedPlatform) -> tuple[Reached, Installed, str]:
-        """Follow imports with what is known of the packages; fetch the others only where an import asks for it."""
+    def _reach(
+        self, image: Image, wheels: LockedPlatform, needed: Mapping[str, Sequence[str]]
+    ) -> tuple[Reached, Installed, str]:
+        """Follow imports with what is known of the packages; fetch the others only where a module is asked for.
+
+        Args:
+            image: the image.
+            wheels: its environment.
+            needed: file of a model → the modules that it needs.
+        """
         # uv names one package at a time that it has not; who is offline waits a little longer for an answer.
         installed = self._contents.known(wheels, tries=12 if self._offline else 4)
         reached = reach(image, installed, self._read(image))
-        names = undecided(reached)
+        modules = [module for each in needed.values() for module in each]
+        names = (*undecided(reached), *undecided_modules(modules, reached.search))
         if not names or self._offline:
             return reached, installed, "offline, and not in uv's cache"
         self._say(f"looking for {', '.join(names[:3])} in {len(installed.unknown)} packages (uv fetches them once)")
@@ -209,45 +222,6 @@ class Looker:
                 return shown
         return None
 
-    # --- models -------------------------------------------------------------------------------------------------------
-
-    def _models(self, plan: Plan, reached: Reached, environment: str) -> Iterator[Finding]:
-        versions = plan.environment.locked.versions
-        made = any(each.target == "__main__" for each in reached.imported)
-        models = self._spec_file.spec.for_target(plan.target).models
-        for model in models:
-            layer = plan.of_model(model)
-            written: set[str] = set()
-            for file in layer.tree.files:
-                facts = self._facts(file.origin, file.digest)
-                if facts is None:
-                    continue
-                written.update(facts.sklearn)
-                yield from pickle_findings(
-                    facts,
-                    _shown(layer, file),
-                    reached.search,
-                    versions,
-                    plan.environment.python,
-                    environment,
-                    main_is_made=made,
-                )
-            yield from framework_findings(model, tuple(sorted(written)), versions)
-
-    def _facts(self, shown: str, digest: str) -> PickleFacts | None:
-        try:
-            return remembered_pickle(self._spec_file.root / shown, digest, self._memory)
-        except OSError:
-            return None  # the scan of the sources has read it a moment ago; it will say so the next time
-
-
-def _shown(layer: Layer, file: TreeFile) -> str:
-    """Return a model's file for people: where it is, or where in what is registered."""
-    if not layer.registered:
-        return file.origin
-    # var/azureml-app/azureml-models/<name>/<version>/<path>
-    return f"{layer.registered}/{file.path.split('/', 5)[5]}"
-
 
 class Reader:
     """Reads files of the image from where they come from.
@@ -272,6 +246,11 @@ class Reader:
         if path in self._texts:
             return self._texts[path].encode()
         return read_given(self._root / self._files[path], MAX_SOURCE, self._root)
+
+
+def _makes_main(reached: Reached) -> bool:
+    """Whether the app itself puts something into `__main__`."""
+    return any(each.target == "__main__" for each in reached.imported)
 
 
 def make_looker(spec_file: SpecFile, *, offline: bool, say: Callable[[str], None]) -> Looker:

@@ -43,7 +43,7 @@ def pickle_findings(
         main_is_made: whether the app itself puts something into `__main__`.
     """
     if facts.broken and file.endswith(NAMED):
-        yield _finding("model-broken", "warning", "ends too early, or is damaged: it is no whole pickle", file, _AGAIN)
+        yield _finding("model-broken", "error", "ends too early, or is damaged: it is no whole pickle", file, AGAIN)
     highest = 5 if int(python.partition(".")[2]) >= 8 else 4
     if facts.protocol > highest:
         message = f"has pickle protocol {facts.protocol}; Python {python} reads up to {highest}"
@@ -55,7 +55,7 @@ def pickle_findings(
     yield from _sklearn(facts, file, versions, python)
 
 
-_AGAIN = "save the model again; a download or a `git lfs pull` may not be complete"
+AGAIN = "save the model again; a download or a `git lfs pull` may not be complete"
 
 
 def _main(names: list[str], file: str, severity: Severity) -> Finding:
@@ -68,11 +68,17 @@ def _main(names: list[str], file: str, severity: Severity) -> Finding:
     return _finding("model-main", severity, message, file, remedy)
 
 
+def needed_modules(facts: PickleFacts) -> tuple[str, ...]:
+    """Return the modules that loading a pickle imports, sorted; of names that can be modules."""
+    found = {each.partition(":")[0] for each in facts.names} - {"__main__"}
+    return tuple(sorted(each for each in found if each and each.isprintable() and ".." not in each))
+
+
 def _modules(facts: PickleFacts, file: str, search: Search, environment: str) -> Iterator[Finding]:
     told: set[str] = set()
-    for module in sorted({each.partition(":")[0] for each in facts.names} - {"__main__"}):
-        found = search.find(module) if module.isprintable() and module and ".." not in module else None
-        if found is None or found.kind is not Kind.MISSING or found.failed in told:
+    for module in needed_modules(facts):
+        found = search.find(module)
+        if found.kind is not Kind.MISSING or found.failed in told:
             continue
         told.add(found.failed)
         top = found.failed.partition(".")[0]
@@ -83,6 +89,8 @@ def _modules(facts: PickleFacts, file: str, search: Search, environment: str) ->
                 f"lock the version of {package} that the model was saved with, or save it again with the locked one"
             )
         else:
+            if package == "scikit-learn" and len(facts.sklearn) == 1:
+                package = f"{package}=={facts.sklearn[0]}"
             message = f"needs the module {module!r}, which no locked package and no file of the app has"
             remedy = f"add {package} to {environment} and run `packager lock`; your own module goes into source_dir"
         yield _finding("model-module-missing", "error", message, file, remedy)

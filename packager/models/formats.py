@@ -17,6 +17,7 @@ from typing import BinaryIO, Literal, get_args
 import msgspec
 
 from packager.models.graphs import Interface, read_onnx
+from packager.models.misnamed import misnamed
 from packager.models.protobuf import NotProtobuf
 from packager.models.readers import PICKLES, ReadPickle, is_estimator, read_mapped
 
@@ -84,15 +85,15 @@ def read_format(path: Path, read_pickle: ReadPickle) -> Format | None:
     with path.open("rb") as file:
         found = _by_bytes(file, path.stat().st_size)
         file.seek(0)
-        first = file.read(1)
-    if found is not None:
-        return found
-    if first == b"\x80" or path.name.endswith(PICKLES):
-        return _pickle(path, read_pickle)
-    if first == b"\x08" or path.name.endswith(".onnx"):
+        start = file.read(_START)
+    if found is None and (start.startswith(b"\x80") or path.name.endswith(PICKLES)):
+        found = _pickle(path, read_pickle)
+    elif found is None and (start.startswith(b"\x08") or path.name.endswith(".onnx")):
         with suppress(NotProtobuf):
-            return Format(called="an ONNX graph", framework="onnx", interface=read_mapped(path, read_onnx))
-    return None
+            found = Format(called="an ONNX graph", framework="onnx", interface=read_mapped(path, read_onnx))
+    if found is None and (problem := misnamed(path.name, start)):
+        return Format(called="no model", problem=problem)
+    return found
 
 
 def _by_bytes(file: BinaryIO, size: int) -> Format | None:

@@ -15,10 +15,12 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from packager.models.pickle_stream import VERSION, ByteStream, EndsEarly, TooMuch, open_pickle, search_versions
+from packager.models.pickle_stream import STARTS, VERSION, ByteStream, EndsEarly, TooMuch, open_pickle, search_versions
 
 #: Opcodes of one file; more than any estimator has, less than a second or two.
 MAX_STEPS = 1_000_000
+#: Opcodes without a fault by which a file that names no protocol is taken for a pickle.
+_LEAST_STEPS = 16
 #: Bytes of a text that are kept; names are shorter.
 _TEXT = 512
 _MAX_DEPTH = 50
@@ -31,7 +33,7 @@ class PickleFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a pickle.
 
     Attributes:
-        protocol: of pickle.
+        protocol: of pickle; 0 for 0 and 1, which are not told apart.
         names: `module:name` of everything that loading it would import, sorted.
         sklearn: versions of scikit-learn that wrote estimators in it, sorted.
         complete: it was read to its end.
@@ -87,18 +89,22 @@ def read_pickle(file: BinaryIO) -> PickleFacts | None:
     if stream is None:
         return None
     try:
-        head = stream.read(2)
+        start = stream.read(1)
+        protocol = stream.read(1)[0] if start == b"\x80" else 0
     except (EndsEarly, TooMuch):
         return None
-    if head[0] != 0x80 or not 2 <= head[1] <= 9:
+    if start not in STARTS or (start == b"\x80" and not 2 <= protocol <= 9):
         return None
-    machine = _Machine(stream, head[1])
+    # Protocols 0 and 1 are not written down, and many texts begin as theirs do: these have to go on as a pickle for a
+    # while, or to their end.
+    machine = _Machine(stream, protocol, first=b"" if protocol else start)
+    least = 4 if protocol else _LEAST_STEPS
     broken = False
     try:
         complete = machine.run()
     except (EndsEarly, _Invalid, IndexError, ValueError, TypeError, RecursionError, OverflowError):
         # What fails in its first steps was never a pickle: many formats could begin with these two bytes.
-        if machine.steps < 4:
+        if machine.steps < least:
             return None
         complete, broken = False, True
     except TooMuch:
@@ -106,7 +112,7 @@ def read_pickle(file: BinaryIO) -> PickleFacts | None:
     if not complete:
         machine.versions |= search_versions(stream)
     return PickleFacts(
-        protocol=head[1],
+        protocol=protocol,
         names=tuple(sorted(machine.names)),
         sklearn=tuple(sorted(machine.versions)),
         complete=complete,
@@ -117,8 +123,9 @@ def read_pickle(file: BinaryIO) -> PickleFacts | None:
 class _Machine:
     """The machine of pickle, with stand-ins in place of objects."""
 
-    def __init__(self, stream: ByteStream, protocol: int) -> None:
+    def __init__(self, stream: ByteStream, protocol: int, *, first: bytes = b"") -> None:
         self._stream = stream
+        self._first = first
         self.protocol = protocol
         self.names: set[str] = set()
         self.versions: set[str] = set()
@@ -131,7 +138,8 @@ class _Machine:
         """Walk to the end; return whether it was reached."""
         while self.steps < MAX_STEPS:
             self.steps += 1
-            code = _CODES.get(self._stream.read(1).decode("latin-1"))
+            byte, self._first = self._first or self._stream.read(1), b""
+            code = _CODES.get(byte.decode("latin-1"))
             if code is None:
                 raise _Invalid
             argument = self._argument(code)

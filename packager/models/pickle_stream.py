@@ -13,6 +13,9 @@ from typing import BinaryIO, Protocol
 
 _BLOCK = 1 << 16
 
+#: What a pickle begins with: its protocol, or, before protocol 2, the first object.
+STARTS = frozenset(each.encode("latin-1") for each in "\x80()]}NIJKMLFGSTUVXc")
+
 #: As packaging versions begin; nothing else is passed on to people.
 VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)+[\w.+]{0,20}", re.ASCII)
 
@@ -149,8 +152,6 @@ def open_pickle(file: BinaryIO) -> ByteStream | None:
     size = file.seek(0, 2)
     file.seek(0)
     source: _Readable
-    if head[:1] == b"\x80":
-        return ByteStream(file, file, size)
     if head[:2] == b"\x1f\x8b":
         source = gzip.GzipFile(fileobj=file, mode="rb")
     elif head[:3] == b"BZh":
@@ -160,6 +161,8 @@ def open_pickle(file: BinaryIO) -> ByteStream | None:
     elif head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0:
         # RFC 1950, 2.2: the two bytes of a zlib header are a multiple of 31.
         source = _Inflater(file)
+    elif head[:1] in STARTS:
+        return ByteStream(file, file, size)
     else:
         return None
     return ByteStream(source, None, size)

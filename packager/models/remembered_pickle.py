@@ -12,7 +12,7 @@ from packager.models.pickle_reader import PickleFacts, read_pickle
 from packager.storage.memory import Memory
 
 #: Of the facts that are remembered; a higher number forgets all.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def remembered_pickle(path: Path, digest: str, memory: Memory) -> PickleFacts | None:

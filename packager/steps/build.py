@@ -274,9 +274,10 @@ def _heed_errors(inputs: TargetInputs, plan: Plan, wish: BuildWish, reporter: Re
     from packager.steps.check import errors_known
 
     found = errors_known(inputs, plan, reporter)
-    if found and wish.push and wish.check:
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors and wish.push and wish.check:
         raise LintError(
-            "\n".join(["`packager check` has errors, and nothing is pushed", *map(str, found[:_SHOWN])]),
+            "\n".join(["`packager check` has errors, and nothing is pushed", *map(str, errors[:_SHOWN])]),
             remedy="mend them (`packager check` lists all); or push all the same: --no-check",
         )
     for finding in found[:_SHOWN]:

@@ -79,6 +79,8 @@ def check(
 def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[Finding, ...]:
     """Return the errors of a target that can be told at once, without looking into packages that nobody looked into.
 
+    Warnings among them are of modules whose package is known by their name, and not locked.
+
     Args:
         inputs: of the target.
         plan: of one of its images.
@@ -94,8 +96,9 @@ def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[
     found = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file, inputs.environment)]
     found += [*check_cors(plan), *check_accelerator(plan, inputs.target), *check_incompatible(plan, requirements)]
     found += extension_findings(spec_file)
-    found += make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
-    return tuple(dict.fromkeys(finding for finding in found if finding.severity == "error"))
+    errors = [finding for finding in found if finding.severity == "error"]
+    errors += make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
+    return tuple(dict.fromkeys(errors))
 
 
 def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:

@@ -185,8 +185,6 @@ def _of_file(path: Path) -> Facts:
     found = read_format(path, _pickle)
     if found is not None:
         return _of_format(found)
-    if path.name.endswith(".onnx"):
-        return Facts(called="no ONNX graph", problem="is called .onnx, and is no whole ONNX graph")
     return Facts(called="neither an ONNX graph nor an MLflow model", fits=_besides("onnx", "mlflow"))
 
 

@@ -98,9 +98,30 @@ def test_offline_it_says_what_it_could_not_check(package: Path, run_packager: Ru
     script.write_text(script.read_text() + "\nimport cv2\n")
     caches = {"UV_CACHE_DIR": str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = run_packager("check", "--offline", "--format", "json", cwd=package, env=caches)
-    ((rule, severity, file, _), message), *others = found(done.stdout).items()
-    assert (rule, severity, file, others) == ("imports-unchecked", "info", "src/score.py", [])
-    assert message.startswith("could not check the import of cv2: ")
+    messages = {(rule, severity, file): message for (rule, severity, file, _), message in found(done.stdout).items()}
+    assert messages.keys() == {
+        ("imports-unchecked", "info", "src/score.py"),
+        ("import-missing", "warning", "src/score.py"),
+    }
+    assert messages["imports-unchecked", "info", "src/score.py"].startswith("could not check the import of cv2: ")
+
+
+def test_what_a_pickle_needs_is_looked_up_before_the_first_build(
+    package: Path, run_packager: RunPackager, tmp_path: Path
+) -> None:
+    """With empty caches, as every first use has: a model whose packages are not locked is an error already then."""
+    model = package / "models" / "sklearn_regression_model.pkl"
+    model.write_bytes(model.read_bytes().replace(b"sklearn.linear_model", b"xgboost.linear_model"))
+    caches = {"UV_CACHE_DIR": str(tmp_path / "empty"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    shown = "models/sklearn_regression_model.pkl"
+    done = run_packager("check", "--offline", "--format", "json", cwd=package, env=caches)
+    assert {each[:3] for each in found(done.stdout)} == {
+        ("imports-unchecked", "info", shown),
+        ("model-module-missing", "warning", shown),
+    }
+    done = run_packager("check", "--format", "json", cwd=package, env=caches, check=False)
+    assert done.returncode == 5, done.stderr
+    assert ("model-module-missing", "error", shown, None) in found(done.stdout)
 
 
 @pytest.mark.usefixtures("index")

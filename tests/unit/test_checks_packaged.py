@@ -45,3 +45,8 @@ def test_long_modules_are_read_to_their_end(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"src/helper.py": "#" + "x" * 100_000 + "\nfrom json import gone\n"}
     told = found(tmp_path, "import helper\nfrom json import loads, no_such_name\n", files)
     assert [(file, line) for _, _, file, line in told] == [("src/score.py", 2), ("src/helper.py", 2)]
+
+
+def test_a_file_that_is_called_as_a_model_and_is_none_is_an_error(tmp_path: Path) -> None:
+    files: dict[str, str | bytes] = {"models/a.joblib": b"<!DOCTYPE html><title>Sign in</title>", "models/b.pkl": WHOLE}
+    assert found(tmp_path, "", files) == [("model-broken", "error", "models/a.joblib", None)]

@@ -8,6 +8,7 @@ import pickle
 import sys
 import types
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -299,6 +300,21 @@ def test_modules_that_are_not_there() -> None:
     )
     assert [each[:2] for each in findings(facts)] == [("model-module-missing", "error")] * 2
     assert "'sklearn.tree.tree', which the locked 'sklearn' does not have" in findings(facts)[0][2]
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_protocols_that_are_not_written_down(protocol: int) -> None:
+    facts = read(pickle.dumps(OrderedDict({str(number): number for number in range(50)}), protocol))
+    assert facts is not None
+    assert (facts.names, facts.complete, facts.broken) == (("collections:OrderedDict",), True, False)
+    half = read(pickle.dumps([str(number) for number in range(50)], protocol)[:200])
+    assert half is not None
+    assert half.broken
+
+
+@pytest.mark.parametrize("text", ["hello", "import os\n" * 50, "<html>", "{}", "]\n", "No such file.", "()()()()"])
+def test_texts_are_no_pickles(text: str) -> None:
+    assert read(text.encode()) is None
 
 
 def test_protocol_and_damage() -> None:

@@ -151,7 +151,15 @@ def test_a_pickle_of_plain_values_is_no_estimator(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data", "problem"),
-    [("m.onnx", b"\x08\x07", "no whole ONNX graph"), ("m.pkl", DIABETES.read_bytes()[:200], "no whole pickle")],
+    [
+        ("m.onnx", b"\x08\x07", "no whole ONNX graph"),
+        ("m.pkl", DIABETES.read_bytes()[:200], "no whole pickle"),
+        ("m.joblib", b"<!DOCTYPE html>\n<html>", "an HTML page"),
+        ("m.h5", b"\n<html>", "an HTML page"),
+        ("m.pickle", b"import os\n" * 50, "is text"),
+        ("m.pkl", bytes(reversed(range(256))), "something else"),
+        ("m.skops", b"hello", "no archive of skops"),
+    ],
 )
 def test_half_a_file_is_said(tmp_path: Path, name: str, data: bytes, problem: str) -> None:
     (tmp_path / name).write_bytes(data)
@@ -160,6 +168,21 @@ def test_half_a_file_is_said(tmp_path: Path, name: str, data: bytes, problem: st
         with pytest.raises(ContextError, match=problem):
             settle(found, framework, None)
     assert settle(found, "Custom", None) == ("Custom", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("old.pkl", pickle.dumps({"weights": [1.0]}, protocol=0)),
+        ("lz4.joblib", b"\x04\x22\x4d\x18 compressed"),
+        ("zip.pkl", b"PK\x03\x04 of torch.save"),
+        ("m.model", b"<html>"),
+        ("m.h5", b"a block of the user's, before the signature"),
+    ],
+)
+def test_what_may_be_a_model_is_not_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert find_facts(tmp_path / name).problem == ""
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
