@@ -20,6 +20,7 @@ from packager.checks.packaged_models import PackagedModels
 from packager.checks.reach import Image, Reached, reach
 from packager.checks.standard_library import standard_exported
 from packager.checks.unlocked import undecided_modules, unlocked_findings
+from packager.checks.unopened import unopened_findings
 from packager.checks.wheel_contents import WheelContents
 from packager.contract import APP_ROOT
 from packager.environments.declare.no_code import default_in_words
@@ -97,6 +98,7 @@ class Looker:
                 yield unknown_finding(modules, installed.unknown, reason, _remedy(self._offline), file)
         yield from unlocked_findings(image, reached, models.needed, environment)
         yield from models.findings(reached.search, environment, main_is_made=_makes_main(reached))
+        yield from unopened_findings(plan, image, reached, self._read(image), self._spec_file.spec.source_dir)
 
     def findings_without_lock(self, plan: Plan, requirements: Iterable[str]) -> Iterator[Finding]:
         """Yield what is wrong whatever is locked: the app's own modules, Python's, paths of models, and the models.
@@ -120,6 +122,7 @@ class Looker:
         yield from model_findings(image, reached, frozenset(installed.names))
         models = PackagedModels(self._spec_file, plan, self._memory)
         yield from models.findings(reached.search, self._environment(), main_is_made=_makes_main(reached))
+        yield from unopened_findings(plan, image, reached, self._read(image), self._spec_file.spec.source_dir)
 
     def errors_known(self, plan: Plan) -> tuple[Finding, ...]:
         """Return the errors that can be told at once: by what is remembered of packages; none is laid down or fetched.

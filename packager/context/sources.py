@@ -13,11 +13,12 @@ from typing import NamedTuple
 from packager.context import dockerignore
 from packager.context.archive_reader import is_saved_archive
 from packager.context.entries import is_bake_file, is_saved_context
+from packager.context.files_of_tests import files_of_tests, tests_alone
+from packager.context.starts import start_of
 from packager.context.strays import (
     asked_for,
     cache_folders,
     is_blobs_of_hub,
-    is_build_metadata,
     is_cache,
     is_hub,
     is_image_archive,
@@ -27,9 +28,9 @@ from packager.context.strays import (
     is_secret,
     is_workspace,
     pointer_error,
-    start_of,
 )
 from packager.context.walk import Everything, Root, walk
+from packager.context.written import is_written
 from packager.contract import DEPLOY_RECORD, FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
@@ -222,16 +223,26 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
         if is_private_key(path, full) and not ignored.brings_back(path):
             secrets.append(path)
             left_out.append(path)
-        elif is_saved_archive(full) or is_bake_file(full) or is_build_metadata(full) or is_image_archive(full, size):
+        elif (is_written(full, size) and not ignored.brings_back(path)) or _is_saved(full, size):
             left_out.append(path)
         else:
             files.append((path, full))
+    of_tests = frozenset(each for path in files_of_tests(spec_file.spec) if (each := _below(path, source_dir)))
+    asked = (each for each in of_tests if not ignored.brings_back(each))
+    alone = tests_alone(frozenset(asked), files)
+    files = [(path, full) for path, full in files if path not in alone]
+    left_out += alone
     secrets += [
         path
         for path in found.left_out
         if selection.withholds(path.rstrip("/")) and not ignored.leaves_out(path.rstrip("/"))
     ]
     return _Selected(files, found.folders, tuple(sorted(left_out)), tuple(sorted(secrets)))
+
+
+def _is_saved(full: bytes, size: int) -> bool:
+    """Whether a file is a saved context, or an image."""
+    return is_saved_archive(full) or is_image_archive(full, size)
 
 
 def _require_unasked(selected: _Selected) -> None:

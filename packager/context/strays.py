@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from packager.context.starts import start_of
 from packager.errors import ContextError
 from packager.storage.memory import cache_root
 from packager.storage.reading import opened
@@ -49,7 +50,6 @@ _TAR_MEMBERS = 4096
 #: The first bytes of a workspace's own file.
 _WORKSPACE = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.workspace/')
 _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
-_BUILD_METADATA = re.compile(rb'\{\s*"(?:containerimage\.|buildx\.)')
 
 
 def cache_folders(environ: Mapping[str, str]) -> frozenset[bytes]:
@@ -147,11 +147,6 @@ def _is_config(name: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{64}\.json|blobs/sha256/[0-9a-f]{64}", name) is not None
 
 
-def is_build_metadata(path: bytes) -> bool:
-    """Whether a file is what `build --metadata-file` writes: another one at each build."""
-    return path.endswith(b".json") and _BUILD_METADATA.match(start_of(path, 256)) is not None
-
-
 def is_secret(path: str) -> bool:
     """Whether a path, relative to the source directory, is by its name where a program keeps credentials."""
     *folders, name = path.split("/")
@@ -206,17 +201,3 @@ def _texts(data: bytes) -> Sequence[tuple[str, int]]:
     except (SyntaxError, ValueError, RecursionError):
         return []  # checks say so
     return [(each.value, each.lineno) for each in nodes if isinstance(each.value, str) and len(each.value) < 1024]
-
-
-def start_of(path: bytes, size: int) -> bytes:
-    """Return the first bytes of a file; none of one that cannot be read, which who packages it will tell."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, size)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)

@@ -39,7 +39,9 @@ def svg(profile: Profile) -> str:
     by_memory = [row for row in profile.rows if row.limits.cpu == cpu and row.limits.memory is not None]
     wide, high = _WIDTH / 2, (_HEIGHT - 40) / 2
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
+        # The mark leaves it out of images: `context/written.py`.
+        '<svg xmlns="http://www.w3.org/2000/svg" data-made-by="packager model profile" '
+        f'width="{_WIDTH}" height="{_HEIGHT}" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">',
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
         f'<text x="16" y="24" font-size="15" font-weight="bold">{_text(f"{profile.name}: {profile.image}")}</text>',

@@ -77,7 +77,7 @@ def _rounded(spread: Spread | None) -> dict[str, float] | None:
 
 def junit(reports: Sequence[Report]) -> str:
     """Return reports as JUnit XML: one suite for each image; one that did not start is an error of its own."""
-    root = ET.Element("testsuites")
+    root = ET.Element("testsuites", name="packager test")
     for report in reports:
         failures = sum(bool(each.differences) for each in report.outcomes)
         suite = ET.SubElement(

@@ -50,3 +50,24 @@ def test_long_modules_are_read_to_their_end(tmp_path: Path) -> None:
 def test_a_file_that_is_called_as_a_model_and_is_none_is_an_error(tmp_path: Path) -> None:
     files: dict[str, str | bytes] = {"models/a.joblib": b"<!DOCTYPE html><title>Sign in</title>", "models/b.pkl": WHOLE}
     assert found(tmp_path, "", files) == [("model-broken", "error", "models/a.joblib", None)]
+
+
+def test_what_lies_about_in_the_app_and_nothing_opens(tmp_path: Path) -> None:
+    script = 'import os\nMODEL = os.path.join(os.environ["AZUREML_MODEL_DIR"], "m.pkl")\nopen("used/words.bin")\n'
+    large = b"\0" * (10 << 20)
+    files: dict[str, str | bytes] = {"models/m.pkl": WHOLE * 9, "src/m.pkl": WHOLE * 9, "src/old.onnx": b"\x08x"}
+    files |= {"src/data/train.csv": large, "src/used/words.bin": large + b"1", "src/small.csv": b"1,2\n"}
+    assert found(tmp_path, script, files) == [
+        ("app-holds-model", "warning", "src/m.pkl", None),
+        ("app-unopened", "warning", "src/data/train.csv", None),
+        ("app-unopened", "info", "src/old.onnx", None),
+    ]
+
+
+def test_a_model_of_before_beside_the_script_is_told_though_the_script_names_the_one_of_its_folder(
+    tmp_path: Path,
+) -> None:
+    script = 'import os\nMODEL = os.path.join(os.environ["AZUREML_MODEL_DIR"], "m.pkl")\n'
+    files: dict[str, str | bytes] = {"models/m.pkl": WHOLE, "src/m.pkl": WHOLE + b"of before"}
+    assert ("app-unopened", "info", "src/m.pkl", None) in found(tmp_path, script, files)
+    assert found(tmp_path, 'import joblib\njoblib.load("m.pkl")\n', files | {"src/joblib.py": ""}) == []
