@@ -16,6 +16,7 @@ from packager.extensions import target_folders
 from packager.given import read_given
 from packager.reference import Reference
 from packager.resources import data_folder
+from packager.similar import similar
 
 # OCI architecture (and variant) → what `platform.machine()` says there: the same names but for these.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "arm64/v8": "aarch64", "386": "i686"}
@@ -229,7 +230,9 @@ def load_target(name: str, own: Path | None = None, where: Location | None = Non
     # Installed packages are asked for what is not at hand: looking for them takes a while.
     files = _files(data_folder("templates")) | _files(own)
     if name not in files and name not in (files := target_files(own)):
-        raise SpecError(f"unknown target {name!r}", where=where, remedy=f"targets: {', '.join(files)}")
+        close = similar(name, files)
+        remedy = f"did you mean {close!r}?" if close else f"targets: {', '.join(files)}"
+        raise SpecError(f"unknown target {name!r}", where=where, remedy=remedy)
     return read_target(files[name])
 
 

@@ -7,6 +7,7 @@ import os
 from packager.checks.entry_script import check_entry_script
 from packager.errors import ContextError
 from packager.finding import Finding
+from packager.similar import meant
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 
@@ -28,7 +29,8 @@ def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
         raise ContextError(
             f"there is no entry script {shown!r}",
             where=spec_file.at("entry_script"),
-            remedy="`entry_script` is relative to `source_dir`, which is relative to the spec",
+            remedy=meant(spec_file.root / spec.source_dir, spec.entry_script)
+            or "`entry_script` is relative to `source_dir`, which is relative to the spec",
         )
     return check_entry_script(read_text(path), shown)
 

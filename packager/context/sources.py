@@ -35,6 +35,7 @@ from packager.contract import DEPLOY_RECORD, FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.progress import is_heard, reading
+from packager.similar import meant
 from packager.spec.laid import Laid
 from packager.spec.load import LOCK_NAME, SCHEMA_NAME, SpecFile
 from packager.spec.model import Model
@@ -183,7 +184,7 @@ def _app(spec_file: SpecFile, root: Root) -> tuple[Tree, _Selected]:
         raise ContextError(
             f"the source directory {source_dir!r} {problem}",
             where=spec_file.at("source_dir"),
-            remedy="`source_dir` is relative to the folder of the spec",
+            remedy=meant(spec_file.root, source_dir) or "`source_dir` is relative to the folder of the spec",
         )
     selected = _select(spec_file, root)
     files = []
@@ -326,7 +327,9 @@ def _model(spec_file: SpecFile, root: Root, model: Model, digest_model: DigestMo
         raise ContextError("a model is a file or a folder in the folder of the spec, not this folder", where=where)
     if not os.path.lexists(full):
         raise ContextError(
-            f"the model {model.path!r} is not there", where=where, remedy="paths are relative to the folder of the spec"
+            f"the model {model.path!r} is not there",
+            where=where,
+            remedy=meant(spec_file.root, origin) or "paths are relative to the folder of the spec",
         )
     real = root.resolve(full)
     top = posixpath.basename(origin)

@@ -121,7 +121,7 @@ class Root(NamedTuple):
             # Not the last part of the path is a link, but one before.
             shown = os.fsdecode(path)
         return ContextError(
-            f"{shown} {reason}", remedy=f"copy what it leads to into {self.words.folder}, or leave it out"
+            f"{shown} {reason}", remedy=f"copy what it leads to into {self.words.folder}, or {self.words.leave_out}"
         )
 
 
@@ -253,15 +253,30 @@ def _take(
     if is_folder:
         return _Folder(path, entry.path, os.path.join(folder.real, entry.name), folder.through, kept)
     if entry.is_symlink():
-        return _follow(root, folder, path, entry, found)
+        return _follow(root, folder, path, entry, selection, found)
     if not entry.is_file(follow_symlinks=False):
         raise root.special(entry.path, entry.stat(follow_symlinks=False).st_mode)
     found.files.append((path, entry.path))
     return None
 
 
-def _follow(root: Root, folder: _Folder, path: str, entry: os.DirEntry[bytes], found: Walked) -> _Folder | None:
+def _is_refused(entry: os.DirEntry[bytes], selection: Selection) -> bool:
+    """Whether a link leads to a folder that is left out for what it is."""
+    try:
+        names = sorted(map(_decoded, os.listdir(entry.path))) if entry.is_dir() else []
+    except OSError:
+        return False  # whoever follows it says so
+    return bool(names) and selection.refuses(entry.path, names, ())
+
+
+def _follow(
+    root: Root, folder: _Folder, path: str, entry: os.DirEntry[bytes], selection: Selection, found: Walked
+) -> _Folder | None:
     """Put the file that a link leads to into `found`, or return the folder."""
+    if _is_refused(entry, selection):
+        # Wherever it leads: a virtual environment is often a link to one that several projects share.
+        found.left_out.append(_shown(f"{path}/"))
+        return None
     real = root.resolve(entry.path)
     mode = os.stat(real).st_mode
     if stat.S_ISDIR(mode):

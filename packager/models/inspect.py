@@ -10,6 +10,7 @@ from pathlib import Path
 from packager.errors import ContextError
 from packager.models.pickle_reader import PickleFacts
 from packager.models.readers import At, Inspected, MismatchError, read_model
+from packager.similar import meant
 from packager.spec.load import SpecFile
 from packager.spec.model import Model
 
@@ -29,7 +30,7 @@ def inspect_model(spec_file: SpecFile, model: Model) -> Inspected:
         raise ContextError(
             f"the model {model.shown!r} is not there",
             where=spec_file.at_model(model),
-            remedy="paths are relative to the folder of the spec",
+            remedy=meant(spec_file.root, model.path) or "paths are relative to the folder of the spec",
         )
     at = At(
         path=path,

@@ -50,6 +50,7 @@ from packager.plan.trees import Sources, Tree, make_tree
 from packager.plan.variables import image_variables, model_folder
 from packager.plan.volumes import models_label, registered_models
 from packager.reference import Reference
+from packager.similar import similar
 from packager.spec.laid import Laid
 from packager.spec.model import Model, Spec, canonical, expand_tag, packaged
 from packager.targets import Target
@@ -244,13 +245,20 @@ def model_layer(model: Model, tree: Tree, content: str = "") -> Layer:
     return Layer(name=model_name(model), title=title, tree=tree.below(folder), registered=registered, content=content)
 
 
+class EntryScriptError(ContextError):
+    """The entry script is not in the app."""
+
+
 def _app_layer(spec: Spec, sources: Sources) -> Layer:
     paths = {file.path for file in sources.app.files}
     if spec.entry_script is not None and spec.entry_script not in paths:
         reason = "is left out by .dockerignore" if spec.entry_script in sources.left_out else "is not there"
-        raise ContextError(
+        close = similar(spec.entry_script, paths - {spec.entry_script})
+        raise EntryScriptError(
             f"the entry script {spec.entry_script!r} {reason} (in source_dir {spec.source_dir!r})",
-            remedy="`entry_script` is relative to `source_dir`; the file must be in it",
+            remedy=f"did you mean {close!r}?"
+            if close
+            else "`entry_script` is relative to `source_dir`; the file must be in it",
         )
     hidden = [folder for folder in sources.app.folders if folder == MODELS_FOLDER]
     if not spec.keep_source_dir and (hidden or MODELS_FOLDER in paths):

@@ -13,6 +13,7 @@ from packager.errors import ContextError, SpecError
 from packager.given import read_given
 from packager.serving.matching import Expected, schema_errors
 from packager.serving.multipart import Part, encode
+from packager.similar import meant
 from packager.spec.load import SpecFile
 from packager.spec.model import Case, FormFile, Tolerance
 
@@ -78,7 +79,11 @@ def _body(case: Case, field: str, spec_file: SpecFile) -> tuple[bytes | None, st
     if case.text is not None:
         return case.text.encode(), "text/plain; charset=utf-8"
     if case.file is not None:
-        return _read(case.file, f"{field}.file", spec_file), _type_of(case.file)
+        body, kind = _read(case.file, f"{field}.file", spec_file), _type_of(case.file)
+        # What is not JSON may be sent on purpose: the service has to refuse it then.
+        if (case.content_type or kind) == "application/json" and case.expect.status < 400:
+            _json(body, f"{field}.file", spec_file, of=case.file)
+        return body, kind
     if case.form is not None:
         return encode([_part(name, part, f"{field}.form.{name}", spec_file) for name, part in case.form.items()])
     return None, ""
@@ -102,7 +107,7 @@ def _expected(case: Case, field: str, spec_file: SpecFile) -> Expected:
     if expect.file is not None:
         body = _read(expect.file, f"{field}.file", spec_file)
         if expect.file.endswith(".json"):
-            value, body = _json(body, f"{field}.file", spec_file), None
+            value, body = _json(body, f"{field}.file", spec_file, of=expect.file), None
     near = expect.tolerance if isinstance(expect.tolerance, Tolerance) else Tolerance(absolute=expect.tolerance)
     return Expected(
         status=expect.status,
@@ -120,7 +125,7 @@ def _expected(case: Case, field: str, spec_file: SpecFile) -> Expected:
 def _schema(given: dict[str, Any] | str | None, field: str, spec_file: SpecFile) -> dict[str, Any] | None:
     if given is None:
         return None
-    schema = _json(_read(given, field, spec_file), field, spec_file) if isinstance(given, str) else given
+    schema = _json(_read(given, field, spec_file), field, spec_file, of=given) if isinstance(given, str) else given
     if not isinstance(schema, dict):
         raise SpecError(f"{given} is not a JSON Schema but another value", where=spec_file.at(field))
     from jsonschema.exceptions import SchemaError
@@ -141,11 +146,15 @@ def _schema(given: dict[str, Any] | str | None, field: str, spec_file: SpecFile)
     return schema
 
 
-def _json(text: bytes, field: str, spec_file: SpecFile) -> Any:
+def _json(text: bytes, field: str, spec_file: SpecFile, of: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise SpecError(f"the file is not JSON: {error}", where=spec_file.at(field)) from None
+    except (ValueError, RecursionError) as error:
+        raise SpecError(
+            f"{of!r} is not JSON: {error}",
+            where=spec_file.at(field),
+            remedy="mend it; what the service has to refuse is sent with `expect: {status: 400}`",
+        ) from None
 
 
 def _read(path: str, field: str, spec_file: SpecFile) -> bytes:
@@ -156,5 +165,6 @@ def _read(path: str, field: str, spec_file: SpecFile) -> bytes:
         raise ContextError(
             f"{path!r} cannot be read: {error.strerror}",
             where=spec_file.at(field),
-            remedy="files of tests are regular files in the folder of the spec, named relative to it",
+            remedy=meant(spec_file.root, path)
+            or "files of tests are regular files in the folder of the spec, named relative to it",
         ) from None

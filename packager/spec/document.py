@@ -17,6 +17,7 @@ import yaml
 
 from packager.errors import Location, SpecError
 from packager.given import TEXT_LIMIT, find_conflict, read_given
+from packager.similar import meant
 
 #: Bytes and values that a declaration may have: far above any real one, far below what could hurt.
 MAX_BYTES = TEXT_LIMIT
@@ -134,7 +135,7 @@ def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
 def _missing_remedy(path: Path) -> str:
     if path.name == "packager.yaml":
         return "`packager init` writes one, in the folder of the model; `-f FILE` names another"
-    return "check the name; it is relative to the folder of the spec"
+    return meant(path.parent, path.name) or "check the name; it is relative to the folder of the spec"
 
 
 def parse_yaml(text: str, path: Path) -> Document:

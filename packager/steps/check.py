@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from packager.checks.accelerator import check_accelerator
@@ -22,6 +22,7 @@ from packager.environments.locks.status import TargetInputs, read_inputs, unlock
 from packager.environments.uv import names_indexes
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
+from packager.plan.make import EntryScriptError
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.steps.lock import lock_status
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: hadolint's rule of Debian packages without a version.
 _UNPINNED = "DL3008"
+#: That of variables which look like secrets.
+_SENSITIVE = "DL3064"
 
 _SEVERITY: dict[Level, Severity] = {"error": "error", "warning": "warning", "info": "info", "style": "info"}
 
@@ -67,13 +70,23 @@ def check(
     looker = make_looker(spec_file, offline=offline, say=reporter.step)
     findings += [*_environment(spec_file, locked=not locks), *_entry_script(spec_file), *locks]
     findings += [*_withheld(spec_file), *_tests(spec_file), *extension_findings(spec_file)]
-    fresh = not any(finding.rule.startswith("lock-") for finding in findings)
+    fresh = not locks
     for target in spec_file.spec.target_names:
         # Without a lock all else is looked at, so that one run tells all.
-        findings += _planned(spec_file, target, looker, fresh=fresh)
+        secrets_told = any(finding.rule == "env-secret" for finding in findings)
+        findings += _planned(spec_file, target, looker, fresh=fresh, secrets_told=secrets_told)
     if start and not any(finding.severity == "error" for finding in findings):
         findings += _start(spec_file, reporter)
-    return tuple(dict.fromkeys(findings))
+    return _once(findings)
+
+
+def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings without those that are told already: twice the same, or an entry script that is twice missing."""
+    found: dict[tuple[object, ...], Finding] = {}
+    for each in findings:
+        place = (each.file, each.line, each.message)
+        found.setdefault(("entry-missing",) if each.rule == "entry-missing" else place, each)
+    return tuple(found.values())
 
 
 def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[Finding, ...]:
@@ -117,6 +130,10 @@ def _registered(spec_file: SpecFile, reporter: Reporter) -> SpecFile | Finding:
         with WorkspaceOf(spec_file) as workspace:
             pins = pin(spec_file, lock.pins if lock else Registered(), workspace)
             return placed(spec_file, pins, workspace, say=reporter.step)
+    except LockError as error:
+        if not spec_file.registers:
+            return spec_file  # what is wrong with the lock is told with it
+        return from_error("lock-invalid", error, spec_file.lock_path.name)
     except PackagerError as error:
         return from_error("registered-missing", error, str(spec_file.document.path))
 
@@ -143,9 +160,9 @@ def _withheld(spec_file: SpecFile) -> Iterator[Finding]:
         yield Finding(
             rule="secret-left-out",
             severity="info",
-            message="is where secrets are kept, and is not packaged",
+            message="is where secrets are kept, and is not packaged: nothing is to be done",
             file=os.path.normpath(os.path.join(spec_file.spec.source_dir, path)),
-            remedy=f"nothing; a line `!{path.rstrip('/')}` in .dockerignore packages it all the same",
+            remedy=f"only if the service needs it: a line `!{path.rstrip('/')}` in .dockerignore packages it",
         )
 
 
@@ -167,6 +184,10 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
     except LockError as error:
         yield from_error("lock-invalid", error, str(spec_file.lock_path.name))
         return
+    except ContextError as error:
+        # It follows from a model that is missing, or none of its framework.
+        yield from_error("source-invalid", error, str(spec_file.document.path))
+        return
     except PackagerError as error:
         yield from_error("environment-invalid", error, str(spec_file.document.path))
         return
@@ -181,12 +202,15 @@ def _lock(spec_file: SpecFile) -> Iterator[Finding]:
             )
 
 
-def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool) -> Iterator[Finding]:
+def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool, secrets_told: bool) -> Iterator[Finding]:
     from packager.dockerfile.places import line_places
 
     try:
         inputs = read_inputs(spec_file, target) if fresh else unlocked_inputs(spec_file, target)
         (planned,) = plan_platforms(inputs, [None], base=None, digest_model=Store().digest)
+    except EntryScriptError as error:
+        yield from_error("entry-missing", error, str(spec_file.document.path))
+        return
     except ContextError as error:
         yield from_error("source-invalid", error, str(spec_file.document.path))
         return
@@ -215,9 +239,12 @@ def _planned(spec_file: SpecFile, target: str, looker: Looker, *, fresh: bool) -
         places = line_places(planned.plan, planned.templates, text)
         for each in found:
             own = places[each.line - 1] if 0 < each.line <= len(places) else None
-            if own is None and each.code == _UNPINNED:
+            if own is None and (each.code == _UNPINNED or (each.code == _SENSITIVE and secrets_told)):
                 # Of a line that packager wrote: a compiler that is in no image, or what `check_declared` has told.
                 continue
+            if own is None and each.code == _SENSITIVE:
+                # The user has no Dockerfile: the variables are those of the spec.
+                own = spec_file.for_target(target).at("env")
             yield Finding(
                 rule=each.code,
                 severity=_SEVERITY[each.level],

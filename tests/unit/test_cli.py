@@ -329,6 +329,52 @@ def test_check_finds_the_missing_file_of_a_test(folder: Path) -> None:
     assert "error test-invalid: 'expected-answer.json' cannot be read" in done.stdout
 
 
+def findings_of(folder: Path) -> list[tuple[str, str, int | None, str | None]]:
+    done = run("check", "--offline", "--format", "json", cwd=folder)
+    assert done.returncode in (0, 5), done.stderr
+    return [(each["rule"], each["file"], each.get("line"), each.get("remedy")) for each in json.loads(done.stdout)]
+
+
+def edit(folder: Path, before: str, after: str) -> None:
+    spec = folder / "packager.yaml"
+    assert before in spec.read_text()
+    spec.write_text(spec.read_text().replace(before, after))
+
+
+def test_each_fault_is_told_once_with_its_line_and_what_was_meant(folder: Path) -> None:
+    """Misspelt files: what else is wrong is told beside them."""
+    (folder / "data.json").write_text('{"data": [1, 2}')
+    edit(folder, "environment: requirements.txt", "environment: requirement.txt")
+    edit(folder, "entry_script: score.py", "entry_script: scorer.py")
+    edit(folder, "file: sample-request.json", "file: data.json")
+    edit(folder, "path: models/sklearn_regression_model.pkl", "path: model/sklearn_regression_model.pkl")
+    found = {rule: (line, remedy) for rule, _, line, remedy in findings_of(folder)}
+    assert found.keys() == {"environment-invalid", "entry-missing", "source-invalid", "test-invalid"}
+    assert found["environment-invalid"][1] == "did you mean 'requirements.txt'?"
+    assert found["entry-missing"][1] == "did you mean 'score.py'?"
+    assert found["source-invalid"][1] == "did you mean 'models/sklearn_regression_model.pkl'?"
+    assert all(line for line, _ in found.values())
+
+
+def test_a_broken_lock_is_the_locks_fault_and_told_once(folder: Path) -> None:
+    with (folder / "packager.lock").open("a") as lock:
+        lock.write("<<<<<<< ours\n")
+    assert [rule for rule, *_ in findings_of(folder)] == ["lock-invalid"]
+
+
+def test_a_model_without_code_that_is_none_is_told_once(folder: Path) -> None:
+    (folder / "m.pkl").write_text("hello")
+    (folder / "packager.yaml").write_text(
+        'name: m\nversion: "1"\nimage: {repository: r.example.com/m}\nmodels: [{path: m.pkl, framework: sklearn}]\n'
+    )
+    assert [rule for rule, *_ in findings_of(folder)] == ["source-invalid"]
+
+
+def test_a_variable_that_looks_like_a_secret_is_told_once(folder: Path) -> None:
+    edit(folder, "env:\n", "env:\n  DB_PASSWORD: hunter2\n")
+    assert [rule for rule, *_ in findings_of(folder) if rule not in ("debian-unpinned",)] == ["env-secret"]
+
+
 HOSTILE = "\x1b]0;title\x07\x9b31m\u202e"
 
 

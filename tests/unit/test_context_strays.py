@@ -297,3 +297,16 @@ def test_a_model_that_is_another_file_while_it_is_read(root: Path, tmp_path: Pat
         scan_sources(spec_file, read_while_replaced)
     assert not list(store.blobs.all())
     assert scan_sources(spec_file, store.add).models[0].size == len("weights")
+
+
+def test_a_link_to_what_is_left_out_is_left_out_wherever_it_leads(root: Path, tmp_path: Path) -> None:
+    """A virtual environment that several projects share, and a saved context."""
+    factory.write_files(tmp_path, {"venv-of-all/pyvenv.cfg": "home = /usr\n", "venv-of-all/lib/a.py": ""})
+    factory.write_files(tmp_path, {"layout/oci-layout": "{}", "layout/index.json": "{}"})
+    (root / "venv").symlink_to(tmp_path / "venv-of-all")
+    (root / "image").symlink_to(tmp_path / "layout")
+    sources = scan(root)
+    assert paths(sources) == ["score.py"]
+    assert {"venv/", "image/"} <= set(sources.left_out)
+    (root / "data").symlink_to(tmp_path)
+    assert "leave it out by .dockerignore" in str(refused(root, "leaves the folder of the spec"))

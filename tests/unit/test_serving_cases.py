@@ -52,6 +52,12 @@ def test_without_a_body_it_is_a_get(folder: Path) -> None:
     assert (found.method, found.path, found.body, found.headers) == ("GET", "/score?x=1", None, {})
 
 
+def test_what_is_no_json_is_sent_where_the_service_has_to_refuse_it(folder: Path) -> None:
+    bad = (folder / "bad.json").read_bytes()
+    assert one(folder, "{name: a, file: bad.json, expect: {status: 400}}").body == bad
+    assert one(folder, "{name: a, file: bad.json, content_type: text/plain}").body == bad
+
+
 def test_expectations(folder: Path) -> None:
     expected = one(
         folder, "{name: a, expect: {file: request.json, tolerance: {relative: 0.1}, contains: x, max_latency: 1}}"
@@ -67,6 +73,7 @@ def test_expectations(folder: Path) -> None:
     [
         ("{name: a, file: nowhere.json}", "test[0].file", "nowhere.json"),
         ("{name: a, expect: {file: bad.json}}", "test[0].expect.file", "not JSON"),
+        ("{name: a, file: bad.json}", "test[0].file", "'bad.json' is not JSON"),
         ("{name: a, expect: {schema: bad.json}}", "test[0].expect.schema", "not JSON"),
         ("{name: a, expect: {schema: {type: text}}}", "test[0].expect.schema", "not a JSON Schema"),
         ("{name: a, expect: {schema: {$ref: 'http://example.com/x'}}}", "test[0].expect.schema", "example.com"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ from packager.environments.declare.target_changes import changed_parts
 from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.given import read_given
+from packager.similar import meant
 from packager.spec.document import read_text
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON, InlineEnvironment, Spec, canonical
@@ -188,6 +190,12 @@ def _checked(path: Path, spec_file: SpecFile) -> Path:
     if not (spec_file.root / path).resolve().is_relative_to(spec_file.root.resolve()):
         raise SpecError(
             f"{str(path)!r} leaves the folder of the spec", where=where, remedy="copy the file below that folder"
+        )
+    if not os.path.lexists(spec_file.root / path):
+        raise SpecError(
+            f"the environment {str(path)!r} is not there",
+            where=where,
+            remedy=meant(spec_file.root, path.as_posix()) or "paths are relative to the folder of the spec",
         )
     return path
 
