@@ -390,7 +390,7 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "packager.yaml").write_text(f"{LEAST}environment: r.txt\n")
-    with pytest.raises(SpecError, match="'r.txt' is not there"):
+    with pytest.raises(SpecError, match=r"'r\.txt' is not there"):
         read_environment(load_spec(tmp_path))
 
 
