@@ -24,6 +24,8 @@ USER = 1000
 
 #: The record in a folder of files that `deploy` wrote, which is in no image.
 DEPLOY_RECORD = ".packager-deploy.json"
+#: The folder in the output of a batch while it runs, or has failures; such an output is in no image.
+BATCH_JOURNAL = ".packager-batch"
 
 #: Port of the server where the spec names none.
 DEFAULT_PORT = 5001

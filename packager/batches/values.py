@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.contract import BATCH_JOURNAL
+
 #: How run() gets its items: `files` as a list of paths, `table` as a DataFrame, `requests` one by one as a text.
 Form = Literal["files", "table", "requests"]
 
@@ -17,7 +19,7 @@ SUMMARY = "batch.json"
 #: Folder of the output for the logs of the workers.
 LOGS = "logs"
 #: Folder of the output that is there while a run is under way, or has failures that may be tried again.
-JOURNAL = ".packager-batch"
+JOURNAL = BATCH_JOURNAL
 #: Folder of the output for what each shard put out.
 SHARDS = "shards"
 

@@ -61,6 +61,18 @@ def defines_contract(text: str) -> bool:
     return names.function("init") is not None and names.function("run") is not None
 
 
+def half_of_contract(text: str) -> str:
+    """Return what a script that defines one of `init` and `run` has and lacks, as `has init() and no run()`."""
+    try:
+        names = _Names(ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    there = [name for name in ("init", "run") if names.function(name) is not None]
+    if len(there) != 1:
+        return ""
+    return f"has {there[0]}() and no {'run' if there == ['init'] else 'init'}()"
+
+
 class _Names:
     """What a module binds at its top level, `if`, `try` and `with` blocks included."""
 

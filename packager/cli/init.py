@@ -18,6 +18,7 @@ from packager.cli.common import Reporter, count, emit, standard_options
 @standard_options
 def command(folder: Path, entry_script: str | None, force: bool, reporter: Reporter) -> None:
     """Look at FOLDER (default: this one) without running anything in it, and write a commented packager.yaml."""
+    from packager.spec.load import SCHEMA_NAME
     from packager.steps.init import init
 
     path, found = init(folder, entry_script=entry_script, force=force)
@@ -31,5 +32,6 @@ def command(folder: Path, entry_script: str | None, force: bool, reporter: Repor
         reporter.step(f"read {each}")
     for note in found.notes:
         reporter.step(note)
+    reporter.step(f"wrote {SCHEMA_NAME}, too, which editors read: commit it with the spec")
     reporter.step(f"next: packager lock{spec_folder}")
     emit(str(path))

@@ -31,7 +31,7 @@ from packager.context.strays import (
 )
 from packager.context.walk import Everything, Root, walk
 from packager.context.written import is_written
-from packager.contract import DEPLOY_RECORD, FILE_MODE, MODEL_MODE, PROGRAM_MODE
+from packager.contract import BATCH_JOURNAL, DEPLOY_RECORD, FILE_MODE, MODEL_MODE, PROGRAM_MODE
 from packager.errors import ContextError, Location
 from packager.plan.trees import Sources, Tree, TreeFile, make_tree
 from packager.progress import is_heard, reading
@@ -142,6 +142,7 @@ class _AppSelection:
             or ("packager.json" in names and is_saved_context(folder))
             # They name the image, and would change it; and people keep keys beside them.
             or DEPLOY_RECORD in names
+            or BATCH_JOURNAL in names
             or is_bake_file(folder + b".json")
             or is_image_layout(names)
             or is_workspace(folder, names)

@@ -74,6 +74,7 @@ class Hints(msgspec.Struct, kw_only=True):
         tests: files with requests.
         ignores: path of an `.amlignore` → the text of the `.dockerignore` that says the same.
         read: files that were read.
+        specs: files that are specs of packager, and were not.
         entries: what became of each key.
         origins: field of the spec → the key that it comes from.
     """
@@ -100,6 +101,7 @@ class Hints(msgspec.Struct, kw_only=True):
     tests: list[str] = []
     ignores: dict[str, str] = {}
     read: list[str] = []
+    specs: list[str] = []
     entries: list[Entry] = []
     origins: dict[str, str] = {}
 

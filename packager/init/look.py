@@ -13,13 +13,15 @@ from pathlib import Path
 
 import msgspec
 
-from packager.checks.entry_script import defines_contract
+from packager.checks.entry_script import defines_contract, half_of_contract
 from packager.checks.literal_paths import literal_paths
+from packager.environments.declare.import_names import PACKAGES
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.asked_models import AskedModels, asked_models, placed_models
 from packager.init.azure_files import WORKSPACE_CONFIG, read_hints
 from packager.init.hints import Hints
+from packager.init.model_packages import ModelPackage, model_packages, newest_of
 from packager.spec import texts
 from packager.spec.document import parse_yaml
 from packager.spec.framework import Kind
@@ -56,16 +58,6 @@ MODEL_SUFFIXES = frozenset(
 MODEL_MARKERS = frozenset({"saved_model.pb", "MLmodel", "model.safetensors", "pytorch_model.bin"})
 #: Names of entry scripts, the likeliest first.
 ENTRY_NAMES = ("score.py", "entry.py", "inference.py", "main.py")
-#: Import name → package, where they differ.
-PACKAGES = {
-    "PIL": "pillow",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "skimage": "scikit-image",
-    "sklearn": "scikit-learn",
-    "yaml": "pyyaml",
-}
 #: Names of conda's environment files, the likeliest first; the last is Azure ML's.
 CONDA_FILES = (
     "environment.yml",
@@ -99,10 +91,10 @@ _MAX_ENTRIES = 20_000
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What `look` saw; paths are relative to the folder, with `/`; `python` is empty where the environment names it.
 
-    `framework` is that of the one model, where there is no entry script. `hints` are what files of Azure ML and a
-    Dockerfile say, `names` are name and version of a model where the script tells them, `named_folders` those of which
-    a script in them opens a file by the folder's own name (`app/extra.json` in `app/score.py`), `notes` what was not
-    read, and why.
+    `needed` are the packages of its models, `framework` that of the one model, where there is no entry script. `hints`
+    are what files of Azure ML and a Dockerfile say, `names` are name and version of a model where the script tells
+    them, `named_folders` those of which a script in them opens a file by the folder's own name (`app/extra.json` in
+    `app/score.py`), `notes` what was not read, and why.
     """
 
     name: str
@@ -112,6 +104,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     environment: str | None
     imports: tuple[str, ...]
     python: str
+    needed: tuple[ModelPackage, ...] = ()
     framework: Kind | None = None
     hints: Hints = msgspec.field(default_factory=Hints)
     names: dict[str, tuple[str, int]] = {}
@@ -152,16 +145,24 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
     framework = _framework(folder, models) if not entries else None
     if not entries and framework is None and named is not None:
         entries = [_missing_script(hints)]
+    halves = () if entries else tuple(_halves(folder, scripts))
     if not entries and framework is None:
         raise SpecError(
-            f"no Python file below {folder} defines both init() and run()",
+            "; ".join([f"no Python file below {folder} defines both init() and run()", *halves]),
             remedy="write one (`def init(): …`, `def run(data): …`), or name it: --entry-script FILE; one model of "
             "scikit-learn, ONNX, TensorFlow or MLflow needs none",
         )
     project = _project(folder)
     written = hints.curated or hints.registered or (named is not None and (hints.conda or hints.pip))
     environment = hints.environment or (None if written else _environment(folder, files, project))
-    notes += [*hints.notes, *_unread(files, environment)]
+    notes += [
+        *hints.notes,
+        *_unread(files, environment),
+        *(f"{each}, so that it is no entry script" for each in halves),
+    ]
+    notes += [f"{each} is not read: it is a spec of packager" for each in hints.specs]
+    notes += [f"{each} defines init() and run(), too: `entry_script:` names one of them" for each in entries[1:]]
+    needed = model_packages(folder, models, scripts) if entries and not environment else ()
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),
         version=_version(project.get("version")),
@@ -169,7 +170,8 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
         models=tuple(models),
         environment=environment,
         imports=_imports(folder, entries[0], scripts) if entries else (),
-        python=_python(folder, project, environment, hints),
+        python=_python(folder, project, environment, hints, newest_of(needed)),
+        needed=needed,
         framework=framework,
         hints=hints,
         names=names,
@@ -231,6 +233,15 @@ def _entries(folder: Path, scripts: list[str]) -> Iterator[str]:
         text = _text(folder / path)
         if "run" in text and "init" in text and defines_contract(text):
             yield path
+
+
+def _halves(folder: Path, scripts: list[str]) -> Iterator[str]:
+    """Yield what is missing in scripts that are likely meant as the entry script."""
+    for path in scripts:
+        half = half_of_contract(_text(folder / path))
+        # A run() alone is often something else.
+        if half.startswith("has init()") or (half and path in ENTRY_NAMES):
+            yield f"{path} {half}"
 
 
 def _entry_rank(path: str) -> tuple[int, int, str]:
@@ -309,7 +320,7 @@ def _imports(folder: Path, entry: str, scripts: list[str]) -> tuple[str, ...]:
             found.add(node.module.partition(".")[0])
     local = {part for path in scripts for part in path.removesuffix(".py").split("/")}
     found -= local | SERVED | set(sys.stdlib_module_names)
-    return tuple(sorted(PACKAGES.get(name, name) for name in found))
+    return tuple(sorted({PACKAGES.get(name, name) for name in found}))
 
 
 def _named_folders(folder: Path, scripts: list[str], files: list[str]) -> tuple[str, ...]:
@@ -332,8 +343,11 @@ def _named_folders(folder: Path, scripts: list[str], files: list[str]) -> tuple[
     return tuple(sorted(found))
 
 
-def _python(folder: Path, project: dict[str, object], environment: str | None, hints: Hints) -> str:
-    """Return the newest Python that the cpu target has and the folder admits; empty where the environment names it."""
+def _python(folder: Path, project: dict[str, object], environment: str | None, hints: Hints, newest: str | None) -> str:
+    """Return the newest Python that the cpu target has and the folder admits; empty where the environment names it.
+
+    Where nothing says which, it is none after `newest`.
+    """
     if environment and environment.endswith((".yml", ".yaml")) and _PYTHON.search(_text(folder / environment)):
         return ""
     if not environment and _PYTHON.search("".join(f"- {each}\n" for each in hints.conda)):
@@ -357,7 +371,8 @@ def _python(folder: Path, project: dict[str, object], environment: str | None, h
         except InvalidSpecifier:
             return known[0]
         return next((each for each in known if admitted.contains(f"{each}.99")), known[0])
-    return known[0]
+    fitting = [each for each in known if newest is None or _minor(each) <= _minor(newest)]
+    return (fitting or known)[0]
 
 
 def _minor(python: str) -> int:

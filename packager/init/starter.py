@@ -193,10 +193,14 @@ def _environment_text(found: Found) -> str:
             lines += [f"  {kind}:{origin}", *(f"    - {_quoted(each)}" for each in asked)] if asked else []
         told = "" if origin or named else f"# As {', '.join(hints.read)} has it.\n"
         return told + "\n".join(lines) + "\n"
-    if not found.imports:
+    of_model = {each.name for each in found.needed}
+    lines = [f"    - {_scalar(name)}\n" for name in found.imports if name not in of_model]
+    lines += [f"    - {_scalar(each.requirement)}   # from {each.file}\n" for each in found.needed]
+    if not lines:
         return "environment: {pip: []}\n"
-    guess = "# From the imports of the entry script: check the names, and add versions.\n"
-    return guess + "environment:\n  pip:\n" + "".join(f"    - {_scalar(name)}\n" for name in found.imports)
+    of_models = ", and of what the models need" if found.needed else ""
+    guess = f"# From the imports of the entry script{of_models}: check the names, and add versions.\n"
+    return guess + "environment:\n  pip:\n" + "".join(lines)
 
 
 def _quoted(text: str) -> str:

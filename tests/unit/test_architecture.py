@@ -45,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "deployment": {"spec", "storage", "programs", "plan", "serving"},
     "batches": {"storage", "programs", "serving"},
     "checks": {"spec", "storage", "models", "environments", "plan", "laying"},
-    "init": {"spec", "environments", "context", "checks"},
+    "init": {"spec", "models", "environments", "context", "checks"},
     # It shows what others found out, as values of its own.
     "report": set(),
     "workspace": {"spec", "storage", "models", "context", "oci", "registry"},

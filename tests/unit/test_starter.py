@@ -362,3 +362,63 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     assert found.notes == (
         "requirements.txt: not read, as env.yml is the environment; `environment:` names one of them",
     )
+
+
+# --- what a folder tells besides --------------------------------------------------------------------------------------
+
+
+class Pickled:
+    """Writes pickles of classes that are not installed here."""
+
+    def __init__(self, *names: str, version: str = "") -> None:
+        self._names, self._version = names, version
+
+    @property
+    def data(self) -> bytes:
+        parts = b"".join(f"c{name.replace(':', chr(10))}\n".encode() for name in self._names)
+        value = f"V_sklearn_version\nV{self._version}\n".encode() if self._version else b""
+        return b"\x80\x02(" + parts + b"(" + value + b"dt."
+
+
+def test_what_a_pickle_needs_is_in_the_environment(tmp_path: Path) -> None:
+    """The script of most people imports joblib, and not what the model is of."""
+    folder = write(tmp_path, **{"score.py": SCRIPT.replace("from sklearn import linear_model", "import joblib")})
+    (folder / "m.joblib").write_bytes(
+        Pickled("sklearn.svm:SVC", "numpy:dtype", "helper:Mine", "xgboost.core:Booster", version="1.2.2").data
+    )
+    (folder / "helper.py").touch()
+    found = look(folder)
+    assert [(each.requirement, each.file) for each in found.needed] == [
+        ("scikit-learn==1.2.2", "m.joblib"),
+        ("xgboost", "m.joblib"),
+    ]
+    # The newest Python that has wheels of it.
+    assert found.python == "3.11"
+    environment = starter(folder).environment
+    assert isinstance(environment, InlineEnvironment)
+    assert environment.pip == ("joblib", "numpy", "scikit-learn==1.2.2", "xgboost")
+    (folder / "requirements.txt").write_text("scikit-learn\n")
+    assert (look(folder).needed, starter(folder).environment) == ((), "requirements.txt")
+
+
+def test_a_copy_of_a_spec_is_no_file_of_azure_ml(tmp_path: Path) -> None:
+    folder = write(tmp_path, **{"score.py": SCRIPT, "helper.py": ""})
+    before = starter_spec(look(folder))
+    (folder / "good.yaml").write_text(before)
+    found = look(folder)
+    assert starter_spec(found) == before
+    assert (found.hints.read, found.notes) == ([], ("good.yaml is not read: it is a spec of packager",))
+    with pytest.raises(SpecError, match="is a spec of packager already"):
+        look(folder, named=["good.yaml"])
+
+
+def test_scripts_that_are_not_taken_are_named(tmp_path: Path) -> None:
+    folder = write(tmp_path, **{"score.py": SCRIPT.replace("def run(", "def runn("), "helper.py": ""})
+    with pytest.raises(SpecError, match=r"score\.py has init\(\) and no run\(\)"):
+        look(folder)
+    (folder / "m.onnx").write_bytes(b"x")
+    found = look(folder)
+    note = "score.py has init() and no run(), so that it is no entry script"
+    assert (found.framework, found.notes) == ("onnx", (note,))
+    write(folder, **{"score.py": SCRIPT, "score2.py": SCRIPT})
+    assert look(folder).notes == ("score2.py defines init() and run(), too: `entry_script:` names one of them",)
