@@ -85,6 +85,12 @@ _NO_ENGINE = _AnyOf(
     r"connection aborted",
 )
 
+# apt-get 2.6 to 3.0.
+_NO_PACKAGE = re.compile(
+    r"^E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate)", re.MULTILINE
+)
+_NO_VERSION = re.compile(r"^E: Version '([^']+)' for '([^']+)' was not found", re.MULTILINE)
+
 # What the final message of BuildKit says of where it failed.
 _RESOLVING = re.compile(r"failed to resolve source metadata for (\S+?): ")
 _PUSHING = re.compile(r"^ > (?:\[\S+\] )?(?:exporting|pushing) (\S+) with docker:|failed to push (\S+?): ")
@@ -227,6 +233,8 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
             f"the package index sent other files than were locked: {', '.join(dict.fromkeys(named))}\n{tail}",
             remedy="find out who changed them; `packager lock --upgrade NAME` takes the index's word for it",
         )
+    if debian := _debian_failure(text):
+        return debian
     conda = find_install_failure(text)
     if conda is not None:
         return conda
@@ -245,6 +253,25 @@ def _step_failure(log: Sequence[str], exit_code: str | None) -> PackagerError:
     if re.search(r"^wheels\.py: uv==\S+ cannot be had", text, re.MULTILINE):
         return EngineError(message, remedy="let the package index have uv, or do without it: `installer: pip`")
     return EngineError(message, remedy="the log above is that of the failed step")
+
+
+def _debian_failure(text: str) -> EngineError | None:
+    """Return the error for a package of Debian's that apt does not know; None where that is not the cause."""
+    unknown = list(dict.fromkeys(found[1] or found[2] for found in _NO_PACKAGE.finditer(text)))
+    versions = list(dict.fromkeys(f"{found[2]}={found[1]}" for found in _NO_VERSION.finditer(text)))
+    if not unknown and not versions:
+        return None
+    if not unknown:
+        return EngineError(
+            f"the base's Debian has not this version: {', '.join(versions)}",
+            remedy="correct `system_packages:` in the spec; `apt-cache madison NAME` in the base shows the versions, "
+            "and Debian keeps old ones at snapshot.debian.org alone",
+        )
+    return EngineError(
+        f"the base's Debian has no package {', '.join(unknown)}",
+        remedy="correct `system_packages:` in the spec; names of libraries often end in their version, such as "
+        "libgomp1 (`apt-cache search NAME` in the base finds them)",
+    )
 
 
 def _short(log: Sequence[str]) -> str:

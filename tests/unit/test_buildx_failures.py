@@ -284,3 +284,19 @@ def test_what_a_registry_said_to_the_engine_is_shortened(kind: str) -> None:
     assert "XXX" in shown
     assert len(shown) < 1000
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ("E: Unable to locate package libgomp", "has no package libgomp"),
+        ("E: Package 'mime-support' has no installation candidate\nE: Unable to locate package x", "mime-support, x"),
+        ("E: Version '9.9' for 'libgomp1' was not found", "has not this version: libgomp1=9.9"),
+    ],
+)
+def test_a_package_that_debian_has_not_is_the_cause(log: str, says: str) -> None:
+    found = failure(step_failure(f"Reading state information...\n{log}", 100))
+    assert isinstance(found, EngineError)
+    assert says in found.message
+    assert "\n" not in found.message
+    assert "system_packages" in str(found.remedy)
