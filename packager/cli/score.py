@@ -196,16 +196,27 @@ def _data(text: str, *, plain: bool) -> bytes:
             json.loads(text)
         except ValueError as error:
             if plain:
-                remedy = "quote it for the shell: --data '{\"rows\": [1]}'; @FILE sends a file"
+                remedy = "mend it at that place; @FILE sends a file"
+                if '"' not in text:
+                    # The shell takes the quotes away.
+                    remedy = "quote it for the shell: --data '{\"rows\": [1]}'; @FILE sends a file"
                 raise UsageError(f"--data is no JSON: {error}", remedy=remedy) from None
         return text.encode()
+    path = Path(text.removeprefix("@"))
     try:
-        return Path(text.removeprefix("@")).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         if isinstance(error, FileNotFoundError) and _SCALAR.fullmatch(text):
             return text.encode()
         remedy = "--data FILE, or JSON as it stands: --data '{\"rows\": [1]}'"
         raise UsageError(f"--data {text}: it cannot be read: {error.strerror}", remedy=remedy) from None
+    if plain and path.suffix == ".json":
+        try:
+            json.loads(content)
+        except ValueError as error:
+            remedy = "mend it; --header 'Content-Type: text/plain' sends it as it is"
+            raise UsageError(f"{path} is no JSON: {error}", remedy=remedy) from None
+    return content
 
 
 def _as_data(url: str, answer: Answer) -> dict[str, Any]:

@@ -144,8 +144,16 @@ def test_what_is_no_json_is_told_before_it_is_sent(sent: Sent, monkeypatch: pyte
     with pytest.raises(UsageError, match="--data is no JSON: Expecting property name") as caught:
         run("--data", "{rows: [1]}")
     assert caught.value.remedy == "quote it for the shell: --data '{\"rows\": [1]}'; @FILE sends a file"
+    with pytest.raises(UsageError, match="--data is no JSON: Expecting ',' delimiter") as caught:
+        run("--data", '{"texts": ["a", "b"}')
+    assert caught.value.remedy == "mend it at that place; @FILE sends a file"
+    Path("bad.json").write_text('{"texts": [')
+    with pytest.raises(UsageError, match=r"bad\.json is no JSON"):
+        run("--data", "bad.json")
     assert sent.url == ""
     assert asked == [], "and before anybody is looked for"
+    run("--data", "@bad.json", "--header", "content-type: text/plain")
+    assert sent.body == b'{"texts": ['
     run("--data", "{rows: [1]}", "--header", "content-type: text/plain")
     assert sent.body == b"{rows: [1]}"
     run("--data", "{rows", "--binary")
