@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from packager.checks.reach import Image, Reached
 from packager.contract import MODEL_MODE
 from packager.finding import Finding, Severity
-from packager.plan.named_files import named_files
+from packager.plan.named_files import NAMING, named_files
 from packager.plan.plan import Plan
 from packager.plan.trees import TreeFile
 from packager.units import human_size
@@ -54,7 +54,7 @@ def unopened_findings(
         return
     # What a script opens in the folder of its models is not the file of that name in the app.
     of_models = {posixpath.basename(use.text) for module in reached.modules for use in module.facts.paths}
-    named = named_files(doubtful, _scripts(image, read), without=of_models)
+    named = named_files(doubtful, _texts(image, read), without=of_models)
     for path, file in doubtful.items():
         if path not in named:
             kind = "looks like a model" if _is_model(file) else "is large"
@@ -74,13 +74,13 @@ def _is_model(file: TreeFile) -> bool:
     return PurePosixPath(file.path).suffix.lower() in _MODELS
 
 
-def _scripts(image: Image, read: Callable[[str], bytes]) -> Iterator[bytes]:
+def _texts(image: Image, read: Callable[[str], bytes]) -> Iterator[tuple[str, bytes]]:
     for path in image.files:
-        if path.endswith(".py"):
+        if path.endswith(NAMING):
             try:
-                yield read(path)
+                yield path, read(path)
             except OSError:
-                continue  # the imports say so, where it is reached
+                continue  # it is too large to be a script; the imports say so of one that is reached
 
 
 def _in_app(file: TreeFile, source_dir: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from packager.context.starts import start_of
-from packager.plan.named_files import named_files
+from packager.plan.named_files import NAMING, named_files
 from packager.spec.model import Case, FormFile, Spec
 
-_MAX_SCRIPT = 1 << 20
+_MAX_TEXT = 1 << 20
 
 
 def files_of_tests(spec: Spec) -> frozenset[str]:
@@ -26,16 +26,15 @@ def _of_case(case: Case) -> Iterator[str]:
     yield from (part.file for part in (case.form or {}).values() if isinstance(part, FormFile))
 
 
-def tests_alone(paths: frozenset[str], files: Iterable[tuple[str, bytes]]) -> frozenset[str]:
-    """Return those of some files of tests that no script names.
+def tests_alone(paths: frozenset[str], files: Sequence[tuple[str, bytes]]) -> frozenset[str]:
+    """Return those of some files of tests that neither a script nor a configuration names.
 
     Args:
         paths: of files of tests, relative to the source directory.
         files: of the source directory: path, and absolute path.
     """
-    held = [(path, full) for path, full in files if path in paths or path.endswith(".py")]
-    there = {path for path, _ in held} & paths
+    there = {path for path, _ in files} & paths
     if not there:
         return frozenset()
-    scripts = (start_of(full, _MAX_SCRIPT) for path, full in held if path.endswith(".py"))
-    return frozenset(there - named_files(there, scripts))
+    texts = ((path, start_of(full, _MAX_TEXT)) for path, full in files if path.endswith(NAMING) and path not in paths)
+    return frozenset(there - named_files(there, texts))

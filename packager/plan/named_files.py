@@ -12,23 +12,31 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 
+#: Ends of names of what may name files: scripts, and configurations that they read.
+NAMING = (".py", ".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf")
 _MAX_TEXT = 4096
 _LOOKED_UP = frozenset({"get", "pop", "setdefault"})
 
 
-def named_files(paths: Collection[str], scripts: Iterable[bytes], without: Collection[str] = ()) -> frozenset[str]:
-    """Return the files that scripts name.
+def named_files(
+    paths: Collection[str], texts: Iterable[tuple[str, bytes]], without: Collection[str] = ()
+) -> frozenset[str]:
+    """Return the files that scripts and configurations name.
 
     Args:
         paths: of files, relative to the folder of the scripts.
-        scripts: content of Python files; one that is not valid names whatever is in its text.
-        without: texts that name something else.
+        texts: path and content of each that may name one; of what is no Python file, only whole names count, as of a
+            script that is not valid.
+        without: texts of scripts that name something else.
     """
     found: set[str] = set()
-    for source in scripts:
-        left = [path for path in paths if path not in found]
+    for file, source in texts:
+        left = [path for path in paths if path not in found and path != file]
         if not left:
-            break
+            continue
+        if not file.endswith(".py"):
+            found.update(path for path in left if posixpath.basename(path).encode() in source)
+            continue
         parts = {part for text in _texts(source) if text not in without for part in re.split(r"[/\\]", text)}
         patterns = [part for part in parts if "*" in part]
         found.update(path for path in left if _is_named(path, parts, patterns))

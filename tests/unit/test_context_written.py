@@ -118,6 +118,7 @@ SENT = {"req.json": "{}", "answers/a.json": "{}", "answers/schema.json": "{}", "
         ('SAMPLE = open("req.json")\n', {}, ["req.json"]),
         ('FOLDER = Path(__file__).parent / "answers"\n', {}, ["answers/a.json", "answers/schema.json"]),
         (factory.SCORE, {"deep/helper.py": "NAMES = ['seven.png']\n"}, ["deep/helper.py", "seven.png"]),
+        (factory.SCORE, {"config.yaml": "sample: req.json\n"}, ["config.yaml", "req.json"]),
         (factory.SCORE, {".dockerignore": "*.md\n!seven.png\n"}, ["seven.png"]),
     ],
 )

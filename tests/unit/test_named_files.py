@@ -26,8 +26,13 @@ FILES = ("request.json", "samples/one.json", "data.json", "deep/er/seven.png")
     ],
 )
 def test_what_a_text_names(script: str, named: set[str]) -> None:
-    assert named_files(FILES, [b"import os", script.encode()]) == named
+    assert named_files(FILES, [("a.py", b"import os"), ("b.py", script.encode())]) == named
 
 
 def test_what_means_another_file_does_not_count() -> None:
-    assert named_files(FILES, [b'join(folder, "request.json")'], without={"request.json"}) == frozenset()
+    assert named_files(FILES, [("a.py", b'join(folder, "request.json")')], without={"request.json"}) == frozenset()
+
+
+def test_configurations_name_files_by_their_whole_names() -> None:
+    assert named_files(FILES, [("config.yaml", b"sample: request.json\nfolder: samples\n")]) == {"request.json"}
+    assert named_files(FILES, [("request.json", b'{"file": "request.json"}')]) == frozenset()
