@@ -46,7 +46,7 @@ def unopened_findings(
     for file in app:
         path = _in_app(file, source_dir)
         if file.size >= _LEAST and file.digest in models:
-            what = f"is the model {models[file.digest]} once more: the image has it twice"
+            what = f"is the model {models[file.digest]} once more, packaged with the app"
             yield _finding("app-holds-model", "warning", what, file, path)
         elif _is_model(file) or (file.size >= LARGE and not file.path.endswith(_CODE)):
             doubtful[path] = file
