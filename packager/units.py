@@ -44,6 +44,12 @@ def human_size(size: int) -> str:
     return f"{number / 1000:.1f} TB"
 
 
+def binary_size(size: int) -> str:
+    """Return bytes as `service: {memory: …}` of a spec and Kubernetes have them: `304Mi`, `2Gi`; rounded up."""
+    mebibytes = -(-size // 2**20)
+    return f"{mebibytes // 1024}Gi" if mebibytes % 1024 == 0 and mebibytes else f"{mebibytes}Mi"
+
+
 def parse_size(text: str, name: str) -> int:
     """Return the bytes of a size: `20GB` and `20g` are decimal, `20GiB` is binary, a number alone is bytes.
 

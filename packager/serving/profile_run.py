@@ -15,9 +15,10 @@ from packager.contract import SCORE_PATH
 from packager.errors import PackagerError, ServiceError
 from packager.serving.client import answers, refused
 from packager.serving.host import Host
+from packager.serving.killed import killed_workers
 from packager.serving.profile import Block, Limits, Row, block_size, is_steady
 from packager.serving.profile_samples import Sample
-from packager.serving.service import Request, Server, State, wait_until_healthy
+from packager.serving.service import LOG_READ, Request, Server, wait_until_healthy
 from packager.serving.usage import Most, Usage, watching
 
 #: Requests that are sent before anything is measured: at least, and at most.
@@ -186,20 +187,6 @@ def _warm_up(service: Asked, samples: Sequence[Sample], bounds: Bounds, clock: C
 _SILENT = "no answer within"
 
 
-class _Watched:
-    """A server that counts as ended once the kernel ended a process of it: its master would start others for ever."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    def state(self) -> State:
-        state = self._server.state()
-        return State(running=False, exit_code=137, out_of_memory=True) if state.out_of_memory else state
-
-    def logs(self, lines: int) -> str:
-        return self._server.logs(lines)
-
-
 class _Served:
     """A server of a host, as `Asked`."""
 
@@ -238,9 +225,9 @@ class _Served:
         return self._look()
 
     def out_of_memory(self) -> bool:
-        """Ask its host."""
+        """Ask its host; where that does not count what the kernel ended, the log tells of it."""
         try:
-            return self._server.state().out_of_memory
+            return self._server.state().out_of_memory or bool(killed_workers(self._server.logs(LOG_READ)))
         except (PackagerError, OSError):
             return False
 
@@ -269,6 +256,6 @@ def serving(
     with ExitStack() as stack:
         with limited:
             service, server = stack.enter_context(host.start(request))
-        seconds = wait_until_healthy(_Watched(server), lambda: answers(service.url), bounds.ready)
+        seconds = wait_until_healthy(server, lambda: answers(service.url), bounds.ready)
         key = request.keys.primary if request.keys is not None else None
         yield _Served(service.url, server, seconds, key, bounds.silence, lambda: usage(server))

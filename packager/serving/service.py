@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import urljoin
 
 import msgspec
 
-from packager.contract import DEFAULT_PORT, SCORE_PATH, SWAGGER_PATH
-from packager.errors import ServiceError, UsageError
+from packager.contract import SCORE_PATH, SWAGGER_PATH
+from packager.errors import ServiceError
 from packager.progress import working
+from packager.serving.killed import AGAIN, killed_workers
+from packager.units import binary_size
 
 LOOPBACK = "127.0.0.1"
 
@@ -201,12 +202,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         running: it runs.
         exit_code: of its first process; 128 + n for signal n.
-        out_of_memory: the kernel ended it at its memory limit.
+        out_of_memory: the kernel ended a process of it at its memory limit.
+        memory: that limit in bytes; 0 where there is none, or nobody knows.
     """
 
     running: bool
     exit_code: int = 0
     out_of_memory: bool = False
+    memory: int = 0
 
 
 class Container(Protocol):
@@ -229,73 +232,9 @@ class Server(Container, Protocol):
         """Let it finish the requests in flight, and end; after so many seconds end it."""
 
 
-def parse_publish(text: str | None, container_port: int) -> Publish:
-    """Return what `-p` means.
-
-    Args:
-        text: `[[ADDRESS:]PORT:]CONTAINER_PORT` as in `docker run -p`, with IPv6 addresses in brackets. None publishes
-            the container's port under its own number.
-        container_port: of the server.
-
-    Raises:
-        UsageError: it is not of that form.
-    """
-    if text is None:
-        return Publish(container_port=container_port, port=container_port)
-    match = re.fullmatch(r"(?:(?:(\[[0-9a-fA-F:]+\]|[0-9.]+):)?(\d{1,5}):)?(\d{1,5})", text)
-    if match is None:
-        raise UsageError(f"-p {text!r} is not [[ADDRESS:]PORT:]CONTAINER_PORT", remedy=f"such as 6789:{DEFAULT_PORT}")
-    inner = int(match[3])
-    outer = int(match[2]) if match[2] is not None else inner
-    if not 0 < inner < 65536 or outer > 65535:
-        raise UsageError(f"-p {text!r}: a port is at most 65535, and the container's is not 0")
-    address = match[1].strip("[]") if match[1] else None
-    if address is not None:
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            raise UsageError(f"-p {text!r}: {address} is no IP address") from None
-    return Publish(container_port=inner, port=outer, address=address)
-
-
-def require_port(publish: Publish, title: str, ports: Sequence[int]) -> None:
-    """Refuse to publish a port on which nobody listens.
-
-    Args:
-        publish: what `-p` means.
-        title: of the image.
-        ports: that it exposes; of one that exposes none, nobody knows where it listens.
-
-    Raises:
-        UsageError: the port is none of them.
-    """
-    if not ports or publish.container_port in ports:
-        return
-    address = f"[{publish.address}]:" if ":" in (publish.address or "") else f"{publish.address}:"
-    listens = " and ".join(map(str, ports))
-    raise UsageError(
-        f"{title} listens on {listens}, and nobody would answer on {publish.container_port}",
-        remedy=f"-p {address if publish.address else ''}{publish.port}:{ports[0]}",
-    )
-
-
 def container_name(image_name: str) -> str:
     """Return a name for a container that no other one has (Docker's pattern: `[a-zA-Z0-9][a-zA-Z0-9_.-]+`)."""
     return f"packager-{re.sub(r'[^a-zA-Z0-9_.-]', '-', image_name)}-{secrets.token_hex(3)}"
-
-
-def reachable_host(address: str, engine_host: str | None) -> str:
-    """Return the host part of the URL under which a published port is reached from here.
-
-    Args:
-        address: on which the engine publishes it.
-        engine_host: where the engine runs; None for this machine.
-    """
-    if engine_host is not None and ipaddress.ip_address(address).is_unspecified:
-        return engine_host
-    if ipaddress.ip_address(address).is_unspecified:
-        return LOOPBACK if "." in address else "[::1]"
-    return f"[{address}]" if ":" in address else address
 
 
 def wait_until_healthy(
@@ -316,20 +255,24 @@ def wait_until_healthy(
         sleep: waits for some seconds.
 
     Raises:
-        ServiceError: the container ended, or time is up; with the last lines of its log.
+        ServiceError: the container ended, memory ran out, or time is up; with the last lines of its log.
     """
     start, pause = clock(), _FIRST_WAIT
     with working("waiting until it is healthy"):
+        before = killed_workers(container.logs(LOG_READ))
         while True:
             # The state goes first: when the container ended, whatever answers on that port is not ours.
             state = container.state()
-            if not state.running:
+            if not state.running or state.out_of_memory:
                 raise failed(why_it_ended(state), container.logs(LOG_READ))
             if healthy():
                 return clock() - start
-            passed = clock() - start
+            passed, log = clock() - start, container.logs(LOG_READ)
+            # Not every engine counts what the kernel ended for its memory; the log tells of it everywhere.
+            if len(killed_workers(log) - before) >= AGAIN:
+                raise failed(why_it_is_killed(state.memory), log)
             if passed >= timeout:
-                raise failed(why_it_hangs(log := container.logs(LOG_READ), timeout), log)
+                raise failed(why_it_hangs(log, timeout), log)
             sleep(min(pause, timeout - passed))
             pause = min(pause * 1.5, _LONGEST_WAIT)
 
@@ -337,7 +280,8 @@ def wait_until_healthy(
 def why_it_ended(state: State) -> str:
     """Return in words how a container ended."""
     if state.out_of_memory:
-        return "the service ran out of memory and was ended (exit code 137)"
+        limit = f" (limit: {binary_size(state.memory)})" if state.memory else ""
+        return f"the service ran out of memory{limit} and was ended (exit code 137)"
     reasons = {
         0: "the service ended by itself (exit code 0)",
         # azureml-inference-server-http: the worker could not boot.
@@ -351,6 +295,18 @@ def why_it_ended(state: State) -> str:
     return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
 
 
+def why_it_is_killed(memory: int = 0) -> str:
+    """Return in words what a service does whose workers are killed one after the other.
+
+    Args:
+        memory: bytes of its limit; 0 where there is none, or nobody knows.
+    """
+    killed = "its workers are killed, one after the other"
+    if memory:
+        return f"the service ran out of memory (limit: {binary_size(memory)}): {killed}"
+    return f"{killed}, as when the machine's memory runs out"
+
+
 def why_it_hangs(log: str, timeout: float) -> str:
     """Return in words what a service does that runs and does not answer, by its log.
 
@@ -359,11 +315,17 @@ def why_it_hangs(log: str, timeout: float) -> str:
         timeout: seconds that it had.
     """
     # What azureml-inference-server-http 1.x writes before and after it calls init().
+    if len(killed_workers(log)) >= AGAIN:
+        return why_it_is_killed()
     if _INIT_CALLED in log and _INIT_RETURNED not in log:
         return f"init() has not returned within {timeout:g} s"
     return f"the service did not answer within {timeout:g} s"
 
 
+_MORE_MEMORY = (
+    "give it more (--memory SIZE, `service: {memory: SIZE}` in the spec, or memoryInGB of a deployment configuration), "
+    "or make the model smaller"
+)
 _INIT_CALLED, _INIT_RETURNED = "Invoking user's init function", "init has completed"
 
 
@@ -379,7 +341,7 @@ def failed(reason: str, log: str) -> ServiceError:
 
     text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
     remedies = {
-        "memory": "give it more (--memory), or make the model smaller",
+        "memory": _MORE_MEMORY,
         "exit code 3": "mend the entry script",
         "init() has not": "give it more time, such as --timeout 600, or let init() do less: see the log above",
         "did not answer": "give it more time, such as --timeout 600, or look at the log above",

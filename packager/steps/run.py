@@ -18,6 +18,7 @@ from packager.serving.host import Host
 from packager.serving.hosts.choose import request_of
 from packager.serving.hosts.docker.image import ImagePackage, image_devices, packaged_image
 from packager.serving.keys import keys_for
+from packager.serving.ports import parse_publish, require_port
 from packager.serving.serve import follow, serve
 from packager.serving.service import (
     Package,
@@ -26,8 +27,6 @@ from packager.serving.service import (
     Server,
     Service,
     container_name,
-    parse_publish,
-    require_port,
 )
 from packager.spec.load import SpecFile
 from packager.steps.package import package_on_machine

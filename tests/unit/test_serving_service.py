@@ -4,15 +4,13 @@ import pytest
 
 from packager.errors import ServiceError, UsageError
 from packager.progress import listening
+from packager.serving.ports import parse_publish, reachable_host, require_port
 from packager.serving.service import (
     Publish,
     Service,
     State,
     container_name,
     failed,
-    parse_publish,
-    reachable_host,
-    require_port,
     wait_until_healthy,
     why_it_ended,
     why_it_hangs,
@@ -96,7 +94,24 @@ class FakeTime:
         self.now += seconds
 
 
-def wait(container: FakeContainer, healthy_after: float, timeout: float, time: FakeTime) -> float:
+KILLED = "2026-11-28 09:50:{0} E [1] gunicorn.error - Worker (pid:{0}) was sent SIGKILL! Perhaps out of memory?\n"
+
+
+class Killed:
+    """Runs for ever; its workers are killed, one after the other, from a look on."""
+
+    def __init__(self, *lines: str, memory: int = 0, flag: bool = False, before: str = "") -> None:
+        self.lines, self.memory, self.flag, self.said = [*lines], memory, flag, before
+
+    def state(self) -> State:
+        return State(running=True, memory=self.memory, out_of_memory=self.flag)
+
+    def logs(self, lines: int) -> str:
+        said, self.said = self.said, self.said + (self.lines.pop(0) if self.lines else "")
+        return said
+
+
+def wait(container: FakeContainer | Killed, healthy_after: float, timeout: float, time: FakeTime) -> float:
     return wait_until_healthy(container, lambda: time.now >= healthy_after, timeout, clock=time.clock, sleep=time.sleep)
 
 
@@ -130,6 +145,37 @@ def test_an_answer_on_the_port_of_an_ended_container_is_not_its_own() -> None:
         wait(FakeContainer(looks=0), 0, 60, FakeTime())
 
 
+def test_workers_that_are_killed_end_the_waiting_and_name_the_limit() -> None:
+    time = FakeTime()
+    with pytest.raises(ServiceError) as caught:
+        wait(Killed(KILLED.format(80), KILLED.format(82), memory=64 << 20), 100, 60, time)
+    assert caught.value.message.startswith("the service ran out of memory (limit: 64Mi): its workers are killed")
+    assert "--memory" in str(caught.value.remedy)
+    assert "--timeout" not in str(caught.value.remedy)
+    assert time.now < 1
+
+
+def test_memory_that_ran_out_is_told_by_the_state_too() -> None:
+    with pytest.raises(ServiceError, match=r"ran out of memory \(limit: 1Gi\) and was ended"):
+        wait(Killed(memory=1 << 30, flag=True), 0, 60, FakeTime())
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (KILLED.format(80),),  # one of several workers, once
+        ("CRITICAL WORKER TIMEOUT (pid:80)\n", KILLED.format(80), "WORKER TIMEOUT (pid:82)\n", KILLED.format(82)),
+    ],
+)
+def test_what_is_not_memory_is_waited_for(lines: tuple[str, ...]) -> None:
+    assert 5 <= wait(Killed(*lines), 5, 60, FakeTime()) < 6
+
+
+def test_workers_that_were_killed_before_a_start_do_not_count() -> None:
+    before = KILLED.format(10) + KILLED.format(12)
+    assert 5 <= wait(Killed(before=before), 5, 60, FakeTime()) < 6
+
+
 def test_time_is_up() -> None:
     time = FakeTime()
     with pytest.raises(ServiceError, match=r"within 2\.5 s"):
@@ -141,6 +187,7 @@ def test_time_is_up() -> None:
     ("state", "words"),
     [
         (State(running=False, exit_code=137, out_of_memory=True), "out of memory"),
+        (State(running=False, exit_code=137, out_of_memory=True, memory=96 << 20), "limit: 96Mi"),
         (State(running=False, exit_code=137), "killed"),
         (State(running=False, exit_code=3), "init()"),
         (State(running=False, exit_code=0), "by itself"),
@@ -160,6 +207,8 @@ def test_a_start_that_takes_too_long_says_whether_init_has_returned() -> None:
     assert "--timeout 600" in str(hangs.remedy)
     log = f"{INIT}azmlinfsrv - Users's init has completed successfully\n"
     assert why_it_hangs(log, 60) == "the service did not answer within 60 s"
+    killed = KILLED.format(80) + KILLED.format(82)
+    assert "memory runs out" in why_it_hangs(killed, 60)
     assert why_it_hangs("importing", 60) == "the service did not answer within 60 s"
     assert "--timeout 600" in str(failed(why_it_hangs(log, 60), log).remedy)
 

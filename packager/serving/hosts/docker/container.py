@@ -9,12 +9,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
 from packager.programs.image.keys import DEFAULT_PATH
 from packager.serving.hosts.docker.left_behind import OWNER, owner, remove_left
 from packager.serving.hosts.docker.volume import mounts, put_keys
-from packager.serving.service import GRACE, LOOPBACK, HealthTimes, ImageRequest, Publish, Service, State, reachable_host
+from packager.serving.ports import reachable_host
+from packager.serving.service import GRACE, LOOPBACK, HealthTimes, ImageRequest, Publish, Service, State
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -45,7 +48,8 @@ class RunningContainer:
     def state(self) -> State:
         """Return its state now."""
         self.container.reload()
-        return state_of(self.container.attrs["State"])
+        memory = int((self.container.attrs.get("HostConfig") or {}).get("Memory") or 0)
+        return msgspec.structs.replace(state_of(self.container.attrs["State"]), memory=memory)
 
     def logs(self, lines: int) -> str:
         """Return the last lines that it wrote, to standard output and standard error."""

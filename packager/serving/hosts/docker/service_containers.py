@@ -41,6 +41,7 @@ from packager.serving.hosts.docker.volume import (
 from packager.serving.hosts.docker.workers import Renewed, has_mounted, renew_workers
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.keys import keys_for
+from packager.serving.ports import reachable_host
 from packager.serving.service import (
     GRACE,
     LOOPBACK,
@@ -49,8 +50,6 @@ from packager.serving.service import (
     KeyPair,
     Mounted,
     Publish,
-    State,
-    reachable_host,
 )
 from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
@@ -102,11 +101,6 @@ class NamedBackend(RunningContainer):
     def title(self) -> str:
         """Reference of its image."""
         return str(self.container.labels.get(IMAGE, ""))
-
-    def state(self) -> State:
-        """Return its state now; it counts as ended when memory ran out, for it would start workers for ever."""
-        state = super().state()
-        return msgspec.structs.replace(state, running=state.running and not state.out_of_memory)
 
     def healthy(self) -> bool:
         """Ask it for its health once, from the forwarder."""

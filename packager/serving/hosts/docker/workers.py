@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from packager.serving.hosts.docker.container import RunningContainer
 from packager.serving.service import GRACE, State
 
@@ -40,7 +38,7 @@ class Renewed(RunningContainer):
         state = super().state()
         if int(self.container.attrs.get("RestartCount") or 0) > self._restarts:
             return State(running=False, exit_code=_NO_WORKER, out_of_memory=state.out_of_memory)
-        return msgspec.structs.replace(state, running=state.running and not state.out_of_memory)
+        return state
 
 
 def has_mounted(container: Container, mounts: Sequence[Mounted], below: str) -> bool:

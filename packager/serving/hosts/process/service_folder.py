@@ -41,7 +41,8 @@ from packager.serving.hosts.process.folders import service_folder
 from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
-from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State, reachable_host
+from packager.serving.ports import reachable_host
+from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State
 from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
