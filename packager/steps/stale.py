@@ -18,7 +18,7 @@ from packager.contract import (
 )
 from packager.engine.api import LocalImage
 from packager.environments.locks.status import read_inputs
-from packager.errors import ContextError, PackagerError, UsageError
+from packager.errors import ContextError, LockError, PackagerError, UsageError
 from packager.plan.inputs import changes, digest_of, inputs_of
 from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
@@ -77,10 +77,26 @@ def _recalled(kind: str, *key: str) -> dict[str, str]:
     return {}
 
 
-def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
-    """Return what changed since an image was built of a spec (`src/score.py changed`); empty where nothing did.
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed since an image was built.
 
-    It is empty, too, where that cannot be told: there is no spec, the image is another one's, or of an older packager.
+    Attributes:
+        what: in words that `since … was built` can follow; empty where nothing did.
+        first: what to do before it can be built again, where something is.
+    """
+
+    what: str = ""
+    first: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.what)
+
+
+def changed_since(spec_file: SpecFile | None, image: LocalImage) -> Changed:
+    """Return what changed since an image was built of a spec (`src/score.py changed`).
+
+    That is nothing, too, where it cannot be told: there is no spec, the image is another one's, or of an older
+    packager.
 
     Args:
         spec_file: the spec.
@@ -88,23 +104,34 @@ def changed_since(spec_file: SpecFile | None, image: LocalImage) -> str:
     """
     label, target = image.labels.get(INPUTS_LABEL), image.labels.get(TARGET_LABEL, "")
     if spec_file is None or label is None or image.labels.get(TITLE_LABEL) != spec_file.spec.name:
-        return ""
+        return Changed()
     if target not in spec_file.spec.target_names:
-        return ""
+        return Changed()
     try:
         spec_file = with_registered(spec_file, fetch=False)
         (planned,) = plan_platforms(
             read_inputs(spec_file, target), [image.platform], base=None, digest_model=Store().digest
         )
     except NotHereError:
-        return ""  # an image of a workspace's model that another machine built
+        return Changed()  # an image of a workspace's model that another machine built
     except PackagerError as error:
-        return f"its inputs cannot be read any more ({error.message.splitlines()[0].rstrip(':')})"
+        return _unknown(error, target)
     if planned.plan.config.labels[INPUTS_LABEL] == label:
-        return ""
+        return Changed()
     before = _recalled(_KIND, label.removeprefix("sha256:"))
     names = changes(before, _inputs(planned.plan, spec_file)) if before else ()
-    return _sentence(names)
+    return Changed(what=_sentence(names))
+
+
+def _unknown(error: PackagerError, target: str) -> Changed:
+    """Return that nobody can tell what changed, because the spec, its lock or a file is not as it should be."""
+    first, *more = error.message.splitlines()
+    if not isinstance(error, LockError):
+        what = f"{first.rstrip(':')}, so it is not known what changed"
+        return Changed(what=what, first=error.remedy or "mend that")
+    reasons = "; ".join(line.strip().removeprefix(f"{target}: ") for line in more)
+    what = f"the lock no longer fits the spec ({reasons})" if more else first
+    return Changed(what=f"{what}, so it is not known what changed", first="`packager lock`")
 
 
 def build_first(
@@ -140,7 +167,8 @@ def warn_of_stale(spec_file: SpecFile | None, images: Mapping[str, LocalImage], 
     """
     for reference, image in images.items():
         if changed := changed_since(spec_file, image):
-            reporter.warn(f"{changed} since {reference} was built (--build builds it first)")
+            build = f"{changed.first}, and then --build" if changed.first else "--build builds it first"
+            reporter.warn(f"{changed.what} since {reference} was built ({build})")
 
 
 def refuse_stale(spec_file: SpecFile | None, images: Mapping[str, LocalImage]) -> None:
@@ -156,8 +184,9 @@ def refuse_stale(spec_file: SpecFile | None, images: Mapping[str, LocalImage]) -
     for reference, image in images.items():
         if changed := changed_since(spec_file, image):
             raise ContextError(
-                f"{changed} since {reference} was built: nothing is pushed",
-                remedy="--build builds it first; --stale pushes what is there",
+                f"{changed.what} since {reference} was built: nothing is pushed",
+                remedy=f"{f'{changed.first}, and then ' if changed.first else ''}--build builds it first; "
+                "--stale pushes what is there",
             )
 
 

@@ -195,7 +195,8 @@ def _say_stale(pinned: Pinned, spec_file: SpecFile | None, reporter: Reporter) -
     view = pinned.view
     image = LocalImage(id=view.digest, platform=view.platform, size=0, repo_digests=(), labels=view.labels)
     if changed := changed_since(spec_file, image):
-        reporter.warn(f"{changed} since {pinned.name} was built (`packager push --build` makes another)")
+        first = f"{changed.first}, and then " if changed.first else ""
+        reporter.warn(f"{changed.what} since {pinned.name} was built ({first}`packager push --build` makes another)")
 
 
 def in_a_cluster(workload: Workload, labels: Mapping[str, str], spec_file: SpecFile | None) -> Workload:

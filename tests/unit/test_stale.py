@@ -76,16 +76,17 @@ def no_lock(folder: Path) -> None:
         (other_model, "the model sklearn_regression_model-1 changed"),
         (setting, "the spec's settings changed"),
         (uncompiled, "the spec's settings changed"),
-        (no_lock, "its inputs cannot be read any more (the lock does not fit the spec)"),
+        (no_lock, "the lock no longer fits the spec ("),
     ],
 )
 def test_what_changed_is_named(folder: Path, change: Callable[[Path], None], said: str) -> None:
     image = built(folder)
-    assert changed_since(packager.load_spec(folder), image) == ""
+    assert not changed_since(packager.load_spec(folder), image)
     change(folder)
-    assert changed_since(packager.load_spec(folder), image).startswith(said)
+    assert changed_since(packager.load_spec(folder), image).what.startswith(said)
     with pytest.raises(ContextError) as raised:
         refuse_stale(packager.load_spec(folder), {"a:1": image})
+    assert ("`packager lock`, and then --build" in str(raised.value.remedy)) == (change is no_lock)
     assert said in raised.value.message
     assert "since a:1 was built: nothing is pushed" in raised.value.message
 
@@ -95,7 +96,7 @@ def test_without_a_memory_it_is_still_known_that_something_changed(folder: Path)
     edit(folder)
     image = built(folder, remembered=False)
     edit(folder)
-    assert changed_since(packager.load_spec(folder), image) == "its inputs changed"
+    assert changed_since(packager.load_spec(folder), image).what == "its inputs changed"
 
 
 def test_of_images_of_others_nothing_is_said(folder: Path) -> None:
@@ -107,8 +108,8 @@ def test_of_images_of_others_nothing_is_said(folder: Path) -> None:
         image.labels | {"org.opencontainers.image.title": "another"},
         image.labels | {"packager.target": "gone"},
     ):
-        assert changed_since(spec_file, msgspec.structs.replace(image, labels=labels)) == ""
-    assert changed_since(None, image) == ""
+        assert not changed_since(spec_file, msgspec.structs.replace(image, labels=labels))
+    assert not changed_since(None, image)
 
 
 def test_another_base_is_no_other_input(folder: Path) -> None:
@@ -130,7 +131,7 @@ def test_many_changes_are_counted(folder: Path) -> None:
     image = built(folder)
     for number in range(5):
         (folder / f"src/m{number}.py").write_text("")
-    assert changed_since(packager.load_spec(folder), image) == "src/m0.py, src/m1.py, src/m2.py and 2 more changed"
+    assert changed_since(packager.load_spec(folder), image).what == "src/m0.py, src/m1.py, src/m2.py and 2 more changed"
 
 
 def test_a_push_of_something_stale_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
