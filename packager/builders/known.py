@@ -16,11 +16,10 @@ from packager.oci.values import Content, Image
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.storage.memory import Memory
+from packager.storage.written import IMAGES, written_as
 
 if TYPE_CHECKING:
     from packager.engine.push import Pushed
-
-_KIND = "images"
 
 
 def remember_image(image: Image, ids: Iterable[str] = ()) -> None:
@@ -30,7 +29,7 @@ def remember_image(image: Image, ids: Iterable[str] = ()) -> None:
         image: it is in the content store.
         ids: `sha256:…` by which an engine said that it knows it.
     """
-    memory, value = Memory(_KIND), f"{image.digest} {image.platform}".encode()
+    memory, value = Memory(IMAGES), f"{image.digest} {image.platform}".encode()
     for each in {image.id, image.digest, *ids}:
         if memory.recall(each) != value:
             memory.remember(value, each)
@@ -43,7 +42,7 @@ def recall_image(image_id: str, content: Content) -> Image | None:
         image_id: `sha256:…` by which an engine knows it.
         content: the store.
     """
-    digest, _, platform = (Memory(_KIND).recall(image_id) or b"").decode(errors="replace").partition(" ")
+    digest, platform = written_as(image_id)
     if not platform or not content.has(digest):
         return None
     try:

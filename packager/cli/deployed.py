@@ -51,7 +51,7 @@ def asked_for(
 def show_deployed(deployed: Deployed, output_format: str, reporter: Reporter, *, whole: bool = True) -> None:
     """Print the URL of a service, or all that is known of it as JSON; `whole`: with what it was deployed from."""
     status, record = deployed.status, deployed.record
-    reporter.step(f"{status.state}: {status.name} runs {status.image}")
+    reporter.step(f"{status.state}: {status.name} runs {status.shown}")
     if output_format == "json":
         own = {"compute": record.compute, "target": record.target, "models": list(record.models)} if whole else {}
         emit_json({**service_data(status), **own})

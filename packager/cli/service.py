@@ -13,6 +13,7 @@ from packager.cli.common import (
     Reporter,
     base_option,
     build_option,
+    build_wish,
     emit,
     emit_json,
     file_option,
@@ -39,7 +40,7 @@ from packager.cli.terminal import table
 
 if TYPE_CHECKING:
     from packager.serving.service import Which
-    from packager.serving.status import Status
+    from packager.serving.status import Before, Status
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -165,6 +166,8 @@ def deploy(
 @file_option
 @spec_workspace_option
 @_limit_options
+@build_option
+@base_option
 @format_option
 @standard_options
 def update(
@@ -179,9 +182,10 @@ def update(
 ) -> None:
     """Replace what service NAME runs, without losing a request.
 
-    Without REF it is the image of the same reference as before, as it is now. Limits and variables stay unless others
-    are given, here or by the `service:` section of the spec, where that is of the image. When the new one does not
-    become healthy, the old one has never stopped serving, and goes on.
+    Without REF it is the image of the same reference as before, as it is now. Nothing is built without --build; where
+    the image is not of the files as they are now, that is said. Limits and variables stay unless others are given, here
+    or by the `service:` section of the spec, where that is of the image. When the new one does not become healthy, the
+    old one has never stopped serving, and goes on.
 
     With -m or --ic it is one of `packager model deploy`: its image is made again with other models, or another script.
     """
@@ -191,17 +195,19 @@ def update(
     env, memory, cpus = variables(options["env"]), options["memory"], options["cpus"]
     change = services.Change(reference=reference, env=env, memory=memory, cpus=cpus)
     version, timeout = options["version"], options["timeout"]
+    build = build_wish(options["build_first"], options["base"], None)
     if models or inference is not None:
         from packager.steps import v1_deploy
 
-        if reference is not None:
-            raise UsageError(f"{reference} is an image, and -m and --ic make one", remedy="leave one of them out")
+        if reference is not None or build is not None:
+            given = f"{reference} is an image" if reference is not None else "--build builds that of a spec"
+            raise UsageError(f"{given}, and -m and --ic make one", remedy="leave one of them out")
         asked, opened = asked_for(models, inference), open_workspace(None, reporter)
         done = v1_deploy.update(opened, name, asked, change, version=version, timeout=timeout, reporter=reporter)
         show_deployed(done, output_format, reporter, whole=False)
         return
     spec_file = spec_beside(file, needed=False)
-    status = services.update(name, change, spec_file, version=version, timeout=timeout, reporter=reporter)
+    status = services.update(name, change, spec_file, version=version, timeout=timeout, build=build, reporter=reporter)
     _show(status, output_format, reporter)
 
 
@@ -323,8 +329,10 @@ def list_(version: str | None, output_format: str, reporter: Reporter) -> None:
         return
     rows = []
     for each in found:
-        rows.append((each.name, each.state, each.image, each.scoring_url))
-        rows += [(f"  {one.name} {one.traffic} %", one.state, one.image, "") for one in each.versions]
+        rows.append((each.name, each.state, each.shown, _moment(each.created), each.scoring_url))
+        rows += [
+            (f"  {one.name} {one.traffic} %", one.state, one.shown, _moment(one.created), "") for one in each.versions
+        ]
     for line in table(rows):
         emit(line)
     if not rows:
@@ -350,7 +358,8 @@ def show(name: str, version: str | None, output_format: str, reporter: Reporter)
         return
     lines = {
         "state": f"{status.state} ({status.reason})" if status.reason else status.state,
-        "image": status.image,
+        "image": f"{status.shown}, since {_moment(status.created)}",
+        **({"before": _before(status.before)} if status.before is not None else {}),
         "score": status.scoring_url,
         "swagger": status.swagger_url,
         "memory": f"{status.memory} bytes" if status.memory else "no limit",
@@ -361,7 +370,8 @@ def show(name: str, version: str | None, output_format: str, reporter: Reporter)
     emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
     for each in status.versions:
         reason = f" ({each.reason})" if each.reason else ""
-        emit(f"  version  {each.name} {each.traffic} %: {each.state}{reason}, {each.image}")
+        before = f"; before: {_before(each.before)}" if each.before is not None else ""
+        emit(f"  version  {each.name} {each.traffic} %: {each.state}{reason}, {each.shown}{before}")
     if log:
         emit("  log\n" + "\n".join(f"    {line}" for line in log.splitlines()))
 
@@ -440,8 +450,20 @@ def _named(name: str) -> str:
     return service_name(name)
 
 
+def _moment(created: str) -> str:
+    """Return a moment to the second, in UTC: engines write nanoseconds."""
+    return f"{created[:19]}Z" if len(created) >= _SECOND else created
+
+
+_SECOND = 19
+
+
+def _before(before: Before) -> str:
+    return f"{before}, since {_moment(before.created)}; `packager service rollback` goes back to it"
+
+
 def _show(status: Status, output_format: str, reporter: Reporter) -> None:
-    reporter.step(f"{status.state}: {status.name} runs {status.image}")
+    reporter.step(f"{status.state}: {status.name} runs {status.shown}")
     if output_format == "json":
         emit_json(service_data(status))
         return

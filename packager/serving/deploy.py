@@ -17,7 +17,15 @@ from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
 from packager.serving.service import GRACE, Mounted, Request, wait_until_healthy
 from packager.serving.status import Change, Status
-from packager.serving.taken import current_of, held, make_room, require_free, require_one_backend, require_started
+from packager.serving.taken import (
+    current_of,
+    held,
+    make_room,
+    require_free,
+    require_one_backend,
+    require_started,
+    stays,
+)
 from packager.serving.traffic import VERSION_HEADER
 from packager.serving.versions import chosen, drain, status_of, whole
 
@@ -71,13 +79,13 @@ def deploy(
         backend: Backend | None = None
         try:
             backend = service.first(request)
-            say(f"Transitioning: {name} starts {backend.title}")
+            say(f"Transitioning: {name} starts {backend.shown}")
             wait_until_healthy(backend, backend.healthy, timeout)
         except BaseException as error:
             if backend is not None and isinstance(error, ServiceError):
                 backend.stop(UNUSED_GRACE)  # it stays, ended, for `service show` and `service logs`
-            else:
-                service.remove()
+                raise stays(error, service) from None
+            service.remove()
             raise
         backend.point()
         backend.keep()
@@ -211,7 +219,7 @@ def _replace(
     service.clear()
     try:
         new = start()
-        say(f"{name} starts {new.title} beside {old.title}")
+        say(f"{name} starts {new.shown} beside {old.shown}")
         wait_until_healthy(new, new.healthy, timeout)
         if not new.point():
             raise ServiceError(f"the {service.unit} that owns the port does not find the new one")
@@ -225,9 +233,9 @@ def _replace(
         service.clear()
         if not isinstance(error, PackagerError):
             raise
-        message = f"{name} still runs {old.title}; the {what} failed: {error.message}"
+        message = f"{name} still runs {old.shown}; the {what} failed: {error.message}"
         raise type(error)(message, where=error.where, remedy=error.remedy) from None
-    say(f"{name} answers from the new one")
+    say(f"{name} answers from {'the one before' if what == 'rollback' else 'the new one'}: {new.shown}")
     try:
         drain(service.forwarder, say)
         (old.stop if wait else old.leave)(GRACE)
@@ -306,7 +314,7 @@ def _resume(service: Deployment[Any], env: dict[str, str], timeout: float, say: 
     if found is not None and found.well:
         return
     backend = service.resume(env)
-    say(f"{service.title} starts {backend.title}")
+    say(f"{service.title} starts {backend.shown}")
     wait_until_healthy(backend, backend.healthy, timeout)
     backend.point()
     backend.keep()

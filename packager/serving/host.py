@@ -29,6 +29,10 @@ class Backend(Server, Retirable, Protocol):
     def title(self) -> str:
         """What it runs, for people."""
 
+    @property
+    def shown(self) -> str:
+        """What it runs, for people, with the digest: a tag is that of another image after each build."""
+
     def healthy(self) -> bool:
         """Ask it for its health once, past the service's port."""
 

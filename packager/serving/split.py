@@ -16,7 +16,7 @@ from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS, host_of
 from packager.serving.service import GRACE, Request, wait_until_healthy
 from packager.serving.status import Status
-from packager.serving.taken import held, make_room, require_free, require_started, taken
+from packager.serving.taken import held, make_room, require_free, require_started, stays, taken
 from packager.serving.traffic import ALL, DEFAULT, checked, with_share
 from packager.serving.versions import chosen, drain, status_of, whole
 
@@ -75,14 +75,14 @@ def _first(
     try:
         backend = meant.first(request)
         service.route(shares)  # where the forwarder does not hear it yet, it reads the table when it has started
-        say(f"Transitioning: {meant.title} starts {backend.title}")
+        say(f"Transitioning: {meant.title} starts {backend.shown}")
         wait_until_healthy(backend, backend.healthy, timeout)
         _route(service, shares)
     except BaseException as error:
         if backend is not None and isinstance(error, ServiceError):
             backend.stop(UNUSED_GRACE)
-        else:
-            service.remove()
+            raise stays(error, service) from None
+        service.remove()
         raise
     backend.point()
     backend.keep()
@@ -113,18 +113,18 @@ def _add(
     try:
         backend = meant.join(request)
         _route(service, during)
-        say(f"Transitioning: {meant.title} starts {backend.title}")
+        say(f"Transitioning: {meant.title} starts {backend.shown}")
         wait_until_healthy(backend, backend.healthy, timeout)
         backend.point()
         _route(service, after)
     except BaseException as error:
-        stays = backend is not None and isinstance(error, ServiceError)
+        left = backend is not None and isinstance(error, ServiceError)
         with suppress(PackagerError):  # what went wrong first is what is told
-            service.route(during if stays else shares)
-        if backend is not None and stays:
+            service.route(during if left else shares)
+        if backend is not None and isinstance(error, ServiceError):
             backend.stop(UNUSED_GRACE)  # for `service show` and `service logs`
-        else:
-            meant.drop()
+            raise stays(error, service, version) from None
+        meant.drop()
         raise
     backend.keep()
     say(f"{meant.title} gets {after[version]} % of the requests")

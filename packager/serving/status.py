@@ -70,6 +70,37 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     age: float = 0.0
 
 
+class Before(msgspec.Struct, frozen=True, kw_only=True):
+    """What a service ran before its last update, and runs again after a rollback.
+
+    Attributes:
+        image: reference of it.
+        digest: of it.
+        created: when its backend was made (RFC 3339).
+    """
+
+    image: str
+    digest: str = ""
+    created: str = ""
+
+    def __str__(self) -> str:
+        return named(self.image, self.digest)
+
+
+def named(image: str, digest: str) -> str:
+    """Return what a service runs, for people: a tag alone names another image after each build.
+
+    Args:
+        image: reference of it.
+        digest: of it; empty where nobody knows.
+    """
+    return image if not digest or "@" in image else f"{image} ({digest[:_DIGEST_SHOWN]})"
+
+
+#: `sha256:` and twelve digits, as Docker shows ids.
+_DIGEST_SHOWN = 19
+
+
 class Version(msgspec.Struct, frozen=True, kw_only=True):
     """One of several versions of a service, as it is.
 
@@ -83,6 +114,9 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
         cpus: limit; 0 for none.
         restarts: how often the engine started it again.
         created: when its backend was made (RFC 3339).
+        digest: of the image, as its build printed it; of one that was not built here, the engine's id of it. Without
+            Docker, that of what the package is made of.
+        before: what a rollback goes back to; None where there is nothing.
     """
 
     name: str
@@ -94,6 +128,13 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float = 0.0
     restarts: int = 0
     created: str = ""
+    digest: str = ""
+    before: Before | None = None
+
+    @property
+    def shown(self) -> str:
+        """What it runs, for people."""
+        return named(self.image, self.digest)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +152,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         created: when its backend was made (RFC 3339).
         auth: `key` where its requests need one, else `none`.
         versions: of a service that has some.
+        digest: of the image, as its build printed it; of one that was not built here, the engine's id of it. Without
+            Docker, that of what the package is made of.
+        before: what a rollback goes back to; None where there is nothing, or the versions have theirs.
     """
 
     name: str
@@ -124,6 +168,13 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     created: str = ""
     auth: Literal["none", "key"] = "none"
     versions: tuple[Version, ...] = ()
+    digest: str = ""
+    before: Before | None = None
+
+    @property
+    def shown(self) -> str:
+        """What it runs, for people."""
+        return named(self.image, self.digest)
 
     @property
     def well(self) -> bool:

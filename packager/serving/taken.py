@@ -10,7 +10,7 @@ from typing import Any
 from packager.errors import ContextError, EngineError, ServiceError, TemporaryError, UsageError
 from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS
-from packager.serving.status import Status
+from packager.serving.status import Status, title_of
 from packager.serving.versions import whole
 from packager.storage.models import default_root
 
@@ -100,6 +100,22 @@ def require_one_backend(status: Status) -> None:
             remedy=f"`packager service update {status.name} --version {names[0]}` replaces what one runs; "
             f"`packager service delete {status.name}` removes all",
         )
+
+
+def stays(error: ServiceError, service: Deployment[Any], version: str | None = None) -> ServiceError:
+    """Return the error of a service that did not become healthy, with what is left of it.
+
+    Args:
+        error: why it did not.
+        service: of which it is left, ended.
+        version: that alone.
+    """
+    which = f"{service.name} --version {version}" if version is not None else service.name
+    left = (
+        f"{title_of(service.name, version)} stays as Failed: `packager service logs {which}` has all that it wrote, a "
+        f"new deployment takes its place, `packager service delete {which}` removes it"
+    )
+    return ServiceError(error.message, where=error.where, remedy=f"{error.remedy}; {left}" if error.remedy else left)
 
 
 def taken(status: Status) -> UsageError:

@@ -180,6 +180,8 @@ def combined(name: str, shares: Mapping[str, int], statuses: Mapping[str, Status
             cpus=statuses[each].cpus,
             restarts=statuses[each].restarts,
             created=statuses[each].created,
+            digest=statuses[each].digest,
+            before=statuses[each].before,
         )
         for each, share in shares.items()
     )
@@ -193,6 +195,7 @@ def combined(name: str, shares: Mapping[str, int], statuses: Mapping[str, Status
         cpus=main.cpus,
         restarts=sum(each.restarts for each in statuses.values()),
         created=main.created,
+        digest=main.digest,
         auth="key" if any(each.auth == "key" for each in statuses.values()) else "none",
         versions=versions,
     )

@@ -376,6 +376,20 @@ class Running(_Output, frozen=True):
     urls: Urls
 
 
+class ServedBefore(_Output, frozen=True):
+    """What a service ran before its last update.
+
+    Attributes:
+        image: that it ran.
+        digest: of it, as of a service.
+        created: when its container was made, RFC 3339.
+    """
+
+    image: str
+    digest: str
+    created: str
+
+
 class ServiceVersion(_Output, frozen=True):
     """One of several versions of a service.
 
@@ -388,7 +402,9 @@ class ServiceVersion(_Output, frozen=True):
         memory: limit in bytes; 0 for none.
         cpus: limit; 0 for none.
         restarts: how often it was started again.
-        created: RFC 3339.
+        created: when its container was made, RFC 3339.
+        digest: as of a service.
+        before: what a rollback of it goes back to; null where there is nothing.
     """
 
     name: str
@@ -400,6 +416,8 @@ class ServiceVersion(_Output, frozen=True):
     cpus: float
     restarts: int
     created: str
+    digest: str
+    before: ServedBefore | None
 
 
 class Service(_Output, frozen=True):
@@ -414,9 +432,12 @@ class Service(_Output, frozen=True):
         memory: limit in bytes; 0 for none.
         cpus: limit; 0 for none.
         restarts: how often it was started again.
-        created: RFC 3339.
+        created: when its container was made, RFC 3339.
         auth: `key` where requests need one, else `none`.
         versions: where it has some, those behind its one address.
+        digest: of the image, as `packager build` printed it; of one that was not built here, the engine's id of it.
+            Without Docker, that of what it is made of.
+        before: what a rollback goes back to; null where there is nothing, or the versions have theirs.
         log: last lines, of `service show`.
     """
 
@@ -431,6 +452,8 @@ class Service(_Output, frozen=True):
     created: str
     auth: str
     versions: tuple[ServiceVersion, ...]
+    digest: str
+    before: ServedBefore | None
     log: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -446,9 +469,11 @@ class DeployedModels(Service, frozen=True, kw_only=True):
         memory: limit in bytes; 0 for none.
         cpus: limit; 0 for none.
         restarts: how often it was started again.
-        created: RFC 3339.
+        created: when its container was made, RFC 3339.
         auth: `key` where requests need one, else `none`.
         versions: where it has some, those behind its one address.
+        digest: of the image, as `packager build` printed it; of one that was not built here, the engine's id of it.
+        before: what a rollback goes back to; null where there is nothing.
         log: last lines, of `service show`.
         compute: Local, ACI or AKS: what this machine is to it.
         target: name of the compute target; empty where none was named.

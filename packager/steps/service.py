@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.builders.builder import BuildWish
 from packager.contract import AUTH_LABEL
 from packager.engine.api import inspect_local
 from packager.errors import EngineError, UsageError
@@ -30,6 +31,7 @@ from packager.spec.service import ServiceWishes
 from packager.steps.package import let_go, package_on_machine
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish, check_memory, find_package, ready_in, refuse_without_docker, request_for
+from packager.steps.service_image import image_of_update
 from packager.steps.volumes import mounts_of
 from packager.steps.wishes import Granted, grant
 
@@ -269,6 +271,7 @@ def update(
     *,
     version: str | None = None,
     timeout: float | None = None,
+    build: BuildWish | None = None,
     reporter: Reporter = SILENT,
 ) -> Status:
     """Replace what a named service runs without losing a request, and return it when the old one is gone.
@@ -281,7 +284,8 @@ def update(
         spec_file: the spec of the image, where there is one; one of another image counts for nothing.
         version: of the service, where it has several.
         timeout: seconds until the new backend must be healthy; 120, or what the spec's probes let it take, where None.
-        reporter: is told what is done.
+        build: build the image first, so; the spec's, of the target that the service runs, where the change names none.
+        reporter: is told what is done; also that the image is not of the files as they are now, or is the same.
 
     Raises:
         UsageError, EngineError, ServiceError, TemporaryError, PackagerError: see `packager.serving.deploy.update`.
@@ -289,11 +293,17 @@ def update(
     check_memory(change.memory)
 
     if service_name(name) in PROCESSES.names():
+        if build is not None:
+            raise UsageError(
+                f"{name} runs without Docker, and an update makes its package anew in any case",
+                remedy="without --build",
+            )
         with PROCESSES.service(name) as service:
             spec_file = load_spec(chosen(service, version).source())
             granted = grant(spec_file, _as_planned(spec_file), change.env, reporter)
     else:
-        granted = _granted_image(name, version, change, spec_file, reporter)
+        change = image_of_update(name, version, change, spec_file, build, reporter)
+        granted = _granted_image(change, spec_file, reporter)
 
     made = ExitStack()
 
@@ -328,15 +338,12 @@ def _as_planned(spec_file: SpecFile) -> Package:
     return Package(title=spec.name, target="", platform="", port=spec.server.port, labels=labels)
 
 
-def _granted_image(
-    name: str, version: str | None, change: Change, spec_file: SpecFile | None, reporter: Reporter
-) -> Granted:
+def _granted_image(change: Change, spec_file: SpecFile | None, reporter: Reporter) -> Granted:
     nothing = Granted(package=Package(title="", target="", platform="", port=0, labels={}))
-    if spec_file is None or spec_file.spec.service == ServiceWishes():
+    if spec_file is None or spec_file.spec.service == ServiceWishes() or change.reference is None:
         return nothing
-    reference = change.reference or look(name, version=version).image
     try:
-        package = packaged_image(reference)
+        package = packaged_image(change.reference)
     except EngineError:
         return nothing  # the update says what is wrong
     return grant(spec_file, package, change.env, reporter, cpus=change.cpus is None)

@@ -153,7 +153,7 @@ def test_a_rollback_and_a_pause(services: Services) -> None:
         while load.marks["one"] < 20 and not load.lost:
             time.sleep(0.05)
     load.check("two", "one")
-    assert f"{name} answers from the new one" in said
+    assert f"{name} answers from the one before: {services.image} (sha256:" in said
     assert services.show(name)["memory"] == 300 << 20, "its limits are what they were"
     services.run("service", "rollback", name)
     assert json.loads(ask(port, {})[1])["mark"] == "two"

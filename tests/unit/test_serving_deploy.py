@@ -23,6 +23,7 @@ class FakeBackend:
 
     def __init__(self, service: FakeService, title: str, trouble: str = "") -> None:
         self.service, self.title, self.trouble, self.runs = service, title, trouble, trouble != "ends"
+        self.shown = f"{title} (1)"
 
     def state(self) -> State:
         return State(running=self.runs, exit_code=3)
@@ -282,7 +283,7 @@ def test_a_service_is_replaced_behind_its_forwarder_and_the_old_one_is_not_waite
 
 def test_a_replacement_that_fails_leaves_the_old_one_where_it_was(host: FakeHost) -> None:
     host.services["a"].trouble = "ends"
-    with pytest.raises(ServiceError, match="a still runs first; the deployment failed"):
+    with pytest.raises(ServiceError, match=r"a still runs first \(1\); the deployment failed"):
         replace(host)
     assert host.services["a"].events[-2:] == ["point first", "clear"]
 
@@ -331,7 +332,7 @@ def test_an_update_switches_only_to_what_is_healthy_and_ends_the_old_one_when_it
     ]  # fmt: skip
     assert service.forwarder.answers == []
     assert [backend.title for backend in service.backends] == ["first", "b:2"]
-    assert said == ["a starts b:2 beside first", "a answers from the new one"]
+    assert said == ["a starts b:2 (1) beside first (1)", "a answers from the new one: b:2 (1)"]
 
 
 def test_a_forwarder_that_is_gone_has_nothing_in_flight(host: FakeHost) -> None:
@@ -357,7 +358,7 @@ def test_an_update_that_fails_leaves_the_old_one_as_it_was(
     with pytest.raises(error, match=says) as raised:
         update(host)
     if isinstance(raised.value, PackagerError):
-        assert raised.value.message.startswith("a still runs first; the update failed: ")
+        assert raised.value.message.startswith("a still runs first (1); the update failed: ")
     assert service.events[-2:] == ["point first", "clear"]
     assert [backend.title for backend in service.backends] == ["first"]
     assert service.backends[0].runs
@@ -395,7 +396,7 @@ def test_a_rollback_is_the_switch_back_and_the_next_one_undoes_it(host: FakeHost
     assert service.events == [
         "point b:2", "clear", "start first", "point first", "keep first", "stop b:2", "retire b:2", "clear",
     ]  # fmt: skip
-    assert said == ["a starts first beside b:2", "a answers from the new one"]
+    assert said == ["a starts first (1) beside b:2 (1)", "a answers from the one before: first (1)"]
     assert rollback(host, ENV="x").image == "b:2 x"
 
 
@@ -415,7 +416,7 @@ def test_a_rollback_that_fails_leaves_both_as_they_were(
     service = host.services["a"]
     service.events.clear()
     service.trouble = trouble
-    with pytest.raises((ServiceError, EngineError), match=r"^a still runs b:2; the rollback failed: "):
+    with pytest.raises((ServiceError, EngineError), match=r"^a still runs b:2 \(1\); the rollback failed: "):
         rollback(host)
     assert service.pointed is not None
     assert (service.pointed.title, service.pointed.runs) == ("b:2", True)
@@ -444,7 +445,7 @@ def test_a_service_is_stopped_and_started(host: FakeHost) -> None:
     assert start(host, said, ENV="x").state == "Healthy"
     assert host.services["a"].events == ["halt", "start first x", "point first x", "keep first x"]
     assert start(host, said).image == "first x"
-    assert said == ["a starts first x", "a runs already"]
+    assert said == ["a starts first x (1)", "a runs already"]
 
 
 def test_what_is_not_there_is_neither_stopped_nor_rolled_back() -> None:

@@ -182,7 +182,7 @@ def test_one_version_is_updated_rolled_back_and_read(host: FakeHost, service: Fa
             act()
     said = list[str]()
     steps.update("a", Change(reference="b:2"), version="b", timeout=5, say=said.append, hosts=(host,))
-    assert said == ["a (b) starts b:2 beside a (b) joins", "a (b) answers from the new one"]
+    assert said == ["a (b) starts b:2 (1) beside a (b) joins (1)", "a (b) answers from the new one: b:2 (1)"]
     steps.rollback("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
     assert next(iter(deployed.logs("a", 7, version="b", hosts=(host,)))) == b"a (b) joins 7 False"
     assert service.pointed is not None
@@ -273,7 +273,7 @@ def test_one_version_is_started_again_while_the_others_go_on(host: FakeHost, ser
     service.events.clear()
     said = list[str]()
     steps.start("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))
-    assert said == ["a (b) starts first"]
+    assert said == ["a (b) starts first (1)"]
     assert [each for each in service.events if each.startswith("start")] == ["start first"]
     service.of("b").state = "Healthy"
     steps.start("a", {}, version="b", timeout=5, say=said.append, hosts=(host,))

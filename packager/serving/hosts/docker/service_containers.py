@@ -51,8 +51,9 @@ from packager.serving.service import (
     Mounted,
     Publish,
 )
-from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
+from packager.serving.status import Before, Change, Seen, Status, decide, named, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
+from packager.storage.written import digest_of
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -101,6 +102,11 @@ class NamedBackend(RunningContainer):
     def title(self) -> str:
         """Reference of its image."""
         return str(self.container.labels.get(IMAGE, ""))
+
+    @property
+    def shown(self) -> str:
+        """Its image, for people: with the digest."""
+        return named(self.title, image_digest(self.container))
 
     def healthy(self) -> bool:
         """Ask it for its health once, from the forwarder."""
@@ -538,7 +544,7 @@ class ServiceContainers:
 
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none."""
-        forwarder, current, following, previous, _ = (self.get(role) for role in _ROLES)
+        forwarder, current, following, previous, kept = (self.get(role) for role in _ROLES)
         if not (forwarder or current or following or previous or self._of_versions()):
             return None
         url = self._url(forwarder)
@@ -560,6 +566,8 @@ class ServiceContainers:
             restarts=int(current.attrs.get("RestartCount") or 0) if current is not None else 0,
             created=str(current.attrs["Created"]) if current is not None else "",
             auth="key" if current is not None and has_keys(current) else "none",
+            digest=image_digest(current) if current is not None else "",
+            before=_before(kept),
         )
 
     def _url(self, forwarder: Container | None) -> str:
@@ -568,6 +576,18 @@ class ServiceContainers:
             return ""
         host = reachable_host(bindings[0]["HostIp"] or "0.0.0.0", engine_host(self.client))
         return f"http://{host}:{bindings[0]['HostPort']}/"
+
+
+def image_digest(container: Container) -> str:
+    """Return the digest of a container's image, as its build printed it where it was built here."""
+    return digest_of(str(container.attrs.get("Image") or ""))
+
+
+def _before(kept: Container | None) -> Before | None:
+    if kept is None:
+        return None
+    created = str(kept.attrs.get("Created") or "")
+    return Before(image=kept.labels.get(IMAGE, ""), digest=image_digest(kept), created=created)
 
 
 def _remove(container: Container) -> None:

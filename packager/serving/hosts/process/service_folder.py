@@ -31,7 +31,7 @@ from typing import Any
 
 import msgspec
 
-from packager.contract import AUTH_LABEL
+from packager.contract import AUTH_LABEL, INPUTS_LABEL
 from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
 from packager.serving.client import answers
@@ -43,7 +43,7 @@ from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
 from packager.serving.ports import reachable_host
 from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State
-from packager.serving.status import Change, Seen, Status, decide, nothing_before, title_of
+from packager.serving.status import Before, Change, Seen, Status, decide, named, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
 from packager.storage.locks import hold
@@ -112,6 +112,11 @@ class NamedBackend(Backend):
     def title(self) -> str:
         """What it runs, for people."""
         return self.record.title
+
+    @property
+    def shown(self) -> str:
+        """What it runs, for people: with the digest of what that is made of."""
+        return named(self.title, _digest(self.record))
 
     def healthy(self) -> bool:
         """Ask it for its health once."""
@@ -581,7 +586,19 @@ class ServiceFolder:
             url=url,
             created=backend.record.created if backend else "",
             auth="key" if backend and backend.record.auth else "none",
+            digest=_digest(backend.record) if backend else "",
+            before=_before(self.kept()),
         )
+
+
+def _digest(record: BackendRecord) -> str:
+    return record.labels.get(INPUTS_LABEL, "")
+
+
+def _before(kept: NamedBackend | None) -> Before | None:
+    if kept is None:
+        return None
+    return Before(image=kept.title, digest=_digest(kept.record), created=kept.record.created)
 
 
 def _own(version: str | None) -> Path:
