@@ -78,13 +78,26 @@ def failures(host: str) -> Iterator[None]:
     except (errors.ConnectionError, errors.Timeout, errors.ChunkedEncodingError) as error:
         if isinstance(error.args[0] if error.args else None, urllib3.exceptions.ReadTimeoutError):
             raise DroppedError("does not answer, or too slowly") from None
-        raise DroppedError(f"does not answer ({type(error).__name__})") from None
+        raise DroppedError(f"does not answer ({_reason(error)})") from None
     except urllib3.exceptions.ReadTimeoutError:
         raise DroppedError("does not answer, or too slowly") from None
     except urllib3.exceptions.HTTPError as error:
         raise DroppedError(f"broke off ({type(error).__name__})") from None
     except errors.RequestException as error:
         raise RegistryError(f"{host} cannot be asked ({type(error).__name__})") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return in words why nobody answers, as far as the library's text tells."""
+    return next((said for words, said in _REASONS if any(word in str(error) for word in words)), type(error).__name__)
+
+
+_REASONS = (
+    (("Connection refused",), "it refuses the connection"),
+    (("NameResolutionError", "Name or service not known", "Failed to resolve"), "no host of that name is known"),
+    (("Network is unreachable", "No route to host"), "there is no way to it"),
+    (("ConnectTimeout", "timed out"), "it takes no connection"),
+)
 
 
 def _is_certificate(error: Exception) -> bool:

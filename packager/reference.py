@@ -48,6 +48,9 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             UsageError: it is none, and why.
         """
+        scheme, is_url, plain = text.partition("://")
+        if is_url:
+            raise UsageError(f"{text!r} is a URL, and images have none", remedy=f"leave out {scheme}://: {plain}")
         rest, at, digest = text.partition("@")
         if at and not _DIGEST_RE.fullmatch(digest):
             raise UsageError(f"{digest!r} is not a sha256 digest", remedy="sha256: and 64 lower-case hex digits")

@@ -19,8 +19,8 @@ Mode = Literal["auto", "tty", "plain", "quiet"]
 
 #: Seconds that work must have taken to be shown as a bar.
 SHORT = 0.5
-#: Seconds between two lines of one work.
-EVERY = 3.0
+#: Seconds between two lines of one work: the first ones, and at most.
+EVERY, SELDOM = 3.0, 30.0
 #: Seconds between two looks: drawing costs a millisecond or two.
 LOOK = 0.25
 
@@ -138,11 +138,11 @@ class Watch:
 
 
 class Lines:
-    """Lines, for logs: of each work one every few seconds, and one at the end of what had one.
+    """Lines, for logs: of each work one now and then, ever more seldom, and one at the end of what had one.
 
     Args:
         say: writes a line.
-        every: seconds.
+        every: seconds to the first, and to the second; each later one takes as long as all before it.
     """
 
     def __init__(self, say: Callable[[str], None], every: float = EVERY) -> None:
@@ -152,7 +152,8 @@ class Lines:
     def show(self, running: Sequence[Seen]) -> None:
         """See `Display`."""
         for seen in running:
-            if seen.seconds - self._told.get(seen.work, 0.0) >= self._every:
+            told = self._told.get(seen.work, 0.0)
+            if seen.seconds - told >= max(self._every, min(told, SELDOM)):
                 self._told[seen.work] = seen.seconds
                 self._say(f"  {seen.work.title}: {words(seen)}")
 
@@ -272,7 +273,7 @@ def words(seen: Seen) -> str:
 def end_words(seen: Seen) -> str:
     """Return what is said at the end of work: `1.1 GB in 9 s`."""
     amount = human_size(seen.done) if seen.work.unit == "bytes" else str(seen.done)
-    return f"{amount} in {_time(seen.seconds)}" if seen.done else f"ended after {_time(seen.seconds)}"
+    return f"{amount} in {_time(seen.seconds)}" if seen.done else f"{_time(seen.seconds)} in all"
 
 
 def _time(seconds: float) -> str:

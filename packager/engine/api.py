@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 #: Seconds that the engine may take for one answer. A push or a stop gives none for a long time.
 TIMEOUT = 600
 
+#: Where an engine is that nothing names.
+DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
+
 #: Seconds for each `docker buildx` command that only asks.
 ASK_TIMEOUT = 5.0
 
@@ -111,10 +114,20 @@ def connect(timeout: int = TIMEOUT) -> Iterator[docker.DockerClient]:
     except docker.errors.DockerException as error:
         raise _sdk_failure(str(error)) from None
     except requests.exceptions.RequestException as error:
-        raise engine_failure(str(error)) from None
+        raise engine_failure(str(error), engine_address(os.environ)) from None
     finally:
         if client is not None:
             client.close()
+
+
+def engine_address(environ: Mapping[str, str]) -> str:
+    """Return where the engine is looked for, and who says so, in words; without passwords."""
+    if host := environ.get("DOCKER_HOST"):
+        return f"{re.sub(r'//[^/@]*:[^/@]*@', '//…@', host)}, of DOCKER_HOST,"
+    with suppress(UsageError):
+        if names_context(environ):
+            return f"the address of the Docker context {environ.get('DOCKER_CONTEXT') or _current_context(environ)!r}"
+    return DEFAULT_ADDRESS
 
 
 def names_context(environ: Mapping[str, str]) -> bool:
@@ -209,7 +222,7 @@ def _by_socket(path: str) -> tuple[bool, dict[str, Any] | None]:
     Returns:
         whether it answered, and what: None for "not found". Whatever else is the matter, the SDK finds words for it.
     """
-    address = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    address = os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
     with suppress(OSError, ValueError, msgspec.MsgspecError, UsageError):
         if address.startswith("unix://") and not names_context(os.environ):
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stream:
@@ -363,7 +376,7 @@ def _sdk_failure(message: str) -> PackagerError:
             f"Docker's credentials cannot be read: {message}",
             remedy="install that credential helper, or take it out of Docker's config.json and log in again",
         )
-    return engine_failure(message)
+    return engine_failure(message, engine_address(os.environ))
 
 
 def ask(*command: str) -> str | None:

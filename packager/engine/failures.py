@@ -113,19 +113,25 @@ def no_buildx() -> EngineError:
     )
 
 
-def engine_failure(message: str) -> EngineError:
-    """Return the error for an engine that did not answer, from buildx's message or the SDK's."""
+def engine_failure(message: str, asked: str = "") -> EngineError:
+    """Return the error for an engine that did not answer, from buildx's message or the SDK's.
+
+    Args:
+        message: what was said.
+        asked: where the engine was looked for, and who says so (`unix:///x, of DOCKER_HOST`); empty where nobody knows.
+    """
+    at = f" at {asked}" if asked else ""
     # The SDK's holds Python exceptions in each other; the innermost says what happened.
     inner = re.findall(r"Error\(\d+, '([^']+)'\)|\[Errno \d+\] ([^'\")]+)", message)
     if inner:
         message = "".join(inner[-1])
     if "permission denied" in message.lower():
         return EngineError(
-            f"no permission to use the engine: {message}",
+            f"no permission to use the engine{at}: {message}",
             remedy="add yourself to the group `docker` and log in again, or point DOCKER_HOST at an engine of yours",
         )
     return EngineError(
-        f"the engine does not answer: {message}",
+        f"the engine{at} does not answer: {message}",
         remedy="start Docker, or choose another engine: DOCKER_HOST, or `docker context use NAME`",
     )
 

@@ -48,7 +48,6 @@ T = TypeVar("T")
 #: name, moby's `registry/config.go` the host).
 DOCKER_IO_HOST = "registry-1.docker.io"
 
-_TRY_AGAIN = "try again; a mirror can be named in PACKAGER_REGISTRY_MIRROR (docker.io=HOST)"
 #: Answers that another try does not change, though they are above 500.
 _FOR_GOOD = (501, 505)
 
@@ -164,14 +163,14 @@ class RegistrySession:
                 self.wait(attempt, error, doing)
         raise AssertionError("the last try returns or raises")
 
-    def wait(self, failed: int, error: DroppedError, doing: str, remedy: str = _TRY_AGAIN) -> None:
+    def wait(self, failed: int, error: DroppedError, doing: str, remedy: str | None = None) -> None:
         """Wait for the next try.
 
         Args:
             failed: tries that failed.
             error: of the last.
             doing: completes "the registry HOST does not answer: …".
-            remedy: what to do.
+            remedy: what to do; None for what helps with the registry itself.
 
         Raises:
             TemporaryError: that was the last try, or the registry wants to be left alone for long.
@@ -179,7 +178,8 @@ class RegistrySession:
         seconds = wait_before(failed, error.retry_after)
         if failed >= self.tries or seconds > LONGEST_WAIT:
             problem = f"the registry {self.at.registry} {error.problem}: {doing}"
-            raise TemporaryError(problem, remedy=error.remedy or remedy) from None
+            remedy = error.remedy or remedy or _advice(self.at.registry, error.problem)
+            raise TemporaryError(problem, remedy=remedy) from None
         self.pause(seconds)
 
     def once(self, method: str, url: str, **options: Any) -> Answer:
@@ -388,3 +388,12 @@ def _whole(answer: requests.Response) -> Answer:
         headers=answer.headers,
         body=body[: MAX_DOCUMENT + 1],
     )
+
+
+def _advice(host: str, problem: str) -> str:
+    """Return what to do about a registry that does not answer, or has trouble."""
+    silent = problem.startswith("does not answer") and host != DEFAULT_REGISTRY
+    again = "check its name and port; if they are right, try again" if silent else "try again"
+    if is_local(host):
+        return again
+    return f"{again}; a mirror can be named in PACKAGER_REGISTRY_MIRROR ({host}=MIRROR)"

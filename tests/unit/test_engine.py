@@ -279,12 +279,18 @@ def no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[None]:
     gc.collect()
 
 
+def test_the_address_of_the_engine_is_named_without_a_password(tmp_path: Any) -> None:
+    assert engine.engine_address({"DOCKER_HOST": "tcp://me:s3cret@h:2376"}) == "tcp://…@h:2376, of DOCKER_HOST,"
+    assert engine.engine_address({"DOCKER_CONFIG": str(tmp_path)}) == "unix:///var/run/docker.sock"
+    assert engine.engine_address({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "gone"}).startswith("unix://")
+
+
 # The SDK leaves a socket that could not connect to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("no_engine")
 def test_no_engine_is_an_absence_or_an_error() -> None:
     assert engine.inspect_local("a:1") is None
-    with pytest.raises(EngineError, match="No such file"):
+    with pytest.raises(EngineError, match=r"at unix:///.*nothing\.sock, of DOCKER_HOST, does not answer: No such file"):
         engine.inspect_local("a:1", required=True)
     with pytest.raises(EngineError, match="does not answer"):
         engine.require_local("a:1")
@@ -296,13 +302,13 @@ def test_no_engine_is_an_absence_or_an_error() -> None:
 def test_an_image_that_an_engine_might_have_is_not_the_registrys_fault_alone(
     kind: type[PackagerError],
 ) -> None:
-    engine_first = r"^the engine does not answer: .*; and docker\.io"
+    engine_first = r"^the engine at unix://.*, of DOCKER_HOST, does not answer: .*; and docker\.io"
     with pytest.raises(kind, match=engine_first) as caught, engine.engine_or_registry("ok:1"):
         raise kind("docker.io does not answer", remedy="try again")
     assert caught.value.remedy is not None
     assert caught.value.remedy.startswith("start Docker")
     assert caught.value.remedy.endswith("; or try again")
-    registry_first = pytest.raises(kind, match=r"^it refuses; and the engine does not answer: ")
+    registry_first = pytest.raises(kind, match=r"^it refuses; and the engine at .* does not answer: ")
     with registry_first, engine.engine_or_registry("registry.example.com/ml/ok:1"):
         raise kind("it refuses")
 

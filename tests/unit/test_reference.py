@@ -43,6 +43,12 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
     assert caught.value.exit_code == 2
 
 
+def test_a_url_is_no_reference() -> None:
+    with pytest.raises(UsageError, match="is a URL") as caught:
+        Reference.parse("https://127.0.0.1:5000/team/m:1")
+    assert caught.value.remedy == "leave out https://: 127.0.0.1:5000/team/m:1"
+
+
 COMPONENT = st.from_regex(r"[a-z0-9]{1,9}([._-][a-z0-9]{1,9}){0,3}", fullmatch=True)
 
 

@@ -222,7 +222,12 @@ def test_trouble_that_passes(registry: FakeRegistry) -> None:
 def test_nobody_answers() -> None:
     with pytest.raises(TemporaryError, match="does not answer") as caught:
         resolve_digest(Reference.parse("127.0.0.1:1/x:1"), pause=lambda seconds: None)
-    assert "PACKAGER_REGISTRY_MIRROR" in str(caught.value.remedy)
+    assert "127.0.0.1:1 does not answer (it refuses the connection)" in caught.value.message
+    assert caught.value.remedy == "check its name and port; if they are right, try again"
+    with pytest.raises(TemporaryError) as caught:
+        resolve_digest(Reference.parse("registry.invalid/x:1"), pause=lambda seconds: None)
+    assert "(no host of that name is known)" in caught.value.message
+    assert "PACKAGER_REGISTRY_MIRROR (registry.invalid=MIRROR)" in str(caught.value.remedy)
 
 
 def test_a_registry_that_does_not_speak_tls(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def test_how_far_it_is_in_words(work: Work, done: int, seconds: float, said: str
 def test_its_end_in_words() -> None:
     assert end_words(Seen(Work("a", 10 * MB), 10 * MB, 9.4)) == "10.0 MB in 9 s"
     assert end_words(Seen(Work("a", 40, "items"), 40, 61.0)) == "40 in 1 min 1 s"
-    assert end_words(Seen(Work("a"), 0, 9.4)) == "ended after 9 s"
+    assert end_words(Seen(Work("a"), 0, 9.4)) == "9 s in all"
 
 
 def test_lines_come_every_few_seconds_and_at_the_end_of_what_had_one() -> None:
@@ -78,8 +78,20 @@ def test_lines_come_every_few_seconds_and_at_the_end_of_what_had_one() -> None:
         "  short: 0 B of 10 B",
         "  long: 70.0 MB of 100.0 MB, 11.7 MB/s, 3 s left",
         "  long: 80.0 MB in 7 s",
-        "  short: ended after 7 s",
+        "  short: 7 s in all",
     ]
+
+
+def test_lines_come_ever_more_seldom() -> None:
+    clock, said = Clock(), list[str]()
+    watch = Watch(Lines(said.append, every=3), clock, look=None)
+    with listening(watch), working("waiting"):
+        for second in range(120):
+            clock.now = second
+            watch.look()
+    assert [each.partition(": ")[2] for each in said] == [
+        "3 s", "6 s", "12 s", "24 s", "48 s", "1 min 18 s", "1 min 48 s", "1 min 59 s in all",
+    ]  # fmt: skip
 
 
 def test_the_thread_that_looks_ends_with_the_work() -> None:
