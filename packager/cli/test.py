@@ -97,4 +97,4 @@ def command(
         emit_json([as_data(report) for report in reports])
     else:
         emit("\n".join(line for report in reports for line in report_lines(report)), paint=True)
-    require_passed(reports)
+    require_passed(reports, "all" if output_format == "json" else "outcomes")

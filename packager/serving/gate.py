@@ -17,7 +17,7 @@ from packager.serving.hosts.choose import request_of
 from packager.serving.keys import keys_for
 from packager.serving.matching import Reply, differences
 from packager.serving.serve import serve
-from packager.serving.service import LOG_LINES, Package, Publish, container_name
+from packager.serving.service import LOG_LINES, LOG_READ, Package, Publish, Server, container_name
 
 #: Seconds that a service may be silent during a test.
 SILENCE = 120.0
@@ -31,12 +31,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         seconds: that it took; the first time, where it was sent several times.
         differences: what was wrong, at the first time that something was.
         times: seconds of each time that it was sent, in this order.
+        status: HTTP status of that answer; 0 where there was none.
     """
 
     name: str
     seconds: float
     differences: tuple[str, ...]
     times: tuple[float, ...] = ()
+    status: int = 0
 
     @property
     def spread(self) -> Spread | None:
@@ -76,7 +78,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         outcomes: one for each test; none when it did not start.
         start: seconds until it was healthy.
         failure: why it did not start, with the last lines of its log.
-        log: the last lines that it wrote, when a test failed.
+        log: the last lines that it wrote once it served, when a test failed.
     """
 
     image: str
@@ -137,9 +139,30 @@ def check(
                 outcomes.append(_run(service.url, case, {**(key if case.key else {}), **(headers or {})}, repeat))
                 done(outcomes[-1])
             report = msgspec.structs.replace(report, outcomes=tuple(outcomes), start=service.seconds)
-            return report if report.passed else msgspec.structs.replace(report, log=server.logs(LOG_LINES))
+            return report if report.passed else msgspec.structs.replace(report, log=_log_of(server, outcomes))
     except ServiceError as error:
         return msgspec.structs.replace(report, failure=error.message)
+
+
+def _log_of(server: Server, outcomes: Sequence[Outcome]) -> str:
+    """Return the last lines that a server wrote since it served; of an answer with an error, its traceback is there."""
+    refused = sum(each.status == http.HTTPStatus.INTERNAL_SERVER_ERROR for each in outcomes)
+    end = time.monotonic() + _LOG_LATE
+    # What a container wrote reaches its engine's log a little later than its answer reaches us.
+    while (log := served_log(server.logs(LOG_READ))).count(_ANSWERED_500) < refused and time.monotonic() < end:
+        time.sleep(_LOG_PAUSE)
+    return "\n".join(log.strip().splitlines()[-LOG_LINES:])
+
+
+def served_log(log: str) -> str:
+    """Return what a log has after the start of the server, which tells nothing of requests; all where nothing is."""
+    return log.rpartition(_SERVES)[2].partition("\n")[2] if _SERVES in log else log
+
+
+#: What azureml-inference-server-http 1.x writes once it has started, and of an answer, after the traceback to it.
+_SERVES, _ANSWERED_500 = "ready for serving traffic", " azmlinfsrv - POST /score 500 "
+#: Seconds that are waited for a traceback, and between two looks.
+_LOG_LATE, _LOG_PAUSE = 2.0, 0.1
 
 
 def _run(url: str, case: Prepared, headers: Mapping[str, str], repeat: int = 1) -> Outcome:
@@ -149,7 +172,7 @@ def _run(url: str, case: Prepared, headers: Mapping[str, str], repeat: int = 1) 
         outcomes.append(_run_once(url, case, headers))
     first, last = outcomes[0], outcomes[-1]
     times = tuple(each.seconds for each in outcomes)
-    return Outcome(name=case.name, seconds=first.seconds, differences=last.differences, times=times)
+    return Outcome(name=case.name, seconds=first.seconds, differences=last.differences, times=times, status=last.status)
 
 
 def _run_once(url: str, case: Prepared, headers: Mapping[str, str]) -> Outcome:
@@ -159,7 +182,8 @@ def _run_once(url: str, case: Prepared, headers: Mapping[str, str]) -> Outcome:
     except (OSError, http.client.HTTPException) as error:
         what = f"no answer: {error or type(error).__name__}"
         return Outcome(name=case.name, seconds=time.monotonic() - start, differences=(what,))
-    return Outcome(name=case.name, seconds=reply.seconds, differences=differences(case.expected, reply))
+    found = differences(case.expected, reply)
+    return Outcome(name=case.name, seconds=reply.seconds, differences=found, status=reply.status)
 
 
 def send(url: str, case: Prepared, headers: Mapping[str, str]) -> Reply:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -128,7 +129,7 @@ def try_packages(
         packages: images of the engine, or what is laid down on this machine.
         reporter: is told what is tested.
         titles: title of a package → what people call it.
-        show: tell how each test went.
+        show: tell of each test that passed; of the others `require_passed` does.
         repeat: how often each request is sent.
         timeout: seconds until each must be healthy; 120, or what the spec's probes let it take, where None.
         env: variables beside the image's own.
@@ -153,32 +154,43 @@ def try_packages(
                 env={**granted.env, **(env or {})},
                 options={**granted.engine_options, "gpus": 0},
             )
-        for line in (line for outcome in report.outcomes if show for line in outcome_lines(outcome)):
-            reporter.step(f"  {line}")
+        for outcome in report.outcomes if show else ():
+            for line in () if outcome.differences else outcome_lines(outcome):
+                reporter.step(f"  {line}")
         reports.append(report)
     return reports
 
 
-def require_passed(reports: Sequence[Report]) -> None:
+Told = Literal["nothing", "outcomes", "all"]
+
+
+def require_passed(reports: Sequence[Report], told: Told = "nothing") -> None:
     """Raise for the images that failed.
+
+    Args:
+        reports: of all.
+        told: what of them was shown already, and is not repeated: how each test went, or the logs as well.
 
     Raises:
         ServiceError: with what was wrong, and the last lines of the container.
     """
-    wrong = []
-    for report in reports:
-        if report.passed:
-            continue
-        if report.failure:
-            wrong.append(f"{report.image} did not start: {report.failure}")
-            continue
-        failed = [outcome for outcome in report.outcomes if outcome.differences]
-        lines = [f"{report.image} failed {len(failed)} test{'' if len(failed) == 1 else 's'}"]
-        lines += [f"  {outcome.name}: {line}" for outcome in failed for line in outcome.differences]
-        lines += ["  the last lines that it wrote:", *(f"    {line}" for line in report.log.strip().splitlines())]
-        wrong.append("\n".join(lines))
+    wrong = [_failure(report, told) for report in reports if not report.passed]
     if wrong:
         raise ServiceError("\n".join(wrong), remedy="mend the entry script or the model, or what the test expects")
+
+
+def _failure(report: Report, told: Told) -> str:
+    if report.failure:
+        # The lines of its log are indented.
+        why = report.failure if told == "nothing" else report.failure.partition("\n    ")[0]
+        return f"{report.image} did not start: {why}"
+    failed = [outcome for outcome in report.outcomes if outcome.differences]
+    lines = [f"{report.image} failed {len(failed)} test{'' if len(failed) == 1 else 's'}"]
+    if told == "nothing":
+        lines += [f"  {outcome.name}: {line}" for outcome in failed for line in outcome.differences]
+    if told != "all" and report.log.strip():
+        lines += ["  the last lines that it wrote:", *(f"    {line}" for line in report.log.strip().splitlines())]
+    return "\n".join(lines)
 
 
 def _has_tests(spec_file: SpecFile | None, test: bool, reporter: Reporter) -> bool:

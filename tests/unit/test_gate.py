@@ -25,6 +25,7 @@ from packager.serving.service import Package, Service
 from packager.spec.load import SpecFile, load_spec
 from packager.steps import build as build_step
 from packager.steps import push as push_step
+from packager.steps.gate import Told, require_passed
 from packager.steps.reporting import SILENT
 
 SPEC = """\
@@ -120,6 +121,7 @@ def test_where_nobody_answers_it_is_said_and_how_long_it_took() -> None:
 def test_a_request_is_repeated_until_an_answer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses = iter([200, 200, 500])
     sent: list[str] = []
+    looks: list[int] = []
 
     def send(url: str, case: Prepared, headers: Any) -> Reply:
         sent.append(case.name)
@@ -130,7 +132,10 @@ def test_a_request_is_repeated_until_an_answer_is_wrong(monkeypatch: pytest.Monk
     def serve(*_: Any, **__: Any) -> Iterator[tuple[Service, Any]]:
         class Server:
             def logs(self, lines: int) -> str:
-                return "log"
+                looks.append(lines)
+                started = "Booting worker\nazmlinfsrv - Worker with pid 7 ready for serving traffic\n"
+                # What was raised reaches the log a little later than its answer the client.
+                return started + ("KeyError: 'x'\n1 I [7] azmlinfsrv - POST /score 500 1ms 9\n" if looks[2:] else "")
 
         yield Service(container_id="1", name="x", url="http://h/", unit="", key_hint="", seconds=0.0), Server()
 
@@ -142,10 +147,35 @@ def test_a_request_is_repeated_until_an_answer_is_wrong(monkeypatch: pytest.Monk
         for name in ("holds", "breaks")
     ]
     package = Package(title="x", target="cpu", platform="linux/amd64", port=1, labels={})
-    holds, breaks = gate.check(package, cases, repeat=5).outcomes
+    report = gate.check(package, cases, repeat=5)
+    holds, breaks = report.outcomes
     assert (len(holds.times), holds.differences) == (5, ())
     assert holds.spread == gate.spread_of([0.001, 0.002, 0.003, 0.004, 0.005])
     assert (len(breaks.times), len(breaks.differences), sent.count("breaks")) == (3, 1, 3)
+    assert report.log.splitlines() == ["KeyError: 'x'", "1 I [7] azmlinfsrv - POST /score 500 1ms 9"]
+
+
+def test_what_was_shown_is_not_said_again() -> None:
+    outcome = gate.Outcome(name="one", seconds=1, differences=("$: 1 != 2",))
+    report = gate.Report(image="x", target="cpu", platform="linux/amd64", outcomes=(outcome,), log="KeyError")
+    late = gate.Report(
+        image="x", target="cpu", platform="linux/amd64", failure="score.py:1: gone\nit ended\n    its log"
+    )
+    ways: tuple[Told, ...] = ("nothing", "outcomes", "all")
+    said = dict[Told, str]()
+    for told in ways:
+        with pytest.raises(ServiceError) as caught:
+            require_passed([report, late], told)
+        said[told] = caught.value.message
+    shown = ("$: 1 != 2", "KeyError", "its log")
+    assert [[each in text for each in shown] for text in said.values()] == [
+        [True, True, True],
+        [False, True, False],
+        [False, False, False],
+    ]
+    assert all(
+        "x failed 1 test" in text and "x did not start: score.py:1: gone\nit ended" in text for text in said.values()
+    )
 
 
 # --- before a push ---

@@ -108,7 +108,7 @@ def test_it_is_built_first(folder: Path, engine: Engine) -> None:
     edit(folder)
     change, told = update(folder, Change(), BuildWish())
     assert [(wish.target, names) for wish, names in engine.built] == [("cpu", ())]
-    assert change.reference == packager.load_spec(folder).spec.image.repository + ":1"
+    assert change.reference == f"{packager.load_spec(folder).spec.image.repository}:1"
     assert told.warnings == []
     change, _ = update(folder, Change(reference="other:2"), BuildWish())
     assert engine.built[-1][1] == "other:2"
