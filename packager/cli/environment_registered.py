@@ -135,6 +135,7 @@ def delete_command(
     try:
         for each in names:
             gone.append(environments.delete(each, force=force))
+            reporter.step(f"{gone[-1].id} is removed")
     finally:
         if gone:
             deleted(gone, output_format)

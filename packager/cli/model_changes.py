@@ -131,6 +131,7 @@ def delete_command(
     try:
         for each in ids:
             gone.append(opened.models.delete(each, force=force))
+            reporter.step(f"{gone[-1].id} is removed")
     finally:
         if gone or len(ids) > 1:
             deleted(gone, output_format)

@@ -39,6 +39,19 @@ keys_option = click.option(
 )
 
 
+def one_port(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> str | None:
+    """Return the one port that is published.
+
+    Raises:
+        UsageError: several are given, and a package serves on one.
+    """
+    from packager.errors import UsageError
+
+    if len(given) > 1:
+        raise UsageError(f"-p is given {len(given)} times, and one port serves", remedy=f"keep one: -p {given[-1]}")
+    return given[0] if given else None
+
+
 @click.command("run")
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
@@ -47,6 +60,8 @@ keys_option = click.option(
 @click.option(
     "-p",
     "--publish",
+    multiple=True,
+    callback=one_port,
     metavar="[[ADDR:]PORT:]CPORT",
     help="Port of this machine and of the container, such as 6789:5001; port 0 is any free one. Default: the image's "
     "port under its own number. On 127.0.0.1 unless an address is given.",

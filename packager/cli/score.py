@@ -139,7 +139,7 @@ def post(
     try:
         answer = score(url, body, headers=headers, timeout=options["timeout"])
     except ServiceError as error:
-        raise _with_state(service, error) from None
+        raise _with_state(service, url, error) from None
     reporter.detail(f"{answer.status}, {answer.content_type}, {len(answer.body)} bytes")
     if options["output_format"] == "json":
         emit_json(_as_data(url, answer))
@@ -263,13 +263,17 @@ def _url_of(service: str) -> str:
     return status.scoring_url
 
 
-def _with_state(service: str | None, error: ServiceError) -> ServiceError:
-    """Add what is known of a named service: it may have run out of memory, or be gone by now."""
+def _with_state(service: str | None, url: str, error: ServiceError) -> ServiceError:
+    """Add what is known of who was asked: a named service may have run out of memory, or be gone; and has a log."""
     from packager.errors import PackagerError, ServiceError
     from packager.steps.service import look
 
     if service is None:
-        return error
+        from packager.steps.score import log_command
+
+        if "log" not in (error.remedy or "") or not (command := log_command(url)):
+            return error
+        return ServiceError(error.message, remedy=f"`{command}` has what it wrote")
     try:
         status = look(service)
     except PackagerError as found:

@@ -27,7 +27,7 @@ from packager.cli.common import (
 )
 from packager.cli.deployed import asked_for, inference_option, models_option, service_data, show_deployed
 from packager.cli.registered import open_workspace
-from packager.cli.run import keys_option, run_wish, variables
+from packager.cli.run import keys_option, one_port, run_wish, variables
 from packager.cli.score import key_options, post, request_options
 from packager.cli.service_v1 import (
     get_access_token_command,
@@ -100,6 +100,8 @@ for _each in (run_command, get_logs_command, get_keys_command, regen_key_command
 @click.option(
     "-p",
     "--publish",
+    multiple=True,
+    callback=one_port,
     metavar="[[ADDR:]PORT:]CPORT",
     help="As of `packager run`; port 0 takes a free one and keeps it. On 127.0.0.1 unless an address is given.",
 )

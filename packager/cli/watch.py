@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from packager.cli import common, complete
-from packager.cli.run import variables
+from packager.cli.run import one_port, variables
 
 if TYPE_CHECKING:
     from packager.steps.watch import Event
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 @click.option(
     "-p",
     "--publish",
+    multiple=True,
+    callback=one_port,
     metavar="[[ADDR:]PORT:]CPORT",
     help="Of a service that is deployed; see `packager service deploy`.",
 )

@@ -19,11 +19,13 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
         title: what it is, for people.
         url: its root, with a final `/`.
         service: its name, where it is a named one.
+        log: a command that shows what it wrote; empty where there is none.
     """
 
     title: str
     url: str
     service: str | None = None
+    log: str = ""
 
     @property
     def scoring_url(self) -> str:

@@ -346,7 +346,8 @@ def failed(reason: str, log: str) -> ServiceError:
         "init() has not": "give it more time, such as --timeout 600, or let init() do less: see the log above",
         "did not answer": "give it more time, such as --timeout 600, or look at the log above",
     }
-    remedy = next((remedy for word, remedy in remedies.items() if word in reason), "look at the log above")
+    look = "look at the log above" if text else "look at what the image starts, and whether that serves"
+    remedy = next((remedy for word, remedy in remedies.items() if word in reason), look)
     raised = raised_in(log) if "exit code 3" in reason else None
     if raised is not None:
         remedy = advice(raised)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -96,14 +97,30 @@ def refuse_needed(version: Version, found: Iterable[Use]) -> None:
     Raises:
         NeededError: it is.
     """
-    shown = [f"the {each.kind} {each.what}" for each in found]
-    if not shown:
+    # What runs or is locked matters more than images, of which each build of one reference is another.
+    counts = Counter((_WEIGHT.index(each.kind), each.kind, each.what) for each in found)
+    if not counts:
         return
-    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    shown = [
+        f"the {kind} {what}" + (f" ({count} builds)" if count > 1 else "")
+        for (_, kind, what), count in sorted(counts.items(), key=lambda each: each[0][0])
+    ]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    kinds = {kind for _, kind, _ in counts}
+    first = "; ".join(text.format(kind=version.kind) for kind, text in _INSTEAD.items() if kind in kinds)
+    force = f"`packager {version.kind} delete {version.id} --force` deletes it none the less"
     raise NeededError(
-        f"{version.id} is needed by {', '.join(shown[:3])}{more}",
-        remedy=f"`packager {version.kind} delete {version.id} --force` deletes it none the less",
+        f"{version.id} is needed by {', '.join(shown[:_SHOWN])}{more}",
+        remedy=f"{first}; or {force}" if first else f"{force}: its images stay, and cannot be built again",
     )
+
+
+#: Kinds of what needs a version, the gravest first; how many are named; and what lets go of it.
+_WEIGHT, _SHOWN = ("service", "lock", "image"), 3
+_INSTEAD = {
+    "service": "`packager service delete NAME`, or update it to an image without it",
+    "lock": "let the spec take another {kind}, and `packager lock`",
+}
 
 
 def locks_of(records: Iterable[ImageRecord]) -> Iterator[Path]:

@@ -101,6 +101,9 @@ def report(
             reporter=reporter,
         )
         done = dict(zip(names, found, strict=True))
+        for each in found:
+            if not each.passed:
+                reporter.warn(f"{each.image} failed its tests: the page says how")
     images = tuple(
         _image(
             _choose(spec_file, name, platform, other), image, done.get(name), since, offline=offline, reporter=reporter

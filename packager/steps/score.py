@@ -6,6 +6,7 @@ import mimetypes
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from packager.errors import EngineError, UsageError
 from packager.serving.client import Answer, answers
@@ -17,7 +18,7 @@ from packager.serving.running import Running, choose_running
 from packager.serving.service import LOOPBACK
 from packager.serving.status import Status
 
-__all__ = ["Answer", "Running", "find_running", "form", "score"]
+__all__ = ["Answer", "Running", "find_running", "form", "log_command", "score"]
 
 
 def find_running(port: int) -> Running:
@@ -42,6 +43,14 @@ def find_running(port: int) -> Running:
             runs += ENGINE.runs()
     usual = Running(title="what is at the spec's port", url=f"http://{LOOPBACK}:{port}/")
     return choose_running(services, runs, usual, answers)
+
+
+def log_command(url: str) -> str:
+    """Return a command that shows what `packager run` started at a URL wrote; empty where nobody here knows that."""
+    runs = PROCESSES.runs()
+    with suppress(EngineError):
+        runs += ENGINE.runs()
+    return next((each.log for each in runs if urlsplit(each.url).netloc == urlsplit(url).netloc), "")
 
 
 def form(fields: Sequence[tuple[str, str | Path]]) -> tuple[bytes, str]:

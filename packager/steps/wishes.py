@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from packager.contract import AUTH_LABEL, TITLE_LABEL
+from packager.contract import AUTH_LABEL, TARGET_LABEL, TITLE_LABEL
 from packager.engine.api import connect
 from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.keys import AUTH_VARIABLE
@@ -66,6 +66,8 @@ def grant(
     Raises:
         EngineError: no engine to ask for its processors.
     """
+    if isinstance(package, ImagePackage) and TARGET_LABEL not in package.labels:
+        reporter.warn(f"{package.title} is none of packager's images: it has no label {TARGET_LABEL}")
     if spec_file is None or spec_file.spec.service == ServiceWishes():
         return Granted(package=package)
     if isinstance(package, ImagePackage) and package.labels.get(TITLE_LABEL) != spec_file.spec.name:

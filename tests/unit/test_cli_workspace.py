@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 import packager
 from packager.cli import cli
 from packager.errors import EngineError, PackagerError
+from packager.steps.needed import NeededError, Use, refuse_needed
 from packager.workspace.folder import FolderWorkspace
 from packager.workspace.sources import Fetched
 from packager.workspace.values import Content, Held, ImageRecord, Source, Version
@@ -343,6 +344,22 @@ def test_what_an_image_holds_is_kept(run: Run) -> None:
     assert data(run, "model", "show", "churn:2")["used_by"] == []
     run("model", "delete", "churn:2")
     run("model", "delete", "churn:1", "--force")
+
+
+def test_what_needs_a_version_is_named_once_and_the_gravest_first() -> None:
+    version = Version(kind="model", name="m", version=1)
+    images = [Use(kind="image", what="a:1", digest=f"sha256:{number}") for number in range(3)]
+    found = [*images, Use(kind="image", what="a:latest"), Use(kind="lock", what="/x/packager.lock")]
+    with pytest.raises(NeededError) as caught:
+        refuse_needed(version, [*found, Use(kind="service", what="live")])
+    assert caught.value.message == (
+        "m:1 is needed by the service live, the lock /x/packager.lock, the image a:1 (3 builds) and 1 more"
+    )
+    assert str(caught.value.remedy).startswith("`packager service delete NAME`, or update it")
+    with pytest.raises(NeededError) as caught:
+        refuse_needed(version, images)
+    assert caught.value.message == "m:1 is needed by the image a:1 (3 builds)"
+    assert str(caught.value.remedy).startswith("`packager model delete m:1 --force`")
 
 
 def test_what_the_lock_of_this_folder_pins_is_kept(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import packager.steps.score as step
-from packager.cli.score import command
+from packager.cli.score import _with_state, command
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.client import Answer
 from packager.serving.running import Running
@@ -37,7 +37,9 @@ class Runs:
     def runs(self) -> tuple[Running, ...]:
         if self.down:
             raise EngineError("no engine")
-        return tuple(Running(title=f"the container {url[-2]}", url=url) for url in self.urls)
+        return tuple(
+            Running(title=f"the container {url[-2]}", url=url, log=f"docker logs {url[-2]}") for url in self.urls
+        )
 
 
 def status(name: str, state: StateName = "Healthy") -> Status:
@@ -235,3 +237,16 @@ def test_the_answer_as_json(sent: Sent, body: bytes, kind: str, shown: dict[str,
     result = run("--data", "[1]", "--url", "http://a/score", "--format", "json")
     known = {"url": "http://a/score", "status": 200, "content_type": kind, "bytes": len(body)}
     assert json.loads(result.stdout) == known | shown
+
+
+def test_the_log_of_what_was_run_has_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "PROCESSES", Runs())
+    monkeypatch.setattr(step, "ENGINE", Runs("http://127.0.0.1:6791/"))
+    assert step.log_command("http://127.0.0.1:6791/score") == "docker logs 1"
+    assert step.log_command("http://127.0.0.1:6792/score") == ""
+    raised = ServiceError("500", remedy="the service's log has the traceback")
+    told = _with_state(None, "http://127.0.0.1:6791/score", raised)
+    assert told.remedy == "`docker logs 1` has what it wrote"
+    assert _with_state(None, "http://elsewhere/score", raised) is raised
+    other = ServiceError("401", remedy="give its key")
+    assert _with_state(None, "http://127.0.0.1:6791/score", other) is other

@@ -42,6 +42,8 @@ def run(*words: str, cwd: Path, stdin: str = "{}", **env: str) -> subprocess.Com
         (("score", "--url", "http://127.0.0.1:1/", "--service", "a", "--data", "-"), 2, "two services"),
         (("score", "--url", "http://127.0.0.1:1/", "--data", "-", "--key", "seä"), 2, "the key"),
         (("test",), 2, "no tests"),
+        (("run", "x:1", "-p", "1:5001", "-p", "2:5001"), 2, "-p is given 2 times"),
+        (("service", "deploy", "a", "x:1", "-p", "1:5001", "-p", "2:5001"), 2, "keep one: -p 2:5001"),
         (("run", "x:1", "--no-docker"), 2, "x:1 is an image"),
         (("run", "--no-docker", "--detach"), 2, "packager service deploy NAME --no-docker"),
         (("run", "--no-docker", "--memory", "1g"), 2, "--memory has no meaning with --no-docker"),

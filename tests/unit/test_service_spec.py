@@ -15,7 +15,7 @@ from packager.serving.service import HealthTimes, ImageRequest, Package, Publish
 from packager.spec import Spec, parse_spec
 from packager.spec.model import packaged
 from packager.spec.service import Probes, Replicas, memory_of
-from packager.steps.reporting import SILENT
+from packager.steps.reporting import SILENT, Silent
 from packager.steps.wishes import READY_IN, Granted, decide, grant
 
 LEAST = 'name: churn\nversion: "1"\nentry_script: score.py\nenvironment: {pip: []}\n'
@@ -164,3 +164,14 @@ def test_a_spec_of_another_image_counts_for_nothing() -> None:
         package = ImagePackage(**FACTS, labels={"org.opencontainers.image.title": title})
         assert grant(found, package, {}, SILENT).memory == memory
     assert grant(None, ImagePackage(**FACTS, labels={}), {}, SILENT).memory is None
+
+
+@pytest.mark.parametrize(("labels", "said"), [({"packager.target": "cpu"}, []), ({}, ["none of packager's images"])])
+def test_an_image_that_packager_did_not_make_is_told_for_one(labels: dict[str, str], said: list[str]) -> None:
+    class Warned(Silent):
+        def warn(self, text: str) -> None:
+            warned.append(text)
+
+    warned = list[str]()
+    grant(None, ImagePackage(**FACTS, labels=labels), {}, Warned())
+    assert [text in each for text, each in zip(said, warned, strict=True)] == [True] * len(said)

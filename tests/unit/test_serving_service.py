@@ -237,5 +237,7 @@ def test_a_port_that_an_image_exposes_or_may_have_is_published() -> None:
 
 
 def test_a_service_that_wrote_nothing() -> None:
-    assert "wrote nothing" in failed("it ended", " \n").message
+    nothing = failed("it ended", " \n")
+    assert "wrote nothing" in nothing.message
+    assert "log above" not in str(nothing.remedy)
     assert "--memory" in str(failed("it ran out of memory", "x"))

@@ -699,7 +699,7 @@ def test_what_deployments_leave_holds_no_model_and_an_image_of_the_old_api_does(
         model.delete()
     image.delete()
     note(ws, Path.cwd() / "verbs", "theirs:1")
-    with pytest.raises(WebserviceException, match=r"needed by the image theirs:1, the lock .*verbs/packager.lock\n"):
+    with pytest.raises(WebserviceException, match=r"needed by the lock .*verbs/packager.lock, the image theirs:1\n"):
         model.delete()
     shutil.rmtree("verbs")
     note(ws, records.folder(ws, "services") / "laid", "theirs:1", when="2026-01-02")

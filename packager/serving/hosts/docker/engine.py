@@ -45,7 +45,7 @@ class DockerHost(msgspec.Struct, frozen=True):
         """
         with connect() as client:
             found = sorted(running(client))
-        return tuple(Running(title=f"the container {name}", url=url) for name, url in found)
+        return tuple(Running(title=f"the container {name}", url=url, log=f"docker logs {name}") for name, url in found)
 
     def mounted(self) -> frozenset[str]:
         """Return the folders of its machine that its containers have mounted, whoever started them.

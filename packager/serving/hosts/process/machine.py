@@ -66,7 +66,9 @@ class ProcessHost(msgspec.Struct, frozen=True):
             try:
                 process = backend.start(backend.launch(package), package.held, listening, request.env, tied=True)
                 url = f"http://{reachable_host(address, None)}:{port}/"
-                write_bytes(folder / _RUN, msgspec.json.encode(Running(title=f"process {process.pid}", url=url)))
+                log = f"cat {shlex.quote(str(backend.log_file))}"
+                run = Running(title=f"process {process.pid}", url=url, log=log)
+                write_bytes(folder / _RUN, msgspec.json.encode(run))
                 yield (
                     Service(
                         container_id=str(process.pid),
