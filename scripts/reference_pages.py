@@ -25,6 +25,7 @@ import click  # noqa: E402
 from packager import errors  # noqa: E402
 from packager.cli import cli  # noqa: E402
 from packager.cli.examples import VERB_HELP, exit_codes  # noqa: E402
+from packager.cli.run import one_port  # noqa: E402
 from packager.spec.schema import json_schema  # noqa: E402
 from packager.steps.outputs import OUTPUTS  # noqa: E402
 from packager.steps.schema import schema  # noqa: E402
@@ -204,7 +205,7 @@ def _option(option: click.Option) -> str:
     text = option.help or ""
     if option.show_default and option.default is not None:
         text += f" Default: `{option.default}`."
-    if option.multiple and "repeatable" not in text:
+    if option.multiple and option.callback is not one_port and "repeatable" not in text:
         text += " May be repeated."
     return f"| {_cell(names)} | {_cell(text)} |"
 

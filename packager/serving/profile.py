@@ -8,6 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from packager.units import binary_size
+
 #: Bytes of what is called a GB here, as in Azure ML's and Kubernetes' `Gi`.
 GB = 1 << 30
 
@@ -37,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     memory: int | None
 
     def __str__(self) -> str:
-        memory = "" if self.memory is None else f", {self.memory / GB:.3g} GB"
+        memory = "" if self.memory is None else f", {binary_size(self.memory)}"
         return f"{self.cpu:g} cpu{memory}"
 
 
@@ -48,13 +50,13 @@ class Block(msgspec.Struct, frozen=True, kw_only=True):
         latencies: seconds of each good answer, from the connection to the last byte.
         failures: what was wrong with each of the others.
         seconds: that the block took.
-        cpu: seconds of processors that the service used meanwhile.
+        cpu: seconds of processors that the service used meanwhile; None where nobody can tell.
     """
 
     latencies: tuple[float, ...]
     failures: tuple[str, ...] = ()
     seconds: float
-    cpu: float = 0.0
+    cpu: float | None = None
 
     @property
     def total(self) -> int:
@@ -136,7 +138,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cpu(self) -> float | None:
         """Processors that the busiest block used; None where nothing was measured."""
-        used = [block.cpu / block.seconds for block in self.blocks if block.seconds > 0]
+        used = [block.cpu / block.seconds for block in self.blocks if block.cpu is not None and block.seconds > 0]
         return max(used) if used else None
 
 
@@ -243,6 +245,12 @@ def joined(first: Row, again: Row) -> Row:
     )
 
 
+def is_restless(row: Row) -> bool:
+    """Tell whether the blocks of a row differ so much that somebody should measure again."""
+    latency = row.latency
+    return latency is not None and len(row.blocks) >= FEW_BLOCKS and latency.spread > _RESTLESS * latency.median
+
+
 def remarks(row: Row) -> list[str]:
     """Return what somebody should know of a row: why it failed, which requests did, and how far to trust it."""
     found = [row.reason] if row.reason else []
@@ -252,7 +260,7 @@ def remarks(row: Row) -> list[str]:
     latency = row.latency
     if latency is not None and len(row.blocks) < FEW_BLOCKS:
         found.append(f"{len(row.blocks)} block{'s' if len(row.blocks) > 1 else ''} of requests: too few for a spread")
-    elif latency is not None and latency.spread > _RESTLESS * latency.median:
+    elif is_restless(row):
         found.append("its blocks differ much: the machine does other things, or the requests do")
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from packager.serving.profile import FEW_BLOCKS, GB, Limits, Profile, Quartiles, Row, percentile, remarks, too_few
+from packager.units import binary_size
 
 #: What Azure ML calls the percentiles that it has.
 PERCENTILES = {
@@ -82,20 +83,24 @@ def _cells(row: Row, recommended: bool) -> tuple[str, ...]:
     state = "out of memory" if row.out_of_memory else row.state
     return (
         f"{row.limits.cpu:g}",
-        _shown_gb(row.limits.memory),
+        _shown_memory(row.limits.memory),
         f"{state}{' *' if recommended else ''}",
         "-" if latency is None else f"{_shown_ms(latency.median)}{_about(row, _shown_ms(latency.spread / 2))} ms",
         *shown,
         "-" if rate is None else f"{rate.median:.1f}{_about(row, f'{rate.spread / 2:.1f}')}",
         "-" if row.cpu is None else f"{row.cpu:.2f}",
-        _shown_gb(row.memory),
+        _shown_memory(row.memory),
         f"{row.good}/{row.total}",
     )
 
 
 def remark_lines(profile: Profile) -> list[str]:
     """Return what somebody should know: of rows, of samples that were not sent, of the place."""
-    lines = [f"{row.limits}: {each}" for row in ordered(profile.rows) for each in remarks(row)]
+    of: dict[str, list[Row]] = {}
+    for row in ordered(profile.rows):
+        for each in remarks(row):
+            of.setdefault(each, []).append(row)
+    lines = [f"{_whose(rows, profile)}: {each}" for each, rows in of.items()]
     lines += [f"not sent: {each.name}: {each.reason}" for each in profile.skipped[:_SHOWN]]
     if len(profile.skipped) > _SHOWN:
         lines.append(f"not sent: {len(profile.skipped) - _SHOWN} more")
@@ -103,19 +108,27 @@ def remark_lines(profile: Profile) -> list[str]:
 
 
 _SHOWN = 10
+#: Rows with the same remark that are named one by one.
+_NAMED = 2
+
+
+def _whose(rows: Sequence[Row], profile: Profile) -> str:
+    if len(rows) > _NAMED:
+        return f"{len(rows)} of {len(profile.rows)} rows"
+    return "; ".join(str(row.limits) for row in rows)
 
 
 def advice_line(profile: Profile) -> str:
-    """Return what is recommended, and why."""
+    """Return what is recommended, and why; what there is to recommend is the last line, as a spec has it."""
     if profile.recommended is None:
         return f"nothing is recommended: {profile.advice}"
-    return f"recommended: {limits_text(profile.recommended)}: {profile.advice}"
+    return f"recommended: {profile.advice}\n{service_line(profile.recommended)}"
 
 
-def limits_text(limits: Limits) -> str:
-    """Return limits as the options of `model profile` and a spec's `service:` have them."""
-    memory = "" if limits.memory is None else f", memory {limits.memory / GB:.4g} GB"
-    return f"cpu {limits.cpu:g}{memory}"
+def service_line(limits: Limits) -> str:
+    """Return limits as a spec has them: `service: {cpu: 0.5, memory: 256Mi}`."""
+    memory = "" if limits.memory is None else f", memory: {binary_size(limits.memory)}"
+    return f"service: {{cpu: {limits.cpu:g}{memory}}}"
 
 
 def row_line(row: Row) -> str:
@@ -141,5 +154,5 @@ def _shown_ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f}" if seconds < 1 else f"{seconds * 1000:.0f}"
 
 
-def _shown_gb(size: int | None) -> str:
-    return "-" if size is None else f"{size / GB:.3g} GB"
+def _shown_memory(size: int | None) -> str:
+    return "-" if size is None else binary_size(size)

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from packager.serving.profile import FEW_BLOCKS, GB, Limits, Quartiles, Row, percentile, quartiles
+from packager.serving.profile import FEW_BLOCKS, Limits, Quartiles, Row, is_restless, percentile, quartiles
+from packager.units import binary_size
 
 #: The least of the processors that are tried, and what of the best latency still counts as held.
 _LEAST_CPU, WITHIN = 0.25, 1.10
+
+#: What of the best latency counts as held where its spread, or the row's own, leaves it open: never more, for else the
+#: row with the largest spread would be the one that holds.
+_AT_MOST = 1.25
 
 #: Memory that is recommended, over what was used: the next request may be larger than every sample.
 MARGIN = 1.25
@@ -135,7 +140,8 @@ def holds(wish: Wish, row: Row, rows: Sequence[Row]) -> bool:
     if not known:
         return False
     # On a busy machine medians differ by chance: what is worse is worse in most of its blocks than most of the best's.
-    return _compared(row).low <= WITHIN * min(known, key=lambda each: each.median).high
+    found, best = _compared(row), min(known, key=lambda each: each.median)
+    return found.low <= WITHIN * best.high and found.median <= _AT_MOST * best.median
 
 
 def _answers(row: Row, rows: Sequence[Row]) -> bool:
@@ -172,15 +178,10 @@ def recommend(wish: Wish, rows: Sequence[Row]) -> tuple[Limits | None, str]:
     cpu, used = least_cpu(wish, rows), _used(wish, rows)
     if cpu is None:
         return None, _why_none(wish, rows)
-    bound = (
-        f"the average latency is within {round((WITHIN - 1) * 100)} % of the best"
-        if wish.latency is None
-        else f"95 of 100 answers take at most {wish.latency * 1000:g} ms"
-    )
-    why = f"the least with which {bound}"
+    why = f"the least with which {_bound(wish, rows, cpu)}"
     if used is None:
-        return Limits(cpu=cpu, memory=wish.requested.memory), f"{why}; nobody can tell how much memory was used"
-    least, that = step_up(used * MARGIN), f"{used / GB:.3g} GB"
+        return Limits(cpu=cpu, memory=wish.requested.memory), f"{why}; memory is as asked for: nothing counts it here"
+    least, that = step_up(used * MARGIN), binary_size(used)
     if wish.requested.memory is None:
         return Limits(cpu=cpu, memory=least), f"{why}; memory is a quarter more than the {that} that were used"
     held = [
@@ -194,6 +195,22 @@ def recommend(wish: Wish, rows: Sequence[Row]) -> tuple[Limits | None, str]:
             cpu=cpu, memory=min(enough)
         ), f"{why}; {that} of memory were used, and a quarter is for what comes"
     return Limits(cpu=cpu, memory=max(held)), f"{why}; {that} of memory were used, so there is little for what comes"
+
+
+def _bound(wish: Wish, rows: Sequence[Row], cpu: float) -> str:
+    """Return in words what the fewest processors keep to: of averages, as much as their spread allows to say."""
+    if wish.latency is not None:
+        return f"95 of 100 answers take at most {wish.latency * 1000:g} ms"
+    known = [row for row in rows if row.limits.memory == wish.requested.memory and _answers(row, rows)]
+    least = next(row for row in known if row.limits.cpu == cpu)
+    best = min(known, key=lambda row: _compared(row).median)
+    more = _compared(least).median / _compared(best).median
+    words = f"the average latency is within {round((max(more, WITHIN) - 1) * 100)} % of the best"
+    if more > WITHIN:
+        words += ", which is no more than the spread"
+    if is_restless(least) or is_restless(best):
+        words += " (the spread is large: measure again when the machine does less, or with a longer --duration)"
+    return words
 
 
 def _why_none(wish: Wish, rows: Sequence[Row]) -> str:

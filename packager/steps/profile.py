@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,7 @@ _CPU, _MEMORY = 3.5, 15 * GB
 
 #: Seconds that a request may take at least, before its service is said to hang: at first, and once it is known.
 _SILENCE, _SHORT_SILENCE = 10.0, 5.0
+_OFTEN = "and so will each of the others, often five to twelve (--at-most S ends it sooner)"
 #: How often what is recommended may change by being measured again.
 _ROUNDS = 3
 _SLOWER, _START_SLOWER, _START_MORE = 50, 2.0, 10.0
@@ -72,6 +74,7 @@ class ProfileWish(msgspec.Struct, frozen=True, kw_only=True):
         latency: seconds that 95 of 100 answers must keep; None for an average within 10 % of the best.
         seconds: of measuring under each limits.
         requests: under each limits, at most.
+        at_most: seconds for all of it; no more limits are tried after that. None until nothing more would be learned.
         timeout: seconds until it must be healthy; 120, or what the spec's probes let it take, where None.
         env: variables beside the image's own.
         devices: give it the GPUs and devices that its target asks for.
@@ -91,6 +94,7 @@ class ProfileWish(msgspec.Struct, frozen=True, kw_only=True):
     latency: float | None = None
     seconds: float = 5.0
     requests: int = 1000
+    at_most: float | None = None
     timeout: float | None = None
     env: dict[str, str] = {}
     devices: bool = True
@@ -141,8 +145,10 @@ def profile(wish: ProfileWish, spec_file: SpecFile | None = None, *, reporter: R
     granted = grant(spec_file, package, wish.env, reporter, cpus=wish.cpu is None)
     search = _search(wish, granted, machine)
     measuring = _Measuring(run=run, granted=granted, samples=samples, wish=wish, reporter=reporter)
-    found = measuring.rows(search)
+    found, cut = measuring.rows(search)
     recommended, advice = recommend(search, found)
+    if cut:
+        advice += f"; after {wish.at_most:g} s no more limits were tried (--at-most)"
     return Profile(
         name=wish.name or package.title,
         image=package.title,
@@ -291,21 +297,42 @@ class _Measuring(msgspec.Struct, frozen=True, kw_only=True):
     wish: ProfileWish
     reporter: Reporter
 
-    def rows(self, search: Wish) -> list[Row]:
-        """Measure until nothing more would be learned, and once more what matters."""
+    def rows(self, search: Wish) -> tuple[list[Row], bool]:
+        """Measure until nothing more would be learned, and once more what matters.
+
+        Returns:
+            what was measured, and whether the time for all of it ended that.
+        """
         found: list[Row] = []
+        began, one = time.monotonic(), 0.0
+
+        def enough() -> bool:
+            """Whether there is no time for another measurement; the first one has it in any case."""
+            nonlocal one
+            if not found or self.wish.at_most is None:
+                return False
+            passed = time.monotonic() - began
+            one = one or passed
+            return passed + one > self.wish.at_most
+
         for _ in range(_ROUNDS):
             while (limits := next_limits(search, found)) is not None:
+                if enough():
+                    return found, True
                 found.append(self.row(limits, found[0] if found else None))
                 self.reporter.step(row_line(found[-1]))
+                if len(found) == 1 and self.wish.at_most is None:
+                    self.reporter.step(f"that took {time.monotonic() - began:.0f} s, {_OFTEN}")
             # What is measured again may change what is recommended, and then there may be something to be tried.
             once = [index for index, row in enumerate(found) if row.starts == 1 and self.matters(row, search, found)]
             if not once:
                 break
             for index in once:
+                if enough():
+                    return found, True
                 found[index] = joined(found[index], self.row(found[index].limits, found[0]))
                 self.reporter.step(f"again: {row_line(found[index])}")
-        return found
+        return found, False
 
     def matters(self, row: Row, search: Wish, found: Sequence[Row]) -> bool:
         """Tell whether a row is of what was asked for, or of what is recommended."""

@@ -71,8 +71,8 @@ class ProfiledRow(
         requestedCpu: processors that the service may use.
         requestedMemoryInGB: memory that it may use, in GB (2**30 bytes); null where it was not limited.
         requestedQueriesPerSecond: 0: a request is sent when the one before it is answered.
-        maxUtilizedCpu: processors that the busiest block of requests used.
-        maxUtilizedMemoryInGB: memory that was used at most, in GB (2**30 bytes).
+        maxUtilizedCpu: processors that the busiest block of requests used; null where nothing counts them.
+        maxUtilizedMemoryInGB: memory that was used at most, in GB (2**30 bytes); null where nothing counts it.
         totalQueries: requests that were sent and measured.
         successQueries: those that were answered well.
         successRate: those, in percent.
