@@ -80,8 +80,8 @@ _LIMITS = (
         "--latency",
         type=click.FloatRange(min=0, min_open=True),
         metavar="MS",
-        help="Milliseconds that 95 of 100 answers must keep (default: an average within 10 % of the best; 25 % where the "
-        "spread leaves it open).",
+        help="Milliseconds that 95 of 100 answers must keep (default: an average within 10 % of the best; 25 % where "
+        "the spread leaves it open).",
     ),
     click.option(
         "--duration",
