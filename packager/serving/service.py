@@ -279,8 +279,8 @@ def wait_until_healthy(
 
 def why_it_ended(state: State) -> str:
     """Return in words how a container ended."""
+    limit = f" (limit: {binary_size(state.memory)})" if state.memory else ""
     if state.out_of_memory:
-        limit = f" (limit: {binary_size(state.memory)})" if state.memory else ""
         return f"the service ran out of memory{limit} and was ended (exit code 137)"
     reasons = {
         0: "the service ended by itself (exit code 0)",
@@ -290,7 +290,8 @@ def why_it_ended(state: State) -> str:
         78: "its requests need a key, and it has none that it can use (exit code 78)",
         126: "the image's program cannot be run (exit code 126)",
         127: "the image's program was not found (exit code 127)",
-        137: "the service was killed, as when memory runs out (exit code 137)",
+        # Not every engine counts what the kernel ended for its memory.
+        137: f"the service was killed, as when memory runs out{limit} (exit code 137)",
     }
     return reasons.get(state.exit_code, f"the service ended with exit code {state.exit_code}")
 

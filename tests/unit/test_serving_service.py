@@ -189,6 +189,7 @@ def test_time_is_up() -> None:
         (State(running=False, exit_code=137, out_of_memory=True), "out of memory"),
         (State(running=False, exit_code=137, out_of_memory=True, memory=96 << 20), "limit: 96Mi"),
         (State(running=False, exit_code=137), "killed"),
+        (State(running=False, exit_code=137, memory=24 << 20), "as when memory runs out (limit: 24Mi)"),
         (State(running=False, exit_code=3), "init()"),
         (State(running=False, exit_code=0), "by itself"),
         (State(running=False, exit_code=42), "42"),
