@@ -112,6 +112,7 @@ PURE_MODULES = (
     "report/difference.py",
     "report/treemap.py",
     "serving/hosts/process/places.py",
+    "serving/killed.py",
     "serving/matching.py",
     "serving/profile.py",
     "serving/profile_plot.py",
