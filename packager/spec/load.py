@@ -155,10 +155,26 @@ def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
 
 def parse_spec(text: str, path: Path) -> SpecFile:
     """Check the text of a spec; `path` is used in messages and to find the folder."""
-    document = parse_yaml(text, path)
+    document = _document(text, path)
     spec = _with_default_tags(typed(document, m.Spec), document)
     check_rules(spec, document)
     return SpecFile(spec=spec, document=document)
+
+
+def _document(text: str, path: Path) -> Document:
+    try:
+        return parse_yaml(text, path)
+    except SpecError:
+        if path.suffix in ("", ".yaml", ".yml", ".json"):
+            raise
+        # Whoever names the script or the model means the package that it belongs to.
+        role = "entry_script" if path.suffix == ".py" else "a model's path"
+        raise SpecError(
+            f"{path.name} is no spec",
+            where=Location(file=str(path)),
+            remedy=f"name a packager.yaml, or its folder, in which {path.name} is named ({role}); "
+            "`packager init` writes one",
+        ) from None
 
 
 def typed(document: Document, kind: type[_Kind]) -> _Kind:

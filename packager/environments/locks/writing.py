@@ -43,7 +43,7 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
                 temporary.replace(path)
         except OSError as error:
             where = Location(file=str(path))
-            raise PackagerError(f"cannot be written: {error.strerror}", where=where) from None
+            raise PackagerError(f"{path.name} cannot be written: {error.strerror}", where=where) from None
         finally:
             for temporary in staged:
                 temporary.unlink(missing_ok=True)
