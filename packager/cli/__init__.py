@@ -210,7 +210,7 @@ def main() -> None:
         _show_failure(answer, error)
         _end(_say("interrupted", 130))
     except click.ClickException as error:
-        _say_instead(error)
+        error = _said_instead(error)
         _show_failure(answer, error)
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
@@ -226,12 +226,13 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _say_instead(error: click.ClickException) -> None:
+def _said_instead(error: click.ClickException) -> click.ClickException:
     """Say what does here what an option does on other verbs, in place of an option whose letters are alike."""
     if isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.command.name is not None:
         said = OPTIONS_ELSEWHERE.get((error.ctx.command.name, error.option_name))
         if said is not None:
-            error.possibilities, error.message = None, f"{error.message}: {said}"
+            return click.UsageError(f"{error.message}: {said}", error.ctx)
+    return error
 
 
 def _show_failure(answer: Answer, error: BaseException) -> None:

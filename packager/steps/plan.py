@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec import UNSET
 
 from packager.context.artefacts import check_artefacts
 from packager.context.generated import app_files, serving_files
 from packager.context.sources import DigestModel, scan_sources
+from packager.contract import SCORE_PATH
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.dependencies import PackageFacts
 from packager.environments.locked import LockedPlatform
@@ -21,12 +24,16 @@ from packager.plan.plan import Base, Plan
 from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
+from packager.spec.model import Case
 from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
 from packager.storage.memory import Memory, cache_root
 from packager.storage.models import Store
 from packager.storage.reading import digest_file
+
+#: Characters of a request that is shown in a command.
+SHOWN_REQUEST = 600
 
 
 def plan_image(
@@ -111,10 +118,21 @@ def plan_platforms(
                 requirements=inputs.lock.requirements,
                 conda=inputs.lock.conda_text,
                 secrets=sources.secrets,
+                request=sample_request(own.spec.test),
                 created=inputs.created,
             )
         )
     return tuple(planned)
+
+
+def sample_request(cases: Sequence[Case]) -> str:
+    """Return the first short request of a test that succeeds, as JSON on one line; empty where there is none. Pure."""
+    for case in cases:
+        if case.path == SCORE_PATH and case.request is not UNSET and case.expect.status == 200:
+            text = json.dumps(case.request, ensure_ascii=False)
+            if len(text) <= SHOWN_REQUEST:
+                return text
+    return ""
 
 
 class KnownSizes(msgspec.Struct, frozen=True, kw_only=True):

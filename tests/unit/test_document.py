@@ -68,7 +68,7 @@ def test_a_tab_that_indents_is_called_one(text: str) -> None:
     ],
 )
 def test_what_is_no_yaml_says_what_is_likely_meant(text: str, remedy: str) -> None:
-    with pytest.raises(SpecError, match="^packager.yaml is not valid YAML") as caught:
+    with pytest.raises(SpecError, match=r"^packager\.yaml is not valid YAML") as caught:
         parse_yaml(text, PATH)
     assert remedy in str(caught.value.remedy)
 
