@@ -255,8 +255,11 @@ def _edited(held: Mapping[str, Held], solved: Mapping[str, SolvedTarget]) -> tup
             continue
         # A version that was written by hand has the hashes of another one.
         kept = [move.name for move in _moves(each, solved[name]) if move.before == move.after]
-        said = f"; {', '.join(kept)} as written there (`packager lock --upgrade {' '.join(kept)}` takes the newest)"
-        found.append(f"{each.locked.requirements} was edited by hand: its versions stay{said if kept else ''}")
+        said = "its versions stay where they fit"
+        if kept:
+            names = ", ".join(kept)
+            said = f"{names} as it is written there (`packager lock --upgrade {' '.join(kept)}` takes the newest)"
+        found.append(f"{each.locked.requirements} was edited by hand: {said}")
     return tuple(found)
 
 
