@@ -104,7 +104,7 @@ def _asked(text: str, planned: Planned) -> str:
         return text
     text = text.replace("--data @request.json ", f"--data {shlex.quote(planned.request)} ")
     return text.replace(
-        "`request.json` is a request in the form that the entry script takes", "the request is that of a test"
+        "`request.json` is a request in the form that", "the request is that of a test, in the form that"
     )
 
 

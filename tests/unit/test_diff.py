@@ -9,10 +9,12 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 import packager
+from packager.builders.inspect import inspect_image
 from packager.cli import cli
 from packager.contract import BASE_DIGEST_LABEL, BASE_NAME_LABEL
 from packager.errors import ContextError, LockError, SpecError, UsageError
@@ -21,6 +23,7 @@ from packager.oci.values import LAYER, digest_of
 from packager.report.difference import Contents, File, compare
 from packager.spec import load_spec
 from packager.steps.diff import diff
+from packager.storage.content import ContentStore
 from packager.units import human_size
 from tests.unit.oci_images import config_of, manifest_of
 from tests.unit.test_dependencies import run
@@ -203,6 +206,16 @@ def test_inspect_lists_packages(images: tuple[str, str]) -> None:
     assert [each["files"] for each in image["layers"]] == [None, None]
     (image,) = json.loads(run("inspect", images[0], "--format", "json"))["images"]
     assert image["packages"] is None
+
+
+def test_inspect_says_whom_it_asked(images: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    known = inspect_image(images[0], ContentStore(), {})
+    assert known.origin == "file"
+    assert "\nof " not in run("inspect", images[0])
+    for origin, says in (("engine", "the engine (NAME@sha256:… asks the registry)"), ("registry", "its registry")):
+        found = msgspec.structs.replace(known, origin=origin)
+        monkeypatch.setattr("packager.steps.inspect.inspect", lambda *_, found=found, **__: found)
+        assert run("inspect", "x:1").splitlines()[1] == f"of          {says}"
 
 
 # --- specs and locks --------------------------------------------------------------------------------------------------

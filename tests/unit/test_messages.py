@@ -20,7 +20,7 @@ def _beginnings(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _OURS and node.args:
             (message, *_) = node.args
             if isinstance(message, ast.JoinedStr) and message.values:
-                message = message.values[0]  # type: ignore[assignment]
+                message = message.values[0]
             if isinstance(message, ast.Constant) and isinstance(message.value, str):
                 yield node.lineno, message.value
 

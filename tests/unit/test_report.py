@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -261,18 +262,20 @@ def test_the_request_that_is_shown_is_one_of_the_tests(case: str, data: str) -> 
 
 
 def test_instructions_ask_as_a_test_of_the_spec_does(diabetes: Path, tmp_path: Path) -> None:  # noqa: F811
+    folder = Path(shutil.copytree(diabetes, tmp_path / "diabetes"))
+
     def handoff() -> str:
-        packager.save(packager.plan_image(load_spec(diabetes), "cpu"), tmp_path / "context")
+        packager.save(packager.plan_image(load_spec(folder), "cpu"), tmp_path / "context")
         return (tmp_path / "context/HANDOFF.md").read_text()
 
-    spec, text = diabetes / "packager.yaml", (diabetes / "packager.yaml").read_text().partition("\ntest:")[0]
+    spec, text = folder / "packager.yaml", (folder / "packager.yaml").read_text().partition("\ntest:")[0]
     spec.write_text(text)
     assert "--data @request.json http" in handoff()
     cases = "{name: bad, request: 1, expect: {status: 400}}, {name: good, request: {data: [it's]}}"
     spec.write_text(f"{text}\ntest: [{cases}]\n")
     said = handoff()
     assert """--data '{"data": ["it'"'"'s"]}' http""" in said
-    assert "the request is that of a test" in said
+    assert "the request is that of a test, in the form that the entry script takes" in said
     assert "request.json" not in said
     assert " 1 files," not in said
 
