@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import UNSET
@@ -18,13 +19,13 @@ from packager.environments.dependencies import PackageFacts
 from packager.environments.locked import LockedPlatform
 from packager.environments.locks.status import TargetInputs, read_inputs
 from packager.errors import ContextError
+from packager.given import read_given
 from packager.plan.inputs import with_inputs
 from packager.plan.make import make_plan, require_server
 from packager.plan.plan import Base, Plan
 from packager.plan.planned import Planned
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
-from packager.spec.model import Case
 from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
 from packager.storage.content import ContentStore
@@ -118,20 +119,25 @@ def plan_platforms(
                 requirements=inputs.lock.requirements,
                 conda=inputs.lock.conda_text,
                 secrets=sources.secrets,
-                request=sample_request(own.spec.test),
+                request=sample_request(own),
                 created=inputs.created,
             )
         )
     return tuple(planned)
 
 
-def sample_request(cases: Sequence[Case]) -> str:
-    """Return the first short request of a test that succeeds, as JSON on one line; empty where there is none. Pure."""
-    for case in cases:
-        if case.path == SCORE_PATH and case.request is not UNSET and case.expect.status == 200:
-            text = json.dumps(case.request, ensure_ascii=False)
-            if len(text) <= SHOWN_REQUEST:
-                return text
+def sample_request(spec_file: SpecFile) -> str:
+    """Return the first short JSON request of a test that succeeds, on one line; empty where there is none."""
+    for case in spec_file.spec.test:
+        if case.path != SCORE_PATH or case.expect.status != 200:
+            continue
+        body = case.request
+        if case.file is not None and case.file.endswith(".json"):
+            # A file that is missing or no JSON is told by `check`, and is no reason not to package.
+            with suppress(OSError, ValueError):
+                body = json.loads(read_given(spec_file.root / case.file, below=spec_file.root))
+        if body is not UNSET and len(text := json.dumps(body, ensure_ascii=False)) <= SHOWN_REQUEST:
+            return text
     return ""
 
 

@@ -278,6 +278,10 @@ def test_instructions_ask_as_a_test_of_the_spec_does(diabetes: Path, tmp_path: P
     assert "the request is that of a test, in the form that the entry script takes" in said
     assert "request.json" not in said
     assert " 1 files," not in said
+    (folder / "one.json").write_text('{\n  "data": 1\n}\n')
+    for file, shown in (("one.json", """'{"data": 1}'"""), ("gone.json", "@request.json")):
+        spec.write_text(f"{text}\ntest: [{{name: good, file: {file}}}]\n")
+        assert f"--data {shown} http" in handoff()
 
 
 def test_what_changed_since_an_image_was_pushed(diabetes: Path) -> None:  # noqa: F811
