@@ -350,7 +350,7 @@ def _steps(field: str, data: Any) -> list[Any]:
     while field:
         keys = data if isinstance(data, dict) else ()
         known = [key for key in keys if re.match(rf"{re.escape(key)}(?:[.\[]|$)", field)]
-        step = max(known, key=len) if known else re.split(r"[.\[\]]", field)[0]
+        step = max(known, key=len) if known else re.split(r"[.\[\]]", field)[0] or field
         number = re.match(r"\[([0-9]+)\]", field)
         steps.append(int(number[1]) if number else step)
         field = field[number.end() if number else len(step) :].removeprefix(".")

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -274,6 +275,25 @@ def test_every_field_of_the_spec_says_how_it_would_be_written(field: str) -> Non
     error = refused(**{field: "[[[1]]]"}) if own else refused(f"{field}: [[[1]]]\n")
     assert error.remedy
     assert "`array`" not in error.message
+
+
+_KEYS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), max_size=4)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(EXAMPLES["Spec"])), _ANYTHING)
+def test_whatever_stands_in_a_field_is_taken_or_told_with_its_place(field: str, value: Any) -> None:
+    data = yaml.safe_load(LEAST) | {field: value}
+    try:
+        parse_spec(yaml.safe_dump(data, allow_unicode=True), PATH)
+    except SpecError as error:
+        assert error.where is not None
+        assert error.where.line is not None
+        assert "Expected" not in error.message
 
 
 def test_a_value_of_an_unknown_type_is_shown_shortened() -> None:
