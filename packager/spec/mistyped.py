@@ -192,7 +192,7 @@ def _remedy(message: str, field: str, value: Any, document: Document, kind: type
         return f'write it in quotes, for braces alone are a mapping to YAML: "{flow(value).replace(": null", "")}"'
     for meant in _meanings(value, node):
         if _fits(meant, field, document, kind) and len(flow(meant)) <= _MOST:
-            return f"write `{_line(steps[-1], meant)}`"
+            return _written(steps[-1], meant)
     if isinstance(value, int | float) and not isinstance(value, bool) and not field.startswith("service."):
         named = field.split(".")[0] in ("version", "python", "env") or name == "framework_version"
         if (named or field.startswith(_EXACT)) and "`str" in message:
@@ -224,12 +224,9 @@ def _example(owner: str, name: str) -> str:
     return "" if example is None else f"{name}: {flow(example)}"
 
 
-def _line(last: str | int, value: Any) -> str:
-    if isinstance(last, str):
-        return f"{last}: {flow(value)}"
-    if isinstance(value, dict) and len(value) == 1:
-        return f"- {flow(value)[1:-1]}"
-    return f"- {flow(value)}"
+def _written(last: str | int, value: Any) -> str:
+    """Return the advice to write a value; of a list's item in a form that fits lists in brackets and those with `-`."""
+    return f"write `{last}: {flow(value)}`" if isinstance(last, str) else f"write `{flow(value)}` in its place"
 
 
 def _is_braces(value: Any) -> bool:

@@ -188,7 +188,7 @@ def test_what_yaml_makes_no_text_of_is_shown_as_it_was_written(more: str, messag
             "`models` takes a list, not the text 'sentiment.joblib'",
             "write `models: [{path: sentiment.joblib}]`",
         ),
-        ("models: [a.pkl]", "`models[0]` takes a mapping, not the text 'a.pkl'", "write `- path: a.pkl`"),
+        ("models: [a.pkl]", "`models[0]` takes a mapping, not the text 'a.pkl'", "write `{path: a.pkl}` in its place"),
         ("models: {path: a}", "`models` takes a list, not a mapping", "write `models: [{path: a}]`"),
         (
             "models: [{path: a, version: v1}]",
@@ -245,7 +245,6 @@ def test_a_value_of_another_type_is_told_in_words_and_how_it_would_be_written(
     [
         ("models: sentiment.joblib", "models: [{path: sentiment.joblib}]"),
         ("models: {path: a}", "models: [{path: a}]"),
-        ("models: [a, {path: b}]", "- path: a"),
         ("server: {workers: '4'}", "workers: 4"),
         ("test: {name: a, request: {data: [1]}}", "test: [{name: a, request: {data: [1]}}]"),
         ("test: [{name: a, expect: [209.9]}]", "expect: {body: [209.9]}"),
@@ -262,6 +261,11 @@ def test_what_was_meant_is_written_out_and_taken(wrong: str, right: str) -> None
     assert refused(f"{wrong}\n").remedy == f"write `{right}`"
     if wrong.partition(":")[0] == right.partition(":")[0]:
         assert spec(f"{right}\n")
+
+
+def test_an_item_of_a_list_is_written_so_that_it_fits_both_kinds_of_list() -> None:
+    assert refused("models: [{path: b}, a]\n").remedy == "write `{path: a}` in its place"
+    assert spec("models: [{path: b}, {path: a}]\n").models == spec("models:\n- path: b\n- {path: a}\n").models
 
 
 def test_an_environment_that_is_a_list_or_has_one_package_is_shown_as_it_would_be_written() -> None:
