@@ -244,7 +244,7 @@ def exit_codes_page() -> str:
             "",
             "## By verb",
             "",
-            "Any verb can end with 1 (a disk that is full, a defect of packager's) and with 130, too.",
+            "Any verb can end with 1 (a defect of packager's), with 6 (a disk that is full) and with 130, too.",
             "",
             "| verb | exit codes |",
             "|---|---|",

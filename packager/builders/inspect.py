@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -125,11 +125,13 @@ class Inspected(msgspec.Struct, frozen=True, kw_only=True):
         digest: of the index where there is one, else of the manifest; empty where only an engine has the image, under
             its id.
         images: one for each platform.
+        origin: who was looked at: its registry, the engine, or a folder or file.
     """
 
     name: str
     digest: str
     images: tuple[ImageView, ...]
+    origin: Literal["registry", "engine", "file"] = "registry"
 
 
 def inspect_image(
@@ -181,7 +183,7 @@ def inspect_image(
             _look(manifest, each, content, origin, name=name, platform=platform, files=files)
             for each, manifest in found
         )
-    return Inspected(name=name, digest=digest, images=images)
+    return Inspected(name=name, digest=digest, images=images, origin="registry" if archive is None else "file")
 
 
 def _in_engine(text: str, content: Content, platform: str | None, files: bool, say: Say) -> Inspected | None:
@@ -199,7 +201,7 @@ def _in_engine(text: str, content: Content, platform: str | None, files: bool, s
     if (stored := recall_image(local.id, content)) is not None:
         image = BaseImage(config=parse_config(stored.config, text), layers=stored.layers)
         view = view_of(image, stored.digest, content if files else None)
-        return Inspected(name=text, digest=stored.digest, images=(view,))
+        return Inspected(name=text, digest=stored.digest, images=(view,), origin="engine")
     if files:
         base = Base(reference=text, digest=local.id, source=text, local=True)
         image = fetch_base(base, local.platform, content, compression="none", say=say)
@@ -210,7 +212,7 @@ def _in_engine(text: str, content: Content, platform: str | None, files: bool, s
     repository = Reference.parse(text).name
     known = (Reference.parse(each) for each in local.repo_digests)
     digest = next((each.digest for each in known if each.name == repository and each.digest), "")
-    return Inspected(name=text, digest=digest, images=(view,))
+    return Inspected(name=text, digest=digest, images=(view,), origin="engine")
 
 
 def _engine_image(reference: str) -> BaseImage:
@@ -301,7 +303,7 @@ def _docker_archive(archive: Archive, content: Content, platform: str | None, fi
         # Its layers are shown as they are in the archive; the store has to have them to be looked into.
         image = convert(there, saved, wanted, content, name, "none")
     view = view_of(image, saved.id, content if files else None)
-    return Inspected(name=name, digest=saved.id, images=(view,))
+    return Inspected(name=name, digest=saved.id, images=(view,), origin="file")
 
 
 def view_of(image: BaseImage, digest: str, content: Content | None = None) -> ImageView:

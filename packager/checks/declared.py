@@ -50,19 +50,17 @@ def check_declared(spec_file: SpecFile) -> Iterator[Finding]:
 
 def check_place(spec_file: SpecFile) -> Iterator[Finding]:
     """Yield a name of the image under which nobody can push it: that of `init` before it is replaced, or none."""
-    for target in spec_file.spec.target_names:
-        own = spec_file.for_target(target)
-        repository = own.spec.image.repository or own.spec.name
-        if Reference.parse(repository).unplaced:
-            where = own.at("image.repository")
-            yield Finding(
-                rule="image-unplaced",
-                severity="info",
-                message=f"{repository} names no registry, so that the image can be run here, and not be pushed",
-                file=where.file,
-                line=where.line,
-                remedy=f"to push it: `image: {{repository: registry.example.com/team/{own.spec.name}}}`, with yours",
-            )
+    repository = spec_file.spec.image.repository or spec_file.spec.name
+    if Reference.parse(repository).unplaced:
+        where = spec_file.at("image.repository")
+        yield Finding(
+            rule="image-unplaced",
+            severity="info",
+            message=f"{repository} names no registry: the image runs here, and cannot be pushed",
+            file=where.file,
+            line=where.line,
+            remedy=f"to push it: `image: {{repository: HOST/TEAM/{spec_file.spec.name}}}`",
+        )
 
 
 def check_environment(environment: Environment, spec_file: SpecFile) -> Iterator[Finding]:

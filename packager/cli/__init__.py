@@ -115,6 +115,13 @@ ELSEWHERE = {
 }
 
 
+#: Verb and option that it does not have → what is so in its place.
+OPTIONS_ELSEWHERE = {
+    ("lock", "--target"): "the lock is that of all targets; `targets:` in packager.yaml names them",
+    ("lock", "--platform"): "the lock is that of all platforms; `targets: {NAME: {platforms: […]}}` names them",
+}
+
+
 class _Verbs(click.Group):
     """A group that knows its verbs' names and help without importing them."""
 
@@ -203,6 +210,7 @@ def main() -> None:
         _show_failure(answer, error)
         _end(_say("interrupted", 130))
     except click.ClickException as error:
+        error = _said_instead(error)
         _show_failure(answer, error)
         # Its message holds words of the command line, and of names that were found.
         error.show(file=(shown := io.StringIO()))
@@ -216,6 +224,15 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _said_instead(error: click.ClickException) -> click.ClickException:
+    """Say what does here what an option does on other verbs, in place of an option whose letters are alike."""
+    if isinstance(error, click.NoSuchOption) and error.ctx is not None and error.ctx.command.name is not None:
+        said = OPTIONS_ELSEWHERE.get((error.ctx.command.name, error.option_name))
+        if said is not None:
+            return click.UsageError(f"{error.message}: {said}", error.ctx)
+    return error
 
 
 def _show_failure(answer: Answer, error: BaseException) -> None:

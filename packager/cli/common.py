@@ -119,6 +119,10 @@ def _with_spec(options: dict[str, Any], reporter: Reporter) -> dict[str, Any]:
 
     options = dict(options)
     named = options.pop("spec", None)
+    if named == Path("help") and not named.exists():
+        context = click.get_current_context()
+        click.echo(context.get_help())
+        context.exit()
     for name in ("reference", "references", "names"):
         given = options.get(name)
         words = given if isinstance(given, tuple) else (given,)

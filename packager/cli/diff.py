@@ -112,5 +112,6 @@ def _file(path: str, before: File | None, after: File | None) -> str:
         assert there is not None
         return f"  {'+' if before is None else '-'} {path}  {human_size(there.size)}"
     shown = dict.fromkeys(map(str, _shown(before.size, after.size)))
-    what = [] if before.content != after.content else [f"permissions {before.mode} -> {after.mode}"]
+    what = ["other content"] if before.content != after.content and before.size == after.size else []
+    what += [f"permissions {before.mode} -> {after.mode}"] if before.mode != after.mode else []
     return f"    {path}  {', '.join([' -> '.join(shown), *what])}"

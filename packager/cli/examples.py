@@ -59,7 +59,7 @@ VERB_HELP: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     ),
     "lock": (
         ("packager lock", "packager lock --check", "packager lock --upgrade scikit-learn"),
-        (0, 2, 3, 7, 8, 75, 130),
+        (0, 2, 3, 6, 7, 8, 75, 130),
     ),
     "environment": (("packager environment list", "packager environment show sklearn"), (0, 2, 3, 6, 7, 75)),
     "environment delete": (("packager environment delete sklearn-env:1",), (0, 2, 6, 7, 75)),

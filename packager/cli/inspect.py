@@ -35,9 +35,10 @@ def command(
 ) -> None:
     """Show platforms, configuration, labels and layers of an image; no engine is needed.
 
-    A name is looked for in the engine, where one answers, then at its registry. Or the image is in an OCI layout
-    (oci:DIR, oci-archive:FILE) or a `docker save` archive (docker-archive:FILE); a folder or file is recognised by
-    itself.
+    A name is looked for in the engine, where one answers, and at its registry where the engine has none of that name;
+    the answer says which of the two it is of. A name with a digest is asked of its registry. Or the image is in an OCI
+    layout (oci:DIR, oci-archive:FILE) or a `docker save` archive (docker-archive:FILE); a folder or file is recognised
+    by itself.
     """
     import msgspec
 
@@ -51,8 +52,13 @@ def command(
         emit(line)
 
 
+_ORIGINS = {"engine": "the engine (NAME@sha256:… asks the registry)", "registry": "its registry"}
+
+
 def _lines(found: Inspected) -> Iterator[str]:
     yield found.name
+    if found.origin != "file":
+        yield f"of          {_ORIGINS[found.origin]}"
     yield f"digest      {found.digest}" if found.digest else f"image id    {found.images[0].digest}"
     yield f"platforms   {', '.join(image.platform for image in found.images)}"
     for image in found.images:

@@ -182,7 +182,7 @@ def _as_text(result: LockResult, most: int | None = MOST) -> list[str]:
                 before, after = moved[target]
                 images.append(f"  {title} {after}" if before is None else f"  {title} {before} -> {after}")
         moves = result.changes[target]
-        if moves or images:
+        if moves or images or target in result.counts:
             summary, listed = _changes(moves, result.counts.get(target, 0), most)
             lines += [f"{target}: {summary}" if summary else f"{target}:", *images, *listed]
     return lines
@@ -199,7 +199,7 @@ def _pin_move(name: str, before: str | None, after: str | None) -> str:
 def _changes(moves: tuple[Move, ...], total: int, most: int | None) -> tuple[str, list[str]]:
     """Return `56 packages: 2 added, 1 updated`, and lines of what they are."""
     if not moves:
-        return "", []
+        return (f"{common.count(total, 'package')}: unchanged" if total else ""), []
     added = sum(move.before is None for move in moves)
     removed = sum(move.after is None for move in moves)
     counts = {"added": added, "removed": removed, "updated": len(moves) - added - removed}

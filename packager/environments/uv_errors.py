@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from packager.environments.declare.import_names import local_build, meant
-from packager.errors import LockError, PackagerError, TemporaryError
+from packager.errors import ContextError, LockError, PackagerError, TemporaryError
 
 _DEFAULTS = "azureml-defaults"
 _UNPINNED = "write azureml-defaults without a version: it stands for the inference server alone then"
@@ -28,6 +28,7 @@ _NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 _DENIED = re.compile(
     r"401 Unauthorized|403 Forbidden|407 Proxy Authentication|lack of valid authentication credentials"
 )
+_CACHE = re.compile(r"Failed to initialize cache(?: at `([^`]+)`)?")
 _CERTIFICATE = re.compile(r"peer certificate|UnknownIssuer|certificate verify", re.IGNORECASE)
 _NETWORK = re.compile(
     r"error sending request|Request failed after|dns error|tcp connect error|timed out|Connection (?:refused|reset)|"
@@ -55,6 +56,11 @@ def explain(stderr: str, *, platform: str, python: str, hide: str = "") -> Packa
     solving_for = f"Python {python} on {platform}"
     if "network was disabled" in text or _NOT_CACHED_FILE.search(text) or "network connectivity is disabled" in text:
         return _offline(text, solving_for)
+    if (cache := _CACHE.search(text)) is not None:
+        return ContextError(
+            f"{cache[1] or 'the cache of uv'} cannot be used as uv's cache:\n{_shortened(text)}",
+            remedy="let XDG_CACHE_HOME (or UV_CACHE_DIR, where that is set) name a folder that you may write to",
+        )
     if _DENIED.search(text):
         return LockError(
             f"the package index refused the credentials, or wants some:\n{_shortened(text)}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,7 +51,7 @@ def build_context(planned: Planned, deployments: Sequence[ForPlatform] = ()) -> 
         "Dockerfile": dockerfile(planned),
         ".dockerignore": DOCKERIGNORE,
         REQUIREMENTS: planned.requirements,
-        "HANDOFF.md": _timed(_handoff(planned, deployments), planned),
+        "HANDOFF.md": _asked(_timed(_handoff(planned, deployments), planned), planned),
         **{name: rendered(f"{name}.j2", planned) for name in planned.plan.files},
         **_wheels_texts(planned.plan),
         **_conda_texts(planned),
@@ -95,6 +96,16 @@ def _timed(text: str, planned: Planned) -> str:
     if planned.created is None:
         return text
     return text.replace(f"SOURCE_DATE_EPOCH={planned.plan.mtime} ", f"SOURCE_DATE_EPOCH={planned.created} ")
+
+
+def _asked(text: str, planned: Planned) -> str:
+    """Return instructions that ask as a test of the spec does: a plan knows nothing of tests."""
+    if not planned.request:
+        return text
+    text = text.replace("--data @request.json ", f"--data {shlex.quote(planned.request)} ")
+    return text.replace(
+        "`request.json` is a request in the form that", "the request is that of a test, in the form that"
+    )
 
 
 def _wheels_texts(plan: Plan) -> dict[str, str]:

@@ -33,6 +33,7 @@ def read_declaration(path: Path, shown: str) -> tuple[Any, tuple[str, ...]]:
 
 def _json(text: str, shown: str) -> tuple[Any, tuple[str, ...]]:
     twice: list[str] = []
+    name = Path(shown).name
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
@@ -42,18 +43,20 @@ def _json(text: str, shown: str) -> tuple[Any, tuple[str, ...]]:
         return found
 
     def no_number(word: str) -> Any:
-        raise SpecError(f"is not valid JSON: {word} is no number", where=Location(file=shown), remedy="write null")
+        raise SpecError(
+            f"{name} is not valid JSON: {word} is no number", where=Location(file=shown), remedy="write null"
+        )
 
     try:
         data = json.loads(text, object_pairs_hook=mapping, parse_constant=no_number)
     except json.JSONDecodeError as error:
         where = Location(file=shown, line=error.lineno, column=error.colno)
-        raise SpecError(f"is not valid JSON: {_reason(text, error)}", where=where, remedy=_REMEDY) from None
+        raise SpecError(f"{name} is not valid JSON: {_reason(text, error)}", where=where, remedy=_REMEDY) from None
     except RecursionError:
-        raise SpecError("is nested too deeply", where=Location(file=shown)) from None
+        raise SpecError(f"{name} is nested too deeply", where=Location(file=shown)) from None
     except ValueError:
         # Python refuses to read whole numbers of thousands of digits.
-        raise SpecError("has a number of thousands of digits", where=Location(file=shown)) from None
+        raise SpecError(f"{name} has a number of thousands of digits", where=Location(file=shown)) from None
     _require_bounds(data, shown)
     return data, tuple(twice[:10])
 
@@ -74,7 +77,7 @@ def _require_bounds(data: Any, shown: str) -> None:
             break
         if not level:
             return
-    raise SpecError("is too large or nested too deeply", where=Location(file=shown))
+    raise SpecError(f"{Path(shown).name} is too large or nested too deeply", where=Location(file=shown))
 
 
 def _children(value: Any) -> list[Any]:

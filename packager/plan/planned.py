@@ -19,6 +19,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         requirements: text of the hashed requirements.
         conda: text of the conda-lock file; empty for an environment of pip alone.
         secrets: paths below the source directory that are not packaged because secrets are kept there.
+        request: body of a test of the spec, as JSON on one line; empty where none has a short one.
         created: when the lock last changed, in seconds since the epoch; None of one that does not say.
     """
 
@@ -27,6 +28,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     requirements: str
     conda: str = ""
     secrets: tuple[str, ...] = ()
+    request: str = ""
     created: int | None = None
 
     @property

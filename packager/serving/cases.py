@@ -136,7 +136,7 @@ def _schema(given: dict[str, Any] | str | None, field: str, spec_file: SpecFile)
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
         list(schema_errors(None, schema))
     except SchemaError as error:
-        raise SpecError(f"is not a JSON Schema: {error.message}", where=spec_file.at(field)) from None
+        raise SpecError(f"the schema is not a JSON Schema: {error.message}", where=spec_file.at(field)) from None
     except Unresolvable as error:
         raise SpecError(
             f"the JSON Schema refers to {error.ref}, which is not in it",

@@ -100,7 +100,7 @@ def read_bytes(path: Path, below: Path | None = None) -> bytes:
         raise SpecError("there is no such file", where=where, remedy=_missing_remedy(path)) from None
     except OSError as error:
         remedy = "a declaration is a short text file, at its place and not behind a link to elsewhere"
-        raise SpecError(f"cannot be read: {error.strerror}", where=where, remedy=remedy) from None
+        raise SpecError(f"{path.name} cannot be read: {error.strerror}", where=where, remedy=remedy) from None
     return raw
 
 
@@ -121,14 +121,15 @@ def decode(raw: bytes, path: Path, encoding: str = "utf-8") -> str:
     except UnicodeError as error:
         start = error.start if isinstance(error, UnicodeDecodeError) else 0
         where = Location(file=str(path), line=raw.count(b"\n", 0, start) + 1)
-        raise SpecError(f"is not {encoding.upper()} text", where=where, remedy="save the file in UTF-8") from None
+        message = f"{path.name} is not {encoding.upper()} text"
+        raise SpecError(message, where=where, remedy="save the file in UTF-8") from None
     except LookupError:
         where = Location(file=str(path), line=1)
         raise SpecError(f"{encoding!r} is no encoding", where=where, remedy="save the file in UTF-8") from None
     if _SIDE.search(text):
         where = Location(file=str(path), line=find_conflict(text))
         remedy = "keep one of the two sides, and delete the other and the lines <<<<<<<, ======= and >>>>>>>"
-        raise SpecError("has an unresolved merge conflict", where=where, remedy=remedy)
+        raise SpecError(f"{path.name} has an unresolved merge conflict", where=where, remedy=remedy)
     return text
 
 
@@ -150,13 +151,13 @@ def parse_yaml(text: str, path: Path) -> Document:
     except yaml.YAMLError as error:
         raise _syntax_error(error, text, path) from None
     except RecursionError:
-        raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
+        raise SpecError(f"{path.name} is nested too deeply", where=Location(file=str(path))) from None
     finally:
         loader.dispose()
     if not isinstance(node, yaml.MappingNode):
         line = 1 if node is None else node.start_mark.line + 1
         raise SpecError(
-            f"is not a mapping but {_kind(node)}",
+            f"{path.name} is not a mapping but {_kind(node)}",
             where=Location(file=str(path), line=line),
             remedy="a spec starts with lines such as `name: diabetes`; see `packager schema`",
         )
@@ -173,7 +174,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, path: Path) -> SpecError:
     if re.match(r" *\t", line):
         return SpecError("a tab indents this line, and YAML takes spaces alone", where=where, remedy="write spaces")
     remedy = next((remedy for words, remedy in _SYNTAX if words in problem), None)
-    return SpecError(f"is not valid YAML: {problem}", where=where, remedy=remedy)
+    return SpecError(f"{path.name} is not valid YAML: {problem}", where=where, remedy=remedy)
 
 
 #: Words of the YAML library, and what the likely mistake is.
@@ -183,6 +184,7 @@ _SYNTAX = (
         "put a text that has `: ` in it into quotes, and indent fields of one part alike",
     ),
     ("could not find expected ':'", "write `name: value`, with a space after the colon"),
+    ("did not find expected '-' indicator", "indent the items of one list, and their fields, alike"),
     ("did not find expected key", "indent the fields of one part alike; quotes and brackets end on their own line"),
     ("did not find expected ',' or", "close the bracket, and put commas between what is in it"),
     ("cannot start any token", "put a text that begins with @, ` or % into quotes"),
@@ -214,7 +216,7 @@ class _Reader:
     def _enter(self, node: yaml.Node, field: str, depth: int) -> None:
         self._left -= 1
         if depth > MAX_DEPTH or self._left < 0:
-            raise self._fail("is too large or nested too deeply", node, field)
+            raise self._fail(f"{self.path.name} is too large or nested too deeply", node, field)
         # An alias is the same node object met again: the source of YAML bombs, and never needed here.
         if id(node) in self._seen:
             raise self._fail("YAML aliases (`*name`) are not accepted", node, field, "write the value out")

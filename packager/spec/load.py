@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,11 @@ import msgspec
 
 from packager.errors import Location, SpecError
 from packager.spec import model as m
-from packager.spec import texts
 from packager.spec.document import Document, parse_yaml, read_text
 from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.laid import Laid
-from packager.spec.rules import TAG_FORM, check_rules
+from packager.spec.mistyped import explain
+from packager.spec.rules import check_rules
 from packager.spec.service import Probes, Replicas, ServiceWishes, Tls
 
 _Kind = TypeVar("_Kind")
@@ -156,10 +155,26 @@ def load_spec(path: Path | str = DEFAULT_FILE) -> SpecFile:
 
 def parse_spec(text: str, path: Path) -> SpecFile:
     """Check the text of a spec; `path` is used in messages and to find the folder."""
-    document = parse_yaml(text, path)
+    document = _document(text, path)
     spec = _with_default_tags(typed(document, m.Spec), document)
     check_rules(spec, document)
     return SpecFile(spec=spec, document=document)
+
+
+def _document(text: str, path: Path) -> Document:
+    try:
+        return parse_yaml(text, path)
+    except SpecError:
+        if path.suffix in ("", ".yaml", ".yml", ".json"):
+            raise
+        # Whoever names the script or the model means the package that it belongs to.
+        role = "entry_script" if path.suffix == ".py" else "a model's path"
+        raise SpecError(
+            f"{path.name} is no spec",
+            where=Location(file=str(path)),
+            remedy=f"name a packager.yaml, or its folder, in which {path.name} is named ({role}); "
+            "`packager init` writes one",
+        ) from None
 
 
 def typed(document: Document, kind: type[_Kind]) -> _Kind:
@@ -173,7 +188,7 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
         with _FIRST_USE:
             return msgspec.convert(document.data, kind, strict=True)
     except msgspec.ValidationError as error:
-        raise _explain(error, document) from None
+        raise explain(error, document, kind) from None
 
 
 def _with_default_tags(spec: m.Spec, document: Document) -> m.Spec:
@@ -231,128 +246,3 @@ def _unknown(key: str, names: list[str], field: str, document: Document) -> Spec
     close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
     remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
     return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)
-
-
-_PATH = re.compile(r" - at `(?:key in )?\$?\.?(.*)`$")
-
-
-def _explain(error: msgspec.ValidationError, document: Document) -> SpecError:
-    text = str(error)
-    found = _PATH.search(text)
-    field = found[1] if found else ""
-    message = text[: found.start()] if found else text
-    missing = re.search(r"missing required field `(\w+)`", message)
-    if missing:
-        field = f"{field}.{missing[1]}" if field else missing[1]
-        return SpecError(f"{field!r} is missing", where=document.at(field), remedy="add it; see `packager schema`")
-    field = _with_keys(field, document)
-    value = _value_at(document.data, field)
-    written = document.written.get(field)
-    if written and message.startswith("Expected `str") and not isinstance(value, str | list | dict):
-        # Of `1.10` YAML makes the number 1.1: what was written is what is meant.
-        name = re.split(r"[.\[]", field)[-1].rstrip("]")
-        quoted = f'{name}: "{written}"' if name and not name.isdigit() else f'"{written}"'
-        message = f"{written} is {_KINDS.get(type(value), 'no text')} to YAML, and this is text"
-        return SpecError(message, where=document.at(field), remedy=f"write it in quotes: {quoted}")
-    return SpecError(_plain(message, value), where=document.at(field), remedy=_remedy(field, value))
-
-
-#: What YAML makes of a text without quotes.
-_KINDS: dict[type, str] = {
-    int: "a number",
-    float: "a number",
-    bool: "true or false",
-    type(None): "nothing",
-}
-
-
-def _with_keys(field: str, document: Document) -> str:
-    """Put keys in for the `[...]` with which msgspec names a value of a mapping: the first whose value it can be."""
-    head, mark, tail = field.partition("[...]")
-    if not mark:
-        return field
-    parent = head.rstrip(".")
-    mapping = _value_at(document.data, parent)
-    for key, value in mapping.items() if isinstance(mapping, dict) else ():
-        below = tail.partition("[")[0].lstrip(".")
-        if (below and _value_at(value, below) is not None) or not (tail or _is_text(value)):
-            return _with_keys(f"{parent}.{key}{tail}", document)
-    return parent
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and re.match(texts.PRINTABLE, value) is not None
-
-
-def _value_at(data: Any, field: str) -> Any:
-    for step in re.findall(r"[^.\[\]]+", field):
-        try:
-            data = data[int(step)] if isinstance(data, list) else data[step]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
-    return data
-
-
-def _plain(message: str, value: Any) -> str:
-    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
-    if "matching regex" in message or message.startswith("Invalid enum value"):
-        return f"{shown} is not valid here"
-    return f"{message}: {shown}" if value is not None else message
-
-
-_EXACT = ("environment.variables.", "targets.")
-_PATTERNS = {
-    "compression": "gzip, zstd or none",
-    "cache_limit": "a size: 20GB",
-    "workspace": "a name, a path with a `/`, or oci://registry.example.com/ml",
-    "mirrors": "a registry and the host to ask in its place, such as {docker.io: mirror.example.com}",
-    "max_body": "a size such as 100Mi, 5MB or 4096 (bytes)",
-    "version": TAG_FORM,
-    "name": "lower-case letters, digits and single `.`, `_`, `-` between them",
-    "python": 'a minor version in quotes, such as "3.13"',
-    "system_packages": "Debian package names, such as libgomp1 or libgomp1=14.2.0-19",
-    "allow_missing": "names of libraries, such as [libGL.so.1]",
-    "platforms": "an OCI platform, such as linux/amd64 or linux/arm64",
-    "host": 'a version in quotes, such as {xrt: "2.13.466"}',
-    "cuda": 'a version of CUDA in quotes, such as "12.8"',
-    "virtual_packages": 'a version in quotes, such as {__cuda: "12.4"}',
-    "variables": "text in quotes, on one line and without control characters",
-    "registered": "a name in the workspace, or a version of it, such as sklearn_mnist or sklearn_mnist:3",
-    "delivery": "image or volume",
-    "framework": "sklearn, onnx, tensorflow or mlflow",
-    "framework_version": 'a version in quotes, such as "1.9.1"',
-    "installer": "rattler or micromamba",
-    "channel_priority": "strict, flexible or disabled",
-    "curated": "the name of a curated environment: `packager environment list`",
-    "env": "text in quotes, on one line and without control characters",
-    "headers": "text in quotes, on one line and without control characters",
-    "cpu": "processors, such as 0.5 or 500m",
-    "cpu_limit": "processors, such as 0.5 or 500m",
-    "memory": "a size with its unit, such as 512Mi, 2GiB or 2GB",
-    "memory_limit": "a size with its unit, such as 512Mi, 2GiB or 2GB",
-    "replicas": "a number, or the least and the most: {min: 1, max: 4, target: 70}",
-    "auth": "none, key or token",
-    "namespace": "lower-case letters, digits and `-`, starting with a letter, at most 63 of them",
-    "dns_name": "lower-case letters, digits and `-`, starting with a letter, at most 63 of them",
-    "method": "an HTTP method in capitals, such as GET",
-}
-
-
-def _remedy(field: str, value: Any) -> str | None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and not field.startswith("service."):
-        exact = 'write it in quotes, so that YAML keeps it as it is, such as "3.10"'
-        named = field.split(".")[0] in ("version", "python", "env") or field.endswith(".framework_version")
-        return exact if named or field.startswith(_EXACT) else None
-    if field in ("environment.conda", "environment.pip", "environment.channels"):
-        return "a list, such as [first, second]"
-    steps = re.findall(r"[A-Za-z_]+", field)
-    if steps[:1] == ["test"] and steps[-1] == "path":
-        return "the path of a URL with its query, such as /score or /swagger.json"
-    if steps[:1] == ["models"] and steps[-1] == "name":
-        return "letters, digits, `.`, `_` and `-`, starting with a letter or a digit"
-    if steps and steps[-1] in ("path", "entry_script", "source_dir", "environment") and isinstance(value, str):
-        return "a path relative to the folder of the spec, with `/`, not starting with `-`, without line breaks"
-    for step in reversed(steps):
-        if step in _PATTERNS:
-            return _PATTERNS[step]
-    return None

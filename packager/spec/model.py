@@ -329,7 +329,7 @@ class Spec(_Struct, frozen=True):
         installer: what lays pip's packages down in the image's build stage: uv, or nothing but the base's own pip.
         targets: names, or what differs by name.
         conda: how conda packages are solved and installed.
-        base: the base image, in place of the target's.
+        base: the base image, at a registry, in place of the target's; one that an engine has is given as `--base`.
         registry_mirrors: a registry's host → the host to ask in its place.
         image: where the image goes.
         env: environment variables of the image.

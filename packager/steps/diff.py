@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,8 @@ import msgspec
 from packager.builders.inspect import ImageView, inspect_image
 from packager.contract import (
     APP_ROOT,
+    BASE_DIGEST_LABEL,
+    BASE_NAME_LABEL,
     CREATED_LABEL,
     ENVIRONMENT_PREFIX,
     INPUTS_LABEL,
@@ -34,6 +37,8 @@ __all__ = ["Change", "Contents", "Difference", "File", "FileChange", "SizeChange
 
 #: Of a build and not of what it is made from; or told by all else that is compared.
 _PASSING = (CREATED_LABEL, REVISION_LABEL, INPUTS_LABEL)
+#: Labels that name the base.
+_BASE = (BASE_NAME_LABEL, BASE_DIGEST_LABEL)
 _LOCKS = (".lock", ".conda-lock.yml", ".requirements.txt")
 
 
@@ -181,7 +186,14 @@ def _planned_config(plan: Plan) -> dict[str, str]:
         "ports": f"{config.port}/tcp",
     }
     found |= {f"env {name}": value for name, value in config.env.items()}
-    return found | {f"label {name}": value for name, value in config.labels.items() if name not in _PASSING}
+    return found | _labels(config.labels)
+
+
+def _labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels that are compared; those two that name the base are one thing."""
+    found = {f"label {name}": value for name, value in labels.items() if name not in (*_PASSING, *_BASE)}
+    base = "@".join(labels[name] for name in _BASE if labels.get(name))
+    return found | ({"base": base} if base else {})
 
 
 def _config(view: ImageView) -> dict[str, str]:
@@ -196,5 +208,5 @@ def _config(view: ImageView) -> dict[str, str]:
     for each in view.env:
         name, _, value = each.partition("=")
         found[f"env {name}"] = value
-    found |= {f"label {name}": value for name, value in view.labels.items() if name not in _PASSING}
+    found |= _labels(view.labels)
     return {name: value for name, value in found.items() if value}

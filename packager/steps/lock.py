@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from packager.environments.locks.status import read_inputs, stale
 from packager.environments.locks.update import LockResult, Move, update_lock
 from packager.environments.solve.conda import CondaSolver, RattlerSolver
 from packager.environments.solve.pip import Upgrade, UvSolver
+from packager.errors import LockError, PackagerError
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
@@ -62,7 +64,10 @@ def lock(
     def resolve(reference: Reference) -> str:
         from packager.registry.resolve import resolve_digest
 
-        return resolve_digest(reference, mirrors)
+        try:
+            return resolve_digest(reference, mirrors)
+        except PackagerError as error:
+            raise _unresolved(error, reference, spec_file) from None
 
     names = tuple(sorted(set(map(canonical_name, upgrade)))) if isinstance(upgrade, tuple) else ()
     before = (read_lock(spec_file) or Lock()).pins
@@ -114,6 +119,44 @@ def newer_models(spec_file: SpecFile) -> tuple[str, ...]:
     """
     with WorkspaceOf(spec_file) as workspace:
         return tuple(newer(spec_file, read_lock(spec_file), workspace))
+
+
+def _unresolved(error: PackagerError, reference: Reference, spec_file: SpecFile) -> PackagerError:
+    """Return the error of an image that its registry does not give, with what of it is known here.
+
+    No lock names an image that only this machine's engine has: nobody else could build from that lock.
+    """
+    from packager.engine.api import inspect_local
+
+    fields = {"base": spec_file.spec.base, "conda.installer_base": spec_file.spec.conda.installer_base}
+    for name in spec_file.spec.target_names:
+        fields[f"targets.{name}.base"] = spec_file.spec.target_options(name).base
+    field = next((each for each, text in fields.items() if text and _is_named(text, reference)), None)
+    if field is None:
+        return error
+    where, named = spec_file.document.at(field), str(fields[field])
+    local = None
+    if field != "conda.installer_base":
+        with suppress(PackagerError):
+            local = inspect_local(named)
+    if local is None:
+        instead = "what this machine's engine has, or an archive, is given as --base REF or PACKAGER_BASE"
+        remedy = f"check `{field}`: a lock names what a registry has; {instead}; {error.remedy or 'try again'}"
+        return type(error)(error.message, where=where, remedy=remedy)
+    return LockError(
+        f"the engine has {named}, and no lock can name it, for others have no such image; {error.message}",
+        where=where,
+        remedy=f"take `{field}` out of the spec and build with --base {named} (or PACKAGER_BASE={named}); or push the "
+        "image to a registry, and name it as it is called there",
+    )
+
+
+def _is_named(text: str, reference: Reference) -> bool:
+    try:
+        named = Reference.parse(text)
+    except PackagerError:
+        return False
+    return named.with_tag(named.tag or "latest") == reference
 
 
 def _failing(spec_file: SpecFile, targets: Iterable[str]) -> Iterator[str]:

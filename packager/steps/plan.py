@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
+from msgspec import UNSET
 
 from packager.context.artefacts import check_artefacts
 from packager.context.generated import app_files, serving_files
 from packager.context.sources import DigestModel, scan_sources
+from packager.contract import SCORE_PATH
 from packager.environments.channel_mirrors import channel_mirrors
 from packager.environments.dependencies import PackageFacts
 from packager.environments.locked import LockedPlatform
 from packager.environments.locks.status import TargetInputs, read_inputs
 from packager.errors import ContextError
+from packager.given import read_given
 from packager.plan.inputs import with_inputs
 from packager.plan.make import make_plan, require_server
 from packager.plan.plan import Base, Plan
@@ -27,6 +32,9 @@ from packager.storage.content import ContentStore
 from packager.storage.memory import Memory, cache_root
 from packager.storage.models import Store
 from packager.storage.reading import digest_file
+
+#: Characters of a request that is shown in a command.
+SHOWN_REQUEST = 600
 
 
 def plan_image(
@@ -111,10 +119,26 @@ def plan_platforms(
                 requirements=inputs.lock.requirements,
                 conda=inputs.lock.conda_text,
                 secrets=sources.secrets,
+                request=sample_request(own),
                 created=inputs.created,
             )
         )
     return tuple(planned)
+
+
+def sample_request(spec_file: SpecFile) -> str:
+    """Return the first short JSON request of a test that succeeds, on one line; empty where there is none."""
+    for case in spec_file.spec.test:
+        if case.path != SCORE_PATH or case.expect.status != 200:
+            continue
+        body = case.request
+        if case.file is not None and case.file.endswith(".json"):
+            # A file that is missing or no JSON is told by `check`, and is no reason not to package.
+            with suppress(OSError, ValueError):
+                body = json.loads(read_given(spec_file.root / case.file, below=spec_file.root))
+        if body is not UNSET and len(text := json.dumps(body, ensure_ascii=False)) <= SHOWN_REQUEST:
+            return text
+    return ""
 
 
 class KnownSizes(msgspec.Struct, frozen=True, kw_only=True):

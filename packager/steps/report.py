@@ -16,7 +16,15 @@ from packager import __version__
 from packager.builders.base_size import base_size
 from packager.builders.inspect import inspect_image
 from packager.builders.known import recall_image
-from packager.contract import AUTH_LABEL, INPUTS_LABEL, SCORE_PATH
+from packager.contract import (
+    AUTH_LABEL,
+    BASE_DIGEST_LABEL,
+    BASE_NAME_LABEL,
+    INPUTS_LABEL,
+    SCORE_PATH,
+    TARGET_LABEL,
+    TITLE_LABEL,
+)
 from packager.engine.api import inspect_local
 from packager.environments.dependencies import Dependencies
 from packager.environments.locks.status import TargetInputs, read_inputs
@@ -32,18 +40,15 @@ from packager.spec.load import SpecFile
 from packager.spec.model import Case
 from packager.steps.check import check
 from packager.steps.dependencies import looked_into
-from packager.steps.plan import find_base, plan_platforms
+from packager.steps.plan import SHOWN_REQUEST, find_base, plan_platforms
 from packager.steps.registered import with_registered
 from packager.steps.reporting import SILENT, Reporter
-from packager.steps.selection import one_target, select_targets
+from packager.steps.selection import one_target, select_targets, spec_references
 from packager.steps.stale import changes_since
 from packager.steps.test import test
 from packager.storage.content import ContentStore
-from packager.storage.files import write_text
+from packager.storage.files import require_place, write_text
 from packager.storage.models import Store
-
-#: Characters of a request that is shown in a command.
-_REQUEST = 600
 
 
 def report(
@@ -68,7 +73,8 @@ def report(
         output: the file.
         target: one of its targets; all where None.
         platform: OCI os/arch; each target's first where None.
-        base: another base image, as `--base` of `build` names it.
+        base: another base image, as `--base` of `build` names it; where None, that of the engine's image, which may
+            have been built on another one than the lock's.
         image: the engine's image that is tested and whose digest is shown; the spec's own where None.
         tests: run the spec's tests, too.
         docker: False runs them in the locked environment on this machine.
@@ -86,6 +92,7 @@ def report(
         EngineError: the tests cannot be run.
         TemporaryError: an index does not answer.
     """
+    require_place(output)
     names = (one_target(spec_file, target),) if image else select_targets(spec_file, target)
     other = find_base(spec_file, base, reporter)
     findings = check(spec_file, offline=offline, reporter=reporter)
@@ -106,7 +113,12 @@ def report(
                 reporter.warn(f"{each.image} failed its tests: the page says how")
     images = tuple(
         _image(
-            _choose(spec_file, name, platform, other), image, done.get(name), since, offline=offline, reporter=reporter
+            _choose(spec_file, name, platform, other, image),
+            image,
+            done.get(name),
+            since,
+            offline=offline,
+            reporter=reporter,
         )
         for name in names
     )
@@ -123,6 +135,28 @@ def report(
     return page
 
 
+def _base_of_image(spec_file: SpecFile, target: str, image: str | None) -> Base | None:
+    """Return the base that the engine's image of a target was built on, by its own labels; None where it has none.
+
+    Args:
+        spec_file: the spec.
+        target: one of its targets.
+        image: in place of the spec's own.
+    """
+    local = inspect_local(image or spec_references(spec_file, target)[0])
+    if local is None:
+        return None
+    if (local.labels.get(TITLE_LABEL), local.labels.get(TARGET_LABEL)) != (spec_file.spec.name, target):
+        return None
+    name, digest = local.labels.get(BASE_NAME_LABEL, ""), local.labels.get(BASE_DIGEST_LABEL, "")
+    if not (name and digest):
+        return None
+    there = inspect_local(name)
+    if there is not None and there.id == digest:
+        return Base(reference=name, digest=digest, source=name, local=True)
+    return Base(reference=name, digest=digest, source=f"{name}@{digest}")
+
+
 class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """What a part of the page is about."""
 
@@ -130,8 +164,11 @@ class _Chosen(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
 
 
-def _choose(spec_file: SpecFile, target: str, platform: str | None, base: Base | None) -> _Chosen:
+def _choose(spec_file: SpecFile, target: str, platform: str | None, base: Base | None, image: str | None) -> _Chosen:
     inputs = read_inputs(with_registered(spec_file), target)
+    if base is None:
+        of_image = _base_of_image(spec_file, target, image)
+        base = None if of_image is None or inputs.lock.locked.base.endswith(of_image.digest) else of_image
     (planned,) = plan_platforms(inputs, [platform], base=base, digest_model=Store().digest)
     return _Chosen(inputs=inputs, plan=planned.plan)
 
@@ -317,7 +354,7 @@ def commands_of(plan: Plan, cases: Sequence[Case]) -> dict[str, str]:
         data, content = f"@{case.file}", case.content_type or content
     elif case is not None and case.request is not UNSET:
         text = json.dumps(case.request)
-        data = text if len(text) <= _REQUEST else data
+        data = text if len(text) <= SHOWN_REQUEST else data
     asked = ["curl"] + (['--header "Authorization: Bearer $(cat keys/primary)"'] if key else [])
     asked += ["--header", shlex.quote(f"Content-Type: {content}"), "--data-binary", shlex.quote(data)]
     return {

@@ -54,12 +54,28 @@ def failure(action: str, path: AnyPath, error: OSError) -> ContextError:
     """Return the error to raise for an `OSError`; `action` completes "PATH cannot be …"."""
     shown = os.fsdecode(path)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ContextError(
-            f"{shown} cannot be {action}: the disk is full",
-            remedy="free some space; `packager store gc` removes models that no saved context uses",
-        )
+        return ContextError(f"{shown} cannot be {action}: the disk is full", remedy=_space(shown))
     reason = error.strerror or type(error).__name__
     return ContextError(f"{shown} cannot be {action}: {reason}", remedy="check the path and its permissions")
+
+
+def _space(path: str) -> str:
+    """Return how space is made on the disk of a file; the store is of help on its own disk alone."""
+    from packager.storage.memory import cache_root
+
+    folder = existing(os.path.dirname(os.path.abspath(path)))
+    with suppress(OSError):
+        if os.stat(folder).st_dev == os.stat(existing(cache_root())).st_dev:
+            return "free some space; `packager store gc` removes models that no saved context uses"
+    return f"free some space on the disk of {folder}, or name a place on another one"
+
+
+def existing(folder: str | os.PathLike[str]) -> str:
+    """Return a folder, or the nearest one above it that is there."""
+    found = os.path.abspath(folder)
+    while not os.path.isdir(found) and found != os.path.dirname(found):
+        found = os.path.dirname(found)
+    return found
 
 
 # O_NONBLOCK, so that a named pipe that took the place of a file cannot hang us; regular files ignore it.

@@ -98,10 +98,17 @@ def open_workspace(choice: Choice, *, root: Path | None = None, base: Path | Non
     workspace = FolderWorkspace(folder)
     if not workspace.exists and not choice.make:
         raise NotRegisteredError(
-            f"there is no workspace {wish!r} ({folder}), which {choice.by} names",
+            f"there is no workspace {wish!r} ({folder}){_named_by(choice.by)}",
             remedy=f"`packager workspace create {wish}` makes it, `packager workspace list` shows what is there",
         )
     return workspace
+
+
+def _named_by(by: str) -> str:
+    """Return who named a workspace that is not there; they know who did it in the command itself."""
+    if by in ("", "you"):
+        return ""
+    return f", which {by} {'name' if by == 'your defaults' else 'names'}"
 
 
 def folder_of(wish: str, *, root: Path | None = None, base: Path | None = None) -> Path:

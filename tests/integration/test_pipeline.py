@@ -239,7 +239,6 @@ def test_the_commands_of_the_handoff_work_as_written(
     command = commands["Run"].replace("127.0.0.1:5001:", f"127.0.0.1:{port}:").replace("--rm", "--rm --detach", 1)
     container = subprocess.run(["sh", "-ec", command], check=True, capture_output=True, text=True).stdout.strip()
     try:
-        shutil.copyfile(example / "sample-request.json", context / "request.json")
         tried = (
             commands["Try"]
             .replace(":5001/", f":{port}/")

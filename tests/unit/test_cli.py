@@ -41,6 +41,12 @@ def test_a_misspelt_verb_says_which_was_meant(tmp_path: Path) -> None:
     assert "Did you mean 'build'?" in done.stderr
 
 
+def test_help_is_help_behind_a_verb_too(tmp_path: Path) -> None:
+    assert run("build", "help", cwd=tmp_path).stdout == run("build", "--help", cwd=tmp_path).stdout
+    (tmp_path / "help").mkdir()
+    assert "packager.yaml" in run("build", "help", cwd=tmp_path).stderr, "a folder of that name is one"
+
+
 def test_version(tmp_path: Path) -> None:
     assert run("--version", cwd=tmp_path).stdout == f"packager {packager.__version__}\n"
 
@@ -140,6 +146,9 @@ def test_plan_as_data_has_every_file(folder: Path) -> None:
         (("plan", "--platform", "linux/arm64"), 2, "locked: linux/amd64"),
         (("plan", "--base", "Not A Reference"), 2, "--base"),
         (("plan", "-f", "nowhere.yaml"), 2, "no such file"),
+        (("build", "src/score.py"), 2, "score.py is no spec"),
+        (("lock", "--target", "gpu"), 2, "the lock is that of all targets"),
+        (("lock", "--targe", "gpu"), 2, "No such option"),
         (("build", "--label", "x"), 2, "--label 'x' is not NAME=VALUE"),
         (("verify", "src"), 6, ""),
         (("verify", "nowhere"), 6, ""),

@@ -9,14 +9,22 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from click.testing import CliRunner
 
+import packager
+from packager.builders.inspect import inspect_image
+from packager.cli import cli
+from packager.contract import BASE_DIGEST_LABEL, BASE_NAME_LABEL
 from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.laying.image_contents import ImagePackage, contents_of
 from packager.oci.values import LAYER, digest_of
 from packager.report.difference import Contents, File, compare
 from packager.spec import load_spec
 from packager.steps.diff import diff
+from packager.storage.content import ContentStore
+from packager.units import human_size
 from tests.unit.oci_images import config_of, manifest_of
 from tests.unit.test_dependencies import run
 
@@ -178,7 +186,7 @@ def test_two_images(images: tuple[str, str]) -> None:
         "packages:",
         "    numpy 2.5 -> 2.6",
         "files:",
-        "    /app  1 B",
+        "    /app  1 B, other content",
         "    2 files of packages (--files names them)",
         "configuration:",
         "    env B: 2 -> 3",
@@ -198,6 +206,16 @@ def test_inspect_lists_packages(images: tuple[str, str]) -> None:
     assert [each["files"] for each in image["layers"]] == [None, None]
     (image,) = json.loads(run("inspect", images[0], "--format", "json"))["images"]
     assert image["packages"] is None
+
+
+def test_inspect_says_whom_it_asked(images: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    known = inspect_image(images[0], ContentStore(), {})
+    assert known.origin == "file"
+    assert "\nof " not in run("inspect", images[0])
+    for origin, says in (("engine", "the engine (NAME@sha256:… asks the registry)"), ("registry", "its registry")):
+        found = msgspec.structs.replace(known, origin=origin)
+        monkeypatch.setattr("packager.steps.inspect.inspect", lambda *_, found=found, **__: found)
+        assert run("inspect", "x:1").splitlines()[1] == f"of          {says}"
 
 
 # --- specs and locks --------------------------------------------------------------------------------------------------
@@ -226,8 +244,6 @@ def test_two_specs_and_a_lock(folder: Path, checkout: Path) -> None:
 
 
 def test_a_spec_and_an_image(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import packager
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     plan = packager.plan_image(load_spec(folder), "cpu").plan
     env = [f"{name}={value}" for name, value in plan.config.env.items()]
@@ -241,6 +257,24 @@ def test_a_spec_and_an_image(folder: Path, tmp_path: Path, monkeypatch: pytest.M
     assert not [each for each in found.config if each.name.startswith("env ")]
     assert {each.after for each in found.packages} == {None}
     assert found.sizes == ()
+
+
+def test_an_edit_of_the_same_size_is_said_to_be_one(folder: Path, checkout: Path) -> None:
+    script = folder / "src/score.py"
+    script.write_text(script.read_text().replace("model", "modle", 1))
+    done = CliRunner().invoke(cli, ["diff", str(checkout / "examples/diabetes"), str(folder)])
+    (line,) = [each for each in done.output.splitlines() if "score.py" in each]
+    assert line.endswith(f"/var/azureml-app/score.py  {human_size(script.stat().st_size)}, other content")
+
+
+def test_another_base_is_one_difference(folder: Path, tmp_path: Path) -> None:
+    labels = packager.plan_image(load_spec(folder), "cpu").plan.config.labels
+    other = labels | {BASE_NAME_LABEL: "local/python:3.13", BASE_DIGEST_LABEL: "sha256:4"}
+    found = diff(str(folder), layout(tmp_path / "image", layer(a="b"), Labels=other)).config
+    (base,) = [each for each in found if "base" in each.name]
+    assert (base.name, base.after) == ("base", "local/python:3.13@sha256:4")
+    assert base.before == f"{labels[BASE_NAME_LABEL]}@{labels[BASE_DIGEST_LABEL]}"
+    assert not [each for each in found if each.name.startswith("label ")]
 
 
 def test_what_is_nothing_of_these(tmp_path: Path, folder: Path) -> None:

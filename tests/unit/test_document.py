@@ -36,7 +36,7 @@ def test_every_item_of_a_list_has_its_line() -> None:
 )
 @pytest.mark.parametrize("name", ["packager.yaml", "environment.yml", "requirements.txt"])
 def test_an_unresolved_merge_conflict_is_called_one(text: str, line: int, name: str) -> None:
-    with pytest.raises(SpecError, match="has an unresolved merge conflict") as caught:
+    with pytest.raises(SpecError, match=rf"^{name} has an unresolved merge conflict") as caught:
         decode(text.encode(), Path(name))
     assert caught.value.where == Location(file=name, line=line)
 
@@ -64,10 +64,11 @@ def test_a_tab_that_indents_is_called_one(text: str) -> None:
         ("a: [1, 2\nb: 3\n", "close the bracket"),
         ("a: @x\n", "begins with @"),
         ("a: 'x\n", "close the quotes"),
+        ("a:\n  - path: x\n   name: y\n", "indent the items of one list, and their fields, alike"),
     ],
 )
 def test_what_is_no_yaml_says_what_is_likely_meant(text: str, remedy: str) -> None:
-    with pytest.raises(SpecError, match="is not valid YAML") as caught:
+    with pytest.raises(SpecError, match=r"^packager\.yaml is not valid YAML") as caught:
         parse_yaml(text, PATH)
     assert remedy in str(caught.value.remedy)
 

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from packager.cli.lock import command
+from packager.engine.api import LocalImage
 from packager.environments.conda import Provided
 from packager.environments.declare.environment import read_environment
 from packager.environments.declare.request import make_request
@@ -26,6 +27,7 @@ from packager.progress import listening
 from packager.reference import Reference
 from packager.spec import load_spec
 from packager.spec.load import SpecFile
+from packager.steps.lock import lock
 from packager.targets import Target, load_target
 from tests.unit.heard import Heard
 
@@ -381,6 +383,24 @@ def test_a_damaged_requirements_file_is_named_and_written_anew(
     assert lock_status(load_spec(folder)) == {"cpu": ()}
 
 
+def test_a_version_that_was_written_by_hand_is_kept_and_said_so(folder: Path) -> None:
+    assert run(folder, solver=FakeSolver()).notes == ()
+    path = folder / "locks/cpu.requirements.txt"
+    path.write_text(path.read_text().replace("six==1", "six==2"))
+    result = run(folder, solver=FakeSolver({"six": "2"}))
+    assert result.notes[0] == (
+        "locks/cpu.requirements.txt was edited by hand: six as it is written there "
+        "(`packager lock --upgrade six` takes the newest)"
+    )
+    assert run(folder).notes == (), "once"
+    path.write_text(path.read_text() + "evil==1\n")
+    assert (
+        run(folder, solver=FakeSolver({"six": "2"}))
+        .notes[0]
+        .endswith("was edited by hand: its versions stay where they fit")
+    )
+
+
 def test_a_merge_conflict_in_the_requirements_of_a_lock_is_named(folder: Path) -> None:
     run(folder, solver=FakeSolver())
     path = folder / "locks/cpu.requirements.txt"
@@ -491,6 +511,34 @@ def test_targets_ask_for_one_base_once(folder: Path) -> None:
     load = flavours("one", "two")
     run(folder, f"{BASE}targets: [one, two]\n", solver=FakeSolver(), resolve_base=registry, load=load)
     assert len(registry.asked) == 1
+
+
+@pytest.mark.parametrize("field", ["base", "targets.cpu.base"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_base_that_the_engine_alone_has_is_in_no_lock(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, there: bool, field: str
+) -> None:
+    more = "base: local/python:3.13\n" if field == "base" else "targets: {cpu: {base: local/python:3.13}}\n"
+
+    def nobody(reference: Reference, _mirrors: object) -> str:
+        raise TemporaryError(f"{reference.registry} does not answer", remedy="try again")
+
+    def engine(name: str) -> LocalImage | None:
+        image = LocalImage(id=DIGEST, platform=AMD, size=1, repo_digests=(), labels={})
+        return image if there and name == "local/python:3.13" else None
+
+    monkeypatch.setattr("packager.registry.resolve.resolve_digest", nobody)
+    monkeypatch.setattr("packager.engine.api.inspect_local", engine)
+    with pytest.raises(LockError if there else TemporaryError) as caught:
+        lock(spec(folder, more))
+    assert caught.value.where is not None
+    assert (caught.value.where.field, caught.value.where.line) == (field, SPEC.count("\n") + 1)
+    said = "the engine has local/python:3.13, and no lock can name it"
+    assert caught.value.message.startswith(said if there else "docker.io does not answer")
+    assert ("--base local/python:3.13" if there else "--base REF or PACKAGER_BASE; try again") in str(
+        caught.value.remedy
+    )
+    assert not (folder / "packager.lock").exists()
 
 
 def test_offline_an_unknown_base_is_an_error(folder: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_lock_survives_a_round_trip() -> None:
     ("text", "message", "line"),
     [
         ('{\n<<<<<<< HEAD\n  "version": 1\n=======\n', "merge conflict", 2),
-        ('{\n  "version": 1,\n  oops\n}\n', "is not a lock", 3),
+        ('{\n  "version": 1,\n  oops\n}\n', "packager.lock is not a lock", 3),
         ("", "is not a lock", None),
         ("[]", "is not a lock", None),
         ('{"targets": {}}', "is not a lock", None),

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from packager.environments.solve.nearest import Nearest, find_nearest, refused_pins, with_nearest
+from packager.environments.solve.nearest import (
+    Nearest,
+    find_nearest,
+    find_newest,
+    refused_pins,
+    unknown_pins,
+    with_nearest,
+)
 from packager.environments.uv_errors import explain
 from packager.errors import LockError
 
@@ -36,6 +43,22 @@ def test_the_nearest_python_and_the_nearest_version() -> None:
     older = {("a<1.0", "3.12", False): "0.9"}
     found = find_nearest("a", "1.0", "3.12", lambda *words: older.get(words))
     assert found == Nearest(name="a", version="1.0", python=None, other="0.9")
+
+
+def test_a_version_that_was_never_released_is_answered_with_the_newest() -> None:
+    text = (
+        "  × No solution found when resolving dependencies:\n  ╰─▶ Because there is no version of scikit-learn==9.9 "
+        "and you require scikit-learn==9.9, we can conclude that your requirements are unsatisfiable."
+    )
+    error = explain(text, platform="linux/amd64", python="3.13")
+    assert isinstance(error, LockError)
+    pins = unknown_pins(error.message, ["pandas==2", "scikit-learn==9.9"])
+    assert pins == (("scikit-learn", "9.9"),)
+    known = {("scikit-learn", "3.13", False): "1.9.1"}
+    newest = find_newest(*pins[0], "3.13", lambda *words: known.get(words))
+    assert with_nearest(error, "3.13", [newest]).remedy == "the newest for Python 3.13 is scikit-learn==1.9.1"
+    nothing = find_newest(*pins[0], "3.13", lambda *_: None)
+    assert with_nearest(error, "3.13", [nothing]).remedy == error.remedy
 
 
 @pytest.mark.parametrize(

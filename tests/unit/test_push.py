@@ -179,7 +179,12 @@ def test_what_has_a_place_is_pushed(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("image", "found"),
-    [("", 1), ("image: {repository: m}\n", 1), ("image: {repository: registry.example.com/ml/m}\n", 0)],
+    [
+        ("", 1),
+        ("image: {repository: m}\n", 1),
+        ("targets: [cpu, gpu]\n", 1),
+        ("image: {repository: registry.example.com/ml/m}\n", 0),
+    ],
 )
 def test_check_says_that_an_image_cannot_be_pushed_under_its_name(image: str, found: int) -> None:
     findings = list(check_place(parse_spec(LEAST + image, Path("packager.yaml"))))

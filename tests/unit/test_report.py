@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import packager
-from packager.contract import BASE_DIGEST_LABEL, INPUTS_LABEL, LOCK_LABEL
+from packager.contract import BASE_DIGEST_LABEL, BASE_NAME_LABEL, INPUTS_LABEL, LOCK_LABEL, TITLE_LABEL
+from packager.engine.api import LocalImage
 from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.environments.dependencies import PackageFacts, dependencies
 from packager.finding import Finding
@@ -259,6 +261,29 @@ def test_the_request_that_is_shown_is_one_of_the_tests(case: str, data: str) -> 
     assert "Bearer" in commands_of(keyed, ())["A request:"]
 
 
+def test_instructions_ask_as_a_test_of_the_spec_does(diabetes: Path, tmp_path: Path) -> None:  # noqa: F811
+    folder = Path(shutil.copytree(diabetes, tmp_path / "diabetes"))
+
+    def handoff() -> str:
+        packager.save(packager.plan_image(load_spec(folder), "cpu"), tmp_path / "context")
+        return (tmp_path / "context/HANDOFF.md").read_text()
+
+    spec, text = folder / "packager.yaml", (folder / "packager.yaml").read_text().partition("\ntest:")[0]
+    spec.write_text(text)
+    assert "--data @request.json http" in handoff()
+    cases = "{name: bad, request: 1, expect: {status: 400}}, {name: good, request: {data: [it's]}}"
+    spec.write_text(f"{text}\ntest: [{cases}]\n")
+    said = handoff()
+    assert """--data '{"data": ["it'"'"'s"]}' http""" in said
+    assert "the request is that of a test, in the form that the entry script takes" in said
+    assert "request.json" not in said
+    assert " 1 files," not in said
+    (folder / "one.json").write_text('{\n  "data": 1\n}\n')
+    for file, shown in (("one.json", """'{"data": 1}'"""), ("gone.json", "@request.json")):
+        spec.write_text(f"{text}\ntest: [{{name: good, file: {file}}}]\n")
+        assert f"--data {shown} http" in handoff()
+
+
 def test_what_changed_since_an_image_was_pushed(diabetes: Path) -> None:  # noqa: F811
     spec_file = load_spec(diabetes).for_target("cpu")
     plan = packager.plan_image(load_spec(diabetes), "cpu").plan
@@ -291,6 +316,30 @@ def test_what_changed_since_an_image_was_pushed(diabetes: Path) -> None:  # noqa
     assert lines[4].startswith("base: ")
     elsewhere = {INPUTS_LABEL: "sha256:1", LOCK_LABEL: "sha256:2", BASE_DIGEST_LABEL: plan.base.digest}
     assert changes_since(plan, spec_file, elsewhere) == ("its inputs changed (which is known where it was built)",)
+
+
+def test_the_base_is_that_of_the_image_where_it_was_built_on_another(
+    diabetes: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = packager.plan_image(load_spec(diabetes), "cpu").plan
+    other, local = "sha256:" + "4" * 64, "local/python:3.13"
+    labels = plan.config.labels | {BASE_NAME_LABEL: local, BASE_DIGEST_LABEL: other}
+    images = {
+        plan.references[0]: LocalImage(id="sha256:1", platform="linux/amd64", size=9, repo_digests=(), labels=labels),
+        local: LocalImage(id=other, platform="linux/amd64", size=77, repo_digests=(), labels={}),
+    }
+    for module in ("packager.steps.report", "packager.builders.base_size"):
+        monkeypatch.setattr(f"{module}.inspect_local", images.get)
+    (shown,) = report(load_spec(diabetes), tmp_path / "page.html", offline=True).images
+    base = shown.layers[0]
+    assert (base.origin, base.digest, base.size) == (local, other, 77)
+    assert shown.digests["base"] == other
+    assert shown.digests["image id in the engine"] == "sha256:1"
+    labels |= {TITLE_LABEL: "another"}
+    (shown,) = report(load_spec(diabetes), tmp_path / "page.html", offline=True).images
+    assert shown.digests["base"] == plan.base.digest, "the image is another package's"
 
 
 def test_the_verb_writes_the_page(diabetes: Path, tmp_path: Path) -> None:  # noqa: F811

@@ -115,7 +115,7 @@ def test_comments_alone_set_nothing(mine: tuple[Path, dict[str, str]]) -> None:
     ("text", "said"),
     [
         ("compresion: zstd", "did you mean 'compression'"),
-        ("compression: lzma", "gzip, zstd or none"),
+        ("compression: lzma", "gzip, none or zstd"),
         ("registry: team", "begins with no registry's host"),
         ("registry: registry.example.com/Team", "is not a repository name"),
         ("mirrors: {docker.io: 'a b'}", "is no host"),

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
+import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,6 +180,129 @@ def test_what_yaml_makes_no_text_of_is_shown_as_it_was_written(more: str, messag
     assert str(caught.value.remedy).endswith(remedy)
 
 
+@pytest.mark.parametrize(
+    ("more", "message", "remedy"),
+    [
+        (
+            "models: sentiment.joblib",
+            "`models` takes a list, not the text 'sentiment.joblib'",
+            "write `models: [{path: sentiment.joblib}]`",
+        ),
+        ("models: [a.pkl]", "`models[0]` takes a mapping, not the text 'a.pkl'", "write `{path: a.pkl}` in its place"),
+        ("models: {path: a}", "`models` takes a list, not a mapping", "write `models: [{path: a}]`"),
+        (
+            "models: [{path: a, version: v1}]",
+            "`version` takes a whole number, not the text 'v1'",
+            "a whole number, such as 1",
+        ),
+        (
+            "models: [{path: a, version: '2'}]",
+            "`version` takes a whole number, not the text '2'",
+            "write `version: 2`",
+        ),
+        ("targets: cpu", "`targets` takes a mapping or a list, not the text 'cpu'", "write `targets: [cpu]`"),
+        (
+            "targets: {cpu: gpu}",
+            "`cpu` takes a mapping, not the text 'gpu'",
+            "such as `cpu: {platforms: [linux/amd64, linux/arm64]}`",
+        ),
+        (
+            "targets: {cpu: {}, gpu: {environment: [torch]}}",
+            "`environment` takes a mapping, not a list",
+            "such as `environment: {remove: [onnxruntime], add: {pip: [onnxruntime-gpu]}}`",
+        ),
+        ("server: {workers: two}", "`workers` takes a whole number, not the text 'two'", "such as `workers: 4`"),
+        ("server: {port: 80}", "`port` takes a whole number of at least 1024, not 80", "such as `port: 8080`"),
+        ("installer: conda", "'conda' is not valid here", "pip or uv"),
+        ("conda: {installer: pip}", "'pip' is not valid here", "micromamba or rattler"),
+        (
+            "test: {name: a, request: {data: [1]}}",
+            "`test` takes a list, not a mapping",
+            "write `test: [{name: a, request: {data: [1]}}]`",
+        ),
+        (
+            "image: {tags: [{version}]}",
+            "`tags[0]` takes text, not a mapping",
+            'write it in quotes, for braces alone are a mapping to YAML: "{version}"',
+        ),
+        ("image: host/x", "`image` takes a mapping, not the text 'host/x'", "write `image: {repository: host/x}`"),
+        ("env: [LEVEL=info]", "`env` takes a mapping, not a list", "write `env: {LEVEL: info}`"),
+        ("env: [LEVEL]", "`env` takes a mapping, not a list", "such as `env: {LOG_LEVEL: info}`"),
+        ("registry_mirrors: {docker.io: 3}", "3 is a number to YAML", 'write it in quotes: docker.io: "3"'),
+        ("models:", "`models` has no value", "write one, such as `models: [{path: models/model.pkl, version: 2}]`, or"),
+    ],
+)
+def test_a_value_of_another_type_is_told_in_words_and_how_it_would_be_written(
+    more: str, message: str, remedy: str
+) -> None:
+    error = refused(f"{more}\n")
+    assert error.message.startswith(message)
+    assert (error.remedy or "").startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("models: sentiment.joblib", "models: [{path: sentiment.joblib}]"),
+        ("models: {path: a}", "models: [{path: a}]"),
+        ("server: {workers: '4'}", "workers: 4"),
+        ("test: {name: a, request: {data: [1]}}", "test: [{name: a, request: {data: [1]}}]"),
+        ("test: [{name: a, expect: [209.9]}]", "expect: {body: [209.9]}"),
+        ("targets: cpu", "targets: [cpu]"),
+        ("targets: {cpu: {platforms: linux/arm64}}", "platforms: [linux/arm64]"),
+        ("system_packages: libgomp1", "system_packages: [libgomp1]"),
+        ("image: {tags: latest}", "tags: [latest]"),
+        ("description: [a text]", "description: a text"),
+        ("compile: 'false'", "compile: false"),
+        ("env: ['A=yes', 'B=1.0']", 'env: {A: "yes", B: "1.0"}'),
+    ],
+)
+def test_what_was_meant_is_written_out_and_taken(wrong: str, right: str) -> None:
+    assert refused(f"{wrong}\n").remedy == f"write `{right}`"
+    if wrong.partition(":")[0] == right.partition(":")[0]:
+        assert spec(f"{right}\n")
+
+
+def test_an_item_of_a_list_is_written_so_that_it_fits_both_kinds_of_list() -> None:
+    assert refused("models: [{path: b}, a]\n").remedy == "write `{path: a}` in its place"
+    assert spec("models: [{path: b}, {path: a}]\n").models == spec("models:\n- path: b\n- {path: a}\n").models
+
+
+def test_an_environment_that_is_a_list_or_has_one_package_is_shown_as_it_would_be_written() -> None:
+    assert refused(environment="[pandas]").remedy == "write `environment: {pip: [pandas]}`"
+    assert refused(environment="{pip: pandas}").remedy == "write `pip: [pandas]`"
+
+
+@pytest.mark.parametrize("field", EXAMPLES["Spec"])
+def test_every_field_of_the_spec_says_how_it_would_be_written(field: str) -> None:
+    own = f"{field}: " in LEAST
+    error = refused(**{field: "[[[1]]]"}) if own else refused(f"{field}: [[[1]]]\n")
+    assert error.remedy
+    assert "`array`" not in error.message
+
+
+_KEYS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), max_size=4)
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(EXAMPLES["Spec"])), _ANYTHING)
+def test_whatever_stands_in_a_field_is_taken_or_told_with_its_place(field: str, value: Any) -> None:
+    data = yaml.safe_load(LEAST) | {field: value}
+    told: SpecError | None = None
+    try:
+        parse_spec(yaml.safe_dump(data, allow_unicode=True), PATH)
+    except SpecError as error:
+        told = error
+    if told is not None:
+        assert told.where is not None
+        assert told.where.line is not None
+        assert "Expected" not in told.message
+
+
 def test_a_value_of_an_unknown_type_is_shown_shortened() -> None:
     assert str(refused("server: {port: abc}\n")).partition("\n")[0].endswith("'abc'")
     shown = str(refused(f"server: {{port: {'x' * 200}}}\n")).partition("\n")[0]
@@ -290,7 +414,7 @@ def test_the_options_of_conda_are_read() -> None:
         ("targets: {cpu: {virtual_packages: {cuda: '12'}}}\n", "r.txt", "targets.cpu.virtual_packages.cuda", "virtual"),
         ("targets: {cpu: {virtual_packages: {__cuda: 12}}}\n", "r.txt", "targets.cpu.virtual_packages.__cuda", "12"),
         ("targets: {cpu: {virtual_packages: {__a: 'x y'}}}\n", "r.txt", "targets.cpu.virtual_packages.__a", "version"),
-        ("", "{conda: numpy}", "environment.conda", "array"),
+        ("", "{conda: numpy}", "environment.conda", "takes a list"),
         ("", "{cuda: [numpy]}", "environment.cuda", "unknown key 'cuda'"),
         ("", "{variables: {PATH: x}}", "environment.variables.PATH", "set by packager"),
         ("", "{variables: {'A B': x}}", "environment.variables.A B", "not a name"),

@@ -20,9 +20,10 @@ from packager.storage import blobs
 from packager.storage.blobs import DamagedError
 from packager.storage.content import ContentStore
 from packager.storage.digests import DigestMemory
+from packager.storage.files import require_place
 from packager.storage.memory import Memory
 from packager.storage.models import Store, default_root
-from packager.storage.reading import Stamp, digest_file
+from packager.storage.reading import Stamp, digest_file, failure
 
 MIB = 1 << 20
 
@@ -259,6 +260,26 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, model: Path, store: Store, m
     assert "store gc" in str(caught.value.remedy)
     assert caught.value.exit_code == 6
     assert files_in(store.root) == []
+
+
+def test_the_store_is_named_where_it_is_on_the_disk_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "not/there/yet"))
+    assert "store gc" in str(failure("written", tmp_path / "x.tar", full).remedy)
+    elsewhere = failure("written", "/proc/self/x.tar", full)
+    assert (elsewhere.message, elsewhere.exit_code) == ("/proc/self/x.tar cannot be written: the disk is full", 6)
+    assert elsewhere.remedy == "free some space on the disk of /proc/self, or name a place on another one"
+
+
+def test_a_place_for_a_file_is_looked_at_before_the_work(tmp_path: Path) -> None:
+    require_place(tmp_path / "page.html")
+    for path, says in ((tmp_path, "it is a folder"), (tmp_path / "no/x", "there is no folder"), ("/proc/x", "denied")):
+        if says != "denied" or os.geteuid():
+            with pytest.raises(ContextError, match=says) as caught:
+                require_place(Path(path))
+            assert caught.value.remedy
 
 
 @pytest.mark.parametrize("size", [10, 2 * MIB])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from packager.environments.uv_errors import MAX_LINES, explain, redact
-from packager.errors import LockError, PackagerError, TemporaryError
+from packager.errors import ContextError, LockError, PackagerError, TemporaryError
 
 
 def meaning(text: str) -> PackagerError:
@@ -151,6 +151,23 @@ def test_a_failed_build() -> None:
     error = meaning("error: Failed to build `numpy==1.19.0`\n  cause: The build backend returned an error")
     assert isinstance(error, LockError)
     assert error.message.startswith("numpy==1.19.0 cannot be built from source for Python 3.13 on linux/arm64")
+
+
+def test_a_cache_that_cannot_be_used_is_no_conflict() -> None:
+    text = (
+        "error: Failed to initialize cache at `/proc/nope/uv`\n  Caused by: failed to create directory `/proc/nope/uv`"
+    )
+    error = explain(text, platform="linux/amd64", python="3.13")
+    assert isinstance(error, ContextError)
+    assert error.message.startswith("/proc/nope/uv cannot be used as uv's cache")
+    assert "XDG_CACHE_HOME" in str(error.remedy)
+
+
+def test_python_is_no_requirement() -> None:
+    text = (
+        "No solution found\nBecause python was not found in the package registry and you require python==3.13, we can"
+    )
+    assert 'write `python: "3.13"` in the spec' in str(explain(text, platform="linux/amd64", python="3.13").remedy)
 
 
 def test_anything_else_is_shown() -> None:

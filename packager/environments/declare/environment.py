@@ -404,16 +404,16 @@ def _toml(text: str, path: Path) -> dict[str, Any]:
         line, column = (int(found[1]), int(found[2])) if found else (None, None)
         message = str(error).partition(" (at ")[0]
         where = Location(file=str(path), line=line, column=column)
-        raise SpecError(f"is not valid TOML: {message}", where=where) from None
+        raise SpecError(f"{path.name} is not valid TOML: {message}", where=where) from None
     except RecursionError:
-        raise SpecError("is nested too deeply", where=Location(file=str(path))) from None
+        raise SpecError(f"{path.name} is nested too deeply", where=Location(file=str(path))) from None
 
 
 def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
     project = data.get("project")
     if not isinstance(project, dict):
         raise SpecError(
-            "has no [project] table",
+            f"{path.name} has no [project] table",
             where=Location(file=str(path)),
             remedy="add [project] with dependencies, or name a requirements.txt in the spec",
         )

@@ -101,6 +101,8 @@ def meant(name: str, *, conda: bool = False) -> str | None:
         name: canonical.
         conda: conda is asked for it.
     """
+    if name == "python" and not conda:
+        return 'Python is no package of an index: write `python: "3.13"` in the spec, and take it out of here'
     if name not in _MEANT:
         return None
     imported, package = _MEANT[name]

@@ -174,7 +174,9 @@ def parse_conda_lock(text: str, *, file: str = "", platforms: Iterable[str] = ()
     line = find_conflict(text)
     if line is not None:
         where = Location(file=shown, line=line)
-        raise LockError("has an unresolved merge conflict", where=where, remedy=_CONFLICT_REMEDY)
+        raise LockError(
+            f"{shown.rpartition('/')[2]} has an unresolved merge conflict", where=where, remedy=_CONFLICT_REMEDY
+        )
     content = _load(text, shown)
     names = {subdir: platform for platform, subdir in reversed(SUBDIRS.items())}
     names.update({SUBDIRS[each]: each for each in platforms if each in SUBDIRS})
@@ -210,6 +212,7 @@ _CONFLICT_REMEDY = "take one side of it, delete the other, and run `packager loc
 def _load(text: str, shown: str) -> _File:
     import yaml
 
+    name = shown.rpartition("/")[2]
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return msgspec.convert(yaml.load(text, Loader=loader), _File)
@@ -217,10 +220,10 @@ def _load(text: str, shown: str) -> _File:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "a character is not allowed in it"
         where = Location(file=shown, line=mark.line + 1 if mark else None, column=mark.column + 1 if mark else None)
-        raise LockError(f"is not valid YAML: {reason}", where=where, remedy=_REMEDY) from None
+        raise LockError(f"{name} is not valid YAML: {reason}", where=where, remedy=_REMEDY) from None
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `")
         where = Location(file=shown, field=path.rstrip("`").removeprefix("$").removeprefix(".") or None)
-        raise LockError(f"is not of the form that packager writes: {message}", where=where, remedy=_REMEDY) from None
+        raise LockError(f"{name} is not of packager's form: {message}", where=where, remedy=_REMEDY) from None
     except (RecursionError, ValueError):  # ValueError: a date that is none, a number that is too long
-        raise LockError("is not of the form that packager writes", where=Location(file=shown), remedy=_REMEDY) from None
+        raise LockError(f"{name} is not of packager's form", where=Location(file=shown), remedy=_REMEDY) from None

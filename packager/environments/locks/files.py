@@ -161,10 +161,11 @@ def parse_lock(text: str, file: str) -> Lock:
     Raises:
         LockError: a merge conflict, not JSON, of another format version, or values that packager does not write.
     """
+    name = file.rpartition("/")[2]
     conflict = find_conflict(text)
     if conflict is not None:
         raise LockError(
-            "has an unresolved merge conflict",
+            f"{name} has an unresolved merge conflict",
             where=Location(file=file, line=conflict),
             remedy="take either side of packager.lock and locks/, then run `packager lock`",
         )
@@ -173,18 +174,18 @@ def parse_lock(text: str, file: str) -> Lock:
         version = msgspec.json.decode(text, type=_Version).version
         if version != FORMAT:
             raise LockError(
-                f"has the format version {version}; this packager knows {FORMAT}",
+                f"{name} has the format version {version}; this packager knows {FORMAT}",
                 where=Location(file=file),
                 remedy="use the version of packager that wrote it, or delete it and run `packager lock`",
             )
         lock = msgspec.json.decode(text, type=Lock)
     except (msgspec.DecodeError, RecursionError) as error:
         where = Location(file=file, line=_line_of(error, text))
-        raise LockError(f"is not a lock: {error}", where=where, remedy=remedy) from None
-    for name, locked in lock.targets.items():
-        if not _is_ours(name, locked, file.rpartition("/")[2]):
-            where = Location(file=file, field=f"targets.{name}")
-            raise LockError("holds what packager does not write", where=where, remedy=remedy)
+        raise LockError(f"{name} is not a lock: {error}", where=where, remedy=remedy) from None
+    for target, locked in lock.targets.items():
+        if not _is_ours(target, locked, name):
+            where = Location(file=file, field=f"targets.{target}")
+            raise LockError(f"{name} holds what packager does not write", where=where, remedy=remedy)
     return lock
 
 
@@ -245,7 +246,9 @@ def read_file(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         remedy = "take it back from version control, or delete it and run `packager lock`"
-        raise LockError(f"cannot be read: {reason}", where=Location(file=str(path)), remedy=remedy) from None
+        raise LockError(
+            f"{path.name} cannot be read: {reason}", where=Location(file=str(path)), remedy=remedy
+        ) from None
 
 
 class TargetLock(msgspec.Struct, frozen=True, kw_only=True):

@@ -266,6 +266,11 @@ def damage(locked: LockedTarget, text: str | None, conda_text: str | None = None
     return (*_damage(locked.requirements, locked.digest, text), *_conda_damage(locked, conda_text))
 
 
+def edited(locked: LockedTarget, text: str) -> bool:
+    """Whether somebody wrote other packages into a requirements file; a merge conflict is none. Pure."""
+    return digest_of(text) != locked.digest and find_conflict(text) is None
+
+
 def _conda_damage(locked: LockedTarget, text: str | None) -> tuple[str, ...]:
     if isinstance(locked.conda, UnsetType):
         return ()

@@ -23,7 +23,7 @@ from packager.environments.locks.files import (
     requirements_path,
 )
 from packager.environments.locks.images import ResolveBase, base_of, installer_of, moved_images, pin_images
-from packager.environments.locks.status import Held, LoadTarget, hold, requests
+from packager.environments.locks.status import Held, LoadTarget, edited, hold, requests
 from packager.environments.locks.writing import write_files
 from packager.environments.solve.conda import CondaSolver
 from packager.environments.solve.pip import Solver, Upgrade, tool_versions
@@ -140,7 +140,7 @@ def update_lock(
         bases=moved_images(before.targets, targets, base_of),
         installers=moved_images(before.targets, targets, installer_of),
         written=_write(spec_file, before, after, texts),
-        notes=() if fresh else _notes(environments, solved),
+        notes=() if fresh else (*_edited(held, solved), *_notes(environments, solved)),
         pins=_moved_pins(before.pins, after.pins),
     )
 
@@ -244,6 +244,22 @@ def _notes(environments: Mapping[str, Environment], solved: Mapping[str, SolvedT
         if each.conda is not None:
             found.update(dict.fromkeys(notes(asked, each.conda.provides)))
         found.update(dict.fromkeys(each.notes))
+    return tuple(found)
+
+
+def _edited(held: Mapping[str, Held], solved: Mapping[str, SolvedTarget]) -> tuple[str, ...]:
+    """Return what became of locks that somebody edited: a line for each, with how to have the newest again."""
+    found = []
+    for name, each in held.items():
+        if each.locked is None or each.text is None or not edited(each.locked, each.text):
+            continue
+        # A version that was written by hand has the hashes of another one.
+        kept = [move.name for move in _moves(each, solved[name]) if move.before == move.after]
+        said = "its versions stay where they fit"
+        if kept:
+            names = ", ".join(kept)
+            said = f"{names} as it is written there (`packager lock --upgrade {' '.join(kept)}` takes the newest)"
+        found.append(f"{each.locked.requirements} was edited by hand: {said}")
     return tuple(found)
 
 

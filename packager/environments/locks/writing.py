@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from packager.errors import Location, PackagerError
+from packager.errors import ContextError, Location
 
 
 def write_files(root: Path, files: Mapping[str, str]) -> None:
@@ -23,7 +23,7 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
         files: path relative to `root` → text; replaced in this order.
 
     Raises:
-        PackagerError: a file cannot be written.
+        ContextError: a file cannot be written.
     """
     staged: dict[Path, Path] = {}
     made: list[Path] = []
@@ -43,7 +43,8 @@ def write_files(root: Path, files: Mapping[str, str]) -> None:
                 temporary.replace(path)
         except OSError as error:
             where = Location(file=str(path))
-            raise PackagerError(f"cannot be written: {error.strerror}", where=where) from None
+            remedy = "the lock is as it was; make room or get the right to write there, and run the command again"
+            raise ContextError(f"{path.name} cannot be written: {error.strerror}", where=where, remedy=remedy) from None
         finally:
             for temporary in staged:
                 temporary.unlink(missing_ok=True)

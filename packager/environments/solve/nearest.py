@@ -18,6 +18,8 @@ _MOST = 2
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==([A-Za-z0-9][A-Za-z0-9.+!_-]*)")
 _NO_WHEELS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no (?:usable )?wheels")
 
+_NO_VERSION = re.compile(r"there is no version of ([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==")
+
 _GENERAL = re.compile(r"^(?:ask for versions of .*?, or |change the requirements so that they fit together$)")
 
 #: Requirement, minor version of Python, and whether the lowest version is wanted → the version, or None.
@@ -32,12 +34,14 @@ class Nearest(msgspec.Struct, frozen=True, kw_only=True):
         version: that was asked for.
         python: the nearest minor version of Python with a wheel of it; None where none has.
         other: the nearest version with a wheel for the Python that was asked for; None where there is none.
+        unknown: the version was never released; `other` is the newest then.
     """
 
     name: str
     version: str
     python: str | None
     other: str | None
+    unknown: bool = False
 
 
 def refused_pins(message: str, requirements: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -47,7 +51,21 @@ def refused_pins(message: str, requirements: Iterable[str]) -> tuple[tuple[str, 
         message: of the error.
         requirements: that were asked for.
     """
-    refused = {_normal(name) for name in _NO_WHEELS.findall(message)}
+    return _pins(_NO_WHEELS, message, requirements)
+
+
+def unknown_pins(message: str, requirements: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return name and version of the pins that, as uv says, are of versions that were never released. Pure.
+
+    Args:
+        message: of the error.
+        requirements: that were asked for.
+    """
+    return _pins(_NO_VERSION, message, requirements)
+
+
+def _pins(said: re.Pattern[str], message: str, requirements: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    refused = {_normal(name) for name in said.findall(message)}
     pins = (_PIN.fullmatch(each.partition(";")[0].strip()) for each in requirements)
     return tuple((pin[1], pin[3]) for pin in pins if pin is not None and _normal(pin[1]) in refused)[:_MOST]
 
@@ -68,6 +86,18 @@ def find_nearest(name: str, version: str, python: str, look: Look) -> Nearest:
     return Nearest(name=name, version=version, python=found, other=other)
 
 
+def find_newest(name: str, version: str, python: str, look: Look) -> Nearest:
+    """Look for the newest version of a package that has not the one that was asked for.
+
+    Args:
+        name: of the package.
+        version: that was never released.
+        python: minor version that was asked for.
+        look: asks uv.
+    """
+    return Nearest(name=name, version=version, python=None, other=look(name, python, False), unknown=True)
+
+
 def with_nearest(error: LockError, python: str, found: Iterable[Nearest]) -> LockError:
     """Return an error whose remedy says first what can be had. Pure.
 
@@ -85,6 +115,8 @@ def with_nearest(error: LockError, python: str, found: Iterable[Nearest]) -> Loc
 
 
 def _sentence(nearest: Nearest, python: str) -> str:
+    if nearest.unknown:
+        return f"the newest for Python {python} is {nearest.name}=={nearest.other}" if nearest.other else ""
     said = []
     if nearest.python is not None:
         said.append(

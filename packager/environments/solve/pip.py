@@ -240,15 +240,23 @@ class _Solve:
         return tuple(held_back(solved.packages, lines, names, minor(self._request.python), self._ask))
 
     def with_nearest(self, error: LockError) -> LockError:
-        """Return an error that says, of pins without wheels, what is nearest that has some."""
-        from packager.environments.solve.nearest import find_nearest, refused_pins, with_nearest
+        """Return an error that says, of pins without wheels or of no release, what is nearest."""
+        from packager.environments.solve.nearest import (
+            find_nearest,
+            find_newest,
+            refused_pins,
+            unknown_pins,
+            with_nearest,
+        )
 
         # What conda brings fixes Python; a project's own indexes are not asked for more than the project asks.
         if self._provided or self._offline or _sources(self._request):
             return error
         python = minor(self._request.python)
-        pins = refused_pins(error.message, self._request.requirements)
-        return with_nearest(error, python, [find_nearest(*pin, python, self._look) for pin in pins])
+        asked = self._request.requirements
+        found = [find_nearest(*pin, python, self._look) for pin in refused_pins(error.message, asked)]
+        found += [find_newest(*pin, python, self._look) for pin in unknown_pins(error.message, asked)]
+        return with_nearest(error, python, found)
 
     def _look(self, requirement: str, python: str, lowest: bool) -> str | None:
         """Return the version that uv takes for one requirement alone; None where there is none with a wheel."""
