@@ -24,7 +24,7 @@ from packager.errors import UsageError
 from packager.laying.image_contents import contents_of
 from packager.plan.plan import Plan
 from packager.registry.mirrors import registry_mirrors
-from packager.report.difference import Change, Contents, Difference, File, FileChange, SizeChange, compare
+from packager.reports.difference import Change, Contents, Difference, File, FileChange, SizeChange, compare
 from packager.spec import DEFAULT_FILE
 from packager.spec.load import load_spec
 from packager.steps.environment import read_side

@@ -16,7 +16,7 @@ from packager.builders.inspect import Inspected
 from packager.context.verify import VerifyResult
 from packager.delivery.values import Event
 from packager.finding import Finding
-from packager.report.difference import Difference
+from packager.reports.difference import Difference
 from packager.steps import deploy_outputs, profile_outputs, workspace_outputs
 from packager.steps.settings import Setting
 from packager.steps.store import KindSummary

@@ -33,8 +33,8 @@ from packager.plan.plan import Base, Plan
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.registry.resolve import require_digest
-from packager.report.page import ChangedPart, ImagePart, LayerRow, PackageRow, Page, TestPart, TestRow, html
-from packager.report.treemap import Block
+from packager.reports.page import ChangedPart, ImagePart, LayerRow, PackageRow, Page, TestPart, TestRow, html
+from packager.reports.treemap import Block
 from packager.serving.gate import Report, spread_of
 from packager.spec.load import SpecFile
 from packager.spec.model import Case

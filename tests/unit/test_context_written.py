@@ -12,7 +12,7 @@ from packager.cli.findings import sarif
 from packager.context.sources import scan_sources
 from packager.dockerfile.render import render
 from packager.finding import Finding
-from packager.report.page import Page, html
+from packager.reports.page import Page, html
 from packager.resources import data_folder
 from packager.serving.gate import Report
 from packager.serving.profile import Limits, Profile, Row

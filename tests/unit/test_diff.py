@@ -20,7 +20,7 @@ from packager.contract import BASE_DIGEST_LABEL, BASE_NAME_LABEL
 from packager.errors import ContextError, LockError, SpecError, UsageError
 from packager.laying.image_contents import ImagePackage, contents_of
 from packager.oci.values import LAYER, digest_of
-from packager.report.difference import Contents, File, compare
+from packager.reports.difference import Contents, File, compare
 from packager.spec import load_spec
 from packager.steps.diff import diff
 from packager.storage.content import ContentStore

@@ -20,8 +20,8 @@ from packager.engine.api import LocalImage
 from packager.environments.declare.requirement import INFERENCE_SERVER
 from packager.environments.dependencies import PackageFacts, dependencies
 from packager.finding import Finding
-from packager.report.page import ChangedPart, ImagePart, LayerRow, PackageRow, Page, TestPart, TestRow, html
-from packager.report.treemap import Block, Box, draw, squarify
+from packager.reports.page import ChangedPart, ImagePart, LayerRow, PackageRow, Page, TestPart, TestRow, html
+from packager.reports.treemap import Block, Box, draw, squarify
 from packager.spec import load_spec
 from packager.steps.report import blocks_of, commands_of, report
 from packager.steps.stale import changes_since, remember_inputs

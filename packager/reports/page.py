@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from packager.finding import Finding
-from packager.report.treemap import Block, Box, Shape, draw
+from packager.reports.treemap import Block, Box, Shape, draw
 from packager.resources import data_folder
 from packager.units import human_size
 
