@@ -7,11 +7,12 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from packager.batches.values import InputFile
-from packager.errors import ContextError, TemporaryError, UsageError
+from packager.errors import ContextError, PackagerError, TemporaryError, UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[A-Za-z][A-Za-z0-9+.-]*::")
 _PATTERN = re.compile(r"[*?[]")
@@ -43,6 +44,26 @@ def file_system(location: str) -> tuple[Any, str]:
         ) from None
     except ValueError as error:
         raise UsageError(f"{location} cannot be read: {error}", remedy="a path, or a URL that fsspec knows") from None
+
+
+@contextmanager
+def reaching(failed: str, *, remedy: str | None = None, passing: type[Exception] = PackagerError) -> Iterator[None]:
+    """Tell what goes wrong elsewhere as what may pass: each of fsspec's packages has errors of its own.
+
+    Args:
+        failed: what did not succeed (`s3://a/b cannot be read`).
+        remedy: what to do.
+        passing: what goes on as it is, beside errors of ours.
+
+    Raises:
+        TemporaryError: any other error.
+    """
+    try:
+        yield
+    except (PackagerError, passing):
+        raise
+    except Exception as error:
+        raise TemporaryError(f"{failed}: {type(error).__name__}: {error}", remedy=remedy) from None
 
 
 def find_inputs(locations: Sequence[str]) -> tuple[InputFile, ...]:
@@ -127,16 +148,15 @@ def _below(folder: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iter
 def _remote(location: str, several: bool) -> list[InputFile]:
     system, path = file_system(location)
     try:
-        if _PATTERN.search(path):
-            found = system.glob(path, detail=True)
-            root = _PATTERN.split(path, maxsplit=1)[0].rpartition("/")[0]
-        else:
-            found = system.find(path, detail=True)
-            root = path.rstrip("/") if path.rstrip("/") not in found else path.rpartition("/")[0]
+        with reaching(f"{location} cannot be listed", passing=FileNotFoundError):
+            if _PATTERN.search(path):
+                found = system.glob(path, detail=True)
+                root = _PATTERN.split(path, maxsplit=1)[0].rpartition("/")[0]
+            else:
+                found = system.find(path, detail=True)
+                root = path.rstrip("/") if path.rstrip("/") not in found else path.rpartition("/")[0]
     except FileNotFoundError as error:
         raise ContextError(f"the input {location} is not there: {error}", remedy=_REMEDY) from None
-    except Exception as error:  # each of fsspec's packages has its own
-        raise TemporaryError(f"{location} cannot be listed: {type(error).__name__}: {error}") from None
     prefix = f"{location.rstrip('/')}: " if several else ""
     return [
         InputFile(

@@ -16,9 +16,8 @@ from typing import Any
 
 import msgspec
 
-from packager.batches.listing import file_system
+from packager.batches.listing import file_system, reaching
 from packager.batches.values import InputFile
-from packager.errors import ContextError, TemporaryError
 from packager.storage.reading import failure
 
 #: Ending → what opens it.
@@ -42,19 +41,16 @@ def fetch(file: InputFile, folder: Path) -> InputFile:
     place = folder / hashlib.sha256(file.path.encode()).hexdigest()[:16] / posixpath.basename(file.name)
     if not place.exists():
         new = place.with_name(f"{place.name}.new")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            system, path = file_system(file.path)
-            system.get_file(path, str(new))
-            new.replace(place)
-        except OSError as error:
-            if error.errno is not None and new.exists():
-                raise failure("written", place, error) from None
-            raise TemporaryError(f"{file.path} cannot be fetched: {error}") from None
-        except (ContextError, TemporaryError):
-            raise
-        except Exception as error:  # each of fsspec's packages has its own
-            raise TemporaryError(f"{file.path} cannot be fetched: {type(error).__name__}: {error}") from None
+        with reaching(f"{file.path} cannot be fetched"):
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                system, path = file_system(file.path)
+                system.get_file(path, str(new))
+                new.replace(place)
+            except OSError as error:
+                if error.errno is not None and new.exists():
+                    raise failure("written", place, error) from None
+                raise
     return msgspec.structs.replace(file, path=str(place), remote=False)
 
 
@@ -106,12 +102,7 @@ def send(folder: Path, location: str, names: Sequence[str]) -> None:
         TemporaryError: it could not be written.
     """
     system, path = file_system(location)
-    try:
+    with reaching(f"{location} cannot be written", remedy=f"what is to be there is in {folder}"):
         for name in names:
             system.makedirs(posixpath.dirname(posixpath.join(path, name)), exist_ok=True)
             system.put_file(str(folder / name), posixpath.join(path, name))
-    except Exception as error:  # each of fsspec's packages has its own
-        raise TemporaryError(
-            f"{location} cannot be written: {type(error).__name__}: {error}",
-            remedy=f"what is to be there is in {folder}",
-        ) from None

@@ -13,10 +13,9 @@ from pathlib import Path
 import msgspec
 
 from packager.batches.journal import write_summary
-from packager.batches.listing import file_system, is_remote
+from packager.batches.listing import file_system, is_remote, reaching
 from packager.batches.local import send
 from packager.batches.values import FAILURES, JOURNAL, LOGS, RESULTS, SHARDS, SUMMARY, Summary
-from packager.errors import TemporaryError
 from packager.serving.hosts.process.folders import state_root
 
 
@@ -60,10 +59,8 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
             return
         self._fetch(SUMMARY)
         system, path = file_system(self.url)
-        try:
+        with reaching(f"{self.url} cannot be listed"):
             names = [posixpath.relpath(each, path) for each in system.find(posixpath.join(path, SHARDS))]
-        except Exception as error:  # each of fsspec's packages has its own
-            raise TemporaryError(f"{self.url} cannot be listed: {type(error).__name__}: {error}") from None
         for name in names:
             if posixpath.basename(name) in (RESULTS, FAILURES, SUMMARY):
                 self._fetch(name)
@@ -91,12 +88,9 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
         assert self.url is not None
         system, path = file_system(self.url)
         target = self.folder / name
-        try:
+        with reaching(f"{self.url} cannot be read"), suppress(FileNotFoundError):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                system.get_file(posixpath.normpath(posixpath.join(path, name)), str(target))
-        except Exception as error:  # each of fsspec's packages has its own
-            raise TemporaryError(f"{self.url} cannot be read: {type(error).__name__}: {error}") from None
+            system.get_file(posixpath.normpath(posixpath.join(path, name)), str(target))
 
 
 @contextmanager
