@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.decoding import convert
 from packager.errors import Location, PackagerError, SpecError
 from packager.extensions import target_folders
 from packager.given import read_given
@@ -264,7 +265,7 @@ def read_target(path: Path) -> Target:
 def _parsed(path: Path, text: str) -> Target:
     """Return the target that a text describes. Remembered: all specs of a run share a few."""
     try:
-        data = msgspec.convert(tomllib.loads(text), TargetFile)
+        data = convert(tomllib.loads(text), TargetFile)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SpecError(f"{path.name}: {error}", remedy="compare it with templates/cpu.toml") from None
     bases = {python: Reference.parse(text) for python, text in data.bases.items()}

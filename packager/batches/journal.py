@@ -21,6 +21,7 @@ from typing import BinaryIO
 import msgspec
 
 from packager.batches.values import FAILURES, JOURNAL, RESULTS, SUMMARY, Failure, Identity, Outcome, Summary
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.storage.files import write_bytes
 from packager.storage.reading import failure
@@ -223,7 +224,7 @@ def remove_journal(output: Path) -> None:
 def finished(output: Path, identity: Identity) -> Summary | None:
     """Return what a run came to that ended well, and needs no more; None where it did not, or was another one."""
     with suppress(OSError, msgspec.DecodeError):
-        summary = msgspec.json.decode((output / SUMMARY).read_bytes(), type=Summary)
+        summary = decode_json((output / SUMMARY).read_bytes(), Summary)
         if summary.complete and not summary.failed and not differences(summary.identity, identity):
             return summary
     return None
@@ -249,7 +250,7 @@ def _lock(descriptor: int, output: Path) -> None:
 
 def _read_identity(folder: Path) -> Identity | None:
     try:
-        return msgspec.json.decode((folder / "run.json").read_bytes(), type=Identity)
+        return decode_json((folder / "run.json").read_bytes(), Identity)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError):
@@ -264,7 +265,7 @@ def _done(results: BinaryIO, lines: BinaryIO) -> Mapping[int, Line]:
     lines.seek(0)
     for text in lines:
         try:
-            line = msgspec.json.decode(text, type=Line)
+            line = decode_json(text, Line)
         except msgspec.DecodeError:
             break
         if not text.endswith(b"\n"):

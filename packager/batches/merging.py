@@ -12,6 +12,7 @@ import msgspec
 
 from packager.batches.journal import differences, write_summary
 from packager.batches.values import FAILURES, RESULTS, SHARDS, SUMMARY, Summary
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.storage.reading import failure
 
@@ -100,7 +101,7 @@ def _shards(output: Path) -> list[Path]:
 
 def _summary(folder: Path) -> Summary:
     try:
-        summary = msgspec.json.decode((folder / SUMMARY).read_bytes(), type=Summary)
+        summary = decode_json((folder / SUMMARY).read_bytes(), Summary)
     except (OSError, msgspec.DecodeError) as error:
         raise ContextError(f"{folder / SUMMARY} cannot be read: {error}") from None
     if not summary.complete:

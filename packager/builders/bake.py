@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from packager.builders.staging import staged
+from packager.decoding import decode_json
 from packager.engine.bake_file import BakeImage, BakeSettings, bake_text
 from packager.engine.buildx import BuildOptions, Built, check_outputs, checked_settings, run_buildx
 from packager.engine.secrets import MachineSettings
@@ -128,6 +129,6 @@ def _built(job: BakeJob, options: BuildOptions, metadata: Mapping[str, Any]) -> 
 
 def _metadata(file: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
-        return msgspec.json.decode(file.read_bytes() if file.exists() else b"{}", type=dict[str, dict[str, Any]])
+        return decode_json(file.read_bytes() if file.exists() else b"{}", dict[str, dict[str, Any]])
     except msgspec.DecodeError as error:
         raise EngineError(f"BuildKit's metadata cannot be read: {error}") from None

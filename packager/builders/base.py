@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-import msgspec
-
+from packager.decoding import decode_json
 from packager.errors import EngineError
 from packager.oci.archives import Archive, Files, Layout, open_files
 from packager.oci.compose import manifest
@@ -188,7 +187,7 @@ def _recall(digest: str, platform: str, content: Content, compression: Compressi
     blobs = []
     for diff_id in config["rootfs"]["diff_ids"]:
         found = memory.recall(diff_id, codec)
-        blob = msgspec.json.decode(found, type=Descriptor) if found else None
+        blob = decode_json(found, Descriptor) if found else None
         if blob is None or not content.has(blob.digest, blob.size):
             return None
         blobs.append(blob)

@@ -14,6 +14,7 @@ import msgspec
 
 from packager.builders.base import describe_base, fetch_base
 from packager.contract import APP_ROOT
+from packager.decoding import decode_json
 from packager.errors import ContextError, PackagerError
 from packager.laying.recipe import BasePython, Recipe, make_recipe
 from packager.oci.values import BaseImage, Content
@@ -66,7 +67,7 @@ class StartCheck:
         """Return the warnings of a check that was made before; None where none was, or it refused."""
         for key in self._keys():
             with contextlib.suppress(msgspec.MsgspecError):
-                return msgspec.json.decode(self._memory.recall(*key) or b"", type=Checked).warnings
+                return decode_json(self._memory.recall(*key) or b"", Checked).warnings
         return None
 
     def check(self, laid: LaidDown) -> tuple[str, ...]:
@@ -294,7 +295,7 @@ def _base_python(plan: Plan, base: BaseImage, content: Content) -> tuple[BasePyt
     data = memory.recall(key)
     if data is not None:
         with contextlib.suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(data, type=tuple[BasePython, str])
+            return decode_json(data, tuple[BasePython, str])
     from packager.laying.base_files import exact_version, find_python
 
     files = base_files(base, content)

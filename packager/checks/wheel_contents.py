@@ -25,6 +25,7 @@ from packager.checks.installed import Installed, WheelModules, modules_of, wheel
 from packager.checks.known_modules import LARGE
 from packager.checks.made_for import Certain, gone_imports, needs_numpy_1
 from packager.checks.wheel_walk import ways
+from packager.decoding import decode_json
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
 from packager.errors import PackagerError
@@ -151,7 +152,7 @@ class WheelContents:
         kept = self._memory.recall(key)
         if kept is not None:
             with contextlib.suppress(msgspec.DecodeError):
-                return msgspec.json.decode(kept, type=list[dict[str, tuple[str, ...]]])
+                return decode_json(kept, list[dict[str, tuple[str, ...]]])
         packages = [each for each in locked.packages if each.name not in locked.from_source]
         for without in (True,) if offline else (True, False):
             here = packages if without else [each for each in packages if each.name not in LARGE]
@@ -173,7 +174,7 @@ class WheelContents:
             modules = None
             if kept is not None:
                 with contextlib.suppress(msgspec.DecodeError):
-                    modules = msgspec.json.decode(kept, type=WheelModules)
+                    modules = decode_json(kept, WheelModules)
             if modules is not None:
                 found[package.name] = modules
             elif package.name not in locked.from_source:
@@ -275,7 +276,7 @@ def _gone(site: Path, paths: Iterable[str], python: str) -> Iterator[tuple[str, 
 def _decoded(kept: bytes | None) -> dict[str, Exported] | None:
     if kept is not None:
         with contextlib.suppress(msgspec.DecodeError):
-            return msgspec.json.decode(kept, type=dict[str, Exported])
+            return decode_json(kept, dict[str, Exported])
     return None
 
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.contract import FOLDER_MODE, MTIME
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.plan.trees import TreeFile, make_tree
 
@@ -164,12 +165,12 @@ def decode_manifest(data: bytes, shown: str) -> Manifest:
         ContextError: not JSON, not ours, of another format, of wrong types, or with a path that leaves the context.
     """
     try:
-        found = msgspec.json.decode(data, type=_Format)
+        found = decode_json(data, _Format)
         if found.format != FORMAT:
             raise ContextError(
                 f"{shown} has the format {found.format[:80]!r}, not {FORMAT!r}", remedy="use the packager that wrote it"
             )
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = decode_json(data, Manifest)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ContextError(
             f"{shown} is not a manifest of packager: {error}", remedy="only folders and archives of `packager save`"

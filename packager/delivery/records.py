@@ -23,6 +23,7 @@ from typing import TypeVar
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.delivery.values import Bad, Delivered, Holder, State, Trying
 from packager.errors import ContextError, TemporaryError
 from packager.storage.files import write_bytes
@@ -165,6 +166,6 @@ def _name(text: str) -> str:
 
 def _read(path: Path, kind: type[_Value]) -> _Value | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return decode_json(path.read_bytes(), kind)
     except (OSError, msgspec.MsgspecError):
         return None

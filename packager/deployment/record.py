@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from packager.contract import DEPLOY_RECORD as NAME
+from packager.decoding import convert, decode_json
 from packager.deployment.workload import Manifest, Wishes, Workload
 from packager.errors import ContextError, UsageError
 
@@ -94,7 +95,7 @@ def read_record(text: str, where: str) -> Record:
         ContextError: it is damaged, or of a newer packager.
     """
     try:
-        record = msgspec.json.decode(text, type=Record)
+        record = decode_json(text, Record)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ContextError(
             f"{where} is not a record of this packager: {error}",
@@ -212,7 +213,7 @@ def remembered(wishes: Wishes, given: Iterable[str], record: Record | None) -> W
     own = {name: getattr(wishes, name) for name in Wishes.__struct_fields__}
     own = {name: value for name, value in own.items() if name in given or value != getattr(default, name)}
     try:
-        return msgspec.convert({**(record.wishes if record is not None else {}), **own}, Wishes)
+        return convert({**(record.wishes if record is not None else {}), **own}, Wishes)
     except msgspec.ValidationError as error:
         raise ContextError(f"{NAME}: {error}", remedy="put it back as it was committed") from None
 

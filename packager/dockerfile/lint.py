@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import PackagerError
 
 Level = Literal["error", "warning", "info", "style", "ignore"]
@@ -56,7 +57,7 @@ def lint(text: str, folder: Path | None = None) -> tuple[LintFinding, ...]:
         timeout=60,
     )
     try:
-        return msgspec.json.decode(done.stdout, type=tuple[LintFinding, ...])
+        return decode_json(done.stdout, tuple[LintFinding, ...])
     except msgspec.DecodeError:
         reason = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise PackagerError(

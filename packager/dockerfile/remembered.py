@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from packager import __version__
+from packager.decoding import decode_json
 from packager.plan.plan import Plan
 from packager.resources import data_folder
 from packager.spec.model import canonical
@@ -47,7 +48,7 @@ def remembered(what: str, plan: Plan, make: Callable[[Plan], str], memory: Memor
     data = memory.recall(*key)
     if data is not None:
         try:
-            note = msgspec.json.decode(data, type=_Note)
+            note = decode_json(data, _Note)
         except msgspec.MsgspecError:
             note = _Note(text="", digest="")
         if note.digest == _digest(note.text):

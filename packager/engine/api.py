@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.docker_config import config_file, read_config
 from packager.engine.failures import engine_failure, no_buildx, no_docker
 from packager.errors import EngineError, PackagerError, RegistryError, TemporaryError, UsageError
@@ -236,7 +237,7 @@ def _by_socket(path: str) -> tuple[bool, dict[str, Any] | None]:
             if status == [b"404"]:
                 return True, None
             if status == [b"200"]:
-                return True, msgspec.json.decode(body, type=dict[str, Any])
+                return True, decode_json(body, dict[str, Any])
     return False, None
 
 

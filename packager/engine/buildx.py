@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.engine.failures import build_failure, no_docker
 from packager.engine.process import run_shown, show_on_stderr
 from packager.engine.secrets import (
@@ -241,7 +242,7 @@ def built_from(metadata: bytes, request: BuildRequest) -> Built:
         EngineError: it is no JSON.
     """
     try:
-        values = msgspec.json.decode(metadata or b"{}", type=dict[str, object])
+        values = decode_json(metadata or b"{}", dict[str, object])
     except msgspec.DecodeError as error:
         raise EngineError(f"BuildKit's metadata cannot be read: {error}") from None
     digest = str(values.get("containerimage.digest", ""))

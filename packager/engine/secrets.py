@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import UsageError
 from packager.proxies import host_of, is_loopback
 
@@ -138,7 +139,7 @@ def with_access(settings: MachineSettings, access: Mapping[str, Any], own: str) 
     if not access:
         return settings
     try:
-        known = msgspec.json.decode(own or "{}", type=dict[str, Any])
+        known = decode_json(own or "{}", dict[str, Any])
     except msgspec.DecodeError:
         raise UsageError(
             "rattler's file of credentials is not a JSON object", remedy="see RATTLER_AUTH_FILE, or the secret's `src=`"

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import convert
 from packager.init.hints import Hints, Section, shown
 from packager.spec.service import Probes, Replicas, ServiceWishes, Tls, cpu_of, memory_of
 
@@ -90,7 +91,7 @@ def put_value(section: Section, key: str, field: str, value: Any, *, reason: str
     part, _, name = field.rpartition(".")
     kinds = {each.name: each.type for each in msgspec.structs.fields(_PARTS[part])}
     try:
-        msgspec.convert(value, kinds[name], strict=True)
+        convert(value, kinds[name])
     except msgspec.ValidationError as error:
         raise ValueError(f"`service.{field}` cannot be that: {shown(str(error))}") from None
     service = section.hints.service

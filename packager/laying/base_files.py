@@ -15,6 +15,7 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.laying.elf import NotElf, parse_elf
 from packager.laying.recipe import BasePython
@@ -150,7 +151,7 @@ def read_base_files(layers: Iterable[LayerBlob], memory: Memory) -> BaseFiles:
 def _remembered(layer: LayerBlob, memory: Memory) -> LayerFiles:
     key = (str(FORMAT), layer.digest)
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(memory.recall(*key) or b"", type=LayerFiles)
+        return decode_json(memory.recall(*key) or b"", LayerFiles)
     with layer.open() as stream:
         try:
             read = read_layer(stream)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.laying.environment import LaidDown, lay_down
 from packager.laying.recipe import Recipe
 from packager.laying.wheels import Source
@@ -73,7 +74,7 @@ def cached(
 
 def _known(note: Path, folder: Path) -> LaidDown | None:
     with suppress(FileNotFoundError, msgspec.DecodeError):
-        known = msgspec.json.decode(note.read_bytes(), type=_Note)
+        known = decode_json(note.read_bytes(), _Note)
         if not folder.is_dir():
             return None
         listing = list_folder(folder)

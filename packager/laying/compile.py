@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from packager.contract import ENVIRONMENT_PREFIX
+from packager.decoding import decode_json
 from packager.environments.uv import Uv
 from packager.errors import LockError, PackagerError
 from packager.laying.recipe import COMPILING, Interpreter
@@ -109,7 +110,7 @@ class Compiler:
         """Lay down what was compiled before, by links; return whether all of it was there, as it was written."""
         kept, data = self._root / key, self._memory.recall(key)
         with suppress(FileNotFoundError, msgspec.DecodeError):
-            digests = msgspec.json.decode(data or b"", type=dict[str, str])
+            digests = decode_json(data or b"", dict[str, str])
             os.utime(kept)  # it was used: see `bytecode_kind`
             # Somebody may have edited an environment, whose files these are.
             if all(_digest(kept / path) == digest for path, digest in digests.items()):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.environments.child_processes import Ended
 from packager.environments.locked import LockedPlatform
 from packager.environments.locks.files import format_requirements
@@ -151,7 +152,7 @@ def environment_key(locked: LockedPlatform) -> str:
 
 def _marker(prefix: Path) -> _Marker | None:
     try:
-        return msgspec.json.decode((prefix / MARKER).read_bytes(), type=_Marker)
+        return decode_json((prefix / MARKER).read_bytes(), _Marker)
     except (OSError, msgspec.DecodeError):
         return None
 

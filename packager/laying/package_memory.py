@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from packager.decoding import json_decoder
 from packager.environments.dependencies import PackageFacts
 from packager.environments.lock import LockedPackage
 from packager.environments.locked import LockedPlatform
@@ -25,7 +26,7 @@ def recall_facts(locked: LockedPlatform, memory: Memory | None = None) -> dict[s
         memory: of packages; this user's where None.
     """
     memory = memory if memory is not None else Memory(_KIND)
-    decoder, found = msgspec.json.Decoder(PackageFacts), {}
+    decoder, found = json_decoder(PackageFacts), {}
     for package in locked.packages:
         with contextlib.suppress(msgspec.DecodeError, TypeError):
             found[package.name] = decoder.decode(memory.recall(*_key(package, locked)))  # type: ignore[arg-type]

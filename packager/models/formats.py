@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal, get_args
 
 import msgspec
 
+from packager.decoding import convert, decode_json
 from packager.models.graphs import Interface, read_onnx
 from packager.models.misnamed import misnamed
 from packager.models.protobuf import NotProtobuf
@@ -164,7 +165,7 @@ def _directory_size(tail: bytes) -> int:
 
 def _keras(archive: zipfile.ZipFile) -> Format:
     with archive.open("metadata.json") as member, suppress(msgspec.DecodeError, UnicodeDecodeError):
-        found = msgspec.json.decode(member.read(_START), type=dict[str, object]).get("keras_version")
+        found = decode_json(member.read(_START), dict[str, object]).get("keras_version")
         if isinstance(found, str) and re.fullmatch(r"[0-9][0-9A-Za-z.+-]{0,40}", found):
             return Format(
                 called=f"an archive of Keras {found}", framework="keras", versions=(found,), fits=("tensorflow",)
@@ -190,9 +191,9 @@ def _safetensors(file: BinaryIO, start: bytes, size: int) -> Format | None:
         return None
     file.seek(8)
     try:
-        header = msgspec.json.decode(file.read(length), type=dict[str, dict[str, object]])
+        header = decode_json(file.read(length), dict[str, dict[str, object]])
         metadata = header.pop("__metadata__", {})
-        msgspec.convert(header, type=dict[str, _Tensor])
+        convert(header, dict[str, _Tensor])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return Format(

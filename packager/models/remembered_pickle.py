@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.models.pickle_reader import PickleFacts, read_pickle
 from packager.storage.memory import Memory
 
@@ -30,7 +31,7 @@ def remembered_pickle(path: Path, digest: str, memory: Memory) -> PickleFacts | 
     kept = memory.recall(key)
     if kept is not None:
         with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(kept, type=PickleFacts | None)
+            return decode_json(kept, PickleFacts | None)
     with path.open("rb") as file:
         facts = read_pickle(file)
     memory.remember(msgspec.json.encode(facts), key)

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.oci.archives import Files, read_document
 from packager.oci.compression import MEDIA_TYPES, Compression, codec_for, codec_name
@@ -52,7 +53,7 @@ def saved_images(files: Files, named: str) -> tuple[Saved, ...]:
     """
     data = read_document(files, "manifest.json")
     try:
-        entries = msgspec.json.decode(data, type=tuple[_Entry, ...])
+        entries = decode_json(data, tuple[_Entry, ...])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ContextError(f"the manifest.json of {named} is not valid: {error}") from None
     found = []
@@ -103,7 +104,7 @@ def convert(
 def _take(files: Files, path: str, diff_id: str, content: Content, named: str, compression: Compression) -> Descriptor:
     memory, key = Memory("base-layers"), (diff_id, codec_name(compression))
     if (known := memory.recall(*key)) is not None:
-        found = msgspec.json.decode(known, type=Descriptor)
+        found = decode_json(known, Descriptor)
         if content.has(found.digest, found.size):
             return found
     with files.open(path) as stream:

@@ -15,6 +15,7 @@ import msgspec
 
 from packager.context.walk import Root
 from packager.contract import FILE_MODE, FOLDER_MODE, MODEL_MODE, PROGRAM_MODE
+from packager.decoding import json_decoder
 from packager.errors import ContextError
 from packager.oci.compression import (
     MEDIA_TYPES,
@@ -48,7 +49,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 #: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
-_RECORD = msgspec.json.Decoder(_Record)
+_RECORD = json_decoder(_Record)
 
 
 def tree_layer(

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import decode_json, json_decoder
 from packager.errors import RegistryError
 from packager.oci.values import (
     CONFIG,
@@ -64,7 +65,7 @@ class _Document(msgspec.Struct, frozen=True, rename="camel"):
 
 
 #: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
-_DOCUMENT = msgspec.json.Decoder(_Document)
+_DOCUMENT = json_decoder(_Document)
 
 
 class ImageIndex(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,7 +221,7 @@ def parse_config(data: bytes, named: str) -> dict[str, Any]:
         RegistryError: it is none.
     """
     try:
-        config = msgspec.json.decode(data, type=dict[str, Any])
+        config = decode_json(data, dict[str, Any])
         ids = config["rootfs"]["diff_ids"]
         whole = all(isinstance(each, str) and _DIGEST.match(each) for each in ids)
     except (msgspec.DecodeError, LookupError, TypeError, RecursionError):

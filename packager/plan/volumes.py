@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from packager.contract import APP_ROOT, MODELS_FOLDER, MODELS_LABEL
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.plan.variables import model_folder
 from packager.spec.model import Model, canonical
@@ -76,7 +77,7 @@ def labelled_models(labels: Mapping[str, str], title: str) -> tuple[RegisteredMo
     if text is None:
         return ()
     try:
-        return msgspec.json.decode(text, type=tuple[RegisteredModel, ...])
+        return decode_json(text, tuple[RegisteredModel, ...])
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise ContextError(
             f"the label {MODELS_LABEL} of {title} is not of this packager's form: {error}",

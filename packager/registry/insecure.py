@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-import msgspec
-
+from packager.decoding import decode_json
 from packager.given import read_given
 from packager.http import is_local
 from packager.reference import INSECURE_VARIABLE, parse_insecure
@@ -56,7 +55,7 @@ def _engine_entries(environ: Mapping[str, str]) -> Iterable[str]:
     config = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME", ""), ".config")
     for path in (Path("/etc/docker/daemon.json"), Path(config) / "docker/daemon.json"):
         try:
-            found = msgspec.json.decode(read_given(path), type=dict[str, object]).get("insecure-registries")
+            found = decode_json(read_given(path), dict[str, object]).get("insecure-registries")
         except (OSError, ValueError):
             continue
         # An engine with a broken file would not start; that is its own to say.

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import decode_json
+
 #: What Docker Hub is called in the file.
 _HUB = "https://index.docker.io/v1/"
 
@@ -34,7 +36,7 @@ def read_logins(text: bytes) -> Logins:
         ValueError: it is no JSON object.
     """
     try:
-        values = msgspec.json.decode(text, type=dict[str, Any])
+        values = decode_json(text, dict[str, Any])
     except msgspec.DecodeError as error:
         raise ValueError(str(error)) from None
     auths, own, store = values.get("auths") or {}, values.get("credHelpers") or {}, values.get("credsStore") or ""

@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from packager.contract import FILE_MODE, FOLDER_MODE, MTIME, REF_NAME
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.oci.parse import ImageIndex as _Index
 from packager.oci.parse import choose, named_by, parse
@@ -111,7 +112,7 @@ def _fetch_all(missing: list[Descriptor], origin: RegistryOrigin, content: Conte
 
 
 def _media_type(data: bytes) -> str:
-    document = msgspec.json.decode(data, type=dict[str, object])
+    document = decode_json(data, dict[str, object])
     found = document.get("mediaType")
     # OCI documents may leave it out; Docker's never do.
     default = INDEX if "manifests" in document else "application/vnd.oci.image.manifest.v1+json"

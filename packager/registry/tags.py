@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from packager.decoding import json_decoder
 from packager.errors import RegistryError, TemporaryError
 from packager.http import MAX_DOCUMENT, Answer
 from packager.registry.session import RegistrySession
@@ -26,7 +27,7 @@ class _Tags(msgspec.Struct, frozen=True):
 
 
 #: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
-_TAGS = msgspec.json.Decoder(_Tags)
+_TAGS = json_decoder(_Tags)
 
 
 def list_tags(session: RegistrySession) -> tuple[str, ...]:

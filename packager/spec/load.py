@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from packager.decoding import convert
 from packager.errors import Location, SpecError
 from packager.spec import model as m
 from packager.spec.document import Document, parse_yaml, read_text
@@ -186,7 +187,7 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
     _known_keys(document.data, kind, "", document)
     try:
         with _FIRST_USE:
-            return msgspec.convert(document.data, kind, strict=True)
+            return convert(document.data, kind)
     except msgspec.ValidationError as error:
         raise explain(error, document, kind) from None
 

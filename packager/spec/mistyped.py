@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import convert
 from packager.errors import SpecError
 from packager.spec.document import Document
 from packager.spec.examples import EXAMPLES
@@ -273,7 +274,7 @@ def _fits(meant: Any, field: str, document: Document, kind: type) -> bool:
 def _wrong(data: Any, kind: type) -> str | None:
     """Return the path of the first value that does not fit; None where all do."""
     try:
-        msgspec.convert(data, kind, strict=True)
+        convert(data, kind)
     except msgspec.ValidationError as error:
         found = _PATH.search(str(error))
         return _with_keys(found[1], data, kind) if found else ""
@@ -322,7 +323,7 @@ def _with_keys(field: str, data: Any, kind: type) -> str:
     for key, value in mapping.items() if isinstance(mapping, dict) else ():
         alone = _with(data, parent, {key: value})
         try:
-            msgspec.convert(alone, kind, strict=True)
+            convert(alone, kind)
         except msgspec.ValidationError as error:
             found = _PATH.search(str(error))
             if found and found[1].endswith(f"[...]{tail}"):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.given import read_given
 from packager.units import human_size
 
@@ -153,7 +154,7 @@ def start_finding(listed: str | None, platform: str) -> Finding:
     name = "start without Docker"
     if platform != "linux":
         return Finding(name=name, status="warning", detail="locks are for Linux", remedy="start the image by Docker")
-    entries = msgspec.json.decode(listed or "[]", type=list[dict[str, Any]])
+    entries = decode_json(listed or "[]", list[dict[str, Any]])
     minors = {str(each["version"]).rpartition(".")[0] for each in entries if each.get("implementation") == "cpython"}
     known = sorted((each for each in minors if each), key=lambda each: [int(part) for part in each.split(".")])
     if not known:
@@ -230,7 +231,7 @@ def check_logins(environ: Mapping[str, str]) -> Finding:
         remedy = f"install it, or take it out of {file}"
         return Finding(name=name, status="warning", detail=f"{', '.join(lacking)} is not on PATH", remedy=remedy)
     listed = _ask(logins.store, "list") if logins.store else None
-    stored = msgspec.json.decode(listed or "{}", type=dict[str, str])
+    stored = decode_json(listed or "{}", dict[str, str])
     hosts = sorted({*logins.registries, *(registry_name(key) for key in stored)})
     if not hosts:
         return Finding(name=name, status="warning", detail="none", remedy="docker login HOST, to push")

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from packager.contract import ENVIRONMENT_LABEL, MODELS_LABEL
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.given import read_given
 from packager.spec.find import find_spec
@@ -147,7 +148,7 @@ def _held(record: ImageRecord, kind: Kind) -> tuple[Held, ...]:
 
 def _pins(path: Path, version: Version) -> bool:
     try:
-        lock = msgspec.json.decode(read_given(path, _LOCK_LIMIT), type=_Lock)
+        lock = decode_json(read_given(path, _LOCK_LIMIT), _Lock)
     except (OSError, msgspec.MsgspecError):
         return False
     pins = lock.registered.models if version.kind == "model" else lock.registered.environments
@@ -159,7 +160,7 @@ def _holds(labels: Mapping[str, str], version: Version) -> bool:
         called, _, digest = labels.get(ENVIRONMENT_LABEL, "").partition("@")
         return called == version.id and digest in ("", version.digest)
     try:
-        models = msgspec.json.decode(labels.get(MODELS_LABEL, "[]"), type=tuple[_Named, ...])
+        models = decode_json(labels.get(MODELS_LABEL, "[]"), tuple[_Named, ...])
     except msgspec.MsgspecError:
         return False
     return any(_is(version, each.name, each.version, each.digest) for each in models)

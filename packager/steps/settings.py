@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.decoding import convert
 from packager.errors import Location, PackagerError, SpecError, UsageError
 from packager.reference import Reference, parse_mirrors
 from packager.spec.document import Document, parse_yaml, read_text
@@ -108,7 +109,7 @@ def current_settings(environ: Mapping[str, str]) -> Settings:
         SpecError: the file is wrong (see `read_settings`).
         UsageError: a variable is.
     """
-    return msgspec.convert({each.name: each.value for each in show_settings(environ)}, Settings)
+    return convert({each.name: each.value for each in show_settings(environ)}, Settings)
 
 
 def show_settings(environ: Mapping[str, str]) -> tuple[Setting, ...]:

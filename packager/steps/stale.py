@@ -16,6 +16,7 @@ from packager.contract import (
     TARGET_LABEL,
     TITLE_LABEL,
 )
+from packager.decoding import decode_json
 from packager.engine.api import LocalImage
 from packager.environments.locks.status import read_inputs
 from packager.errors import ContextError, LockError, PackagerError, UsageError
@@ -73,7 +74,7 @@ def changes_since(plan: Plan, spec_file: SpecFile, labels: Mapping[str, str]) ->
 
 def _recalled(kind: str, *key: str) -> dict[str, str]:
     with suppress(msgspec.DecodeError):
-        return msgspec.json.decode(Memory(kind).recall(*key) or b"{}", type=dict[str, str])
+        return decode_json(Memory(kind).recall(*key) or b"{}", dict[str, str])
     return {}
 
 

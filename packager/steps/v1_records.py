@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import convert
 from packager.errors import ContextError, UsageError
 from packager.given import read_given
 from packager.serving.traffic import ALL
@@ -156,7 +157,7 @@ def keep_service(root: Path, record: Record) -> None:
 def as_service(data: dict[str, Any]) -> Record | None:
     """Return a record as one of a service; None where it is none."""
     try:
-        return msgspec.convert(data, Record, dec_hook=lambda _, text: Path(text))
+        return convert(data, Record, dec_hook=lambda _, text: Path(text))
     except msgspec.ValidationError:
         return None
 

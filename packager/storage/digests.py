@@ -14,6 +14,7 @@ from typing import Annotated
 
 import msgspec
 
+from packager.decoding import json_decoder
 from packager.storage.memory import Memory
 from packager.storage.reading import Stamp
 
@@ -28,7 +29,7 @@ class _Note(msgspec.Struct, frozen=True):
 
 
 #: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
-_NOTE = msgspec.json.Decoder(_Note)
+_NOTE = json_decoder(_Note)
 
 
 class DigestMemory:

@@ -6,13 +6,13 @@ Sources: as of `packager.workspace.modelpack`.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from packager.contract import TITLE_LABEL
+from packager.decoding import decode_json
 from packager.errors import RegistryError
 from packager.http import MAX_DOCUMENT, readable
 from packager.oci.values import (
@@ -94,18 +94,6 @@ class _Manifest(msgspec.Struct, frozen=True, rename="camel"):
     annotations: dict[str, str] | None = None
 
 
-_decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}
-_making = threading.Lock()
-
-
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    # Two threads that decode a new type at once crash (msgspec 0.22): they find what is known of it half made.
-    with _making:
-        if kind not in _decoders:
-            _decoders[kind] = msgspec.json.Decoder(kind)
-        return _decoders[kind]
-
-
 def read_json(data: bytes, kind: type[T], named: str) -> T:
     """Return what a document says, without being filled by a large one.
 
@@ -115,7 +103,7 @@ def read_json(data: bytes, kind: type[T], named: str) -> T:
     if len(data) > MAX_DOCUMENT:
         raise RegistryError(f"{named} is larger than {MAX_DOCUMENT} bytes")
     try:
-        return _decoder(kind).decode(data)
+        return decode_json(data, kind)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise RegistryError(f"{named} is not valid: {readable(str(error))}") from None
 

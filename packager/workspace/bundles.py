@@ -13,6 +13,7 @@ from io import BytesIO
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import ContextError, RegistryError, TemporaryError
 from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import read_json
@@ -49,7 +50,7 @@ def read_bundle(remote: Remote, kind: Kind, tags: WorkspaceTags, wanted: Collect
         client.download(blob, remote.content)
         unpacker = zlib.decompressobj()
         data = unpacker.decompress(remote.content.path(blob.digest).read_bytes(), _UNPACKED)
-        indexes = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        indexes = decode_json(data, dict[str, msgspec.Raw])
         return {tag: bytes(indexes[tag]) for tag in wanted if tag in indexes}
     return {}
 
@@ -67,6 +68,6 @@ def write_bundle(remote: Remote, kind: Kind, tags: WorkspaceTags, indexes: Mappi
             client.upload(blob, remote.content.path(blob.digest))
         before = tags.bundles.get(kind, ())
         tag = bundle_tag(kind, before[-1][0] + 1 if before else 1, secrets.token_hex(4))
-        document = msgspec.json.decode(note("indexes", json_text(len(indexes)), tag), type=dict[str, object])
+        document = decode_json(note("indexes", json_text(len(indexes)), tag), dict[str, object])
         client.put_manifest(tag, MANIFEST, msgspec.json.encode({**document, "layers": [blob]}, order="sorted"))
         remote.remove(OWN, [each for _, each in before])

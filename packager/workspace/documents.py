@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.decoding import json_decoder
 from packager.errors import RegistryError
 from packager.http import MAX_DOCUMENT
 from packager.oci.values import MANIFEST, Descriptor, digest_of
@@ -94,7 +95,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 #: Made when there is one thread: of several that decode a new type at once, one crashes (msgspec 0.22).
-_READ_INDEX = msgspec.json.Decoder(Index)
+_READ_INDEX = json_decoder(Index)
 
 
 def edit_of(change: Change, before: Version, seen: tuple[str, ...]) -> Edit:

@@ -29,6 +29,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import ContextError
 from packager.given import read_given
 from packager.progress import reading
@@ -201,13 +202,13 @@ class FolderWorkspace:
         found = []
         for path in sorted(self.root.glob("images/*.json")):
             with contextlib.suppress(OSError, msgspec.MsgspecError):
-                found.append(msgspec.json.decode(read_given(path), type=ImageRecord))
+                found.append(decode_json(read_given(path), ImageRecord))
         return tuple(found)
 
     def _marker(self) -> _Marker | None:
         path = self.root / "workspace.json"
         try:
-            marker = msgspec.json.decode(read_given(path), type=_Marker)
+            marker = decode_json(read_given(path), _Marker)
         except FileNotFoundError:
             return None
         except OSError as error:

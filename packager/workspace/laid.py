@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import json_decoder
 from packager.errors import ContextError
 from packager.spec.laid import Laid, LaidFile
 from packager.storage.collect import DAY, Guard, Kind
@@ -35,7 +36,7 @@ Fetch = Callable[[], None]
 _FOLDER_MODE = 0o755
 #: Suffix of a file beside a folder that a container was given.
 _MOUNTED = ".mounted"
-_FILES = msgspec.json.Decoder(tuple[File, ...])
+_FILES = json_decoder(tuple[File, ...])
 #: Descriptors that keep folders from removal as long as this process runs: a plan may be used at any time.
 _held: dict[Path, int] = {}
 

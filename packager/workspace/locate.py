@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import UsageError
 from packager.given import read_given
 from packager.workspace.base import NotRegisteredError, Workspace
@@ -145,7 +146,7 @@ def find_config(start: Path) -> tuple[Path, str] | None:
     for folder in (start.absolute(), *start.absolute().parents):
         for path in (folder / ".azureml/config.json", folder / "config.json"):
             try:
-                name = msgspec.json.decode(read_given(path), type=_V1).workspace_name
+                name = decode_json(read_given(path), _V1).workspace_name
             except OSError:
                 continue
             except msgspec.MsgspecError as error:

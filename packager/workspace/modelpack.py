@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from packager.contract import FILE_MODE, MTIME, TITLE_LABEL
+from packager.decoding import decode_json
 from packager.errors import ContextError, RegistryError
 from packager.http import MAX_DOCUMENT
 from packager.oci.compose import rfc3339
@@ -245,7 +246,7 @@ def read_foreign(artifact: Artifact, config: bytes, named: str) -> tuple[str, st
         RegistryError: its configuration is not valid.
     """
     found = _read_config(artifact, config, named)
-    about = msgspec.json.decode(msgspec.json.encode(found.descriptor), type=dict[str, Any])
+    about = decode_json(msgspec.json.encode(found.descriptor), dict[str, Any])
     about.pop("description", None)
     return found.descriptor.name, found.descriptor.description, {"modelpack": {**found.config, **about}}
 

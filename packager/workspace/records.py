@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from packager.decoding import decode_msgpack, json_decoder
 from packager.errors import ContextError
 from packager.given import read_given
 from packager.storage.memory import Memory, cache_root
@@ -31,8 +32,8 @@ _RESTED = 4 * 10**9
 _CHANGED = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.json\Z", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}\Z", re.ASCII)
 
-_RECORD = msgspec.json.Decoder(Version)
-_STATE = msgspec.json.Decoder(State)
+_RECORD = json_decoder(Version)
+_STATE = json_decoder(State)
 
 
 class _Known(msgspec.Struct, frozen=True, array_like=True):
@@ -124,7 +125,7 @@ class Records:
         if data is None:
             return {}
         try:
-            return msgspec.msgpack.decode(data, type=dict[str, _Known])
+            return decode_msgpack(data, dict[str, _Known])
         except msgspec.MsgspecError:
             return {}
 

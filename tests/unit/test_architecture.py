@@ -18,7 +18,7 @@ PACKAGE = Path(packager.__file__).parent
 
 #: Modules beside the rooms, which every room may use. They use each other in this order alone.
 GROUND = (
-    "packager", "errors", "given", "docker_config", "progress",
+    "packager", "errors", "decoding", "given", "docker_config", "progress",
     "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
     "proxies", "connections", "http", "revision", "extensions", "similar", "targets",
 )  # fmt: skip
@@ -217,6 +217,17 @@ def test_values_are_frozen() -> None:
             words = {word.arg: ast.unparse(word.value) for word in each.keywords}
             if "msgspec.Struct" in map(ast.unparse, each.bases) or "frozen" in words:
                 assert words.get("frozen") == "True" or each.name == "Hints", f"{path}: {each.name}"
+
+
+def test_values_are_decoded_in_one_way() -> None:
+    """Threads that decode a type at once crash msgspec where it is not by `packager.decoding`."""
+    for path in PACKAGE.rglob("*.py"):
+        for call in (each for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.Call)):
+            name, words = ast.unparse(call.func), {word.arg for word in call.keywords}
+            typed = (
+                name.endswith(".Decoder") or name == "msgspec.convert" or (name.endswith(".decode") and "type" in words)
+            )
+            assert not (typed and name.startswith("msgspec.")) or path.name == "decoding.py", (path, call.lineno)
 
 
 def test_verbs_do_not_import_verbs() -> None:

@@ -7,6 +7,7 @@ from functools import cache
 
 import msgspec
 
+from packager.decoding import convert
 from packager.resources import data_folder
 
 #: How such names start; no registered environment has one, as in v1.
@@ -42,4 +43,4 @@ def nearest(name: str) -> str | None:
 @cache
 def _table() -> _Table:
     text = (data_folder("environments") / "v1-names.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), _Table)
+    return convert(tomllib.loads(text), _Table)

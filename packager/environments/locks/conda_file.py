@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from packager.decoding import convert
 from packager.environments.channel_credentials import variables
 from packager.environments.conda import SUBDIRS, CondaPackage
 from packager.errors import Location, LockError
@@ -215,7 +216,7 @@ def _load(text: str, shown: str) -> _File:
     name = shown.rpartition("/")[2]
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return msgspec.convert(yaml.load(text, Loader=loader), _File)
+        return convert(yaml.load(text, Loader=loader), _File)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "a character is not allowed in it"

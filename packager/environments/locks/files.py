@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 from msgspec import UnsetType
 
+from packager.decoding import decode_json
 from packager.environments.conda import CondaPackage, LockedConda, minor
 from packager.environments.declare.requirements_txt import logical_lines
 from packager.environments.lock import FORMAT, Lock, LockedPackage, LockedTarget
@@ -171,14 +172,14 @@ def parse_lock(text: str, file: str) -> Lock:
         )
     remedy = "take the file back from version control, or delete it and run `packager lock`"
     try:
-        version = msgspec.json.decode(text, type=_Version).version
+        version = decode_json(text, _Version).version
         if version != FORMAT:
             raise LockError(
                 f"{name} has the format version {version}; this packager knows {FORMAT}",
                 where=Location(file=file),
                 remedy="use the version of packager that wrote it, or delete it and run `packager lock`",
             )
-        lock = msgspec.json.decode(text, type=Lock)
+        lock = decode_json(text, Lock)
     except (msgspec.DecodeError, RecursionError) as error:
         where = Location(file=file, line=_line_of(error, text))
         raise LockError(f"{name} is not a lock: {error}", where=where, remedy=remedy) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from packager.decoding import convert, decode_json
 from packager.environments.child_processes import Children
 from packager.environments.conda import SUBDIRS, CondaPackage, CondaRequest, SolvedConda, minor
 from packager.environments.declare.requirement import canonical_name
@@ -144,7 +145,7 @@ class RattlerSolver:
 
             raise explain(answer["error"], request.virtual_packages)
         try:
-            records = msgspec.convert(answer["platforms"], dict[str, tuple[Record, ...]])
+            records = convert(answer["platforms"], dict[str, tuple[Record, ...]])
         except (KeyError, msgspec.ValidationError) as error:
             raise PackagerError(f"the conda solver's answer is not understood: {error!r}") from None
         return to_solved(records, request)
@@ -238,7 +239,7 @@ def _parse(output: str, errors: str) -> dict[str, Any]:
     """Return the child's answer. How it ended does not matter once that is complete."""
     if output.endswith("}\n"):
         with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(output, type=dict[str, Any])
+            return decode_json(output, dict[str, Any])
     if "No module named 'rattler'" in errors:
         raise PackagerError("py-rattler is not there", remedy="install it beside packager: pip install py-rattler")
     from packager.environments.channel_credentials import redact

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packager.decoding import convert
 from packager.environments.channel_credentials import hide_access, redact, require_access, without_credentials
 from packager.environments.channel_mirrors import is_below, urls_to_fetch
 from packager.environments.child_processes import Children
@@ -194,7 +195,7 @@ def read_answer(text: str, request: CondaRequest, mirrors: Mapping[str, str]) ->
     import yaml
 
     try:
-        answer = msgspec.convert(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), _Answer)
+        answer = convert(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), _Answer)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
         raise LockError(f"conda-lock's answer is not understood: {error}") from None
     platforms = {SUBDIRS[platform]: platform for platform in request.virtual_packages}

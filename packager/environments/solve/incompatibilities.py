@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
+from packager.decoding import convert
 from packager.errors import LockError
 from packager.resources import data_folder
 
@@ -84,7 +85,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 def known() -> Known:
     """Return the rules that come with packager."""
     text = (data_folder("environments") / "incompatibilities.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), Known)
+    return convert(tomllib.loads(text), Known)
 
 
 def asked_besides(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.errors import ContextError, TemporaryError
 from packager.given import read_given
 from packager.http import LONGEST_WAIT, TRIES, DroppedError, failures, wait_before
@@ -64,7 +65,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 def read_kept(folder: Path) -> Kept | None:
     """Return what is noted in a place; None where nothing is that can be read."""
     with suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode(read_given(folder / NOTE), type=Kept)
+        return decode_json(read_given(folder / NOTE), Kept)
     return None
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from packager.contract import APP_ROOT
+from packager.decoding import decode_json
 from packager.errors import EngineError, ServiceError, UsageError
 from packager.serving.client import answers
 from packager.serving.hosts.docker.container import (
@@ -643,7 +644,7 @@ def gpus_of(container: Container) -> int:
 def health_of(container: Container) -> HealthTimes | None:
     """Return the times of a backend's health check, where they are not the image's."""
     text = container.labels.get(HEALTH)
-    return None if text is None else msgspec.json.decode(text, type=HealthTimes)
+    return None if text is None else decode_json(text, HealthTimes)
 
 
 def _health_label(times: HealthTimes | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
+from packager.decoding import decode_json
 from packager.serving.hosts.process.backend import Backend, bind, write_keys
 from packager.serving.hosts.process.folders import live_runs, run_folder, state_root
 from packager.serving.hosts.process.package import PackageRequest
@@ -40,7 +41,7 @@ class ProcessHost(msgspec.Struct, frozen=True):
         found = []
         for folder in live_runs():
             with suppress(OSError, msgspec.DecodeError):
-                found.append(msgspec.json.decode((folder / _RUN).read_bytes(), type=Running))
+                found.append(decode_json((folder / _RUN).read_bytes(), Running))
         return tuple(found)
 
     @contextmanager

@@ -32,6 +32,7 @@ from typing import Any
 import msgspec
 
 from packager.contract import AUTH_LABEL, INPUTS_LABEL
+from packager.decoding import decode_json
 from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
 from packager.serving.client import answers
@@ -218,7 +219,7 @@ class ServiceFolder:
             ServiceError: it is not there, or what is there cannot be read.
         """
         try:
-            return msgspec.json.decode((self.folder / "service.json").read_bytes(), type=ServiceRecord)
+            return decode_json((self.folder / "service.json").read_bytes(), ServiceRecord)
         except (OSError, msgspec.DecodeError) as error:
             raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
 
@@ -506,7 +507,7 @@ class ServiceFolder:
     def _backend(self, number: int) -> NamedBackend | None:
         try:
             data = (self.backend_folder(number) / "backend.json").read_bytes()
-            return NamedBackend(self, number, msgspec.json.decode(data, type=BackendRecord))
+            return NamedBackend(self, number, decode_json(data, BackendRecord))
         except (OSError, msgspec.DecodeError):
             return None
 
