@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from packager.errors import PackagerError
@@ -24,3 +27,24 @@ def data_folder(name: str) -> Path:
 def program(path: str) -> Path:
     """Return the file of a program that runs elsewhere, by its path below `packager/programs`."""
     return _PACKAGE / "programs" / path
+
+
+@functools.cache
+def own_stamp() -> str:
+    """Return what changes with any file of our code, templates or data: what is remembered is of this code alone.
+
+    Asked once: a process keeps what it has read of them.
+    """
+    files = [each for folder in (_PACKAGE, *map(data_folder, ("templates", "environments"))) for each in _stats(folder)]
+    return "\n".join(sorted(files))
+
+
+def _stats(folder: Path | str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        for each in found:
+            if each.is_dir():
+                if each.name != "__pycache__":
+                    yield from _stats(each.path)
+            else:
+                stat = each.stat()
+                yield f"{each.path} {stat.st_size} {stat.st_mtime_ns}"

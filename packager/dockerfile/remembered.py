@@ -10,20 +10,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 
 import msgspec
 
 from packager import __version__
 from packager.decoding import decode_json
 from packager.plan.plan import Plan
-from packager.resources import data_folder
+from packager.resources import own_stamp
 from packager.spec.model import canonical
 from packager.storage.memory import Memory
-
-_PACKAGE = Path(__file__).parents[1]
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,20 +61,8 @@ def _digest(text: str) -> str:
 
 @functools.cache
 def _stamps() -> str:
-    """Return what changes with any template, with our code (a plan has properties that are computed) and with Jinja.
-
-    Asked once: a process keeps the code and the templates that it has read.
-    """
+    """Return what changes with any template, with our code (a plan has properties that are computed) and with Jinja."""
     jinja = find_spec("jinja2")
-    files = [*_files(_PACKAGE), *_files(data_folder("templates")), (jinja.origin if jinja else "") or ""]
-    stats = {path: os.stat(path) for path in files if path}
-    return _digest("\n".join(f"{path} {each.st_size} {each.st_mtime_ns}" for path, each in sorted(stats.items())))
-
-
-def _files(folder: Path | str) -> Iterator[str]:
-    with os.scandir(folder) as found:
-        for each in found:
-            if each.is_dir():
-                yield from _files(each.path)
-            elif each.name.endswith((".py", ".j2")):
-                yield each.path
+    path = (jinja.origin if jinja else "") or ""
+    stat = os.stat(path) if path else None
+    return _digest(f"{own_stamp()} {stat.st_size if stat else ''} {stat.st_mtime_ns if stat else ''}")

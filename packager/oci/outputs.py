@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -24,13 +27,17 @@ from packager.oci.values import INDEX, Content, Descriptor, Image, digest_of
 from packager.progress import reading, working
 from packager.reference import Reference
 from packager.storage.blobs import not_as_read
-from packager.storage.reading import digest_file, failure
+from packager.storage.digests import DigestMemory
+from packager.storage.memory import cache_root
+from packager.storage.reading import Stamp, digest_file, failure
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
 def write_layout(images: Sequence[Image], references: Sequence[str], destination: Path, content: Content) -> Path:
     """Write images as a folder of the OCI layout, whole or not at all; blobs are hard links where they can be.
+
+    A layout that has just these images already, and that nobody touched since it was written, stays as it is.
 
     Args:
         images: one for each platform.
@@ -44,6 +51,9 @@ def write_layout(images: Sequence[Image], references: Sequence[str], destination
     target = Path(os.path.abspath(destination))
     _check_folder(target)
     entries = _layout(images, references, content)
+    memory = DigestMemory(cache_root())
+    if _is_there(target, entries, memory):
+        return destination
     with new_parents(target), tempfile.TemporaryDirectory(prefix=_beside(target), dir=target.parent) as name:
         try:
             made = Path(name) / "layout"
@@ -55,6 +65,12 @@ def write_layout(images: Sequence[Image], references: Sequence[str], destination
             _move_in(made, target, Path(name) / "before")
         except OSError as error:
             raise failure("written", target, error) from None
+    # At the end: links that come or go change a file's stamp, and those of a layout that was replaced are gone now.
+    for entry in entries:
+        if entry.origin is not None:
+            path = target / entry.path
+            with suppress(OSError):
+                memory.note(str(path), Stamp.of(os.stat(path)), entry.digest or "")
     return destination
 
 
@@ -173,6 +189,29 @@ def _check_folder(target: Path) -> None:
         raise ContextError(f"{target} is there and not an OCI layout alone", remedy="name a new folder")
     if names and "oci-layout" not in names:
         raise ContextError(f"{target} is there and no OCI layout", remedy="name a new folder")
+
+
+def _is_there(target: Path, entries: Sequence[Entry], memory: DigestMemory) -> bool:
+    """Whether a folder has these entries and nothing else: small files are read, layers known by their stamps."""
+    found = {
+        os.path.relpath(os.path.join(top, name), target) for top, *names in os.walk(target) for name in chain(*names)
+    }
+    if found != {entry.path for entry in entries}:
+        return False
+    try:
+        return all(_is_same(target / entry.path, entry, memory) for entry in entries)
+    except OSError:
+        return False
+
+
+def _is_same(path: Path, entry: Entry, memory: DigestMemory) -> bool:
+    status = os.lstat(path)
+    if entry.kind == "folder":
+        return status.st_mode == stat.S_IFDIR | entry.mode
+    if entry.data is None:
+        return stat.S_ISREG(status.st_mode) and memory.recall(str(path), Stamp.of(status)) == entry.digest
+    as_written = (status.st_mode, status.st_size) == (stat.S_IFREG | entry.mode, entry.size)
+    return as_written and path.read_bytes() == entry.data
 
 
 def _beside(target: Path) -> str:

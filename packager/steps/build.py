@@ -21,6 +21,7 @@ from packager.plan.planned import by_references
 from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
+from packager.steps.known_errors import known_errors
 from packager.steps.noting import note_built
 from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
 from packager.steps.registered import with_registered
@@ -271,9 +272,7 @@ def _heed_errors(inputs: TargetInputs, plan: Plan, wish: BuildWish, reporter: Re
     Raises:
         LintError: there are errors, and the image was to be pushed.
     """
-    from packager.steps.check import errors_known
-
-    found = errors_known(inputs, plan, reporter)
+    found = known_errors(inputs, plan, reporter)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors and wish.push and wish.check:
         raise LintError(

@@ -36,10 +36,13 @@ class Memory:
     Args:
         kind: what they are (`uploads`), a folder.
         root: of the store that they are about, the content store where None.
+
+    Attributes:
+        folder: that has them.
     """
 
     def __init__(self, kind: str, root: Path | None = None) -> None:
-        self._folder = (root if root is not None else cache_root() / "content") / "memory" / kind
+        self.folder = (root if root is not None else cache_root() / "content") / "memory" / kind
 
     def recall(self, *key: str) -> bytes | None:
         """Return what was remembered."""
@@ -59,8 +62,8 @@ class Memory:
         import tempfile
 
         with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._folder)  # of mode 0600
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=self.folder)  # of mode 0600
             try:
                 with os.fdopen(descriptor, "wb") as stream:
                     stream.write(_seal(self._path(key), value) + value)
@@ -75,7 +78,7 @@ class Memory:
             self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: tuple[str, ...]) -> Path:
-        return self._folder / hashlib.sha256("\0".join(key).encode(errors="surrogateescape")).hexdigest()
+        return self.folder / hashlib.sha256("\0".join(key).encode(errors="surrogateescape")).hexdigest()
 
 
 _SEAL = hashlib.sha256().digest_size

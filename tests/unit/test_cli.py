@@ -257,6 +257,39 @@ def test_build_says_what_check_calls_an_error(folder: Path) -> None:
     first, last = say()
     assert first.startswith("src/score.py:1: error import-relative")
     assert "`packager check` lists all of it" in last
+    assert say() == [first, last]
+
+
+def test_that_check_has_no_errors_is_remembered_for_the_same_inputs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from packager.steps import check, known_errors
+    from packager.steps.reporting import SILENT
+    from packager.storage.memory import Memory
+
+    looked: list[str] = []
+    monkeypatch.setattr(check, "errors_known", lambda inputs, plan, reporter: looked.append(plan.target) or ())
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def look() -> int:
+        looked.clear()
+        spec_file = packager.load_spec(folder)
+        plan = packager.plan_image(spec_file, "cpu").plan
+        known_errors.known_errors(read_inputs(spec_file, "cpu"), plan, SILENT)
+        return len(looked)
+
+    assert [look(), look()] == [1, 0]
+    (folder / "src/score.py").write_text("import os\n" + (folder / "src/score.py").read_text())
+    assert [look(), look()] == [1, 0]
+    # What is known of a package may tell more.
+    Memory("facts").remember(b"", "a wheel")
+    assert [look(), look()] == [1, 0]
+    # A company's own checks may be installed.
+    (tmp_path / "rules-1.dist-info").mkdir()
+    assert [look(), look()] == [1, 0]
+    monkeypatch.setattr("packager.extensions.extensions", lambda group: ("rule",))
+    monkeypatch.setattr(known_errors, "own_stamp", lambda: "other code")
+    assert [look(), look()] == [1, 1]
 
 
 @pytest.mark.parametrize("verb", ["build", "save", "bake"])

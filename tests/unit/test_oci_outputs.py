@@ -221,6 +221,46 @@ def large(content: ContentStore) -> Image:
     return image_of(content, bytes(100_000), bytes(200_000))
 
 
+def test_a_layout_that_is_there_already_stays(tmp_path: Path, content: ContentStore) -> None:
+    made, folder = large(content), tmp_path / "layout"
+    for _ in range(2):
+        write_layout([made], REFERENCES, folder, content)
+    before = folder.stat().st_ino
+    write_layout([made], REFERENCES, folder, content)
+    assert folder.stat().st_ino == before
+    write_layout([made], REFERENCES[:1], folder, content)
+    assert folder.stat().st_ino != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "blobs/sha256/more").touch(),
+        lambda folder: (folder / "oci-layout").chmod(0o600),
+        lambda folder: (folder / "index.json").write_bytes((folder / "index.json").read_bytes().replace(b"a", b"b")),
+        lambda folder: (folder / "blobs").chmod(0o700),
+        lambda folder: max((folder / "blobs/sha256").iterdir(), key=lambda each: each.stat().st_size).unlink(),
+    ],
+)
+def test_a_layout_that_was_touched_is_written_again(tmp_path: Path, content: ContentStore, change: Any) -> None:
+    made, folder = large(content), tmp_path / "layout"
+    write_layout([made], REFERENCES, folder, content)
+    change(folder)
+    touched = folder.stat().st_ino
+    write_layout([made], REFERENCES, folder, content)
+    assert folder.stat().st_ino != touched
+    assert sorted(path.name for path in folder.iterdir()) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_a_layer_that_was_damaged_in_a_layout_is_found(tmp_path: Path, content: ContentStore) -> None:
+    """It is the store's own file: bytes that changed while the time of change did not."""
+    made, folder = large(content), tmp_path / "layout"
+    write_layout([made], REFERENCES, folder, content)
+    flip(content.path(made.layers[1].blob.digest))
+    with pytest.raises(DamagedError, match="was damaged, and is removed"):
+        write_layout([made], REFERENCES, folder, content)
+
+
 @pytest.mark.parametrize("write", [write_layout, write_oci_archive, None])
 def test_a_damaged_layer_is_removed_and_not_shipped(tmp_path: Path, content: ContentStore, write: Any) -> None:
     made = large(content)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from packager import resources
 from packager.dockerfile import remembered as module
 from packager.dockerfile.remembered import remembered
 from packager.dockerfile.render import render
@@ -38,12 +39,14 @@ def test_another_plan_kind_or_template_is_rendered(tmp_path: Path, monkeypatch: 
     remembered("handoff", plan, make, memory)
     templates = tmp_path / "templates"
     templates.mkdir()
-    monkeypatch.setattr(module, "data_folder", lambda name: templates)
+    monkeypatch.setattr(resources, "data_folder", lambda name: templates)
     for text in ("FROM scratch\n", "FROM scratch \n"):
         (templates / "cpu.Dockerfile.j2").write_text(text)
-        module._stamps.cache_clear()  # as in a new process
+        for asked_once in (module._stamps, resources.own_stamp):
+            asked_once.cache_clear()  # as in a new process
         remembered("dockerfile", plan, make, memory)
     module._stamps.cache_clear()
+    resources.own_stamp.cache_clear()
     assert make.calls == 5
 
 
