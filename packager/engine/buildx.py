@@ -11,6 +11,7 @@ import msgspec
 
 from packager.decoding import decode_json
 from packager.engine.failures import build_failure, no_docker
+from packager.engine.plugin import buildx_words
 from packager.engine.process import run_shown, show_on_stderr
 from packager.engine.secrets import (
     RATTLER_AUTH,
@@ -180,7 +181,7 @@ def run_buildx(command: Sequence[str], environ: Mapping[str, str], progress: str
     """Run a build to its end, showing its progress on standard error.
 
     Args:
-        command: of `docker buildx`.
+        command: `docker buildx …`; buildx itself is called where it can be.
         environ: its whole environment.
         progress: `auto`, `tty`, `plain` or `quiet`.
 
@@ -190,7 +191,7 @@ def run_buildx(command: Sequence[str], environ: Mapping[str, str], progress: str
     drawn = progress == "tty" or (progress == "auto" and sys.stderr.isatty())
     show = None if progress == "quiet" else show_on_stderr
     try:
-        finished = run_shown(command, environ=environ, show=show, terminal=drawn)
+        finished = run_shown([*buildx_words(environ), *command[2:]], environ=environ, show=show, terminal=drawn)
     except FileNotFoundError:
         raise no_docker() from None
     if finished.code != 0:

@@ -190,7 +190,7 @@ def build_failure(lines: Sequence[str], code: int) -> PackagerError:
     if _NO_ENGINE.search(text):
         return engine_failure(text)
     # The docker program without the plugin takes `buildx` for nothing and stumbles over our first option.
-    if _NO_BUILDX.search(text) or ("unknown flag: --" in text and "docker buildx" not in text):
+    if _NO_BUILDX.search(text) or ("unknown flag: --" in text and "buildx" not in text):
         return no_buildx()
     if process := _PROCESS.search(final):
         return _step_failure(_step_log(lines), process[2])

@@ -22,6 +22,7 @@ from packager.reference import Reference
 from packager.registry.mirrors import registry_mirrors
 from packager.spec.load import SpecFile
 from packager.steps.known_errors import known_errors
+from packager.steps.needs_tests import needs_tests
 from packager.steps.noting import note_built
 from packager.steps.plan import find_base, own_template, plan_platforms, say_secrets
 from packager.steps.registered import with_registered
@@ -94,9 +95,6 @@ def build(
     spec_file = with_registered(spec_file, say=reporter.step)
     tested = False
     if wish.push:
-        # What serves is imported where something is pushed: a build for a folder does without.
-        from packager.steps.gate import needs_tests
-
         refuse_unplaced(wish.tags or spec_references(spec_file, wish.target), None if wish.tags else spec_file)
         tested = needs_tests(spec_file, test=wish.test, reporter=reporter)
     for finding in require_entry_script(spec_file):

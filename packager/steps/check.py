@@ -18,12 +18,11 @@ from packager.dockerfile.text import dockerfile
 from packager.environments.declare.environment import read_environments
 from packager.environments.lock import Registered
 from packager.environments.locks.files import read_lock
-from packager.environments.locks.status import TargetInputs, read_inputs, unlocked_inputs
+from packager.environments.locks.status import read_inputs, unlocked_inputs
 from packager.environments.uv import names_indexes
 from packager.errors import ContextError, LockError, PackagerError, RenderError, SpecError
 from packager.finding import Finding, Severity, from_error
 from packager.plan.make import EntryScriptError
-from packager.plan.plan import Plan
 from packager.spec.load import SpecFile
 from packager.steps.lock import lock_status
 from packager.steps.plan import plan_platforms
@@ -87,31 +86,6 @@ def _once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         place = (each.file, each.line, each.message)
         found.setdefault(("entry-missing",) if each.rule == "entry-missing" else place, each)
     return tuple(found.values())
-
-
-def errors_known(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[Finding, ...]:
-    """Return the errors of a target that can be told at once, without looking into packages that nobody looked into.
-
-    Warnings among them are of modules whose package is known by their name, and not locked.
-
-    Args:
-        inputs: of the target.
-        plan: of one of its images.
-        reporter: is told what takes long.
-
-    Raises:
-        ContextError: a model cannot be read.
-    """
-    from packager.checks.packaged import make_looker
-
-    spec_file = inputs.spec_file
-    requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
-    found = [*check_declared(spec_file), *check_config(spec_file), *check_gunicorn(spec_file, inputs.environment)]
-    found += [*check_cors(plan), *check_accelerator(plan, inputs.target), *check_incompatible(plan, requirements)]
-    found += extension_findings(spec_file)
-    errors = [finding for finding in found if finding.severity == "error"]
-    errors += make_looker(spec_file, offline=True, say=reporter.detail).errors_known(plan)
-    return tuple(dict.fromkeys(errors))
 
 
 def _entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:

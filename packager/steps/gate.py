@@ -9,7 +9,7 @@ import msgspec
 
 from packager.builders.builder import Candidate
 from packager.contract import TARGET_LABEL, TITLE_LABEL
-from packager.engine.api import inspect_local, require_local
+from packager.engine.api import require_local
 from packager.errors import EngineError, ServiceError
 from packager.interruption import terminated_as_interrupted
 from packager.serving.cases import Prepared, prepare
@@ -18,32 +18,10 @@ from packager.serving.hosts.docker.image import packaged_image
 from packager.serving.reports import outcome_lines
 from packager.serving.service import Package
 from packager.spec.load import SpecFile
+from packager.steps.needs_tests import has_tests
 from packager.steps.reporting import Reporter
 from packager.steps.volumes import with_mounts
 from packager.steps.wishes import grant
-
-
-def needs_tests(spec_file: SpecFile, *, test: bool, reporter: Reporter) -> bool:
-    """Tell whether images have to be tested before their push, and refuse at once where that will not be possible.
-
-    Args:
-        spec_file: the spec.
-        test: False where the user takes it on that they are not.
-        reporter: is told what is not tested.
-
-    Raises:
-        EngineError: there are tests and no engine to run them.
-    """
-    if not _has_tests(spec_file, test, reporter):
-        return False
-    try:
-        inspect_local("packager-test", required=True)
-    except EngineError as error:
-        raise EngineError(
-            f"the spec has tests, and no engine is there to run the image: nothing is pushed\n{error.message}",
-            remedy="start an engine; or test without (`packager test --no-docker`), and push without tests: --no-test",
-        ) from None
-    return True
 
 
 def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], reporter: Reporter) -> None:
@@ -72,7 +50,7 @@ def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, te
         ServiceError: one failed.
         EngineError: no engine, or no such image.
     """
-    if not _has_tests(spec_file, test, reporter) or spec_file is None:
+    if not has_tests(spec_file, test, reporter) or spec_file is None:
         return
     candidates: dict[str, Candidate] = {}
     for reference in references:
@@ -191,12 +169,3 @@ def _failure(report: Report, told: Told) -> str:
     if told != "all" and report.log.strip():
         lines += ["  the last lines that it wrote:", *(f"    {line}" for line in report.log.strip().splitlines())]
     return "\n".join(lines)
-
-
-def _has_tests(spec_file: SpecFile | None, test: bool, reporter: Reporter) -> bool:
-    if spec_file is None or not spec_file.spec.test:
-        reporter.step("no tests: the spec has no `test:` section" if spec_file else "no tests: there is no spec here")
-        return False
-    if not test:
-        reporter.warn("--no-test: what is pushed was not tested")
-    return test

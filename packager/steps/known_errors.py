@@ -1,6 +1,7 @@
 """What `check` calls an error, told at every build; that there is none is remembered for the same inputs.
 
-To look takes a quarter of a build that has nothing to do, most of it to import the rules.
+To look takes a quarter of a build that has little to do, most of it to import the rules. Those of the environment ask
+nothing of the code, so that an edited script is looked at alone.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from packager.environments.locks.status import TargetInputs
 from packager.finding import Finding
@@ -21,7 +24,9 @@ from packager.storage.memory import Memory
 
 
 def known_errors(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[Finding, ...]:
-    """Return `packager.steps.check.errors_known`, whose rules are not even imported where it is known to find nothing.
+    """Return the errors of a target that can be told at once, without looking into packages that nobody looked into.
+
+    Warnings among them are of modules whose package is known by their name, and not locked.
 
     Args:
         inputs: of the target.
@@ -31,27 +36,46 @@ def known_errors(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[
     Raises:
         ContextError: a model cannot be read.
     """
-    memory, key = Memory("no-errors"), _key(inputs, plan)
-    if memory.recall(key) is not None:
-        return ()
-    from packager.extensions import CHECKS, extensions
-    from packager.steps.check import errors_known
+    document = inputs.spec_file.document
+    spec = (os.path.abspath(document.path), document.data, document.lines)
+    packages = (inputs.environment, plan.target, plan.environment, plan.config.env)
+    # A check that is installed, and an entry point that goes, change the folder that has the packages.
+    installed = [*map(_changed, sys.path)]
+    found = _remembered((spec, packages, installed), lambda: _of_environment(inputs, plan))
+    # Files that are packaged are in the plan by their digests. What was found out of wheels may tell more.
+    known = _changed(Memory("facts").folder)
+    found += _remembered((spec, plan, known), lambda: _of_code(inputs, plan, reporter))
+    return tuple(dict.fromkeys(found))
 
-    found = errors_known(inputs, plan, reporter)
-    # What a company's own checks look at is not known.
-    if not found and not extensions(CHECKS):
+
+def _remembered(inputs: Any, look: Callable[[], tuple[list[Finding], bool]]) -> list[Finding]:
+    """Return what is found; nothing, without a look, where that is known of the same inputs and this code."""
+    memory, key = Memory("no-errors"), hashlib.sha256(canonical([own_stamp(), inputs])).hexdigest()
+    if memory.recall(key) is not None:
+        return []
+    found, decided = look()
+    if decided and not found:
         memory.remember(b"", key)
     return found
 
 
-def _key(inputs: TargetInputs, plan: Plan) -> str:
-    """Return what changes with all that the rules look at; of files that are packaged, the plan has the digests."""
-    document = inputs.spec_file.document
-    # A check that is installed, or an entry point that goes, changes the folder that has the packages.
-    places: list[str | Path] = [*sys.path, Memory("facts").folder]
-    asked = [own_stamp(), os.path.abspath(document.path), *map(_changed, places)]
-    values = [document.data, document.lines, inputs.environment, inputs.target, plan]
-    return hashlib.sha256(canonical([asked, values])).hexdigest()
+def _of_environment(inputs: TargetInputs, plan: Plan) -> tuple[list[Finding], bool]:
+    """Return errors, and whether the inputs alone decide them: nobody knows what a company's own checks look at."""
+    from packager.checks.incompatible import check_incompatible
+    from packager.checks.of_extensions import extension_findings
+    from packager.checks.serving import check_cors
+    from packager.extensions import CHECKS, extensions
+
+    requirements = (*inputs.environment.requirements, *inputs.environment.constraints)
+    own = extensions(CHECKS)
+    found = [*check_cors(plan), *check_incompatible(plan, requirements), *extension_findings(inputs.spec_file, own)]
+    return [finding for finding in found if finding.severity == "error"], not own
+
+
+def _of_code(inputs: TargetInputs, plan: Plan, reporter: Reporter) -> tuple[list[Finding], bool]:
+    from packager.checks.packaged import make_looker
+
+    return [*make_looker(inputs.spec_file, offline=True, say=reporter.detail).errors_known(plan)], True
 
 
 def _changed(folder: str | Path) -> int:

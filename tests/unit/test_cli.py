@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -260,36 +261,47 @@ def test_build_says_what_check_calls_an_error(folder: Path) -> None:
     assert say() == [first, last]
 
 
-def test_that_check_has_no_errors_is_remembered_for_the_same_inputs(
+def test_that_there_are_no_errors_is_remembered_for_the_same_inputs(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from packager.steps import check, known_errors
+    from packager.checks.packaged import Looker
+    from packager.steps import known_errors
     from packager.steps.reporting import SILENT
     from packager.storage.memory import Memory
 
     looked: list[str] = []
-    monkeypatch.setattr(check, "errors_known", lambda inputs, plan, reporter: looked.append(plan.target) or ())
+
+    def note(what: str) -> tuple[()]:
+        looked.append(what)
+        return ()
+
+    monkeypatch.setattr(Looker, "errors_known", lambda self, plan: note("code"))
+    monkeypatch.setattr("packager.checks.serving.check_cors", lambda plan: note("environment"))
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def look() -> int:
+    def look() -> list[str]:
         looked.clear()
         spec_file = packager.load_spec(folder)
         plan = packager.plan_image(spec_file, "cpu").plan
         known_errors.known_errors(read_inputs(spec_file, "cpu"), plan, SILENT)
-        return len(looked)
+        return list(looked)
 
-    assert [look(), look()] == [1, 0]
+    assert [look(), look()] == [["environment", "code"], []]
     (folder / "src/score.py").write_text("import os\n" + (folder / "src/score.py").read_text())
-    assert [look(), look()] == [1, 0]
+    assert [look(), look()] == [["code"], []]
     # What is known of a package may tell more.
     Memory("facts").remember(b"", "a wheel")
-    assert [look(), look()] == [1, 0]
+    assert [look(), look()] == [["code"], []]
     # A company's own checks may be installed.
     (tmp_path / "rules-1.dist-info").mkdir()
-    assert [look(), look()] == [1, 0]
-    monkeypatch.setattr("packager.extensions.extensions", lambda group: ("rule",))
+    assert [look(), look()] == [["environment"], []]
     monkeypatch.setattr(known_errors, "own_stamp", lambda: "other code")
-    assert [look(), look()] == [1, 1]
+    assert look() == ["environment", "code"]
+    # They may look at whatever they want.
+    rule = SimpleNamespace(load=lambda: lambda spec_file: ())
+    monkeypatch.setattr("packager.extensions.extensions", lambda group: (rule,))
+    monkeypatch.setattr(known_errors, "own_stamp", lambda: "and other")
+    assert [look(), look()] == [["environment", "code"], ["environment"]]
 
 
 @pytest.mark.parametrize("verb", ["build", "save", "bake"])

@@ -247,7 +247,7 @@ def test_a_build_that_is_pushed_is_tested_before(
             failing()
 
     monkeypatch.setattr("packager.steps.gate.gate_candidates", gate_candidates)
-    monkeypatch.setattr("packager.steps.gate.needs_tests", lambda _spec_file, *, test, reporter: test)
+    monkeypatch.setattr("packager.steps.build.needs_tests", lambda _spec_file, *, test, reporter: test)
     job = (Job(planned=(), references=("a:1",)), Choice(kind=kind, reason="", buildx=None))
     monkeypatch.setattr(build_step, "_jobs", lambda *_: [job])
     monkeypatch.setattr(build_step._Builders, "oci", lambda _: builder)
