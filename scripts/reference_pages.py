@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the pages of docs/reference/ that follow from the code: spec, verbs, what they print as JSON, exit codes.
+"""Write what of docs/reference/ follows from the code: spec and its schema, verbs, what they print as JSON, exit codes.
 
     scripts/reference_pages.py [--check] [FOLDER]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -43,8 +44,8 @@ def spec_page(schema: Schema) -> str:
         "",
         "For whoever writes a `packager.yaml`: every field, what may stand there, and what holds where it is left out.",
         "[The spec by example](../how-to/write-a-spec.md) has most of them in one file. `packager schema` prints",
-        "the JSON Schema that this page is made of, with the pattern and length of each text; editors take it. A field",
-        "that is not here is an error with its line.",
+        "[the JSON Schema](packager.spec.schema.json) that this page is made of, with the pattern and length of each",
+        "text; editors take it. A field that is not here is an error with its line.",
     ]
     titles = _titles(schema)
     for part, title in titles.items():
@@ -55,6 +56,10 @@ def spec_page(schema: Schema) -> str:
             default = "must be given" if name in definition["required"] else _default(field)
             lines.append(f"| `{name}` | {_cell(_kind(field, titles))} | {default} | {_cell(_description(field))} |")
     return "\n".join(lines) + "\n"
+
+
+def _text(schema: Schema) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _titles(schema: Schema) -> dict[str, str]:
@@ -332,6 +337,8 @@ def main() -> None:
         "verbs.md": verbs_page(cli),
         "exit-codes.md": exit_codes_page(),
         "json.md": outputs_page(),
+        # What `packager schema` prints, for editors and CI of people who have no packager at hand.
+        **{f"packager.{name}.schema.json": _text(schema(name)) for name in ("spec", "config")},
     }
     for name, text in pages.items():
         if not options.check:
