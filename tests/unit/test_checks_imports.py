@@ -114,6 +114,22 @@ def test_helpers_are_followed_and_their_lines_named() -> None:
     ]
 
 
+def test_relative_imports_go_up_as_many_packages_as_they_have_dots() -> None:
+    files = {
+        "score.py": "import a.b.c",
+        "a/__init__.py": "",
+        "a/up.py": "import cupy",
+        "a/b/__init__.py": "",
+        "a/b/beside.py": "import cudf",
+        "a/b/c.py": "from ..up import x\nfrom .beside import y\nfrom ..b.lost import z",
+    }
+    assert sorted(short(all_findings(files))) == [
+        ("import-missing", "error", "a/b/beside.py", 1),
+        ("import-missing", "error", "a/b/c.py", 3),
+        ("import-missing", "error", "a/up.py", 1),
+    ]
+
+
 def test_a_helper_of_a_function_is_only_possible() -> None:
     files = {"score.py": "def later():\n    import helper", "helper.py": "import cupy"}
     assert short(all_findings(files)) == [("import-missing", "warning", "helper.py", 1)]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,7 +10,7 @@ from packager.checks.frameworks import framework_findings
 from packager.context.no_code import no_code_files
 from packager.context.sources import scan_sources
 from packager.environments.declare.environment import Environment, read_environment, read_environments
-from packager.environments.declare.no_code import of_framework
+from packager.environments.declare.no_code import default_in_words, of_framework
 from packager.errors import ContextError, SpecError
 from packager.plan.trees import Tree
 from packager.spec import parse_spec
@@ -304,3 +306,16 @@ def test_an_environment_that_names_the_framework_is_taken_as_it_is(tmp_path: Pat
     found = environment(tmp_path, f"{SKLEARN}environment: {inline}\n", files)
     assert found.curated is None
     assert not any(each.startswith("pandas") for each in found.requirements)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["sklearn"], "`environment: {curated: sklearn, pip: […]}`"),
+        (["onnx", None, "mlflow", "onnx"], "`environment: {curated: onnx, pip: […]}`"),
+        (["mlflow"], "an `environment:` of yours"),
+        (["sklearn", "onnx"], "an `environment:` of yours"),
+    ],
+)
+def test_where_a_package_is_added_to_what_follows_from_models(kinds: list[Any], words: str) -> None:
+    assert default_in_words([SimpleNamespace(kind=each) for each in kinds]) == words  # type: ignore[misc]
