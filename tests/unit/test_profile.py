@@ -116,6 +116,8 @@ def test_what_somebody_should_know_of_a_row() -> None:
     few = Row(limits=Limits(cpu=1, memory=GB), blocks=blocks(0.01))
     assert remarks(few) == ["1 block of requests: too few for a spread"]
     assert "±" not in "".join(rows_of(_profile([few]))[1])
+    assert "10.0" in rows_of(_profile([few]))[1]
+    assert "1500" in rows_of(_profile([Row(limits=few.limits, blocks=blocks(1.5))]))[1]
     row = Row(limits=few.limits, blocks=blocks(*[0.01, 0.05] * 2, failures=("500 run() raised",)))
     assert remarks(row) == [
         "4 of 84 requests failed: 500 run() raised",
