@@ -8,12 +8,16 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 #: How the names of our folders there start; those of the programs that run in child processes, too.
 PREFIXES = tuple(
-    f"packager-{name}-" for name in ("lock", "conda", "conda-lock", "create", "export", "wheels", "build", "bake")
+    f"packager-{name}-"
+    for name in (
+        *("lock", "conda", "conda-lock", "create", "export", "wheels", "build", "bake"),
+        *("batch", "environment", "dataset"),
+    )
 )
 
 #: Seconds after which a folder is nobody's: nothing that needs one takes as long.
@@ -35,6 +39,15 @@ def scratch(prefix: str, clock: Callable[[], float] = time.time) -> Iterator[str
     _sweep(Path(tempfile.gettempdir()), clock() - _ABANDONED)
     with tempfile.TemporaryDirectory(prefix=prefix) as name, _in_use(name):
         yield name
+
+
+def scratch_until_exit(prefix: str) -> str:
+    """Return a new folder, as `scratch` gives one, which is removed when this process ends."""
+    import atexit
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(scratch(prefix))
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         files = scan_contents(path)
         yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
         return
-    with _scratch() as scratch:
+    with large_scratch() as scratch:
         fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
         if fetched.source is not None:
             reporter.step(f"fetched {fetched.source.uri}")
@@ -142,7 +142,7 @@ def _with_digest(files: tuple[Content, ...], sha256: str) -> tuple[Content, ...]
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def large_scratch() -> Iterator[Path]:
     """Give a folder beside the cache, where large files fit; what a killed process leaves there, `store gc` removes."""
     folder = cache_root() / "fetched/tmp"
     try:

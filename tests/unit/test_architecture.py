@@ -55,7 +55,7 @@ ARROWS: dict[str, set[str]] = {
         "builders", "serving", "deployment", "batches", "checks", "init", "reports", "workspace", "delivery",
     },
     # Azure ML's v1 API: shapes of its own over what steps do.
-    "azureml": {"spec", "storage", "workspace", "serving", "steps"},
+    "azureml": {"spec", "workspace", "serving", "steps"},
     # What people ask for is a step; of a spec it needs the loader, and of the schema its text.
     "cli": {"spec", "steps"},
 }  # fmt: skip
