@@ -59,24 +59,27 @@ def kinds() -> tuple[Kind, ...]:
     from packager.laying.compile import bytecode_kind
     from packager.laying.interpreters import interpreter_kind
     from packager.laying.kinds import package_kind, prefix_kind
-    from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
+    from packager.serving.hosts.process.folders import batch_kind, run_kind, service_kind, state_root
+    from packager.serving.hosts.process.machine import ProcessHost
     from packager.workspace.sources.places import download_kind
 
     cache, state = cache_root(), state_root()
+    of_services = ProcessHost().needs()
     return (
         model_kind(cache),
-        registered_kind(cache, _mounted(cache)),
+        registered_kind(cache, (*_mounted(cache), *of_services)),
         context_kind(cache),
         layer_kind(cache),
         package_kind(cache),
         environment_kind(cache),
         bytecode_kind(cache),
         interpreter_kind(cache),
-        prefix_kind(cache),
+        prefix_kind(cache, of_services),
         download_kind(cache),
         note_kind(cache),
         service_kind(state),
         run_kind(state),
+        batch_kind(state),
         _leftover_kind(cache),
     )
 

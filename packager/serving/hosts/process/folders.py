@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from packager.storage.collect import Guard, Kind
+from packager.storage.collect import UNUSED, Guard, Kind
 from packager.storage.reading import failure
 
 
@@ -44,6 +44,28 @@ def run_kind(state: Path) -> Kind:
         keeps=0.0,
         young=60.0,
         guards=(Guard(itself=True),),
+    )
+
+
+def batches_folder() -> Path:
+    """Return the folder of batches whose results go to a URL; whoever runs one holds it (`packager.storage.locks`)."""
+    return state_root() / "batches"
+
+
+def batch_kind(state: Path) -> Kind:
+    """Return the results of batches that are not, or not all, where they were to go: `--resume` goes on with them.
+
+    No limit takes one that somebody may still want: what is done of it may have taken days.
+    """
+    root = state / "batches"
+    return Kind(
+        name="batch",
+        root=root,
+        patterns=("[0-9a-f]*",),
+        things="folder",
+        cost=3,
+        young=UNUSED,
+        guards=(Guard(over=root),),
     )
 
 

@@ -23,7 +23,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -501,8 +501,16 @@ class ServiceFolder:
 
     def labels(self) -> tuple[dict[str, str], ...]:
         """Return the labels of the packages of its backends, those of all versions and kept ones among them."""
+        return tuple(record.labels for record in self._records())
+
+    def needs(self) -> tuple[str, ...]:
+        """Return the environments and folders of models that its backends, ended ones too, are started with."""
+        launches = (record.launch for record in self._records() if record.launch is not None)
+        return tuple(path for launch in launches for path in (launch.prefix, *launch.volumes))
+
+    def _records(self) -> Iterator[BackendRecord]:
         backends = (each._backend(number) for each in self._all() for number in each._numbers())
-        return tuple(backend.record.labels for backend in backends if backend is not None)
+        return (backend.record for backend in backends if backend is not None)
 
     def _backend(self, number: int) -> NamedBackend | None:
         try:
