@@ -45,6 +45,10 @@ class FakeContainer:
             "Config": {"Env": []},
         }
 
+    def logs(self, *, tail: int) -> bytes:
+        lines = self.engine.log.encode().splitlines(keepends=True)
+        return b"".join(lines[-tail:])
+
     def start(self) -> None:
         if self.engine.refuses:
             raise docker.errors.APIError("no", explanation=self.engine.refuses)
@@ -87,7 +91,7 @@ class FakeEngine:
 
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
-        self.refuses = self.removal = ""
+        self.refuses = self.removal = self.log = ""
         self.grace: int | None = None
         self.networks = SimpleNamespace(list=lambda filters: [])
         #: Names of the containers of versions.
@@ -217,6 +221,18 @@ def test_both_containers_are_stopped_and_started() -> None:
     engine.refuses = ""
     assert service.resume({}).state().running
     assert [each.status for each in engine.all] == ["running", "running", "exited"]
+
+
+def test_a_log_tells_why_a_service_was_ended_where_no_counter_does() -> None:
+    engine = FakeEngine("current")
+    engine.all[1].status = "exited"
+    engine.log = "".join(f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?\n" for pid in (7, 8))
+    status = service_on(engine).status()
+    assert status is not None
+    assert (
+        status.reason
+        == "its workers are killed, one after the other, as when the machine's memory runs out; it was ended"
+    )
 
 
 def test_a_container_that_is_gone_cannot_be_started() -> None:

@@ -45,6 +45,7 @@ from packager.serving.keys import keys_for
 from packager.serving.ports import reachable_host
 from packager.serving.service import (
     GRACE,
+    LOG_READ,
     LOOPBACK,
     HealthTimes,
     ImageRequest,
@@ -553,7 +554,8 @@ class ServiceContainers:
         asks = {} if self.version is None else {VERSION_HEADER: self.version}
         well = bool(url) and runs and answers(url, timeout=5.0, headers=asks)
         stopped = all(_stopped(container) for container in (forwarder, current))
-        state, reason = decide(seen(forwarder), seen(current), seen(following), answers=well, stopped=stopped)
+        look = seen(current) if well else _with_log(current)
+        state, reason = decide(seen(forwarder), look, seen(following), answers=well, stopped=stopped)
         current = current or following or previous
         host = current.attrs["HostConfig"] if current is not None else {}
         return Status(
@@ -619,13 +621,25 @@ def seen(container: Container | None) -> Seen | None:
     health = (values.get("Health") or {}).get("Status")
     return Seen(
         status=values.get("Status") or "",
-        state=state_of(values),
+        state=state_of(container.attrs),
         error=values.get("Error") or "",
         health=None if health == "none" else health,
         restarts=int(container.attrs.get("RestartCount") or 0),
         kept=(container.attrs["HostConfig"].get("RestartPolicy") or {}).get("Name") == _KEPT["Name"],
         age=max(time.time() - _seconds(values.get("StartedAt") or container.attrs["Created"]), 0.0),
     )
+
+
+def _with_log(container: Container | None) -> Seen | None:
+    """Return what the engine said of a container, with the end of its log."""
+    import docker.errors
+
+    look = seen(container)
+    if container is None or look is None:
+        return None
+    with suppress(docker.errors.APIError):  # it is gone, or its logs go elsewhere
+        return msgspec.structs.replace(look, log=RunningContainer(container).logs(LOG_READ))
+    return look
 
 
 def variables_of(container: Container) -> dict[str, str]:

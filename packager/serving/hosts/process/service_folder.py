@@ -43,7 +43,7 @@ from packager.serving.hosts.process.package import LocalPackage, PackageRequest
 from packager.serving.hosts.process.process import Process, start
 from packager.serving.keys import keys_for
 from packager.serving.ports import reachable_host
-from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State
+from packager.serving.service import LOG_READ, LOOPBACK, KeyPair, Mounted, Publish, State
 from packager.serving.status import Before, Change, Seen, Status, decide, named, nothing_before, title_of
 from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
@@ -584,6 +584,9 @@ class ServiceFolder:
         stopped = (self.folder / "stopped").exists()
         asks = {} if self.version is None else {VERSION_HEADER: self.version}
         well = runs and answers(url, timeout=5.0, headers=asks)
+        if backend is not None and current is not None and not well:
+            with suppress(OSError):
+                current = msgspec.structs.replace(current, log=backend.logs(LOG_READ))
         state, reason = decide(forwarder, current, following, answers=well, stopped=stopped)
         if not record.forwarder.of_this_boot and not stopped:
             reason = f"this machine was started anew: `packager service start {self.name}` starts it again"
