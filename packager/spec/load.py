@@ -135,6 +135,12 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         return self.document.at("models")
 
 
+def is_spec(data: object) -> bool:
+    """Whether the values of a file are a spec, whatever it is called, with faults or without."""
+    fields = {field.encode_name for field in msgspec.structs.fields(m.Spec)}
+    return isinstance(data, dict) and {"name", "version"} <= data.keys() <= fields and len(data) > 2
+
+
 #: Fields that a target may have of its own, under the same name.
 _OWN_FIELDS = ("base", "python", "env", "system_packages")
 

@@ -1,15 +1,22 @@
-"""The files of a spec's `test:`: requests and answers, which are no part of the image unless a script names them."""
+"""Files that are no part of the image unless a script names them: those of `test:`, and specs of other packages."""
 
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from packager.context.starts import start_of
+from packager.errors import SpecError
 from packager.plan.named_files import NAMING, named_files
+from packager.spec.document import parse_yaml
+from packager.spec.load import is_spec
 from packager.spec.model import Case, FormFile, Spec
 
 _MAX_TEXT = 1 << 20
+#: Without this line no file is parsed.
+_VERSION = re.compile(rb"^version *:", re.MULTILINE)
 
 
 def files_of_tests(spec: Spec) -> frozenset[str]:
@@ -26,11 +33,11 @@ def _of_case(case: Case) -> Iterator[str]:
     yield from (part.file for part in (case.form or {}).values() if isinstance(part, FormFile))
 
 
-def tests_alone(paths: frozenset[str], files: Sequence[tuple[str, bytes]]) -> frozenset[str]:
-    """Return those of some files of tests that neither a script nor a configuration names.
+def unnamed(paths: frozenset[str], files: Sequence[tuple[str, bytes]]) -> frozenset[str]:
+    """Return those of some files, of tests or of other packages, that neither a script nor a configuration names.
 
     Args:
-        paths: of files of tests, relative to the source directory.
+        paths: of these files, relative to the source directory.
         files: of the source directory: path, and absolute path.
     """
     there = {path for path, _ in files} & paths
@@ -38,3 +45,18 @@ def tests_alone(paths: frozenset[str], files: Sequence[tuple[str, bytes]]) -> fr
         return frozenset()
     texts = ((path, start_of(full, _MAX_TEXT)) for path, full in files if path.endswith(NAMING) and path not in paths)
     return frozenset(there - named_files(there, texts))
+
+
+def specs_among(files: Sequence[tuple[str, bytes]]) -> frozenset[str]:
+    """Return the specs among the files of the source directory: each is another package's, and no part of this one."""
+    yaml = ((path, full) for path, full in files if path.endswith((".yaml", ".yml")))
+    return frozenset(path for path, full in yaml if _is_spec(start_of(full, _MAX_TEXT), path))
+
+
+def _is_spec(data: bytes, path: str) -> bool:
+    if not _VERSION.search(data):
+        return False
+    try:
+        return is_spec(parse_yaml(data.decode(), Path(path)).data)
+    except (SpecError, UnicodeDecodeError):
+        return False  # no spec that could be read
