@@ -20,7 +20,8 @@ PACKAGE = Path(packager.__file__).parent
 GROUND = (
     "packager", "errors", "decoding", "given", "docker_config", "progress",
     "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
-    "proxies", "connections", "http", "revision", "extensions", "similar", "targets",
+    "proxies", "connections", "http", "revision", "extensions", "similar", "mistyped",
+    "toml_document", "target_file", "targets",
 )  # fmt: skip
 
 #: Room → the rooms that it may import, in the order of the way of the data. Read it from the top: each is built on
