@@ -18,6 +18,7 @@ from packager.storage.models import Store
 from packager.storage.reading import failure
 from packager.workspace.contents import scan_contents
 from packager.workspace.facts import find_facts, settle
+from packager.workspace.file_roles import has_no_model
 from packager.workspace.names import check_name, check_pairs, check_text
 from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
 from packager.workspace.values import Content, Resources, Version
@@ -62,13 +63,14 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
     if not is_address(wish.path):
         path = Path(wish.path)
         files = scan_contents(path)
-        yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
+        files = files if wish.sha256 is None else _with_digest(files, wish.sha256)
+        yield _read(wish, Fetched(path=path), files, reporter)
         return
     with large_scratch() as scratch:
         fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
         if fetched.source is not None:
             reporter.step(f"fetched {fetched.source.uri}")
-        yield _read(wish, fetched, fetched.files or scan_contents(fetched.path))
+        yield _read(wish, fetched, fetched.files or scan_contents(fetched.path), reporter)
         forget(fetched)
 
 
@@ -96,9 +98,12 @@ def _amounts(resources: Resources | None) -> tuple[tuple[float | None, str], ...
     return ((resources.cpu, "processors"), (resources.memory_gb, "gigabytes"), (resources.gpu, "GPUs"))
 
 
-def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read:
+def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...], reporter: Reporter) -> Read:
     path = fetched.path
     facts = find_facts(path)
+    if facts.framework is None and has_no_model(each.path for each in files):
+        what = "none of the files looks" if len(files) > 1 else f"{path.name} does not look"
+        reporter.warn(f"{what} like a model: if it is none, register the file or folder that the script loads")
     framework = wish.framework or fetched.framework
     framework, version = settle(facts, framework, wish.framework_version or fetched.framework_version)
     draft = Version(

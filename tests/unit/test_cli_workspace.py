@@ -68,6 +68,27 @@ def said(result: Result) -> str:
     return str(result.exception) if isinstance(result.exception, PackagerError) else result.stderr
 
 
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["score.py"], "score.py does not look like a model"),
+        (["train.py", "params.yaml", "README.md"], "none of the files looks like a model"),
+        (["rows.csv"], "rows.csv does not look like a model"),
+        (["train.py", "weights.bin"], ""),
+        (["tokenizer.json", "vocabulary.txt"], ""),
+        (["trees.txt"], ""),
+    ],
+)
+def test_what_can_be_no_model_is_registered_with_a_warning(run: Run, here: Path, names: list[str], says: str) -> None:
+    (here / "given").mkdir()
+    for name in names:
+        (here / "given" / name).write_text("x = 1\n")
+    result = run("model", "register", "-n", "churn", "-p", f"given/{names[0]}" if len(names) == 1 else "given")
+    assert result.stdout == "churn:1\n"
+    assert ("warning: " in result.stderr) is bool(says)
+    assert says in result.stderr
+
+
 def data(run: Run, *words: str) -> Any:
     """What a verb prints as JSON, held against its schema."""
     value = json.loads(run(*words, "--format", "json").stdout)
