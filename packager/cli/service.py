@@ -96,6 +96,7 @@ for _each in (run_command, get_logs_command, get_keys_command, regen_key_command
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @spec_workspace_option
+@insecure_option
 @target_option
 @click.option(
     "-p",

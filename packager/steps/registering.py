@@ -27,9 +27,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 
 class ModelWish(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that is to be registered; fields as the parameters of `packager.Workspace.models.register`."""
+    """A model that is to be registered; fields as the parameters of `packager.Workspace.models.register`.
 
-    name: str
+    Without a name it gets that which it has where it comes from.
+    """
+
+    name: str | None
     path: str
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
@@ -59,7 +62,7 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         RegistryError, TemporaryError: a source refuses, or does not answer now.
     """
     _check(wish)
-    reporter.step(f"registering model {wish.name}")
+    reporter.step(f"registering model {wish.name or wish.path}")
     if not is_address(wish.path):
         path = Path(wish.path)
         files = scan_contents(path)
@@ -76,7 +79,8 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
 
 def _check(wish: ModelWish) -> None:
     """Refuse at once what would be refused after a long download."""
-    check_name(wish.name, "model")
+    if wish.name is not None:
+        check_name(wish.name, "model")
     if not wish.path:
         raise UsageError("the path of the model is empty", remedy="name a file or folder; `.` is this one")
     check_pairs(wish.tags, "tag")
@@ -108,7 +112,7 @@ def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...], reporte
     framework, version = settle(facts, framework, wish.framework_version or fetched.framework_version)
     draft = Version(
         kind="model",
-        name=wish.name,
+        name=_name(wish, fetched),
         framework=framework,
         framework_version=version,
         resources=wish.resources or fetched.resources,
@@ -116,10 +120,19 @@ def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...], reporte
         run_id=wish.run_id or fetched.run_id or facts.run_id,
         details={**facts.details, **fetched.details},
         description=wish.description or fetched.description,
-        tags=wish.tags,
-        properties=wish.properties,
+        tags=fetched.tags | wish.tags,
+        properties=fetched.properties | wish.properties,
     )
     return draft, files, _samples(wish, fetched, [path / each for each in facts.samples])
+
+
+def _name(wish: ModelWish, fetched: Fetched) -> str:
+    if wish.name is not None:
+        return wish.name
+    try:
+        return check_name(fetched.name, "model")
+    except UsageError:
+        raise UsageError(f"{wish.path} has no name that a model can have here", remedy="give it one: -n NAME") from None
 
 
 def _samples(wish: ModelWish, fetched: Fetched, found: list[Path]) -> tuple[Content, ...]:
