@@ -10,14 +10,10 @@ import docker.errors
 import pytest
 
 from packager.errors import EngineError, ServiceError, UsageError
-from packager.serving.hosts.docker.service_containers import (
-    SERVICE,
-    VERSION,
-    NamedBackend,
-    Role,
-    ServiceContainers,
-    container_of,
-)
+from packager.serving.hosts.docker.service_backend import NamedBackend
+from packager.serving.hosts.docker.service_containers import ServiceContainers
+from packager.serving.hosts.docker.service_facts import SERVICE, VERSION
+from packager.serving.hosts.docker.service_members import Role, container_of
 
 
 class FakeContainer:
@@ -134,7 +130,7 @@ def test_the_next_one_becomes_the_current_one_and_back() -> None:
     assert new.point(), "it may be so already"
     assert old.point()
     assert engine.roles() == ["current", "next"]
-    old.service.clear()
+    service_on(engine).clear()
     assert engine.roles() == ["current"]
 
 
@@ -176,7 +172,7 @@ def test_what_an_update_replaced_is_kept_and_comes_back() -> None:
     old = backend(engine, 1)
     old.stop(0)
     old.retire()
-    old.service.clear()
+    service_on(engine).clear()
     assert engine.roles() == ["kept", "current"], "one is kept, and the one before it goes"
     service = service_on(engine)
     assert service.current() is not None

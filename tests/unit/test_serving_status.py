@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from packager.errors import UsageError
-from packager.serving.hosts.docker.service_containers import container_of
+from packager.serving.hosts.docker.service_members import container_of
 from packager.serving.hosts.forwarder import control_command, forwarder_command
 from packager.serving.killed import INIT_RETURNED
 from packager.serving.service import State
