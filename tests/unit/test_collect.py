@@ -307,7 +307,9 @@ def test_what_a_stopped_service_is_started_with_stays(cache: Path) -> None:
     """No process holds it then; its record names it."""
     from packager.serving.hosts.process.backend import Launch
     from packager.serving.hosts.process.process import Process
-    from packager.serving.hosts.process.service_folder import BackendRecord, NamedBackend, ServiceFolder
+    from packager.serving.hosts.process.service_backend import NamedBackend
+    from packager.serving.hosts.process.service_folder import ServiceFolder
+    from packager.serving.hosts.process.service_records import BackendRecord
 
     prefix, model = folder(cache / "prefixes/locked"), folder(cache / "registered/abc")
     other = folder(cache / "prefixes/other"), folder(cache / "registered/def")
