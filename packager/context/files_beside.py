@@ -10,9 +10,10 @@ from pathlib import Path
 from packager.context.starts import start_of
 from packager.errors import SpecError
 from packager.plan.named_files import NAMING, named_files
+from packager.spec.cases import Case, FormFile
 from packager.spec.document import parse_yaml
 from packager.spec.load import is_spec
-from packager.spec.model import Case, FormFile, Spec
+from packager.spec.model import Spec
 
 _MAX_TEXT = 1 << 20
 #: Without this line no file is parsed.
