@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from packager.errors import Location, SpecError
+from packager.errors import Location, SpecError, location_in
 
 _SYNTAX = re.compile(r"(?P<problem>.*) \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)")
 _HEADER = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
@@ -37,10 +37,7 @@ class TomlDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, field: str) -> Location:
         """Return the location of `field`, or of its nearest parent that stands in the file."""
-        known = field
-        while known and known not in self.lines:
-            known = known[: max(known.rfind("."), known.rfind("["), 0)]
-        return Location(file=str(self.path), line=self.lines.get(known, 1), field=field or None)
+        return location_in(str(self.path), self.lines, field)
 
 
 def parse_toml(text: str, path: Path) -> TomlDocument:
