@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("PACKAGER_CACHE_LIMIT", raising=False)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return tmp_path / "cache/packager"
 
 
@@ -339,8 +342,21 @@ def test_a_batch_that_may_be_gone_on_with_stays_thirty_days(cache: Path, tmp_pat
         assert run(ALL) == {}, "it is under way"
     assert run(Policy(older_than=0.0, max_size=0)) == {}, "it is of use from now on"
     os.utime(place.folder, (OLD, OLD))
-    assert run() == {"batch": 1}
+    assert run() == {"batch result": 1}
     assert list(batches_folder().iterdir()) == []
+
+
+def test_temporary_folders_of_killed_processes(cache: Path, tmp_path: Path) -> None:
+    from packager.scratch import scratch
+
+    with scratch("packager-build-") as used:
+        folder(tmp_path / "tmp/packager-lock-killed")
+        folder(tmp_path / "tmp/packager-lock-young", old=False)
+        folder(tmp_path / "tmp/others")
+        os.utime(used, (OLD, OLD))
+        assert run() == {"temporary folder": 1}
+        assert sorted(os.listdir(tmp_path / "tmp")) == sorted([Path(used).name, "others", "packager-lock-young"])
+    assert run(ALL) == {}
 
 
 LEFTOVERS = (
@@ -436,8 +452,8 @@ def test_the_verb_says_what_there_is(cache: Path, tmp_path: Path) -> None:
     data = json.loads(CliRunner().invoke(command, ["info", "--format", "json"]).stdout)
     assert [each["name"] for each in data["kinds"]] == [
         "model", "registered model", "staged context", "layer", "conda package", "laid-down environment",
-        "compiled package", "base interpreter", "local environment", "download", "note", "service", "run", "batch",
-        "leftover",
+        "compiled package", "base interpreter", "local environment", "download", "note", "service", "run",
+        "batch result", "leftover", "temporary folder",
     ]  # fmt: skip
     assert data["size"] == sum(each["size"] for each in data["kinds"])
 

@@ -59,7 +59,7 @@ def batch_kind(state: Path) -> Kind:
     """
     root = state / "batches"
     return Kind(
-        name="batch",
+        name="batch result",
         root=root,
         patterns=("[0-9a-f]*",),
         things="folder",
