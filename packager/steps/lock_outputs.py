@@ -103,9 +103,6 @@ class PackageMove(Moved, frozen=True):
     """A package that moved between two locks.
 
     Attributes:
-        name: normalised.
-        before: version so far; null where it is new.
-        after: version now; null where it is gone.
         manager: `pip` or `conda`.
     """
 

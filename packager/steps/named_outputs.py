@@ -40,16 +40,6 @@ class CuratedDetails(CuratedSummary, frozen=True):
     """An environment that has a name, with what is in it.
 
     Attributes:
-        name: by which a spec takes it.
-        description: one line.
-        python: minor version; null for a registered one.
-        locked: target → platforms that it is locked for.
-        kind: `registered`; `curated`, which comes with packager; `v1`: a curated one by a name of Azure ML v1.
-        version: of a registered one.
-        curated: of a name of Azure ML v1: the nearest of the curated ones.
-        digest: of a registered one.
-        tags: of a registered one.
-        created: when one was registered, RFC 3339 in UTC.
         remarks: of its file.
         environment: text of its file.
         packages: target → locked packages, each with name, version and platforms.

@@ -122,20 +122,6 @@ class DeployedModels(Service, frozen=True, kw_only=True):
     """A named service that was deployed from models and files of Azure ML v1.
 
     Attributes:
-        name: of the service.
-        state: in the words of Azure ML.
-        reason: in a sentence; empty for a healthy one.
-        image: that it runs.
-        urls: where it is reached.
-        memory: limit in bytes; 0 for none.
-        cpus: limit; 0 for none.
-        restarts: how often it was started again.
-        created: when its container was made, RFC 3339.
-        auth: `key` where requests need one, else `none`.
-        versions: where it has some, those behind its one address.
-        digest: of the image, as `packager build` printed it; of one that was not built here, the engine's id of it.
-        before: what a rollback goes back to; null where there is nothing.
-        log: last lines, of `service show`.
         compute: Local, ACI or AKS: what this machine is to it.
         target: name of the compute target; empty where none was named.
         models: `name:version`, or names of unregistered ones.

@@ -81,17 +81,6 @@ class Registered(RegisteredSummary, frozen=True):
     """A version of a model or an environment, with all that is known of it.
 
     Attributes:
-        id: `name:version`.
-        name: of it.
-        version: of it, from 1.
-        digest: `sha256:…` of paths, sizes and digests of its files.
-        created: when, RFC 3339 in UTC.
-        size: bytes of its files.
-        framework: of a model; null where neither anybody nor a file says it.
-        framework_version: that saved it.
-        description: for people.
-        tags: to find it by.
-        properties: what never changes.
         workspace: where it is registered.
         files: sorted by path.
         samples: files with requests as it takes them.
@@ -130,24 +119,6 @@ class ModelShown(Registered, frozen=True):
     """A version of a model, with what holds it.
 
     Attributes:
-        id: `name:version`.
-        name: of it.
-        version: of it, from 1.
-        digest: `sha256:…` of paths, sizes and digests of its files.
-        created: when, RFC 3339 in UTC.
-        size: bytes of its files.
-        framework: of a model; null where neither anybody nor a file says it.
-        framework_version: that saved it.
-        description: for people.
-        tags: to find it by.
-        properties: what never changes.
-        workspace: where it is registered.
-        files: sorted by path.
-        samples: files with requests as it takes them.
-        resources: what a service wants; null where nobody said.
-        source: where it comes from; null for a path.
-        run_id: of the run that made it.
-        details: what was found out of its files.
         used_by: images, services of this machine, and locks.
     """
 
