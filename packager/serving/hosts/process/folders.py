@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from packager.storage.collect import UNUSED, Guard, Kind
+from packager.storage.locks import turn
 from packager.storage.reading import failure
 
 
@@ -84,15 +85,13 @@ def run_folder() -> Iterator[Path]:
         for each in runs.iterdir():
             _remove_left(each)
         folder = Path(tempfile.mkdtemp(dir=runs))
-        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise failure("written", runs, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+    with turn(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def live_runs() -> Iterator[Path]:
