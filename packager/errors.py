@@ -6,6 +6,7 @@ that is not a `PackagerError` is a defect of ours and always shows one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,6 +32,20 @@ class Location:
         if self.field:
             text += f" ({self.field})"
         return text
+
+
+def location_in(file: str, lines: Mapping[str, int], field: str) -> Location:
+    """Return the location of a field, or of its nearest parent that stands in the file.
+
+    Args:
+        file: path of it.
+        lines: line number (from 1) of each field that stands there, by its dotted path.
+        field: the path of any; empty for the file as a whole.
+    """
+    known = field
+    while known and known not in lines:
+        known = known[: max(known.rfind("."), known.rfind("["), 0)]
+    return Location(file=file, line=lines.get(known, 1), field=field or None)
 
 
 class PackagerError(Exception):

@@ -8,16 +8,20 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 #: How the names of our folders there start; those of the programs that run in child processes, too.
 PREFIXES = tuple(
-    f"packager-{name}-" for name in ("lock", "conda", "conda-lock", "create", "export", "wheels", "build", "bake")
+    f"packager-{name}-"
+    for name in (
+        *("lock", "conda", "conda-lock", "create", "export", "wheels", "build", "bake"),
+        *("batch", "environment", "dataset"),
+    )
 )
 
 #: Seconds after which a folder is nobody's: nothing that needs one takes as long.
-_ABANDONED = 86400.0
+ABANDONED = 86400.0
 
 
 @contextmanager
@@ -32,9 +36,18 @@ def scratch(prefix: str, clock: Callable[[], float] = time.time) -> Iterator[str
     import tempfile
 
     assert prefix in PREFIXES
-    _sweep(Path(tempfile.gettempdir()), clock() - _ABANDONED)
+    _sweep(Path(tempfile.gettempdir()), clock() - ABANDONED)
     with tempfile.TemporaryDirectory(prefix=prefix) as name, _in_use(name):
         yield name
+
+
+def scratch_until_exit(prefix: str) -> str:
+    """Return a new folder, as `scratch` gives one, which is removed when this process ends."""
+    import atexit
+
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(scratch(prefix))
 
 
 @contextmanager
@@ -49,16 +62,33 @@ def _in_use(folder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def scratch_folders() -> tuple[Path, ...]:
+    """Return this user's folders that `scratch` made, in the temporary directory: those in use, and what was left."""
+    import tempfile
+
+    return tuple(Path(path) for path, _ in _ours(Path(tempfile.gettempdir())))
+
+
 def _sweep(parent: Path, before: float) -> None:
     """Remove this user's folders of ours that were last changed before a time: SIGKILL leaves them."""
+    for path, changed in _ours(parent):
+        if changed < before:
+            with suppress(OSError):
+                _remove_unused(path)
+
+
+def _ours(parent: Path) -> list[tuple[str, float]]:
+    """Return path and time of the last change of this user's folders of ours."""
+    found = []
     with suppress(OSError), os.scandir(parent) as listing:
         for each in listing:
             if not each.name.startswith(PREFIXES):
                 continue
             with suppress(OSError):
                 status = each.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and status.st_mtime < before:
-                    _remove_unused(each.path)
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                    found.append((each.path, status.st_mtime))
+    return found
 
 
 def _remove_unused(folder: str) -> None:

@@ -4,109 +4,21 @@ from __future__ import annotations
 
 import functools
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
-from packager.decoding import convert
 from packager.errors import Location, PackagerError, SpecError
 from packager.extensions import target_folders
 from packager.given import read_given
 from packager.reference import Reference
 from packager.resources import data_folder
 from packager.similar import similar
+from packager.target_file import Artefact, CondaFile, CudaFile, Kubernetes, ParsedTarget, Run, parse_target
 
 # OCI architecture (and variant) → what `platform.machine()` says there: the same names but for these.
 _MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "arm64/v8": "aarch64", "386": "i686"}
-_PIN = "pin it: NAME:TAG@sha256:…"
 _ARM = re.compile(r"arm/(v[0-9]+)")
-
-
-class TargetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a `<target>.toml` holds; the comments of `templates/cpu.toml` explain each field."""
-
-    description: str
-    template: str
-    platforms: Annotated[tuple[str, ...], Meta(min_length=1)]
-    wheels: dict[str, str]
-    without: dict[str, str] = {}
-    bases: dict[str, str]
-    unpinned: dict[str, str] = {}
-    env: dict[str, str] = {}
-    conda: CondaFile | None = None
-    resolve_bases: bool = False
-    run: Run | None = None
-    kubernetes: Kubernetes | None = None
-    cuda: CudaFile | None = None
-    artefacts: tuple[Artefact, ...] = ()
-    files: tuple[str, ...] = ()
-
-
-class Run(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the machine has to give to a container: the table `[run]` of a `<target>.toml`.
-
-    Attributes:
-        gpus: as Docker's `--gpus` takes it; empty for none.
-        devices: device files, as patterns of a shell.
-        host: names of what must have the same version on the machine as in the base; the spec says which.
-    """
-
-    gpus: str = ""
-    devices: tuple[str, ...] = ()
-    host: tuple[str, ...] = ()
-
-
-class Taint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What nodes with devices keep all else away by: one of `[[kubernetes.tolerations]]` of a `<target>.toml`.
-
-    Attributes:
-        key: of the taint.
-        value: of it; any where empty.
-        effect: of it (`NoSchedule`); every one where empty.
-    """
-
-    key: str
-    value: str = ""
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-
-
-class Kubernetes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a cluster gives the devices of `[run]`: the table `[kubernetes]` of a `<target>.toml`.
-
-    Attributes:
-        resource: what its device plugin calls one (`nvidia.com/gpu`); empty where that hangs on the card.
-        tolerations: of the nodes that have them.
-    """
-
-    resource: str = ""
-    tolerations: tuple[Taint, ...] = ()
-
-
-class Artefact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of file that must be among the models: one of `[[artefacts]]` of a `<target>.toml`.
-
-    Attributes:
-        title: for people.
-        suffix: how its files end.
-        env: the variable that has its path in the image.
-        magic: its first bytes, in ASCII; empty where the format has none.
-    """
-
-    title: str
-    suffix: str
-    env: str
-    magic: str = ""
-
-
-class CudaFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `[cuda]` of a `<target>.toml`."""
-
-    default: str
-    bases: dict[str, str]
-    env: dict[str, str] = {}
 
 
 class CudaTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,14 +33,6 @@ class CudaTarget(msgspec.Struct, frozen=True, kw_only=True):
     default: str
     bases: dict[str, Reference]
     env: dict[str, str]
-
-
-class CondaFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `[conda]` of a `<target>.toml`."""
-
-    base: str | None = None
-    virtual_packages: dict[str, str]
-    installers: dict[str, str]
 
 
 class CondaTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +152,7 @@ def read_target(path: Path) -> Target:
         # Ours may be links themselves, into the cache of what installed them.
         ours = path.parent == data_folder("templates")
         installed = not ours and path.parent in target_folders()
-        text = read_given(path, below=None if ours or installed else path.parent.parent).decode()
+        text = read_given(path, below=None if ours or installed else path.parent.parent).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SpecError(f"the target {path} cannot be read: {reason}", remedy="put the file itself there") from None
@@ -264,17 +168,14 @@ def read_target(path: Path) -> Target:
 @functools.cache
 def _parsed(path: Path, text: str) -> Target:
     """Return the target that a text describes. Remembered: all specs of a run share a few."""
-    try:
-        data = convert(tomllib.loads(text), TargetFile)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SpecError(f"{path.name}: {error}", remedy="compare it with templates/cpu.toml") from None
-    bases = {python: Reference.parse(text) for python, text in data.bases.items()}
-    loose = [python for python, base in bases.items() if base.digest is None and not data.resolve_bases]
-    if loose:
-        raise SpecError(f"{path.name}: the base of Python {loose[0]} has no digest", remedy=_PIN)
+    file = parse_target(text, path)
+    data = file.data
+    bases = file.references(data.bases, "bases", "the base of Python {}", pinned=not data.resolve_bases)
     missing = [platform for platform in data.platforms if platform not in data.wheels]
     if missing:
-        raise SpecError(f"{path.name}: no wheel tags for {missing[0]}", remedy="add it to [wheels]")
+        raise SpecError(
+            f"there are no wheel tags for {missing[0]}", where=file.at("platforms"), remedy="add it to [wheels]"
+        )
     return Target(
         name=path.stem,
         description=data.description,
@@ -283,38 +184,34 @@ def _parsed(path: Path, text: str) -> Target:
         wheels=data.wheels,
         without=data.without,
         bases=bases,
-        unpinned={python: Reference.parse(text) for python, text in data.unpinned.items()},
+        unpinned=file.references(data.unpinned, "unpinned", "the base of Python {}", pinned=False),
         env=data.env,
-        conda=_conda(path, data, data.conda) if data.conda else None,
+        conda=_conda(file, data.conda) if data.conda else None,
         resolve_bases=data.resolve_bases,
         run=data.run or Run(),
         kubernetes=data.kubernetes or Kubernetes(),
-        cuda=_cuda(path, data.cuda) if data.cuda else None,
+        cuda=_cuda(file, data.cuda) if data.cuda else None,
         artefacts=data.artefacts,
         files=data.files,
     )
 
 
-def _conda(path: Path, file: TargetFile, data: CondaFile) -> CondaTarget:
-    base = None if data.base is None else Reference.parse(data.base)
-    if base is None and file.cuda is None:
-        raise SpecError(f"{path.name}: [conda] has no base", remedy="name one, or a table [cuda]")
-    installers = {name: Reference.parse(text) for name, text in data.installers.items()}
-    loose = [name for name, reference in installers.items() if reference.digest is None]
-    if base is not None and base.digest is None and not file.resolve_bases:
-        loose.insert(0, "base")
-    if loose:
-        raise SpecError(f"{path.name}: [conda] {loose[0]} has no digest", remedy=_PIN)
+def _conda(file: ParsedTarget, data: CondaFile) -> CondaTarget:
+    if data.base is None and file.data.cuda is None:
+        raise SpecError("[conda] has no base", where=file.at("conda"), remedy="name one, or a table [cuda]")
+    base = None
+    if data.base is not None:
+        base = file.reference(data.base, "conda.base", "the base of conda", pinned=not file.data.resolve_bases)
+    installers = file.references(data.installers, "conda.installers", "the installer {}", pinned=True)
     return CondaTarget(base=base, virtual_packages=data.virtual_packages, installers=installers)
 
 
-def _cuda(path: Path, data: CudaFile) -> CudaTarget:
-    bases = {version: Reference.parse(text) for version, text in data.bases.items()}
-    for version, base in bases.items():
-        if base.digest is None:
-            raise SpecError(f"{path.name}: the base of CUDA {version} has no digest", remedy=_PIN)
+def _cuda(file: ParsedTarget, data: CudaFile) -> CudaTarget:
+    bases = file.references(data.bases, "cuda.bases", "the base of CUDA {}", pinned=True)
     if data.default not in bases:
-        raise SpecError(f"{path.name}: [cuda.bases] has none for the default {data.default}", remedy="add it")
+        raise SpecError(
+            f"[cuda.bases] has none for the default {data.default}", where=file.at("cuda.default"), remedy="add it"
+        )
     return CudaTarget(default=data.default, bases=bases, env=data.env)
 
 

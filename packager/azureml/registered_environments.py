@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import msgspec
 from packager.azureml.core.conda_dependencies import CondaDependencies
 from packager.azureml.core.environment import Environment
 from packager.azureml.exceptions import UserErrorException
+from packager.scratch import scratch
 from packager.spec.document import parse_yaml
 
 if TYPE_CHECKING:
@@ -52,9 +52,9 @@ def _made(workspace: Workspace, found: ListedEnvironment) -> Environment:
         return made
     files = {file.path for file in found.registered.files}
     if _DEFINITION in files:
-        with tempfile.TemporaryDirectory(prefix="packager-environment-") as scratch:
-            workspace._facade.environments.download(found.registered.id, scratch, overwrite=True)
-            made = Environment.load_from_directory(scratch)
+        with scratch("packager-environment-") as folder:
+            workspace._facade.environments.download(found.registered.id, folder, overwrite=True)
+            made = Environment.load_from_directory(folder)
     else:
         made = Environment(found.name)
         made.environment_variables = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from packager.azureml.calling import tell
 from packager.azureml.exceptions import WebserviceException
 from packager.errors import ContextError
-from packager.storage.memory import cache_root
+from packager.steps.registering import large_scratch
 from packager.workspace.values import Resources
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def _chosen(path: str, children: tuple[str, ...]) -> Iterator[str]:
         yield path
         return
     root = Path(path)
-    cache_root().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".register-", dir=cache_root()) as scratch:
+    with large_scratch() as scratch:
         top = Path(scratch, root.resolve().name)
         for child in children:
             relative = os.path.relpath(child, root) if os.path.exists(child) else child

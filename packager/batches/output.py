@@ -16,7 +16,8 @@ from packager.batches.journal import write_summary
 from packager.batches.listing import file_system, is_remote, reaching
 from packager.batches.local import send
 from packager.batches.values import FAILURES, JOURNAL, LOGS, RESULTS, SHARDS, SUMMARY, Summary
-from packager.serving.hosts.process.folders import state_root
+from packager.serving.hosts.process.folders import batches_folder
+from packager.storage.locks import in_use
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,10 +110,13 @@ def output_at(location: str) -> Iterator[Output]:
     file_system(location)
     # The same place for the same URL: a run that was killed is gone on with there.
     name = hashlib.sha256(location.rstrip("/").encode()).hexdigest()[:32]
-    folder = state_root() / "batches" / name
-    try:
-        yield Output(folder=folder, url=location)
-    finally:
-        # Nothing stays of a run that did not begin; other shards may be at theirs.
-        if not (folder / JOURNAL).exists() and not (folder / SHARDS).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    folder = batches_folder() / name
+    with in_use(batches_folder()):
+        try:
+            yield Output(folder=folder, url=location)
+        finally:
+            # Nothing stays of a run that did not begin; other shards may be at theirs.
+            if not (folder / JOURNAL).exists() and not (folder / SHARDS).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                os.utime(folder)  # what is left of it is of use from now on: see `batch_kind`

@@ -1,19 +1,19 @@
 """Workers on the nodes of a Ray cluster: an actor for each, which starts the worker beside itself.
 
-The actor's code goes to the node as it is, and so does `worker.py`; a node needs neither packager nor what packager
-needs.
+The actor's code goes to the node as it is, and so do `worker.py` and what makes its folder; a node needs neither
+packager nor what packager needs.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from packager import scratch
 from packager.batches.workers import LostError, Program, Start, Worker
 from packager.errors import EngineError, UsageError
 from packager.programs.batch import pipe
@@ -39,10 +39,11 @@ class Remote:
     def __init__(
         self, source: str, words: Sequence[str], environ: Mapping[str, str], folder: str, end: Sequence[str]
     ) -> None:
-        self._here = tempfile.TemporaryDirectory(prefix="packager-batch-")
-        with open(os.path.join(self._here.name, "worker.py"), "w", encoding="utf-8") as file:
+        self._here = ExitStack()
+        name = self._here.enter_context(scratch.scratch("packager-batch-"))
+        with open(os.path.join(name, "worker.py"), "w", encoding="utf-8") as file:
             file.write(source)
-        words = [each.replace("{program}", self._here.name) for each in words]
+        words = [each.replace("{program}", name) for each in words]
         self._end = list(end)
         # Ray keeps what actors write to standard error.
         self._pipe = pipe.Pipe(words, environ, folder, "/dev/stderr", end=self._finish)
@@ -57,8 +58,9 @@ class Remote:
         return "answered", answer, data
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once, and remove its folder: Ray ends actors without a word to them."""
         self._pipe.kill()
+        self._here.close()
 
     def _finish(self) -> None:
         if self._end:
@@ -148,7 +150,7 @@ def start_on_ray(described: Program) -> Start:
     import ray
     from ray import cloudpickle
 
-    for module in (pipe, __import__(__name__, fromlist=["Remote"])):
+    for module in (pipe, scratch, __import__(__name__, fromlist=["Remote"])):
         cloudpickle.register_pickle_by_value(module)
     made = ray.remote(num_cpus=1, max_restarts=0, max_concurrency=2, scheduling_strategy="SPREAD")(Remote)
     source = Path(program("batch/worker.py")).read_text()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -16,12 +15,12 @@ from packager.context.build_context import BuildContext
 from packager.context.save import save
 from packager.engine.api import inspect_local
 from packager.engine.buildx import BuildOptions, BuildRequest, Built, build
-from packager.errors import ContextError, EngineError
+from packager.errors import EngineError
 from packager.handoff.context import build_context
 from packager.plan.planned import Planned
 from packager.revision import build_labels, source_date_epoch
 from packager.storage.collect import Guard, Kind
-from packager.storage.locks import lock_of
+from packager.storage.locks import lock_of, turn
 from packager.storage.memory import cache_root
 from packager.storage.models import Store
 
@@ -102,14 +101,8 @@ def _staging(spec: Path, target: str, platform: str) -> Iterator[Path]:
     """
     key = hashlib.sha256(f"{spec}\0{target}\0{platform}".encode()).hexdigest()[:16]
     parent = context_kind(cache_root()).root
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        lock = lock_of(parent / key).open("w")
-    except OSError as error:
-        raise ContextError(f"{parent} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        os.utime(lock.fileno())
+    with turn(lock_of(parent / key)) as lock:
+        os.utime(lock)
         yield parent / key
 
 

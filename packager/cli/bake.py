@@ -16,6 +16,7 @@ from packager.cli.common import (
     format_option,
     insecure_option,
     pairs,
+    spec_workspace_option,
     standard_options,
 )
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--platform", metavar="OS/ARCH,…", help="These platforms of every target (default: all that it has).")
 @base_option
 @insecure_option
+@spec_workspace_option
 @click.option("--push", is_flag=True, help="The file pushes every image to the registry of its references.")
 @click.option("--no-cache", is_flag=True, help="The file builds every step anew.")
 @click.option("--pull", is_flag=True, help="The file asks the registry for the bases, even where the builder has them.")

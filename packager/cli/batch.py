@@ -15,6 +15,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     spec_beside,
     spec_workspace_option,
     standard_options,
@@ -134,6 +135,7 @@ def _batch_options(command: Any) -> Any:
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @spec_workspace_option
+@insecure_option
 @target_option
 @_batch_options
 @format_option

@@ -14,6 +14,7 @@ from packager.cli.common import (
     emit,
     emit_json,
     file_option,
+    insecure_option,
     spec_argument,
     spec_workspace_option,
     standard_options,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @spec_argument
 @file_option
 @spec_workspace_option
+@insecure_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "info", "never"]),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("system", type=click.Choice(["github", "gitlab", "azure", "tekton"]))
 @common.file_option
 @common.spec_workspace_option
+@common.insecure_option
 @click.option("-o", "--output", "output", type=click.Path(path_type=Path), help="Write it to this file.")
 @common.standard_options
 def command(system: System, file: Path, output: Path | None, reporter: common.Reporter) -> None:

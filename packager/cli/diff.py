@@ -16,6 +16,7 @@ from packager.cli.common import (
     human_size,
     insecure_option,
     platform_option,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--files", "all_files", is_flag=True, help="Name the files of packages, too.")
 @click.option("--exit-code", "exit_code", is_flag=True, help="Exit with 1 when anything differs.")
 @insecure_option
+@spec_workspace_option
 @format_option
 @standard_options
 def command(

@@ -12,6 +12,8 @@ from packager.cli import common
 @click.command("create")
 @click.argument("prefix", metavar="PREFIX", type=click.Path(path_type=Path))
 @common.file_option
+@common.spec_workspace_option
+@common.insecure_option
 @common.target_option
 @common.platform_option
 @click.option("--force", is_flag=True, help="Replace an environment that packager made before.")
@@ -36,6 +38,8 @@ def create_command(
 
 @click.command("run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @common.file_option
+@common.spec_workspace_option
+@common.insecure_option
 @common.target_option
 @click.option(
     "--prefix",

@@ -18,6 +18,8 @@ FORMATS = ("conda-lock", "explicit", "requirements", "pylock", "environment-yml"
 @click.command("export")
 @common.spec_argument
 @common.file_option
+@common.spec_workspace_option
+@common.insecure_option
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="Which format.")
 @click.option(
     "--target",

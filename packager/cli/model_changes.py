@@ -177,7 +177,10 @@ def push_command(
     output_format: str,
     reporter: Reporter,
 ) -> None:
-    """Write a version to any place at a registry, and print the reference with its digest."""
+    """Write a version to any place at a registry, and print the reference with its digest.
+
+    An artifact has description, tags and properties as they are now; an image has the files alone.
+    """
     opened = open_workspace(workspace, reporter)
     version = opened.models.get(model)
     pushed = opened.models.push(version.id, reference, form=form)
@@ -189,7 +192,9 @@ def push_command(
 
 @click.command("pull")
 @click.argument("reference", metavar="REF")
-@click.option("-n", "--name", required=True, metavar="NAME", help="Of the model here; the version is the next.")
+@click.option(
+    "-n", "--name", metavar="NAME", help="Of the model here; the version is the next (default: as it is called there)."
+)
 @add_tags
 @add_properties
 @description_option
@@ -198,7 +203,7 @@ def push_command(
 @standard_options
 def pull_command(
     reference: str,
-    name: str,
+    name: str | None,
     tags: tuple[str, ...],
     properties: tuple[str, ...],
     description: str,
@@ -208,7 +213,8 @@ def pull_command(
 ) -> None:
     """Register what a registry has, and print NAME:VERSION.
 
-    REF is a ModelPack artifact, a KitOps ModelKit, or an image with the files of a model.
+    REF is a ModelPack artifact, a KitOps ModelKit, or an image with the files of a model. Description, tags and
+    properties that `model push` wrote come with it; those that are given here go before them.
     """
     opened = open_workspace(workspace, reporter)
     version = opened.models.pull(

@@ -14,6 +14,7 @@ from packager.cli.common import (
     insecure_option,
     no_docker_option,
     platform_option,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -21,6 +22,7 @@ from packager.cli.common import (
 
 @click.command("report")
 @file_option
+@spec_workspace_option
 @target_option
 @platform_option
 @click.option(

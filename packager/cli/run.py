@@ -19,6 +19,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     no_docker_option,
     spec_beside,
     spec_workspace_option,
@@ -56,6 +57,7 @@ def one_port(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> s
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @spec_workspace_option
+@insecure_option
 @target_option
 @click.option(
     "-p",

@@ -1,8 +1,7 @@
-"""`packager service`: named services on the engine."""
+"""`packager service`: what deploys, replaces, pauses and removes named services."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,15 @@ from packager.cli.common import (
 from packager.cli.deployed import asked_for, inference_option, models_option, service_data, show_deployed
 from packager.cli.registered import open_workspace
 from packager.cli.run import keys_option, one_port, run_wish, variables
-from packager.cli.score import key_options, post, request_options
+from packager.cli.service_shown import (
+    keys_command,
+    list_command,
+    logs_command,
+    named,
+    score_command,
+    show_command,
+    version_option,
+)
 from packager.cli.service_v1 import (
     get_access_token_command,
     get_keys_command,
@@ -36,11 +43,9 @@ from packager.cli.service_v1 import (
     regen_key_command,
     run_command,
 )
-from packager.cli.terminal import table
 
 if TYPE_CHECKING:
-    from packager.serving.service import Which
-    from packager.serving.status import Before, Status
+    from packager.serving.status import Status
 
 _limits = (
     click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="Variable (repeatable)."),
@@ -61,15 +66,6 @@ _limits = (
 )
 
 
-_version_option = click.option(
-    "--version",
-    "version",
-    metavar="VERSION",
-    shell_complete=complete.service_versions,
-    help="Which version, of a service that has several.",
-)
-
-
 def _limit_options(command: Any) -> Any:
     for option in reversed(_limits):
         command = option(command)
@@ -87,7 +83,10 @@ def command() -> None:
     """
 
 
-for _each in (run_command, get_logs_command, get_keys_command, regen_key_command, get_access_token_command):
+for _each in (
+    *(list_command, show_command, logs_command, score_command, keys_command),
+    *(run_command, get_logs_command, get_keys_command, regen_key_command, get_access_token_command),
+):
     command.add_command(_each)
 
 
@@ -96,6 +95,7 @@ for _each in (run_command, get_logs_command, get_keys_command, regen_key_command
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @file_option
 @spec_workspace_option
+@insecure_option
 @target_option
 @click.option(
     "-p",
@@ -163,7 +163,7 @@ def deploy(
 @click.argument("reference", required=False, metavar="[REF]", shell_complete=complete.references)
 @models_option
 @inference_option
-@_version_option
+@version_option
 @insecure_option
 @file_option
 @spec_workspace_option
@@ -227,7 +227,7 @@ def traffic(name: str, shares: tuple[str, ...], output_format: str, reporter: Re
     """
     from packager.steps import service as services
 
-    status = services.set_traffic(_named(name), shares) if shares else services.look(_named(name))
+    status = services.set_traffic(named(name), shares) if shares else services.look(named(name))
     if output_format == "json":
         emit_json(service_data(status))
         return
@@ -264,7 +264,7 @@ def _again(command: Any) -> Any:
 
 @command.command("rollback")
 @click.argument("name", shell_complete=complete.services)
-@_version_option
+@version_option
 @_again
 @format_option
 @standard_options
@@ -298,7 +298,7 @@ def stop(name: str, reporter: Reporter) -> None:
 
 @command.command("start")
 @click.argument("name")
-@_version_option
+@version_option
 @_again
 @format_option
 @standard_options
@@ -315,153 +315,16 @@ def start(
     _show(status, output_format, reporter)
 
 
-@command.command("list")
-@click.option("--version", "version", metavar="VERSION", help="Those alone that have this version, and it alone.")
-@format_option
-@standard_options
-def list_(version: str | None, output_format: str, reporter: Reporter) -> None:
-    """List all services with their states, and below each its versions with their shares of the requests."""
-    from packager.steps.service import list_services, with_version
-
-    found = list_services(reporter.warn)
-    if version is not None:
-        found = with_version(found, version)
-    if output_format == "json":
-        emit_json([service_data(each) for each in found])
-        return
-    rows = []
-    for each in found:
-        rows.append((each.name, each.state, each.shown, _moment(each.created), each.scoring_url))
-        rows += [
-            (f"  {one.name} {one.traffic} %", one.state, one.shown, _moment(one.created), "") for one in each.versions
-        ]
-    for line in table(rows):
-        emit(line)
-    if not rows:
-        reporter.step("no services")
-
-
-@command.command("show")
-@click.argument("name", shell_complete=complete.services)
-@_version_option
-@format_option
-@standard_options
-def show(name: str, version: str | None, output_format: str, reporter: Reporter) -> None:
-    """Show a service: its state with the reason, addresses, limits, and its last log lines where it is not healthy."""
-    from packager.steps.service import LOG_LINES, logs, look
-
-    status = look(_named(name), version=version)
-    log = ""
-    if not status.taken and status.created:
-        of = version or next((each.name for each in status.versions if each.state == status.state), None)
-        log = b"".join(logs(name, LOG_LINES, version=of)).decode(errors="replace")
-    if output_format == "json":
-        emit_json({**service_data(status), "log": log.splitlines()})
-        return
-    lines = {
-        "state": f"{status.state} ({status.reason})" if status.reason else status.state,
-        "image": f"{status.shown}, since {_moment(status.created)}",
-        **({"before": _before(status.before)} if status.before is not None else {}),
-        "score": status.scoring_url,
-        "swagger": status.swagger_url,
-        "memory": f"{status.memory} bytes" if status.memory else "no limit",
-        "cpus": f"{status.cpus:g}" if status.cpus else "no limit",
-        "keys": f"packager service keys {status.name}" if status.auth == "key" else "none: requests need no key",
-        "restarts": str(status.restarts),
-    }
-    emit("\n".join([status.name, *(f"  {word:<9}{text}" for word, text in lines.items())]))
-    for each in status.versions:
-        reason = f" ({each.reason})" if each.reason else ""
-        before = f"; before: {_before(each.before)}" if each.before is not None else ""
-        emit(f"  version  {each.name} {each.traffic} %: {each.state}{reason}, {each.shown}{before}")
-    if log:
-        emit("  log\n" + "\n".join(f"    {line}" for line in log.splitlines()))
-
-
-@command.command("logs")
-@click.argument("name", shell_complete=complete.services)
-@_version_option
-@click.option("-n", "--tail", type=click.IntRange(min=1), metavar="N", help="The last lines alone.")
-@click.option("--follow", is_flag=True, help="Go on with what it writes, until Ctrl-C.")
-@standard_options
-def logs_(name: str, version: str | None, tail: int | None, follow: bool, reporter: Reporter) -> None:
-    """Print what the service wrote."""
-    from packager.steps.service import logs
-
-    for chunk in logs(_named(name), tail, version=version, follow=follow):
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
-
-
-@command.command("score")
-@click.argument("name", shell_complete=complete.services)
-@_version_option
-@request_options
-@key_options
-@format_option
-@standard_options
-def score(name: str, version: str | None, data: str | None, reporter: Reporter, **options: Any) -> None:
-    """Post a request to service NAME and print the body of its answer, byte for byte."""
-    if version is not None:
-        from packager.steps.service import VERSION_HEADER
-
-        options["headers"] = (*options["headers"], f"{VERSION_HEADER}: {version}")
-    post(None, _named(name), data, reporter, **options)
-
-
-@command.command("keys")
-@click.argument("name", shell_complete=complete.services)
-@click.option(
-    "--regenerate",
-    type=click.Choice(["primary", "secondary"]),
-    help="Make this one new first; requests with the other one go on, and none is lost.",
-)
-@format_option
-@standard_options
-def keys(name: str, regenerate: Which | None, output_format: str, reporter: Reporter) -> None:
-    """Print the keys of service NAME; requests to it need either of them.
-
-    To replace both: --regenerate secondary, give the new one to the clients, then --regenerate primary.
-    """
-    from packager.steps.service import show_keys
-
-    found = show_keys(_named(name), regenerate)
-    if regenerate:
-        reporter.step(f"the {regenerate} key of {name} is new")
-    if output_format == "json":
-        emit_json({"primary": found.primary, "secondary": found.secondary})
-        return
-    emit(f"primary    {found.primary}\nsecondary  {found.secondary}")
-
-
 @command.command("delete")
 @click.argument("name", shell_complete=complete.services)
-@_version_option
+@version_option
 @standard_options
 def delete(name: str, version: str | None, reporter: Reporter) -> None:
     """Remove service NAME, or a version of it that gets no requests; those in flight are finished first."""
     from packager.steps.service import delete as delete_step
 
-    delete_step(_named(name), version=version, reporter=reporter)
+    delete_step(named(name), version=version, reporter=reporter)
     reporter.step(f"version {version} of {name} is removed" if version else f"{name} is removed")
-
-
-def _named(name: str) -> str:
-    from packager.steps.service import service_name
-
-    return service_name(name)
-
-
-def _moment(created: str) -> str:
-    """Return a moment to the second, in UTC: engines write nanoseconds."""
-    return f"{created[:19]}Z" if len(created) >= _SECOND else created
-
-
-_SECOND = 19
-
-
-def _before(before: Before) -> str:
-    return f"{before}, since {_moment(before.created)}; `packager service rollback` goes back to it"
 
 
 def _show(status: Status, output_format: str, reporter: Reporter) -> None:

@@ -15,6 +15,7 @@ from packager.cli.common import (
     emit_json,
     file_option,
     format_option,
+    insecure_option,
     load_spec,
     no_docker_option,
     platform_option,
@@ -30,6 +31,7 @@ from packager.cli.run import variables
 @spec_argument
 @file_option
 @spec_workspace_option
+@insecure_option
 @target_option
 @platform_option
 @no_docker_option

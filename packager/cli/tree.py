@@ -16,7 +16,9 @@ from packager.cli.common import (
     file_option,
     format_option,
     human_size,
+    insecure_option,
     platform_option,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -30,6 +32,8 @@ _AGAIN = " (above)"
 
 @click.command("tree")
 @file_option
+@spec_workspace_option
+@insecure_option
 @target_option
 @platform_option
 @click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Show so many levels below what is asked for.")

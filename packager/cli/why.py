@@ -16,7 +16,9 @@ from packager.cli.common import (
     file_option,
     format_option,
     human_size,
+    insecure_option,
     platform_option,
+    spec_workspace_option,
     standard_options,
     target_option,
 )
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 @click.command("why")
 @click.argument("package", metavar="PACKAGE")
 @file_option
+@spec_workspace_option
+@insecure_option
 @target_option
 @platform_option
 @click.option("--offline", is_flag=True, help="Fetch no package to look into it: who needs it may not be known then.")

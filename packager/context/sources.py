@@ -13,7 +13,7 @@ from typing import NamedTuple
 from packager.context import dockerignore
 from packager.context.archive_reader import is_saved_archive
 from packager.context.entries import is_bake_file, is_saved_context
-from packager.context.files_of_tests import files_of_tests, tests_alone
+from packager.context.files_beside import files_of_tests, specs_among, unnamed
 from packager.context.starts import start_of
 from packager.context.strays import (
     asked_for,
@@ -230,8 +230,8 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
         else:
             files.append((path, full))
     of_tests = frozenset(each for path in files_of_tests(spec_file.spec) if (each := _below(path, source_dir)))
-    asked = (each for each in of_tests if not ignored.brings_back(each))
-    alone = tests_alone(frozenset(asked), files)
+    beside = (each for each in of_tests | specs_among(files) if not ignored.brings_back(each))
+    alone = unnamed(frozenset(beside), files)
     files = [(path, full) for path, full in files if path not in alone]
     left_out += alone
     secrets += [

@@ -44,8 +44,13 @@ _FORMS: dict[str, re.Pattern[bytes]] = {
     # `report` and `model profile --plot`.
     ".html": re.compile(rb'<!DOCTYPE html>\s*<html[^>]*>\s*<head>\s*<meta name="generator" content="packager report">'),
     ".svg": re.compile(rb'<svg [^>]*data-made-by="packager model profile"'),
-    # `ci`.
-    ".yml": re.compile(rb"# Made by `packager ci [a-z]+`"),
+    # `ci`; the lock of a package.
+    ".yml": re.compile(rb"# Made by `packager ci [a-z]+`|# Made by packager, in the format of conda-lock"),
+    ".txt": re.compile(rb"# Made by packager; do not edit: `packager lock`"),
+    ".lock": re.compile(
+        rb'\{\s*(?:"changed":\s*"[^"\\]*",\s*)?"inputs":\s*\{\s*'
+        rb'(?:"[^"\\]*":\s*"sha256:|\},\s*"(?:registered|targets)":)'
+    ),
 }
 _SAME = {".sarif": ".json", ".htm": ".html", ".yaml": ".yml"}
 #: `render` and what a bake file's folder has.

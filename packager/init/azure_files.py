@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from packager.context.dockerignore import NAME as DOCKERIGNORE
 from packager.environments.declare.pip_for_conda import pip_in_place_of_conda
 from packager.environments.declare.v1_python import unasked_python
@@ -30,7 +28,7 @@ from packager.init.v1_environments import PYTHON_OR_PIP, read_environment, settl
 from packager.init.v1_inference import read_inference_config
 from packager.init.v2_files import read_endpoint, read_online_deployment, read_v2_environment
 from packager.spec.document import parse_yaml
-from packager.spec.model import Spec
+from packager.spec.load import is_spec
 
 __all__ = ["Hints", "is_sample", "read_hints"]
 
@@ -130,12 +128,6 @@ def kind_of(data: dict[str, Any], path: str) -> Kind | None:
     return next((kind for holds, kind in rules if holds), None)
 
 
-def is_own_spec(data: object) -> bool:
-    """Whether a file holds a spec of packager: a copy of one, under another name."""
-    fields = {field.encode_name for field in msgspec.structs.fields(Spec)}
-    return isinstance(data, dict) and {"name", "version"} <= data.keys() and data.keys() <= fields and len(data) > 2
-
-
 def can_be_read(path: Path) -> bool:
     """Whether a file, found and not named, is one that is taken over; a configuration that is broken is one."""
     name = path.name
@@ -147,7 +139,7 @@ def can_be_read(path: Path) -> bool:
         data, _ = read_declaration(path, name)
     except SpecError as error:
         return _expected(name) and not _is_empty(path) and "not a mapping" not in error.message
-    return isinstance(data, dict) and not is_own_spec(data) and kind_of(data, name) is not None
+    return isinstance(data, dict) and not is_spec(data) and kind_of(data, name) is not None
 
 
 def _expected(name: str) -> bool:
@@ -172,7 +164,7 @@ def _declaration(folder: Path, path: str, hints: Hints, known: frozenset[str], *
     if is_sample(path) and not lenient:
         hints.tests.append(path)
         return
-    if is_own_spec(data):
+    if is_spec(data):
         if lenient:
             raise SpecError(f"{path} is a spec of packager already", remedy=f"`packager check -f {path}` looks at it")
         hints.specs.append(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from packager.progress import working
 from packager.storage.collect import Guard, Kind
 from packager.storage.content import content_guard
 from packager.storage.listing import list_folder, stamp
+from packager.storage.locks import turn
 from packager.storage.reading import failure
 
 
@@ -54,8 +54,7 @@ def cached(
     note = folder.with_suffix(".json")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with turn(folder.with_suffix(".lock")):
             known = _known(note, folder)
             if known is not None:
                 os.utime(note)  # it was used: see `environment_kind`

@@ -6,13 +6,12 @@ one of them changes no cache. A new environment appears in one step when all of 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -26,6 +25,7 @@ from packager.environments.uv_errors import redact
 from packager.errors import ContextError, LockError
 from packager.progress import working
 from packager.scratch import scratch
+from packager.storage.locks import turn
 from packager.storage.reading import failure
 
 #: In an environment that was made here; without it, a folder is never touched.
@@ -115,15 +115,10 @@ def _alone(prefix: Path) -> Iterator[None]:
     """Keep other processes of packager from the same place."""
     try:
         prefix.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(prefix.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise failure("written", prefix, error) from None
-    try:
-        with suppress(OSError):  # not every filesystem has locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with turn(prefix.parent):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _check_place(prefix: Path, locked: LockedPlatform, force: bool) -> bool:

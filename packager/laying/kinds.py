@@ -37,8 +37,13 @@ def package_kind(cache: Path) -> Kind:
     )
 
 
-def prefix_kind(cache: Path) -> Kind:
-    """Return the environments of a cache that programs of this machine run in."""
+def prefix_kind(cache: Path, kept: Iterable[str] = ()) -> Kind:
+    """Return the environments of a cache that programs of this machine run in.
+
+    Args:
+        cache: the folder of all that packager remembers.
+        kept: paths of those that a service is started in again.
+    """
     return Kind(
         name="local environment",
         root=cache / PREFIXES,
@@ -46,4 +51,5 @@ def prefix_kind(cache: Path) -> Kind:
         things="folder",
         cost=1,
         guards=(Guard(),),
+        kept=frozenset(kept),
     )

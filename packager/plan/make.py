@@ -52,7 +52,8 @@ from packager.plan.volumes import models_label, registered_models
 from packager.reference import Reference
 from packager.similar import similar
 from packager.spec.laid import Laid
-from packager.spec.model import Model, Spec, canonical, expand_tag, packaged
+from packager.spec.model import Model, Spec, canonical, packaged
+from packager.spec.tags import expand_tag
 from packager.targets import Target
 
 

@@ -14,8 +14,8 @@ from packager.given import read_given
 from packager.serving.matching import Expected, schema_errors
 from packager.serving.multipart import Part, encode
 from packager.similar import meant
+from packager.spec.cases import Case, FormFile, Tolerance
 from packager.spec.load import SpecFile
-from packager.spec.model import Case, FormFile, Tolerance
 
 # The machine's own table would make the same spec send different types on different machines.
 _TYPES = mimetypes.MimeTypes()

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from packager.contract import SCORE_PATH
-from packager.spec.model import Case, FormFile
+from packager.spec.cases import Case, FormFile
 
 #: Characters of a body that is written into a command; people read it, and copy it.
 MAX_INLINE = 300

@@ -15,7 +15,7 @@ import msgspec
 from packager.contract import SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError
 from packager.progress import working
-from packager.serving.killed import AGAIN, killed_workers
+from packager.serving.killed import AGAIN, INIT_RETURNED, killed_workers
 from packager.units import binary_size
 
 LOOPBACK = "127.0.0.1"
@@ -318,7 +318,7 @@ def why_it_hangs(log: str, timeout: float) -> str:
     # What azureml-inference-server-http 1.x writes before and after it calls init().
     if len(killed_workers(log)) >= AGAIN:
         return why_it_is_killed()
-    if _INIT_CALLED in log and _INIT_RETURNED not in log:
+    if _INIT_CALLED in log and INIT_RETURNED not in log:
         return f"init() has not returned within {timeout:g} s"
     return f"the service did not answer within {timeout:g} s"
 
@@ -327,7 +327,7 @@ _MORE_MEMORY = (
     "give it more (--memory SIZE, `service: {memory: SIZE}` in the spec, or memoryInGB of a deployment configuration), "
     "or make the model smaller"
 )
-_INIT_CALLED, _INIT_RETURNED = "Invoking user's init function", "init has completed"
+_INIT_CALLED = "Invoking user's init function"
 
 
 def failed(reason: str, log: str) -> ServiceError:

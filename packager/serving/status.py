@@ -12,7 +12,8 @@ import msgspec
 
 from packager.contract import SCORE_PATH, SWAGGER_PATH
 from packager.errors import ServiceError, UsageError
-from packager.serving.service import HealthTimes, Mounted, Package, State, why_it_ended
+from packager.serving.killed import dies_at_start
+from packager.serving.service import HealthTimes, Mounted, Package, State, why_it_ended, why_it_is_killed
 
 #: Ours has no `_`, so that no service has a container of another one's name. A DNS label holds 63 characters.
 SERVICE_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -59,6 +60,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         restarts: how often the engine started it again.
         kept: the engine starts it again when it ends; so it is with those that were healthy once.
         age: seconds since it was started.
+        log: last lines that it wrote; looked at where it does not answer.
     """
 
     status: str
@@ -68,6 +70,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
     kept: bool = False
     age: float = 0.0
+    log: str = ""
 
 
 class Before(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,14 +247,20 @@ def decide(
     if current.error and current.status in ("created", "exited"):
         return "Unschedulable", f"the engine could not start it: {current.error}"
     again = f", started again {current.restarts} times" if current.restarts else ""
+    # Not every engine counts what the kernel ended for its memory; the log tells of it everywhere.
+    killed = not answers and dies_at_start(current.log)
     if not current.state.running or current.status == "restarting":
         late = current.state.exit_code == 0 and not current.state.out_of_memory and not current.kept
+        if late and killed:
+            return "Failed", f"{why_it_is_killed(current.state.memory)}; it was ended"
         return "Failed", "it did not become healthy and was ended" if late else why_it_ended(current.state) + again
     if forwarder is None or not forwarder.state.running:
         if forwarder is not None and forwarder.error:
             return "Unschedulable", f"the engine could not publish its port: {forwarder.error}"
         return "Failed", "the container that owns its port does not run"
     memory = "a process of it ran out of memory and was ended (exit code 137)" if current.state.out_of_memory else ""
+    if killed:
+        memory = why_it_is_killed(current.state.memory)
     if answers:
         return "Healthy", memory or ("an update is under way" if following is not None else "")
     if current.health == "healthy" and not memory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ from packager.serving.host import Backend, Deployment, Host, Say
 from packager.serving.hosts.choose import HOSTS
 from packager.serving.status import Status, title_of
 from packager.serving.versions import whole
+from packager.storage.locks import alone
 from packager.storage.models import default_root
 
 _Hosts = Sequence[Host[Any]]
@@ -43,16 +43,14 @@ def held(name: str) -> Iterator[None]:
     folder = default_root().parent / "services"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{name}.lock").open("w")
+        (folder / f"{name}.lock").touch()
     except OSError as error:
         raise ContextError(f"{folder} cannot be written: {error.strerror}", remedy="set XDG_CACHE_HOME") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with alone(folder / f"{name}.lock", unsure=True) as free:
+        if not free:
             raise TemporaryError(
                 f"the service {name!r} is being changed by another process", remedy="try again when it is done"
-            ) from None
+            )
         yield
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from packager.errors import SpecError
 from packager.spec import model as m
+from packager.spec.cases import Case, Expect
 from packager.spec.document import Document
 
 
@@ -52,7 +53,7 @@ def check_cases(spec: m.Spec, document: Document) -> None:
             )
 
 
-def _one_of(part: m.Case | m.Expect, fields: tuple[str, ...], field: str, document: Document) -> None:
+def _one_of(part: Case | Expect, fields: tuple[str, ...], field: str, document: Document) -> None:
     given = [name for name in fields if getattr(part, name) not in (None, msgspec.UNSET) or _is_null(part, name)]
     if len(given) > 1:
         raise SpecError(
@@ -60,7 +61,7 @@ def _one_of(part: m.Case | m.Expect, fields: tuple[str, ...], field: str, docume
         )
 
 
-def _is_null(part: m.Case | m.Expect, name: str) -> bool:
+def _is_null(part: Case | Expect, name: str) -> bool:
     return name in ("request", "body") and getattr(part, name) is None
 
 

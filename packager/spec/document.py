@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from packager.errors import Location, SpecError
+from packager.errors import Location, SpecError, location_in
 from packager.given import TEXT_LIMIT, find_conflict, read_given
 from packager.similar import meant
 
@@ -63,10 +63,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, field: str) -> Location:
         """Return the location of `field`, or of its nearest parent that stands in the file."""
-        known = field
-        while known and known not in self.lines:
-            known = known[: max(known.rfind("."), known.rfind("["), 0)]
-        return Location(file=str(self.path), line=self.lines.get(known, 1), field=field or None)
+        return location_in(str(self.path), self.lines, field)
 
 
 def read_text(path: Path, below: Path | None = None) -> str:

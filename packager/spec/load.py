@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +17,6 @@ from packager.spec.find import DEFAULT_FILE, NAMES, spec_in
 from packager.spec.laid import Laid
 from packager.spec.mistyped import explain
 from packager.spec.rules import check_rules
-from packager.spec.service import Probes, Replicas, ServiceWishes, Tls
 
 _Kind = TypeVar("_Kind")
 
@@ -135,6 +134,12 @@ class SpecFile(msgspec.Struct, frozen=True, kw_only=True):
         return self.document.at("models")
 
 
+def is_spec(data: object) -> bool:
+    """Whether the values of a file are a spec, whatever it is called, with faults or without."""
+    fields = {field.encode_name for field in msgspec.structs.fields(m.Spec)}
+    return isinstance(data, dict) and {"name", "version"} <= data.keys() <= fields and len(data) > 2
+
+
 #: Fields that a target may have of its own, under the same name.
 _OWN_FIELDS = ("base", "python", "env", "system_packages")
 
@@ -184,7 +189,6 @@ def typed(document: Document, kind: type[_Kind]) -> _Kind:
     Raises:
         SpecError: an unknown key, or a value of another type, with its line.
     """
-    _known_keys(document.data, kind, "", document)
     try:
         with _FIRST_USE:
             return convert(document.data, kind)
@@ -197,53 +201,3 @@ def _with_default_tags(spec: m.Spec, document: Document) -> m.Spec:
     if len(spec.targets) < 2 or "image.tags" in document.lines:
         return spec
     return msgspec.structs.replace(spec, image=msgspec.structs.replace(spec.image, tags=m.TAGS_OF_SEVERAL))
-
-
-# --- keys and types ---------------------------------------------------------------------------------------------------
-
-_NESTED: dict[tuple[type, str], type] = {
-    (m.Spec, "models"): m.Model,
-    (m.Spec, "environment"): m.InlineEnvironment,
-    (m.Spec, "image"): m.Image,
-    (m.Spec, "server"): m.Server,
-    (m.Spec, "conda"): m.CondaOptions,
-    (m.Spec, "service"): ServiceWishes,
-    (ServiceWishes, "replicas"): Replicas,
-    (ServiceWishes, "probes"): Probes,
-    (ServiceWishes, "tls"): Tls,
-    (m.Spec, "test"): m.Case,
-    (m.Case, "expect"): m.Expect,
-    (m.Expect, "tolerance"): m.Tolerance,
-    (m.TargetOptions, "models"): m.Model,
-    (m.TargetOptions, "environment"): m.EnvironmentChanges,
-    (m.EnvironmentChanges, "add"): m.AddedPackages,
-}
-
-
-def _known_keys(data: Any, kind: type, field: str, document: Document) -> None:
-    """Refuse keys that the spec does not have, at any depth, before types are looked at: the likelier mistake."""
-    if isinstance(data, list):
-        for index, item in enumerate(data):
-            _known_keys(item, kind, f"{field}[{index}]", document)
-        return
-    if not isinstance(data, dict):
-        return
-    known = msgspec.structs.fields(kind)
-    names = [each.encode_name for each in known]
-    for key, value in data.items():
-        child = f"{field}.{key}" if field else key
-        if key not in names:
-            raise _unknown(key, names, child, document)
-        if (kind, key) == (m.Spec, "targets") and isinstance(value, dict):
-            for target, options in value.items():
-                _known_keys(options, m.TargetOptions, f"{child}.{target}", document)
-        elif (kind, key) in _NESTED:
-            _known_keys(value, _NESTED[kind, key], child, document)
-
-
-def _unknown(key: str, names: list[str], field: str, document: Document) -> SpecError:
-    from difflib import get_close_matches
-
-    close = get_close_matches(key.lower(), names, n=1, cutoff=0.6)
-    remedy = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
-    return SpecError(f"unknown key {key!r}", where=document.at(field), remedy=remedy)

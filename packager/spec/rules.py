@@ -14,11 +14,13 @@ from packager.reference import Reference
 from packager.spec import model as m
 from packager.spec import texts
 from packager.spec.case_rules import check_cases
+from packager.spec.cases import FormFile
 from packager.spec.channel import check_channel
 from packager.spec.document import Document
 from packager.spec.no_code_rules import check_no_code
 from packager.spec.registered_rules import check_environment, check_registered
 from packager.spec.service_rules import check_service
+from packager.spec.tags import PLACEHOLDER, TAG_FIELDS, expand_tag
 
 NO_KEY = "no key is ever in an image: the container gets it when it starts (`packager run`, or a mounted secret)"
 
@@ -96,7 +98,7 @@ def _paths(spec: m.Spec) -> list[tuple[str, str]]:
         files = {"file": case.file, "expect.file": case.expect.file, "expect.schema": case.expect.schema}
         paths += [(f"test[{index}].{field}", path) for field, path in files.items() if isinstance(path, str)]
         form = (case.form or {}).items()
-        paths += [(f"test[{index}].form.{name}", part.file) for name, part in form if isinstance(part, m.FormFile)]
+        paths += [(f"test[{index}].form.{name}", part.file) for name, part in form if isinstance(part, FormFile)]
     return paths
 
 
@@ -209,15 +211,15 @@ def _check_image(spec: m.Spec, document: Document) -> None:
 def _check_tags(spec: m.Spec, tags: tuple[str, ...], start: str, document: Document) -> None:
     for index, tag in enumerate(tags):
         field = f"{start}[{index}]"
-        for placeholder in m.PLACEHOLDER.findall(tag):
-            if placeholder not in m.TAG_FIELDS:
+        for placeholder in PLACEHOLDER.findall(tag):
+            if placeholder not in TAG_FIELDS:
                 raise SpecError(
                     f"tags know no {{{placeholder}}}",
                     where=document.at(field),
-                    remedy=f"known: {', '.join('{' + each + '}' for each in m.TAG_FIELDS)}",
+                    remedy=f"known: {', '.join('{' + each + '}' for each in TAG_FIELDS)}",
                 )
         try:
-            m.expand_tag(tag, name=spec.name, version=spec.version, target="cpu", platform="linux/amd64")
+            expand_tag(tag, name=spec.name, version=spec.version, target="cpu", platform="linux/amd64")
         except ValueError as error:
             raise SpecError(str(error), where=document.at(field), remedy=TAG_FORM) from None
 
@@ -255,7 +257,7 @@ def check_written_tags(spec: m.Spec, document: Document, platforms: Mapping[str,
     for target in spec.target_names:
         for template in spec.for_target(target).image.tags:
             for platform in platforms.get(target, ()) if "{platform}" in template else ("",):
-                tag = m.expand_tag(template, name=spec.name, version=spec.version, target=target, platform=platform)
+                tag = expand_tag(template, name=spec.name, version=spec.version, target=target, platform=platform)
                 other = written.setdefault(tag, target)
                 if other == target:
                     continue

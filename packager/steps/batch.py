@@ -14,12 +14,12 @@ from packager.batches.listing import find_inputs, is_remote, roots_of
 from packager.batches.merging import merge as merge_shards
 from packager.batches.merging import shard_folder
 from packager.batches.output import output_at
-from packager.batches.planning import split
+from packager.batches.planning import Split, split
 from packager.batches.pool import Hand, Job, Limits, row_groups
 from packager.batches.programs import in_container, in_environment, inside
 from packager.batches.run import Run, run_batch
-from packager.batches.splitting import form_of, of_shard, parse_mini_batch_size, parse_shard
-from packager.batches.values import LOGS, Identity, Summary, inputs_digest, stamps_digest
+from packager.batches.splitting import Shard, Size, form_of, of_shard, parse_mini_batch_size, parse_shard
+from packager.batches.values import LOGS, Form, Identity, InputFile, Summary, inputs_digest, stamps_digest
 from packager.batches.workers import Program, Start, start_here
 from packager.contract import INPUTS_LABEL
 from packager.engine.api import require_local
@@ -127,46 +127,21 @@ def batch(
     wish = BatchWish(**wishes)
     locations = (inputs,) if isinstance(inputs, str) else tuple(inputs)
     _check(wish, locations, spec_file)
-    shard = parse_shard(wish.shard, os.environ)
-    files = find_inputs(locations)
-    form = form_of(files, wish.input_format)
-    size = parse_mini_batch_size(wish.mini_batch_size, form)
+    asked = _asked(wish, locations)
     with output_at(os.fspath(output)) as place, ExitStack() as stack:
+        shard = asked.shard
         folder = place.folder if wish.shard is None else shard_folder(place.folder, shard.number, shard.count)
         _refuse_inside(folder, locations)
         place.bring(folder)
         scratch = stack.enter_context(run_folder())
         described = _describe(wish, spec_file, locations, scratch, reporter)
         start, processes = stack.enter_context(_started(wish, described.program, _logs(folder), reporter))
-        limits = Limits(timeout=wish.timeout, init_timeout=wish.init_timeout, tries=wish.tries)
-        job = Job(form=form, script=described.program.script, files=files, scratch=scratch, limits=limits)
-        hand = Hand(0, job, start)
-        try:
-            parts = split(files, form, size, scratch, row_groups(hand))
-        finally:
-            hand.kill()
-        chosen = of_shard(parts.batches, shard)
-        identity = Identity(
-            package=described.digest,
-            script=wish.entry_script or "",
-            form=form,
-            mini_batch_size=size.text,
-            inputs=inputs_digest(files),
-            stamps=stamps_digest(files),
-            keeps_rows=wish.append_row,
-            shard=shard.number,
-            shards=shard.count,
-        )
-        part = f", shard {shard.number} of {shard.count}" if shard.count > 1 else ""
-        reporter.step(
-            f"{described.title}: {len(files)} files, {len(chosen)} mini-batches ({form}){part}, "
-            f"{min(processes, max(len(chosen), 1))} at a time"
-        )
+        job, parts = _split(wish, asked, described.program, start, scratch)
         run = Run(
-            identity=identity,
+            identity=_identity(wish, asked, described.digest),
             split=parts,
-            batches=chosen,
-            job=msgspec.structs.replace(job, files=parts.files),
+            batches=of_shard(parts.batches, shard),
+            job=job,
             processes=processes,
             output=folder,
             shown=place.shown(folder),
@@ -174,8 +149,57 @@ def batch(
             resume=wish.resume,
             overwrite=wish.overwrite,
         )
+        reporter.step(_said(described.title, asked, run))
         summary = run_batch(run, start, reporter.warn)
         return place.sent(summary, folder)
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of which inputs, in mini-batches of which size."""
+
+    files: tuple[InputFile, ...]
+    form: Form
+    size: Size
+    shard: Shard
+
+
+def _asked(wish: BatchWish, locations: Sequence[str]) -> _Asked:
+    shard, files = parse_shard(wish.shard, os.environ), find_inputs(locations)
+    form = form_of(files, wish.input_format)
+    return _Asked(files=files, form=form, size=parse_mini_batch_size(wish.mini_batch_size, form), shard=shard)
+
+
+def _split(wish: BatchWish, asked: _Asked, program: Program, start: Start, scratch: Path) -> tuple[Job, Split]:
+    """Split the inputs, and return what workers do with the parts; one is asked for the groups of rows in files."""
+    limits = Limits(timeout=wish.timeout, init_timeout=wish.init_timeout, tries=wish.tries)
+    job = Job(form=asked.form, script=program.script, files=asked.files, scratch=scratch, limits=limits)
+    hand = Hand(0, job, start)
+    try:
+        parts = split(asked.files, asked.form, asked.size, scratch, row_groups(hand))
+    finally:
+        hand.kill()
+    return msgspec.structs.replace(job, files=parts.files), parts
+
+
+def _identity(wish: BatchWish, asked: _Asked, package: str) -> Identity:
+    return Identity(
+        package=package,
+        script=wish.entry_script or "",
+        form=asked.form,
+        mini_batch_size=asked.size.text,
+        inputs=inputs_digest(asked.files),
+        stamps=stamps_digest(asked.files),
+        keeps_rows=wish.append_row,
+        shard=asked.shard.number,
+        shards=asked.shard.count,
+    )
+
+
+def _said(title: str, asked: _Asked, run: Run) -> str:
+    shard, count = asked.shard, len(run.batches)
+    part = f", shard {shard.number} of {shard.count}" if shard.count > 1 else ""
+    at_a_time = min(run.processes, max(count, 1))
+    return f"{title}: {len(asked.files)} files, {count} mini-batches ({asked.form}){part}, {at_a_time} at a time"
 
 
 def merge(output: str | os.PathLike[str], *, overwrite: bool = False) -> Summary:

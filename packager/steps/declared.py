@@ -11,14 +11,13 @@ The folder is remade whenever something is packaged; whoever wants to keep it co
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,7 @@ from packager.steps.lock import lock
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.settings import current_settings, with_settings
 from packager.storage.files import write_bytes
-from packager.storage.locks import lock_of
+from packager.storage.locks import lock_of, turn
 
 __all__ = [
     "NAME_LENGTH", "NO_CODE", "Declared", "DeclaredModel", "environment_file", "lay_out", "lock_key", "package_name",
@@ -158,18 +157,8 @@ def taking_turns(path: Path) -> Iterator[None]:
     Raises:
         ContextError: the folder around it cannot be written.
     """
-    lock_file = lock_of(path)
-    try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise ContextError(f"{lock_file} cannot be written: {error.strerror}", remedy="set XDG_DATA_HOME") from None
-    try:
-        with suppress(OSError):  # not every filesystem has locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with turn(lock_of(path)):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def lay_out(declared: Declared, folder: Path) -> None:

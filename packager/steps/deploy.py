@@ -91,7 +91,7 @@ class DeployedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was deployed.
+    """What was deployed, or with --diff would be.
 
     Attributes:
         platform: its name.

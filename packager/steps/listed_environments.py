@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +14,7 @@ from packager.environments.declare.curated import FILE, Curated, curated_names, 
 from packager.environments.declare.v1_names import PREFIX, nearest, v1_names
 from packager.errors import ContextError, UsageError
 from packager.given import read_given
+from packager.scratch import scratch
 from packager.steps.definitions import read_definition
 from packager.steps.needed import Use, refuse_needed, uses
 from packager.steps.telling import Telling, Verified
@@ -76,8 +76,8 @@ class Environments:
             UsageError: the name is a curated environment's; see above.
             SpecError: a file is not valid, with its line, or says what cannot be locked.
         """
-        with tempfile.TemporaryDirectory(prefix="packager-environment-") as scratch:
-            definition = read_definition(Path(path), Path(scratch))
+        with scratch("packager-environment-") as folder:
+            definition = read_definition(Path(path), Path(folder))
             name = name or definition.name
             if name is None:
                 raise UsageError("the environment has no name", remedy="give one: -n NAME")

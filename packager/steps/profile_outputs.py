@@ -8,9 +8,10 @@ import msgspec
 
 from packager.serving.profile import Limits, Profile, Row, remarks, too_few
 from packager.serving.profile_report import details, gigabytes, ordered, spread_data
+from packager.steps.output import Output
 
 
-class Amounts(msgspec.Struct, frozen=True, kw_only=True, rename={"memory_in_gb": "memoryInGB"}):
+class Amounts(Output, frozen=True, rename={"memory_in_gb": "memoryInGB"}):
     """Limits of a service.
 
     Attributes:
@@ -22,7 +23,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, rename={"memory_in_gb":
     memory_in_gb: float | None
 
 
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
+class Spread(Output, frozen=True):
     """How the blocks of a measurement differ.
 
     Attributes:
@@ -122,7 +123,7 @@ class ProfiledRow(
     remarks: tuple[str, ...]
 
 
-class NotSent(msgspec.Struct, frozen=True, kw_only=True):
+class NotSent(Output, frozen=True):
     """A sample that was not sent.
 
     Attributes:
@@ -134,7 +135,7 @@ class NotSent(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Profiled(msgspec.Struct, frozen=True, kw_only=True):
+class Profiled(Output, frozen=True):
     """A service, measured under several limits.
 
     Attributes:

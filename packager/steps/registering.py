@@ -18,6 +18,7 @@ from packager.storage.models import Store
 from packager.storage.reading import failure
 from packager.workspace.contents import scan_contents
 from packager.workspace.facts import find_facts, settle
+from packager.workspace.file_roles import has_no_model
 from packager.workspace.names import check_name, check_pairs, check_text
 from packager.workspace.sources import Fetched, Options, fetch, forget, is_address
 from packager.workspace.values import Content, Resources, Version
@@ -26,9 +27,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 
 
 class ModelWish(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that is to be registered; fields as the parameters of `packager.Workspace.models.register`."""
+    """A model that is to be registered; fields as the parameters of `packager.Workspace.models.register`.
 
-    name: str
+    Without a name it gets that which it has where it comes from.
+    """
+
+    name: str | None
     path: str
     tags: dict[str, str] = {}
     properties: dict[str, str] = {}
@@ -58,23 +62,25 @@ def read_model(wish: ModelWish, reporter: Reporter) -> Iterator[Read]:
         RegistryError, TemporaryError: a source refuses, or does not answer now.
     """
     _check(wish)
-    reporter.step(f"registering model {wish.name}")
+    reporter.step(f"registering model {wish.name or wish.path}")
     if not is_address(wish.path):
         path = Path(wish.path)
         files = scan_contents(path)
-        yield _read(wish, Fetched(path=path), files if wish.sha256 is None else _with_digest(files, wish.sha256))
+        files = files if wish.sha256 is None else _with_digest(files, wish.sha256)
+        yield _read(wish, Fetched(path=path), files, reporter)
         return
-    with _scratch() as scratch:
+    with large_scratch() as scratch:
         fetched = fetch(wish.path, scratch, Options(sha256=wish.sha256))
         if fetched.source is not None:
             reporter.step(f"fetched {fetched.source.uri}")
-        yield _read(wish, fetched, fetched.files or scan_contents(fetched.path))
+        yield _read(wish, fetched, fetched.files or scan_contents(fetched.path), reporter)
         forget(fetched)
 
 
 def _check(wish: ModelWish) -> None:
     """Refuse at once what would be refused after a long download."""
-    check_name(wish.name, "model")
+    if wish.name is not None:
+        check_name(wish.name, "model")
     if not wish.path:
         raise UsageError("the path of the model is empty", remedy="name a file or folder; `.` is this one")
     check_pairs(wish.tags, "tag")
@@ -96,14 +102,17 @@ def _amounts(resources: Resources | None) -> tuple[tuple[float | None, str], ...
     return ((resources.cpu, "processors"), (resources.memory_gb, "gigabytes"), (resources.gpu, "GPUs"))
 
 
-def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read:
+def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...], reporter: Reporter) -> Read:
     path = fetched.path
     facts = find_facts(path)
+    if facts.framework is None and has_no_model(each.path for each in files):
+        what = "none of the files looks" if len(files) > 1 else f"{path.name} does not look"
+        reporter.warn(f"{what} like a model: if it is none, register the file or folder that the script loads")
     framework = wish.framework or fetched.framework
     framework, version = settle(facts, framework, wish.framework_version or fetched.framework_version)
     draft = Version(
         kind="model",
-        name=wish.name,
+        name=_name(wish, fetched),
         framework=framework,
         framework_version=version,
         resources=wish.resources or fetched.resources,
@@ -111,10 +120,19 @@ def _read(wish: ModelWish, fetched: Fetched, files: tuple[Content, ...]) -> Read
         run_id=wish.run_id or fetched.run_id or facts.run_id,
         details={**facts.details, **fetched.details},
         description=wish.description or fetched.description,
-        tags=wish.tags,
-        properties=wish.properties,
+        tags=fetched.tags | wish.tags,
+        properties=fetched.properties | wish.properties,
     )
     return draft, files, _samples(wish, fetched, [path / each for each in facts.samples])
+
+
+def _name(wish: ModelWish, fetched: Fetched) -> str:
+    if wish.name is not None:
+        return wish.name
+    try:
+        return check_name(fetched.name, "model")
+    except UsageError:
+        raise UsageError(f"{wish.path} has no name that a model can have here", remedy="give it one: -n NAME") from None
 
 
 def _samples(wish: ModelWish, fetched: Fetched, found: list[Path]) -> tuple[Content, ...]:
@@ -142,7 +160,7 @@ def _with_digest(files: tuple[Content, ...], sha256: str) -> tuple[Content, ...]
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
+def large_scratch() -> Iterator[Path]:
     """Give a folder beside the cache, where large files fit; what a killed process leaves there, `store gc` removes."""
     folder = cache_root() / "fetched/tmp"
     try:

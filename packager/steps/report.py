@@ -36,8 +36,8 @@ from packager.registry.resolve import require_digest
 from packager.reports.page import ChangedPart, ImagePart, LayerRow, PackageRow, Page, TestPart, TestRow, html
 from packager.reports.treemap import Block
 from packager.serving.gate import Report, spread_of
+from packager.spec.cases import Case
 from packager.spec.load import SpecFile
-from packager.spec.model import Case
 from packager.steps.check import check
 from packager.steps.dependencies import looked_into
 from packager.steps.plan import SHOWN_REQUEST, find_base, plan_platforms

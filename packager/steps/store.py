@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -11,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from packager.errors import PackagerError
+from packager.scratch import ABANDONED, scratch_folders
 from packager.steps.settings import cache_limit
-from packager.storage.collect import DAY, UNUSED, Collected, Kind, Policy, collect, space
+from packager.storage.collect import DAY, UNUSED, Collected, Guard, Kind, Policy, collect, space
 from packager.storage.content import ContentStore, layer_kind
 from packager.storage.files import write_text
 from packager.storage.memory import cache_root, note_kind
@@ -59,25 +61,29 @@ def kinds() -> tuple[Kind, ...]:
     from packager.laying.compile import bytecode_kind
     from packager.laying.interpreters import interpreter_kind
     from packager.laying.kinds import package_kind, prefix_kind
-    from packager.serving.hosts.process.folders import run_kind, service_kind, state_root
+    from packager.serving.hosts.process.folders import batch_kind, run_kind, service_kind, state_root
+    from packager.serving.hosts.process.machine import ProcessHost
     from packager.workspace.sources.places import download_kind
 
     cache, state = cache_root(), state_root()
+    of_services = ProcessHost().needs()
     return (
         model_kind(cache),
-        registered_kind(cache, _mounted(cache)),
+        registered_kind(cache, (*_mounted(cache), *of_services)),
         context_kind(cache),
         layer_kind(cache),
         package_kind(cache),
         environment_kind(cache),
         bytecode_kind(cache),
         interpreter_kind(cache),
-        prefix_kind(cache),
+        prefix_kind(cache, of_services),
         download_kind(cache),
         note_kind(cache),
         service_kind(state),
         run_kind(state),
+        batch_kind(state),
         _leftover_kind(cache),
+        _temporary_kind(),
     )
 
 
@@ -110,6 +116,21 @@ def _leftover_kind(cache: Path) -> Kind:
         cost=0,
         keeps=0.0,
         young=DAY,
+    )
+
+
+def _temporary_kind() -> Kind:
+    """Return the folders for the moment in the temporary directory; whoever uses one locks it."""
+    found = scratch_folders()
+    return Kind(
+        name="temporary folder",
+        root=found[0].parent if found else Path(tempfile.gettempdir()),
+        patterns=tuple(each.name for each in found),
+        things="folder",
+        cost=0,
+        keeps=0.0,
+        young=ABANDONED,
+        guards=(Guard(itself=True),),
     )
 
 

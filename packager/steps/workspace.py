@@ -147,7 +147,7 @@ class Models:
 
     def register(
         self,
-        name: str,
+        name: str | None,
         path: str | os.PathLike[str],
         *,
         tags: Mapping[str, str] | None = None,
@@ -163,7 +163,7 @@ class Models:
         """Register the next version of a model, and return it. Nothing is unpickled, imported or run.
 
         Args:
-            name: of letters, digits, `-`, `_` and `.`.
+            name: of letters, digits, `-`, `_` and `.`; None for the one that it has at the registry that it comes from.
             path: a file or folder, which keeps its own name; or `https://…`, `hf://ORG/NAME@REVISION`,
                 `mlflow:models:/NAME/3`, `mlflow:runs:/ID/PATH` or `oci://REFERENCE`.
             tags: to find it by; they may change.
@@ -320,7 +320,8 @@ class Models:
         Args:
             name: `name:version`, or `name` for the latest.
             reference: where.
-            form: `artifact` for a ModelPack artifact, `image` for an image with the files at its root.
+            form: `artifact` for a ModelPack artifact, with description, tags and properties as they are now; `image`
+                for an image with the files at its root.
         """
         from packager.workspace.artifacts import push_version
 
@@ -329,12 +330,14 @@ class Models:
         result = push_version(self._kept, version, reference, form)
         return f"{result.references[0]}@{result.digest}"
 
-    def pull(self, reference: str, name: str, **more: object) -> Version:
+    def pull(self, reference: str, name: str | None = None, **more: object) -> Version:
         """Register what a registry has: a ModelPack artifact, a KitOps ModelKit, or an image with the files.
+
+        Description, tags and properties that `push` wrote are taken over; those that are given here go before them.
 
         Args:
             reference: of it.
-            name: of the model here.
+            name: of the model here; the one that it has there where None.
             more: as for `register`.
         """
         uri = reference if reference.startswith("oci://") else f"oci://{reference}"

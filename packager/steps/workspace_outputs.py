@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
+from packager.steps.output import Output
 
 
-class _Output(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what is printed; a reader must expect fields that are newer than it."""
-
-
-class FileEntry(_Output, frozen=True):
+class FileEntry(Output, frozen=True):
     """A file of a version.
 
     Attributes:
@@ -25,7 +21,7 @@ class FileEntry(_Output, frozen=True):
     sha256: str
 
 
-class Origin(_Output, frozen=True):
+class Origin(Output, frozen=True):
     """Where a version comes from.
 
     Attributes:
@@ -37,7 +33,7 @@ class Origin(_Output, frozen=True):
     revision: str | None
 
 
-class Wanted(_Output, frozen=True):
+class Wanted(Output, frozen=True):
     """What a service with a model wants.
 
     Attributes:
@@ -51,7 +47,7 @@ class Wanted(_Output, frozen=True):
     gpu: int | None
 
 
-class RegisteredSummary(_Output, frozen=True):
+class RegisteredSummary(Output, frozen=True):
     """A version of a model or an environment.
 
     Attributes:
@@ -85,17 +81,6 @@ class Registered(RegisteredSummary, frozen=True):
     """A version of a model or an environment, with all that is known of it.
 
     Attributes:
-        id: `name:version`.
-        name: of it.
-        version: of it, from 1.
-        digest: `sha256:…` of paths, sizes and digests of its files.
-        created: when, RFC 3339 in UTC.
-        size: bytes of its files.
-        framework: of a model; null where neither anybody nor a file says it.
-        framework_version: that saved it.
-        description: for people.
-        tags: to find it by.
-        properties: what never changes.
         workspace: where it is registered.
         files: sorted by path.
         samples: files with requests as it takes them.
@@ -114,7 +99,7 @@ class Registered(RegisteredSummary, frozen=True):
     details: dict[str, Any]
 
 
-class UsedBy(_Output, frozen=True):
+class UsedBy(Output, frozen=True):
     """What needs a version.
 
     Attributes:
@@ -134,31 +119,13 @@ class ModelShown(Registered, frozen=True):
     """A version of a model, with what holds it.
 
     Attributes:
-        id: `name:version`.
-        name: of it.
-        version: of it, from 1.
-        digest: `sha256:…` of paths, sizes and digests of its files.
-        created: when, RFC 3339 in UTC.
-        size: bytes of its files.
-        framework: of a model; null where neither anybody nor a file says it.
-        framework_version: that saved it.
-        description: for people.
-        tags: to find it by.
-        properties: what never changes.
-        workspace: where it is registered.
-        files: sorted by path.
-        samples: files with requests as it takes them.
-        resources: what a service wants; null where nobody said.
-        source: where it comes from; null for a path.
-        run_id: of the run that made it.
-        details: what was found out of its files.
         used_by: images, services of this machine, and locks.
     """
 
     used_by: tuple[UsedBy, ...]
 
 
-class Downloaded(_Output, frozen=True):
+class Downloaded(Output, frozen=True):
     """What was copied out of a workspace.
 
     Attributes:
@@ -170,7 +137,7 @@ class Downloaded(_Output, frozen=True):
     path: str
 
 
-class ChangedFile(_Output, frozen=True):
+class ChangedFile(Output, frozen=True):
     """A file that two versions have with other content.
 
     Attributes:
@@ -184,7 +151,7 @@ class ChangedFile(_Output, frozen=True):
     after: FileEntry
 
 
-class ChangedFact(_Output, frozen=True):
+class ChangedFact(Output, frozen=True):
     """What is said of two versions that is not the same.
 
     Attributes:
@@ -198,7 +165,7 @@ class ChangedFact(_Output, frozen=True):
     after: str | None
 
 
-class ModelDifference(_Output, frozen=True):
+class ModelDifference(Output, frozen=True):
     """What differs between two versions.
 
     Attributes:
@@ -218,7 +185,7 @@ class ModelDifference(_Output, frozen=True):
     facts: tuple[ChangedFact, ...]
 
 
-class Deleted(_Output, frozen=True):
+class Deleted(Output, frozen=True):
     """A version that is registered no more.
 
     Attributes:
@@ -230,7 +197,7 @@ class Deleted(_Output, frozen=True):
     digest: str
 
 
-class VersionVerified(_Output, frozen=True):
+class VersionVerified(Output, frozen=True):
     """A version whose files were read.
 
     Attributes:
@@ -246,7 +213,7 @@ class VersionVerified(_Output, frozen=True):
     wrong: tuple[str, ...]
 
 
-class VersionPushed(_Output, frozen=True):
+class VersionPushed(Output, frozen=True):
     """A version that was written to a registry.
 
     Attributes:
@@ -260,7 +227,7 @@ class VersionPushed(_Output, frozen=True):
     form: Literal["artifact", "image"]
 
 
-class HeldVersion(_Output, frozen=True):
+class HeldVersion(Output, frozen=True):
     """A version that an image holds.
 
     Attributes:
@@ -272,7 +239,7 @@ class HeldVersion(_Output, frozen=True):
     digest: str
 
 
-class ImageListed(_Output, frozen=True):
+class ImageListed(Output, frozen=True):
     """An image that was made of what is registered.
 
     Attributes:
@@ -296,7 +263,7 @@ class ImageListed(_Output, frozen=True):
     package: str
 
 
-class WorkspaceMade(_Output, frozen=True):
+class WorkspaceMade(Output, frozen=True):
     """A workspace that is there now.
 
     Attributes:
@@ -308,7 +275,7 @@ class WorkspaceMade(_Output, frozen=True):
     location: str
 
 
-class WorkspaceUsed(_Output, frozen=True):
+class WorkspaceUsed(Output, frozen=True):
     """The workspace that is meant from now on where nothing else says it.
 
     Attributes:
@@ -320,7 +287,7 @@ class WorkspaceUsed(_Output, frozen=True):
     file: str
 
 
-class WorkspaceCopied(_Output, frozen=True):
+class WorkspaceCopied(Output, frozen=True):
     """What was copied from one workspace to another.
 
     Attributes:

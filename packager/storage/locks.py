@@ -9,9 +9,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+from packager.progress import working
 from packager.storage.reading import failure
 
 
@@ -49,12 +50,46 @@ def in_use(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def alone(lock: Path, *, make: bool = True) -> Iterator[bool]:
+def turn(lock: Path, waiting: str = "") -> Iterator[int]:
+    """Wait until nobody else holds a lock, and give its descriptor; whoever comes until this ends waits.
+
+    On a filesystem that has no locks nobody is kept out: then two may do the same work, and the last one's is kept.
+
+    Args:
+        lock: a file, which is made, or a folder that is its own lock.
+        waiting: what people are told while they wait; nothing where empty.
+
+    Raises:
+        ContextError: the folder around it cannot be written.
+    """
+    try:
+        descriptor = _open(lock, make=True)
+    except OSError as error:
+        raise failure("written", lock, error) from None
+    try:
+        with suppress(OSError):
+            _wait(descriptor, waiting)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, waiting: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with working(waiting) if waiting else nullcontext():
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+@contextmanager
+def alone(lock: Path, *, make: bool = True, unsure: bool = False) -> Iterator[bool]:
     """Say whether nobody holds a lock; nobody then gets it before this ends.
 
     Args:
         lock: a file, or a folder that is its own lock.
         make: make the file where it is not there; else nobody holds what is not there.
+        unsure: what is said where the filesystem cannot tell.
     """
     try:
         descriptor = _open(lock, make=make)
@@ -65,8 +100,10 @@ def alone(lock: Path, *, make: bool = True) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # in use, or a filesystem that cannot tell
+        except BlockingIOError:
             yield False
+        except OSError:
+            yield unsure
         else:
             yield True
     finally:

@@ -52,7 +52,8 @@ def push_version(
         version: registered there.
         reference: where to, `oci://` before it or not; the version is its tag where it has none.
         form: `artifact` for a ModelPack artifact; `image` for an ordinary image of one layer with the files at its
-            root, which everything can mount that mounts images. Both have the same digest whenever and wherever made.
+            root, which everything can mount that mounts images. The image has the same digest whenever and wherever
+            made; so has the artifact, as long as description, tags and properties are the same: they go with it.
         content: where blobs are kept on this machine; this user's store where None.
         connect: makes clients.
 
@@ -81,7 +82,7 @@ def push_version(
 def _push_artifact(
     workspace: Workspace, version: Version, target: Reference, store: ContentStore, connect: Connect, stack: ExitStack
 ) -> PushResult:
-    written = write_version(version)
+    written = write_version(version, copy=True)
     pairs = (*zip(written.files, version.files, strict=True), *zip(written.samples, version.samples, strict=True))
     # Opened when it is to be sent: what the registry has, or mounts, need not be fetched.
     blobs = [Sent(layer, file.path, partial(_opened, workspace, version, file, stack)) for layer, file in pairs]

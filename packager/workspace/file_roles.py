@@ -37,6 +37,15 @@ def role_of(path: str) -> Role:
     return "weight.config" if name in _CONFIGS else _ROLES.get(_suffix(name), "weight")
 
 
+def has_no_model(paths: Iterable[str]) -> bool:
+    """Whether no file, by its name, can be a model: scripts, documents and data, with configurations or without.
+
+    Configurations alone can be one: of a tokenizer, or of trees in JSON.
+    """
+    roles = {role_of(path) for path in paths}
+    return "weight" not in roles and roles != {"weight.config"}
+
+
 def format_of(files: Iterable[File]) -> str:
     """Return the format of the largest weights whose suffix tells one; empty where none does."""
     weights = [file for file in files if role_of(file.path) == "weight" and _suffix(file.path.lower()) in _FORMATS]

@@ -57,7 +57,7 @@ def registered_kind(cache: Path, kept: Iterable[str] = ()) -> Kind:
 
     Args:
         cache: the folder of all that packager remembers.
-        kept: paths of folders that are mounted somewhere.
+        kept: paths of folders that are mounted somewhere, or that a service is started with again.
     """
     return Kind(
         name="registered model",

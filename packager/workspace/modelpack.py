@@ -1,7 +1,8 @@
 """A version ⇄ a ModelPack artifact: manifest and configuration, one raw layer for each file. Pure: bytes and values.
 
-What can change of a version (description, tags, properties) is in neither, so its digest stays. What else a version has
-is where the specification has a field for it, and in annotations `packager.…` of the manifest where it has none.
+What can change of a version (description, tags, properties) is in neither as a workspace has it, so its digest stays; a
+copy that is pushed elsewhere has it as it was then. What else a version has is where the specification has a field for
+it, and in annotations `packager.…` of the manifest where it has none.
 
 Sources: CNCF model-spec (github.com/modelpack/model-spec, `docs/config.md`, `docs/annotations.md`,
 `specs-go/v1/mediatype.go`); KitOps (github.com/kitops-ml/kitops, `pkg/lib/constants/mediatype`); OCI image spec 1.1.
@@ -15,12 +16,14 @@ import msgspec
 
 from packager.contract import FILE_MODE, MTIME, TITLE_LABEL
 from packager.decoding import decode_json
-from packager.errors import ContextError, RegistryError
+from packager.errors import ContextError, RegistryError, UsageError
 from packager.http import MAX_DOCUMENT
 from packager.oci.compose import rfc3339
 from packager.oci.values import MANIFEST, Descriptor, digest_of
 from packager.workspace.artifact import MODELPACK_CONFIG, Artifact, read_json
+from packager.workspace.drafts import State, state_of
 from packager.workspace.file_roles import format_of, role_of
+from packager.workspace.names import check_pairs, check_text
 from packager.workspace.paths import checked_path
 from packager.workspace.values import KINDS, File, Kind, Resources, Source, Version
 
@@ -32,6 +35,8 @@ UNTESTED = "org.cncf.model.file.mediatype.untested"
 
 _KIND, _FRAMEWORK, _FRAMEWORK_VERSION = "packager.kind", "packager.framework", "packager.framework-version"
 _RESOURCES, _RUN, _DETAILS = "packager.resources", "packager.run-id", "packager.details"
+#: Of a copy: description, tags and properties.
+_STATE = "packager.state"
 #: Of a layer: the file is a sample, and this is its path among the samples.
 _SAMPLE = "packager.sample"
 
@@ -92,8 +97,12 @@ class _Config(msgspec.Struct, frozen=True, kw_only=True):
 # --- a version → an artifact ------------------------------------------------------------------------------------------
 
 
-def write_version(version: Version) -> Written:
+def write_version(version: Version, *, copy: bool = False) -> Written:
     """Return the artifact of a version; the same version has the same bytes everywhere.
+
+    Args:
+        version: of a workspace.
+        copy: with description, tags and properties, where it has some: no workspace is asked for those of a copy.
 
     Raises:
         ContextError: it has more files than a manifest has room for.
@@ -118,7 +127,7 @@ def write_version(version: Version) -> Written:
             "artifactType": ARTIFACT_TYPE,
             "config": Descriptor(media_type=MODELPACK_CONFIG, digest=digest_of(config), size=len(config)),
             "layers": [*files, *samples],
-            "annotations": _annotations(version),
+            "annotations": {**_annotations(version), **(_state(version) if copy else {})},
         },
         order="sorted",
     )
@@ -154,6 +163,11 @@ def _annotations(version: Version) -> dict[str, str]:
         _DETAILS: version.details and msgspec.json.encode(version.details, order="sorted").decode(),
     }
     return {name: str(value) for name, value in found.items() if value is not None and value != {}}
+
+
+def _state(version: Version) -> dict[str, str]:
+    state = msgspec.structs.replace(state_of(version), changes=0)
+    return {} if state == State() else {_STATE: msgspec.json.encode(state, order="sorted").decode()}
 
 
 def _layer(file: File, path: str, *, sample: bool = False) -> Descriptor:
@@ -232,6 +246,22 @@ def read_version(artifact: Artifact, config: bytes, named: str) -> Version:
         run_id=own.get(_RUN),
         details=_annotation(own, _DETAILS, dict[str, Any], named) or {},
     )
+
+
+def read_state(artifact: Artifact, named: str) -> State:
+    """Return description, tags and properties that an artifact of `write_version` was pushed with.
+
+    Raises:
+        RegistryError: they are none.
+    """
+    state = _annotation(artifact.annotations, _STATE, State, named) or State()
+    try:
+        check_text(state.description, "the description")
+        check_pairs(state.tags, "tag")
+        check_pairs(state.properties, "property")
+    except UsageError as error:
+        raise RegistryError(f"{_STATE} of {named} is not valid: {error.message}") from None
+    return msgspec.structs.replace(state, changes=0)
 
 
 def sample_path(annotations: dict[str, str]) -> str | None:

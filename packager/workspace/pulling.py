@@ -22,8 +22,9 @@ from packager.registry.mirrors import registry_mirrors
 from packager.storage.content import ContentStore
 from packager.storage.reading import failure
 from packager.workspace.artifact import Artifact, ArtifactLayer, image_title, kitfile_name, read_artifact
+from packager.workspace.drafts import with_state
 from packager.workspace.encoding import decode
-from packager.workspace.modelpack import is_ours, read_foreign, read_version, sample_path
+from packager.workspace.modelpack import is_ours, read_foreign, read_state, read_version, sample_path
 from packager.workspace.name_records import in_parallel
 from packager.workspace.names import check_name, check_text
 from packager.workspace.unpack import Unpacker
@@ -146,7 +147,7 @@ def _fetch(client: RegistryClient, artifact: Artifact, store: ContentStore) -> N
 
 def _draft(artifact: Artifact, config: bytes, at: Reference, named: str) -> Version:
     if is_ours(artifact):
-        return read_version(artifact, config, named)
+        return with_state(read_version(artifact, config, named), read_state(artifact, named))
     name, description, details = "", "", dict[str, Any]()
     if artifact.form == "modelpack":
         name, description, details = read_foreign(artifact, config, named)

@@ -218,12 +218,15 @@ def cluster(index: None, tmp_path: Path) -> Iterator[tuple[Path, str]]:
     common += ["--object-store-memory", "100000000"]
     # Its sockets' paths may not be long.
     temporary = Path(f"/tmp/packager-ray-{os.getpid()}")
+    own = tmp_path / "nodes"
+    own.mkdir()
     nodes: list[subprocess.Popen[bytes]] = []
 
     def node(*words: str) -> None:
         log = (tmp_path / f"node-{len(nodes)}.log").open("wb")
         command = [str(venv / "bin/ray"), "start", *words, *common]
-        nodes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+        environ = {**os.environ, "TMPDIR": str(own)}
+        nodes.append(subprocess.Popen(command, env=environ, stdout=log, stderr=log, start_new_session=True))
         log.close()
 
     count = (
@@ -275,6 +278,7 @@ def test_a_cluster_of_two_nodes_writes_the_same_and_replaces_a_worker_that_hangs
     assert "the Ray cluster has 2 processors" in whole.stderr
     assert (tmp_path / "whole" / RESULTS).read_text() == expected(200)
     assert hung.returncode == 8, hung.stderr
+    assert list((tmp_path / "nodes").glob("packager-batch-*")) == [], "of workers that were ended"
     lines = expected(200).splitlines(keepends=True)
     assert (tmp_path / "hung" / RESULTS).read_text() == "".join([*lines[:10], *lines[15:]])
     assert json.loads((tmp_path / "hung" / FAILURES).read_text())["tries"] == 2

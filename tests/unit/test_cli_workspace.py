@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -66,6 +67,27 @@ def run(here: Path) -> Run:
 def said(result: Result) -> str:
     """What people read of an error."""
     return str(result.exception) if isinstance(result.exception, PackagerError) else result.stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["score.py"], "score.py does not look like a model"),
+        (["train.py", "params.yaml", "README.md"], "none of the files looks like a model"),
+        (["rows.csv"], "rows.csv does not look like a model"),
+        (["train.py", "weights.bin"], ""),
+        (["tokenizer.json", "vocabulary.txt"], ""),
+        (["trees.txt"], ""),
+    ],
+)
+def test_what_can_be_no_model_is_registered_with_a_warning(run: Run, here: Path, names: list[str], says: str) -> None:
+    (here / "given").mkdir()
+    for name in names:
+        (here / "given" / name).write_text("x = 1\n")
+    result = run("model", "register", "-n", "churn", "-p", f"given/{names[0]}" if len(names) == 1 else "given")
+    assert result.stdout == "churn:1\n"
+    assert ("warning: " in result.stderr) is bool(says)
+    assert says in result.stderr
 
 
 def data(run: Run, *words: str) -> Any:
@@ -846,17 +868,45 @@ def test_push_and_pull_name_what_the_registry_has(run: Run, here: Path, monkeypa
         files = tuple(
             Content(path=name, origin=here / "outputs" / name) for name in ("deep/vocabulary.txt", "weights.bin")
         )
-        return Fetched(path=here / "outputs", files=files, source=source, description="of theirs", run_id="r")
+        return Fetched(
+            path=here / "outputs", files=files, source=source, description="of theirs", run_id="r", **of_theirs
+        )
+
+    of_theirs: dict[str, Any] = {}
 
     monkeypatch.setattr("packager.steps.registering.fetch", pull)
     assert run("model", "pull", "registry.example.com/m:1", "-n", "got", "--tag", "a=b").stdout == "got:1\n"
     assert data(run, "model", "pull", "oci://registry.example.com/m:1", "-n", "more")["id"] == "more:1"
+    refused = said(run("model", "pull", "registry.example.com/m:1", code=2))
+    assert "has no name that a model can have here" in refused
+    assert "-n NAME" in refused
+    of_theirs.update(name="theirs", tags={"a": "x", "stage": "test"}, properties={"by": "ci"})
+    assert run("model", "pull", "registry.example.com/m:1", "--tag", "a=b").stdout == "theirs:1\n"
+    there = data(run, "model", "show", "theirs")
+    assert (there["tags"], there["properties"]) == ({"a": "b", "stage": "test"}, {"by": "ci"})
     shown = data(run, "model", "show", "got")
     assert shown["source"] == {"uri": "oci://registry.example.com/m:1", "revision": Pushed.digest}
     assert (shown["description"], shown["run_id"], shown["tags"]) == ("of theirs", "r", {"a": "b"})
     assert [each["path"] for each in shown["files"]] == ["deep/vocabulary.txt", "weights.bin"], "as they were there"
     assert run("model", "download", "got", "-t", "to").stdout == "to\n"
     assert "revision     sha256:2" in run("model", "show", "got").stdout
+
+
+def test_every_verb_that_reads_a_spec_can_be_told_its_workspace() -> None:
+    def leaves(group: click.Group, name: str = "") -> Iterator[tuple[str, set[str]]]:
+        for each in group.list_commands(click.Context(group)):
+            found = group.get_command(click.Context(group), each)
+            if isinstance(found, click.Group):
+                yield from leaves(found, f"{name}{each} ")
+            elif found is not None:
+                yield f"{name}{each}", {option for one in found.params for option in one.opts}
+
+    verbs = dict(leaves(cli))
+    #: They look at `templates/` beside it, and for the service's name.
+    others = {"target list", "target new", "target show", "score"}
+    readers = {name for name, options in verbs.items() if "--file" in options} - others | {"bake", "diff"}
+    assert len(readers) > 20
+    assert {name for name in readers if not {"-w", "--workspace", "--insecure-registry"} <= verbs[name]} == set()
 
 
 def test_the_same_from_python(here: Path) -> None:

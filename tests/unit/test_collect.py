@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -119,6 +120,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("PACKAGER_CACHE_LIMIT", raising=False)
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     return tmp_path / "cache/packager"
 
 
@@ -303,6 +306,59 @@ def test_runs_and_services_without_docker(cache: Path, tmp_path: Path) -> None:
     assert Store().has(digest)
 
 
+def test_what_a_stopped_service_is_started_with_stays(cache: Path) -> None:
+    """No process holds it then; its record names it."""
+    from packager.serving.hosts.process.backend import Launch
+    from packager.serving.hosts.process.process import Process
+    from packager.serving.hosts.process.service_backend import NamedBackend
+    from packager.serving.hosts.process.service_folder import ServiceFolder
+    from packager.serving.hosts.process.service_records import BackendRecord
+
+    prefix, model = folder(cache / "prefixes/locked"), folder(cache / "registered/abc")
+    other = folder(cache / "prefixes/other"), folder(cache / "registered/def")
+    service = ServiceFolder("days", "blue")
+    service.backend_folder(2).mkdir(parents=True)
+    (service.folder / "service.json").write_bytes(b"{}")
+    launch = Launch(words=(), environ={}, folder="", prefix=str(prefix), volumes=(str(model),))
+    ended = Process(pid=1, started=1, boot="another")
+    record = BackendRecord(process=ended, port=1, title="t", variables=(), created="", launch=launch)
+    NamedBackend(service, 2, record).write()
+    assert run(ALL) == {"registered model": 1, "local environment": 1}
+    assert prefix.exists()
+    assert model.exists()
+    assert not any(each.exists() for each in other)
+    (service.folder / "service.json").unlink()
+    assert run() == {"registered model": 1, "local environment": 1}, "it is no service any more"
+
+
+def test_a_batch_that_may_be_gone_on_with_stays_thirty_days(cache: Path, tmp_path: Path) -> None:
+    from packager.batches.output import output_at
+    from packager.batches.values import JOURNAL
+    from packager.serving.hosts.process.folders import batches_folder
+
+    with output_at("memory://batch-to-collect") as place:
+        folder(place.folder / JOURNAL)
+        os.utime(place.folder, (OLD, OLD))
+        assert run(ALL) == {}, "it is under way"
+    assert run(Policy(older_than=0.0, max_size=0)) == {}, "it is of use from now on"
+    os.utime(place.folder, (OLD, OLD))
+    assert run() == {"batch result": 1}
+    assert list(batches_folder().iterdir()) == []
+
+
+def test_temporary_folders_of_killed_processes(cache: Path, tmp_path: Path) -> None:
+    from packager.scratch import scratch
+
+    with scratch("packager-build-") as used:
+        folder(tmp_path / "tmp/packager-lock-killed")
+        folder(tmp_path / "tmp/packager-lock-young", old=False)
+        folder(tmp_path / "tmp/others")
+        os.utime(used, (OLD, OLD))
+        assert run() == {"temporary folder": 1}
+        assert sorted(os.listdir(tmp_path / "tmp")) == sorted([Path(used).name, "others", "packager-lock-young"])
+    assert run(ALL) == {}
+
+
 LEFTOVERS = (
     "store/tmp/a", "content/tmp/a", "content/save-a.tar", ".looking-a", "environments/.laying-a", "checked-2",
     "prefixes/.a.packager-b", "contexts/.a.packager-b", "conda/linux-64/.a.packager-b", "base-files",
@@ -396,7 +452,8 @@ def test_the_verb_says_what_there_is(cache: Path, tmp_path: Path) -> None:
     data = json.loads(CliRunner().invoke(command, ["info", "--format", "json"]).stdout)
     assert [each["name"] for each in data["kinds"]] == [
         "model", "registered model", "staged context", "layer", "conda package", "laid-down environment",
-        "compiled package", "base interpreter", "local environment", "download", "note", "service", "run", "leftover",
+        "compiled package", "base interpreter", "local environment", "download", "note", "service", "run",
+        "batch result", "leftover", "temporary folder",
     ]  # fmt: skip
     assert data["size"] == sum(each["size"] for each in data["kinds"])
 

@@ -41,6 +41,7 @@ PROFILE = Profile(
     samples=("a",),
     rows=(Row(limits=Limits(cpu=1, memory=1 << 30), reason="init() raised"),),
 )
+LOCKED = Path(__file__).parents[2] / "examples/diabetes"
 METADATA = {"containerimage.digest": "sha256:00"}
 
 
@@ -69,6 +70,8 @@ WRITTEN = {
     "build.json": schema_text(schema("build")),
     "image.id": f"sha256:{'0' * 64}",
     "Dockerfile": render(example_plan()),
+    "team/packager.lock": (LOCKED / "packager.lock").read_text(),
+    "locks-of/cpu.requirements.txt": (LOCKED / "locks/cpu.requirements.txt").read_text(),
     ".gitlab-ci.yml": (data_folder("templates") / "ci/gitlab.yml.j2").read_text(),
 }
 KEPT = {
@@ -82,6 +85,8 @@ KEPT = {
     "sums.sha256": f"sha256:{'0' * 64}  model.pkl\n",
     "Dockerfile.mine": "FROM scratch\n",
     "pipeline.yml": "# Made by me\n",
+    "flake.lock": pretty({"nodes": {}, "version": 7}),
+    "requirements.txt": "numpy==2.3.1\n",
 }
 
 
@@ -131,6 +136,29 @@ def test_files_of_tests_are_packaged_only_where_a_script_names_them(
     spec.write_text(spec.read_text() + TESTS)
     found = paths(factory.scan(load_spec(spec)))
     assert found == sorted([*packaged, "kept.json", "score.py"])
+
+
+OTHER = "name: other\nversion: '2'\nentry_script: score.py\nenvironment: requirements.txt\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "packaged"),
+    [
+        ({"other.yaml": OTHER, "deep/packager.yml": f"# Another\n{OTHER}"}, []),
+        ({"other.yaml": OTHER, "again.yaml": OTHER.replace("name: other", "name: other.yaml")}, []),
+        ({"other.yaml": OTHER, "tool.py": "SPEC = 'other.yaml'\n"}, ["other.yaml", "tool.py"]),
+        ({"other.yaml": OTHER, ".dockerignore": "!other.yaml\n"}, ["other.yaml"]),
+        ({"chart.yaml": "name: a\nversion: 1\n", "app.yaml": f"{OTHER}color: red\n"}, ["app.yaml", "chart.yaml"]),
+        ({"broken.yaml": f"{OTHER}: [\n", "latin.yaml": OTHER}, ["broken.yaml"]),
+    ],
+)
+def test_a_spec_of_another_package_is_no_part_of_this_one(
+    root: Path, more: dict[str, str], packaged: list[str]
+) -> None:
+    factory.write_files(root, more)
+    assert paths(scan(root)) == sorted([*packaged, "score.py"])
+    left = {name for name in more if name not in packaged and not name.startswith(".")}
+    assert left <= set(scan(root).left_out)
 
 
 def test_files_of_tests_in_a_folder_of_sources(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from packager.init.starter import starter_spec
 from packager.models.graphs import Interface, Port
 from packager.models.inspect import Inspected
 from packager.serving.example import Caller, Example, commands, example_of_case, example_of_description
+from packager.spec.cases import Case, Expect, FormFile
 from packager.spec.load import SpecFile, parse_spec
-from packager.spec.model import Case, Expect, FormFile
 from packager.steps.example import example_lines, find_example, spec_of
 
 LEAST = 'name: a\nversion: "1"\nentry_script: score.py\nenvironment: {pip: []}\n'

@@ -10,7 +10,7 @@ import pytest
 from packager.errors import EngineError
 from packager.serving.holding import labels_of_services
 from packager.serving.hosts.docker.engine import DockerHost
-from packager.serving.hosts.docker.service_containers import SERVICE
+from packager.serving.hosts.docker.service_facts import SERVICE
 
 
 class Client:

@@ -72,7 +72,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[s
 
 
 def test_every_verb_with_json_has_a_schema() -> None:
-    """A new one gets a type in `packager/steps/outputs.py`, and a value in this file."""
+    """A new one gets a type in `packager/steps/outputs.py`, which says where types are, and a value in this file."""
     found = {
         "config-list" if name == "config" else name
         for name, command in commands(cli)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+import packager
 from packager.scratch import PREFIXES, scratch
 
 
@@ -54,3 +58,27 @@ def test_a_folder_in_use_stays_whatever_the_clock_says(temporary: Path) -> None:
         with scratch("packager-lock-"):
             assert Path(used).is_dir()
     assert list(temporary.iterdir()) == []
+
+
+def test_what_lasts_until_the_end_of_a_process_goes_with_it(temporary: Path) -> None:
+    made = "print(os.listdir(scratch_until_exit('packager-dataset-')))"
+    text = f"import os; from packager.scratch import scratch_until_exit; {made}"
+    environ = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run([sys.executable, "-c", text], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert list(temporary.iterdir()) == []
+
+
+def test_every_folder_in_the_temporary_directory_is_one_that_is_swept() -> None:
+    """One that is made otherwise stays for ever where its process is killed."""
+    package = Path(packager.__file__).parent
+    calls = [
+        (path.relative_to(package).as_posix(), {word.arg: ast.unparse(word.value) for word in node.keywords})
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("mkdtemp", "TemporaryDirectory"))
+    ]
+    assert len(calls) > 9
+    here = [(path, words) for path, words in calls if path != "scratch.py" and "dir" not in words]
+    others = [path for path, words in here if words.get("prefix", "").strip("'\"") not in PREFIXES]
+    assert others == ["programs/stage/wheels.py"], "it runs in the stage of an image, which is thrown away"

@@ -53,9 +53,10 @@ def test_models_are_mounted_as_they_are_beside_the_keys() -> None:
 
 
 def test_states_of_the_engine() -> None:
-    assert state_of({"Running": True, "ExitCode": 0, "OOMKilled": False}) == State(running=True)
+    assert state_of({"State": {"Running": True, "ExitCode": 0, "OOMKilled": False}}) == State(running=True)
     ended = {"Running": False, "ExitCode": 137, "OOMKilled": True}
-    assert state_of(ended) == State(running=False, exit_code=137, out_of_memory=True)
+    limited = {"State": ended, "HostConfig": {"Memory": 64}}
+    assert state_of(limited) == State(running=False, exit_code=137, out_of_memory=True, memory=64)
 
 
 # As written by Docker Engine 26.1.5 and 28.

@@ -20,7 +20,9 @@ from packager.serving.hosts.process.machine import ProcessHost
 from packager.serving.hosts.process.package import require_devices
 from packager.serving.hosts.process.places import Places, command, differences, environment, files
 from packager.serving.hosts.process.process import Process, start
-from packager.serving.hosts.process.service_folder import BackendRecord, NamedBackend, ServiceFolder, ServiceRecord
+from packager.serving.hosts.process.service_backend import NamedBackend
+from packager.serving.hosts.process.service_folder import ServiceFolder
+from packager.serving.hosts.process.service_records import BackendRecord, ServiceRecord
 from packager.serving.service import Publish, State
 from tests.unit.plans import example_plan
 

@@ -10,14 +10,10 @@ import docker.errors
 import pytest
 
 from packager.errors import EngineError, ServiceError, UsageError
-from packager.serving.hosts.docker.service_containers import (
-    SERVICE,
-    VERSION,
-    NamedBackend,
-    Role,
-    ServiceContainers,
-    container_of,
-)
+from packager.serving.hosts.docker.service_backend import NamedBackend
+from packager.serving.hosts.docker.service_containers import ServiceContainers
+from packager.serving.hosts.docker.service_facts import SERVICE, VERSION
+from packager.serving.hosts.docker.service_members import Role, container_of
 
 
 class FakeContainer:
@@ -44,6 +40,10 @@ class FakeContainer:
             "Mounts": [],
             "Config": {"Env": []},
         }
+
+    def logs(self, *, tail: int) -> bytes:
+        lines = self.engine.log.encode().splitlines(keepends=True)
+        return b"".join(lines[-tail:])
 
     def start(self) -> None:
         if self.engine.refuses:
@@ -87,7 +87,7 @@ class FakeEngine:
 
     def __init__(self, *roles: Role) -> None:
         names = [container_of("a", role) for role in ("forwarder", *roles)]
-        self.refuses = self.removal = ""
+        self.refuses = self.removal = self.log = ""
         self.grace: int | None = None
         self.networks = SimpleNamespace(list=lambda filters: [])
         #: Names of the containers of versions.
@@ -130,7 +130,7 @@ def test_the_next_one_becomes_the_current_one_and_back() -> None:
     assert new.point(), "it may be so already"
     assert old.point()
     assert engine.roles() == ["current", "next"]
-    old.service.clear()
+    service_on(engine).clear()
     assert engine.roles() == ["current"]
 
 
@@ -172,7 +172,7 @@ def test_what_an_update_replaced_is_kept_and_comes_back() -> None:
     old = backend(engine, 1)
     old.stop(0)
     old.retire()
-    old.service.clear()
+    service_on(engine).clear()
     assert engine.roles() == ["kept", "current"], "one is kept, and the one before it goes"
     service = service_on(engine)
     assert service.current() is not None
@@ -217,6 +217,18 @@ def test_both_containers_are_stopped_and_started() -> None:
     engine.refuses = ""
     assert service.resume({}).state().running
     assert [each.status for each in engine.all] == ["running", "running", "exited"]
+
+
+def test_a_log_tells_why_a_service_was_ended_where_no_counter_does() -> None:
+    engine = FakeEngine("current")
+    engine.all[1].status = "exited"
+    engine.log = "".join(f"Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?\n" for pid in (7, 8))
+    status = service_on(engine).status()
+    assert status is not None
+    assert (
+        status.reason
+        == "its workers are killed, one after the other, as when the machine's memory runs out; it was ended"
+    )
 
 
 def test_a_container_that_is_gone_cannot_be_started() -> None:

@@ -5,12 +5,16 @@ from typing import Any
 import pytest
 
 from packager.errors import UsageError
-from packager.serving.hosts.docker.service_containers import container_of
+from packager.serving.hosts.docker.service_members import container_of
 from packager.serving.hosts.forwarder import control_command, forwarder_command
+from packager.serving.killed import INIT_RETURNED
 from packager.serving.service import State
 from packager.serving.status import Seen, Status, decide, service_name
 
 UP = Seen(status="running", state=State(running=True), health="starting", kept=True, age=5)
+#: Of gunicorn, whose workers the kernel ends in init().
+KILLED = "".join(f"[1] [ERROR] Worker (pid:{pid}) was sent SIGKILL! Perhaps out of memory?\n" for pid in (7, 8))
+LIMITED = State(running=True, memory=64 << 20)
 
 
 def seen(**changes: Any) -> Seen:
@@ -57,6 +61,18 @@ def test_a_stopped_service_keeps_its_name(state: Any) -> None:
         (UP, ended(137, memory=True), None, False, "Failed", "out of memory"),
         (UP, ended(0, kept=False), None, False, "Failed", "did not become healthy"),
         (UP, ended(0), None, False, "Failed", "by itself"),
+        (
+            UP,
+            ended(0, kept=False, log=KILLED),
+            None,
+            False,
+            "Failed",
+            "its workers are killed, one after the other, as",
+        ),
+        (UP, seen(log=KILLED), None, False, "Unhealthy", "its workers are killed, one after the other, as"),
+        (UP, seen(log=KILLED, state=LIMITED), None, False, "Unhealthy", "ran out of memory (limit: 64Mi)"),
+        (UP, seen(log=f"{KILLED}{INIT_RETURNED}\n"), None, False, "Transitioning", "does not answer yet"),
+        (UP, seen(log=KILLED), None, True, "Healthy", ""),
         (UP, ended(3, status="restarting", restarts=2), None, False, "Failed", "started again 2 times"),
         (UP, None, None, False, "Failed", "gone"),
         (None, UP, None, False, "Failed", "owns its port"),

@@ -16,10 +16,11 @@ from packager.cli import cli
 from packager.context.sources import scan_sources
 from packager.errors import SpecError, UsageError
 from packager.programs.image.keys import KEYS_FILE, VARIABLES
-from packager.spec import Spec, SpecFile, load_spec, model, parse_spec, service
+from packager.spec import Spec, SpecFile, cases, load_spec, model, parse_spec, service
 from packager.spec.examples import EXAMPLES
-from packager.spec.model import InlineEnvironment, expand_tag
+from packager.spec.model import InlineEnvironment
 from packager.spec.schema import json_schema, schema_text
+from packager.spec.tags import expand_tag
 from packager.steps.init import init
 from packager.steps.schema import schema
 from packager.storage.models import Store
@@ -496,7 +497,7 @@ def test_every_field_has_a_description_a_default_and_an_example(name: str, top: 
 
 def test_the_examples_are_what_packager_reads_itself() -> None:
     """A schema's patterns may be wider than the types: each example is converted as a spec is."""
-    values = {**vars(model), **vars(service)}.values()
+    values = {**vars(model), **vars(cases), **vars(service)}.values()
     kinds = {kind.__name__: kind for kind in values if isinstance(kind, type)}
     for part, examples in EXAMPLES.items():
         types = {field.encode_name: field.type for field in msgspec.structs.fields(kinds[part])}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from packager.errors import SpecError
 from packager.resources import data_folder
 from packager.spec import load_spec
 from packager.targets import load_target, read_target, target_names
+from packager.toml_document import flow, pair, parse_toml
 from tests.unit.plans import example_plan
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -81,7 +83,7 @@ def test_an_unknown_target_says_which_there_are() -> None:
         (("template = ", "templat = "), "templat"),
         (("@sha256:", "@sha1:"), "not a sha256 digest"),
         (('"linux/amd64" = ', '"linux/riscv64" = '), "no wheel tags for linux/amd64"),
-        (("[bases]", "[bases"), "compare it"),
+        (("[bases]", "[bases"), "not valid TOML"),
     ],
 )
 def test_a_broken_target_file_is_named(tmp_path: Path, change: tuple[str, str], says: str) -> None:
@@ -102,3 +104,58 @@ def test_a_base_without_digest_is_refused(tmp_path: Path) -> None:
     file.write_text(re.sub(r"@sha256:\w+", "", text))
     with pytest.raises(SpecError, match="has no digest"):
         read_target(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "says", "remedy"),
+    [
+        (("template = ", "templat = "), 5, "unknown key 'templat'", "did you mean 'template'?"),
+        (("template = ", "# "), 1, "'template' is missing", 'add it, such as `template = "cpu.Dockerfile.j2"`'),
+        (('["linux/amd64"]', '"linux/amd64"'), 8, "`platforms` takes a list", 'write `platforms = ["linux/amd64"]`'),
+        (('["linux/amd64"]', "[]"), 8, "`platforms` is empty", 'such as `platforms = ["linux/amd64"]`'),
+        (("[env]", "[env]\nA = 1.5"), 31, "`A` takes text, not 1.5", "write it in quotes"),
+        (
+            ("[env]", "[[kubernetes.tolerations]]\nkey = 'a'\neffect = 'No'\n[env]"),
+            32,
+            "'No' is not",
+            "NoExecute, NoSch",
+        ),
+        (
+            ("[env]", "[kubernetes]\ntolerations = [{value = 'a'}]\n[env]"),
+            31,
+            "tolerations[0].key' is miss",
+            'key = "nv',
+        ),
+        (("[bases]", "[bases"), 17, "own.toml is not valid TOML: expected ']'", "tables as `[name]`"),
+        (("@sha256:", "@sha1:"), 18, "is not a sha256 digest", "64 lower-case hex digits"),
+        (("@sha256:a36c", "#"), 18, "is not a valid image tag", "letters"),
+        (
+            ('"linux/amd64" = ', '"linux/riscv64" = '),
+            8,
+            "there are no wheel tags for linux/amd64",
+            "add it to [wheels]",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_target_is_told_as_of_a_spec(
+    tmp_path: Path, change: tuple[str, str], line: int, says: str, remedy: str
+) -> None:
+    text = (data_folder("templates") / "cpu.toml").read_text()
+    file = tmp_path / "own.toml"
+    file.write_text("\ufeff" + text.replace(*change, 1))
+    with pytest.raises(SpecError) as caught:
+        read_target(file)
+    assert says in caught.value.message
+    assert remedy in (caught.value.remedy or "")
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+    assert "Expected `" not in str(caught.value)
+
+
+def test_lines_of_toml_and_how_it_is_written() -> None:
+    text = '[a]\n"b.c" = 1\nd . e = 2\n[[f]]\ng = 1\n[[f]]\ng = """\nh\n"""\n'
+    document = parse_toml(text, Path("x.toml"))
+    assert dict(document.lines) == {"a": 1, "a.b.c": 2, "a.d.e": 3, "f[0]": 4, "f[0].g": 5, "f[1]": 6, "f[1].g": 7}
+    assert document.at("f[1].missing").line == 6
+    value = {"a b": [1, True, 'x\n"y'], "c": {}}
+    assert tomllib.loads(pair("k", flow(value))) == {"k": value}

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zstandard
 from hypothesis import given
@@ -35,7 +36,7 @@ from packager.workspace.documents import (
 from packager.workspace.drafts import State, changed, state_of, with_state
 from packager.workspace.encoding import LONGEST, decode, encode
 from packager.workspace.file_roles import format_of, role_of
-from packager.workspace.modelpack import is_ours, read_foreign, read_version, write_version
+from packager.workspace.modelpack import is_ours, read_foreign, read_state, read_version, write_version
 from packager.workspace.paths import check_together, checked_path
 from packager.workspace.tags import (
     Name,
@@ -142,6 +143,15 @@ def test_what_lasts_of_a_version_comes_back_from_its_artifact() -> None:
 
 def test_what_can_change_is_not_in_the_artifact() -> None:
     assert write_version(FULL).digest == write_version(LASTING).digest
+    assert write_version(LASTING, copy=True) == write_version(LASTING), "it has nothing that may change"
+    copy = write_version(FULL, copy=True)
+    artifact = read_artifact(copy.manifest, "x")
+    assert read_version(artifact, copy.config, "x") == LASTING
+    assert with_state(LASTING, read_state(artifact, "x")) == msgspec.structs.replace(FULL, changes=0)
+    for hostile in ('{"tags": {"": "b"}}', '{"description": "\\u0007"}', "[]"):
+        annotations = {**artifact.annotations, "packager.state": hostile}
+        with pytest.raises(RegistryError, match=r"packager\.state of x is not valid"):
+            read_state(msgspec.structs.replace(artifact, annotations=annotations), "x")
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)

@@ -23,6 +23,7 @@ from packager.workspace.base import NotRegisteredError, TakenError, Workspace
 from packager.workspace.documents import json_text, note
 from packager.workspace.modelpack import write_version
 from packager.workspace.registry import RegistryWorkspace, parse_location
+from packager.workspace.sources.registry import fetch_reference
 from packager.workspace.tags import read_number_tags
 from packager.workspace.values import Change, Content, File, Held, ImageRecord, Resources, Source, Version
 from tests.unit.registry_fake import FakeRegistry, Fault, digest_of, log_in, running
@@ -605,13 +606,14 @@ def test_what_cannot_be_registered_is_refused_before_anything_is_written(
 def test_a_version_goes_to_another_place_without_being_sent(
     here: RegistryWorkspace, there: RegistryWorkspace, contents: list[Content], server: FakeRegistry, tmp_path: Path
 ) -> None:
-    version = here.add(draft(framework="Onnx", tags={"a": "b"}), contents, files(tmp_path, "one.json"))
+    wish = draft(framework="Onnx", tags={"a": "b"}, properties={"by": "ci"}, description="what it is")
+    version = here.add(wish, contents, files(tmp_path, "one.json"))
     pushed = push_version(
         there, there.get("model", "Iris_v2"), f"oci://{server.address}/else/where", content=there._content
     )
     assert isinstance(pushed, PushResult)
     assert pushed.references == (f"{server.address}/else/where:1",)
-    assert pushed.digest == write_version(version).digest
+    assert pushed.digest == write_version(version, copy=True).digest
     assert (len(pushed.mounted), len(pushed.uploaded), pushed.bytes_sent) == (5, 0, 0)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -625,6 +627,11 @@ def test_a_version_goes_to_another_place_without_being_sent(
     ]  # fmt: skip
     assert pulled.draft.source == Source(uri=f"oci://{server.address}/else/where:1", revision=pushed.digest)
     assert (pulled.draft.name, pulled.draft.framework, pulled.draft.version) == ("Iris_v2", "Onnx", 0)
+    assert (pulled.draft.description, pulled.draft.tags, pulled.draft.properties, pulled.draft.changes) == (
+        "what it is", {"a": "b"}, {"by": "ci"}, 0,
+    )  # fmt: skip
+    fetched = fetch_reference(f"oci://{server.address}/else/where:1", scratch, lambda *_: pulled)
+    assert (fetched.name, fetched.tags, fetched.properties) == ("Iris_v2", {"a": "b"}, {"by": "ci"})
 
 
 def test_an_image_of_a_version_is_the_same_everywhere(

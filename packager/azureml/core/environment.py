@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from packager.azureml.core.environment_sections import (
     to_json,
 )
 from packager.azureml.exceptions import UserErrorException
+from packager.scratch import scratch
 
 if TYPE_CHECKING:
     from packager.azureml.core.container_registry import ContainerRegistry
@@ -228,8 +228,8 @@ class Environment:
         """
         from packager.azureml.registered_environments import PYTHON, read_registered
 
-        with tempfile.TemporaryDirectory(prefix="packager-environment-") as scratch:
-            folder = Path(scratch, "definition")
+        with scratch("packager-environment-") as temporary:
+            folder = Path(temporary, "definition")
             self.clone(self.name).save_to_directory(str(folder))
             packages = self.python.conda_dependencies
             unasked = packages is not None and packages.python_is_default

@@ -17,6 +17,7 @@ from packager.azureml.calling import training
 from packager.azureml.core.datastore import Datastore
 from packager.azureml.data.dataset_type_definitions import PromoteHeadersBehavior
 from packager.azureml.exceptions import UserErrorException
+from packager.scratch import scratch_until_exit
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
@@ -289,10 +290,8 @@ def _expanded(path: Path, shown: str) -> builtins.list[Path]:
 
 
 def _fetched(url: str) -> Path:
-    """Fetch what a dataset names into a temporary file, which stays as long as it may be read again."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="packager-dataset-"))
+    """Fetch what a dataset names into a temporary file, which stays as long as this process: it may be read again."""
+    folder = Path(scratch_until_exit("packager-dataset-"))
     target = folder / (url.rpartition("/")[2].partition("?")[0] or "data")
     try:
         with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as stream:

@@ -7,17 +7,15 @@ whole, and last.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from packager.progress import working
 from packager.storage.collect import DAY, Guard, Kind
-from packager.storage.locks import alone, lock_of
+from packager.storage.locks import alone, lock_of, turn
 from packager.storage.memory import cache_root
 from packager.storage.reading import clone, copy_hashed, failure, opened
 
@@ -52,26 +50,13 @@ def place(scheme: str, key: str) -> Iterator[Path]:
     folder = cache_root() / _FOLDER / f"{scheme}-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(lock_of(folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise failure("written", folder, error) from None
-    try:
-        _lock(descriptor)
+    with turn(lock_of(folder), "waiting for another process that fetches the same"):
         # Models may be private. Made once the lock is ours: a collection may have removed it.
         folder.mkdir(mode=0o700, exist_ok=True)
         os.utime(folder)
         yield folder
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    with suppress(OSError):  # not every filesystem has locks
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            with working("waiting for another process that fetches the same"):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def give(source: Path, target: Path) -> None:

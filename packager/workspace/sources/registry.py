@@ -38,6 +38,9 @@ def fetch_reference(uri: str, scratch: Path, pull: Callable[[str, Path], Pulled]
         details=draft.details,
         samples=pulled.samples,
         run_id=draft.run_id,
+        name=draft.name,
         description=draft.description,
+        tags=draft.tags,
+        properties=draft.properties,
         resources=draft.resources,
     )

@@ -38,7 +38,10 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
         details: in plain JSON values, by the source's own words.
         samples: requests that it takes.
         run_id: of the run that made it.
+        name: that it has there; empty where the source knows none.
         description: for people.
+        tags: that it has there.
+        properties: that it has there.
         resources: what a service wants.
         kept: folder of the cache from which another try would take it; see `packager.workspace.sources.forget`.
     """
@@ -51,7 +54,10 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any] = {}
     samples: tuple[Content, ...] = ()
     run_id: str | None = None
+    name: str = ""
     description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
     resources: Resources | None = None
     kept: Path | None = None
 

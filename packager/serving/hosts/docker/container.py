@@ -9,8 +9,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from packager.engine.api import connect, require_local
 from packager.errors import EngineError, PackagerError
 from packager.programs.image.keys import DEFAULT_PATH
@@ -48,8 +46,7 @@ class RunningContainer:
     def state(self) -> State:
         """Return its state now."""
         self.container.reload()
-        memory = int((self.container.attrs.get("HostConfig") or {}).get("Memory") or 0)
-        return msgspec.structs.replace(state_of(self.container.attrs["State"]), memory=memory)
+        return state_of(self.container.attrs)
 
     def logs(self, lines: int) -> str:
         """Return the last lines that it wrote, to standard output and standard error."""
@@ -161,12 +158,14 @@ def health_check(times: HealthTimes | None) -> dict[str, Any]:
     return {"healthcheck": found | ({"retries": times.retries} if times.retries is not None else {})}
 
 
-def state_of(values: Mapping[str, Any]) -> State:
-    """Return the state that the engine's `State` of a container describes. Pure."""
+def state_of(attrs: Mapping[str, Any]) -> State:
+    """Return the state that the engine's description of a container has, with the limit of its memory. Pure."""
+    values = attrs["State"]
     return State(
         running=bool(values.get("Running")),
         exit_code=int(values.get("ExitCode") or 0),
         out_of_memory=bool(values.get("OOMKilled")),
+        memory=int((attrs.get("HostConfig") or {}).get("Memory") or 0),
     )
 
 

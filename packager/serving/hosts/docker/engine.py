@@ -9,7 +9,8 @@ import msgspec
 
 from packager.engine.api import connect
 from packager.serving.hosts.docker.container import RunningContainer, running, started
-from packager.serving.hosts.docker.service_containers import SERVICE, ServiceContainers
+from packager.serving.hosts.docker.service_containers import ServiceContainers
+from packager.serving.hosts.docker.service_facts import SERVICE
 from packager.serving.running import Running
 from packager.serving.service import ImageRequest, Service
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from packager.storage.collect import Guard, Kind
+from packager.storage.collect import UNUSED, Guard, Kind
+from packager.storage.locks import turn
 from packager.storage.reading import failure
 
 
@@ -47,6 +48,28 @@ def run_kind(state: Path) -> Kind:
     )
 
 
+def batches_folder() -> Path:
+    """Return the folder of batches whose results go to a URL; whoever runs one holds it (`packager.storage.locks`)."""
+    return state_root() / "batches"
+
+
+def batch_kind(state: Path) -> Kind:
+    """Return the results of batches that are not, or not all, where they were to go: `--resume` goes on with them.
+
+    No limit takes one that somebody may still want: what is done of it may have taken days.
+    """
+    root = state / "batches"
+    return Kind(
+        name="batch result",
+        root=root,
+        patterns=("[0-9a-f]*",),
+        things="folder",
+        cost=3,
+        young=UNUSED,
+        guards=(Guard(over=root),),
+    )
+
+
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """Give a folder for one run, which goes at the end; those of runs that were killed go at the start of the next.
@@ -62,15 +85,13 @@ def run_folder() -> Iterator[Path]:
         for each in runs.iterdir():
             _remove_left(each)
         folder = Path(tempfile.mkdtemp(dir=runs))
-        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise failure("written", runs, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+    with turn(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def live_runs() -> Iterator[Path]:

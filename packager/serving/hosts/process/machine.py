@@ -36,6 +36,13 @@ class ProcessHost(msgspec.Struct, frozen=True):
         """Return the labels that the image of each service's backends would have, with the service's name."""
         return tuple((name, labels) for name in self.names() for labels in ServiceFolder(name).labels())
 
+    def needs(self) -> tuple[str, ...]:
+        """Return what a collection must leave its services, stopped ones and what a rollback goes back to among them.
+
+        A server that runs holds the same by descriptors that it inherits; one that is to be started again cannot.
+        """
+        return tuple(path for name in self.names() for path in ServiceFolder(name).needs())
+
     def runs(self) -> tuple[Running, ...]:
         """Return what `packager run --no-docker` started."""
         found = []

@@ -18,175 +18,41 @@ Values of the user's variables are in no file: they can be secrets. An update ta
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import socket
-import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from packager.contract import AUTH_LABEL, INPUTS_LABEL
-from packager.decoding import decode_json
 from packager.errors import ServiceError, UsageError
 from packager.programs.image.keys import NAMES
 from packager.serving.client import answers
-from packager.serving.hosts.forwarder import forwarder_text
-from packager.serving.hosts.process.backend import Backend, Launch, bind, write_keys
-from packager.serving.hosts.process.folders import service_folder
-from packager.serving.hosts.process.package import LocalPackage, PackageRequest
-from packager.serving.hosts.process.process import Process, start
+from packager.serving.hosts.process.backend import bind, write_keys
+from packager.serving.hosts.process.package import PackageRequest
+from packager.serving.hosts.process.process import Process
+from packager.serving.hosts.process.service_backend import NamedBackend
+from packager.serving.hosts.process.service_members import Members, own_folder
+from packager.serving.hosts.process.service_records import (
+    BackendRecord,
+    ServiceRecord,
+    changed_names,
+    digest_in,
+    values_in,
+)
 from packager.serving.keys import keys_for
 from packager.serving.ports import reachable_host
-from packager.serving.service import LOOPBACK, KeyPair, Mounted, Publish, State
-from packager.serving.status import Before, Change, Seen, Status, decide, named, nothing_before, title_of
-from packager.serving.traffic import DEFAULT, VERSION_HEADER, address_in, shares_of, table_of, taken_over
+from packager.serving.service import LOG_READ, KeyPair, Publish, State
+from packager.serving.status import Before, Change, Seen, Status, decide, nothing_before
+from packager.serving.traffic import VERSION_HEADER, shares_of, table_of, taken_over
 from packager.storage.files import write_bytes
-from packager.storage.locks import hold
 from packager.storage.reading import failure
 
 #: Seconds for requests in flight at the end of a forwarder, which itself gives them 30.
 _FORWARDER_GRACE = 32.0
 
 
-class ServiceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a service: where it is reached, its forwarder, and of which spec and target it is."""
-
-    address: str
-    port: int
-    forwarder: Process
-    spec: str
-    target: str
-
-
-class BackendRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered of a backend.
-
-    Attributes:
-        process: of its keeper.
-        port: on 127.0.0.1.
-        title: what it is, for people.
-        variables: names of those that the user gave.
-        created: when (RFC 3339).
-        auth: its requests need a key.
-        healthy: it answered once.
-        launch: how it is started again; None where an older packager started it.
-        changed: names of the user's variables whose values the backend before it did not have, or had others of.
-        labels: that an image of its package would have.
-        spec: that it was made of; empty where an older packager started it: it is the service's.
-        target: of the spec.
-    """
-
-    process: Process
-    port: int
-    title: str
-    variables: tuple[str, ...]
-    created: str
-    auth: bool = False
-    healthy: bool = False
-    launch: Launch | None = None
-    changed: tuple[str, ...] = ()
-    labels: dict[str, str] = {}
-    spec: str = ""
-    target: str = ""
-
-
-class NamedBackend(Backend):
-    """A backend of a service, as `packager.serving.host.Backend`.
-
-    Args:
-        service: that it is of.
-        number: of the backend.
-        record: what is remembered of it.
-    """
-
-    def __init__(self, service: ServiceFolder, number: int, record: BackendRecord) -> None:
-        super().__init__(service.backend_folder(number), service.key_folder)
-        self.service, self.number, self.record, self.process = service, number, record, record.process
-
-    @property
-    def title(self) -> str:
-        """What it runs, for people."""
-        return self.record.title
-
-    @property
-    def shown(self) -> str:
-        """What it runs, for people: with the digest of what that is made of."""
-        return named(self.title, _digest(self.record))
-
-    def healthy(self) -> bool:
-        """Ask it for its health once."""
-        return answers(f"http://{LOOPBACK}:{self.record.port}/")
-
-    def point(self) -> bool:
-        """Let the file `current` name it; return whether the forwarder has seen it."""
-        write_bytes(self.service.own / "current", f"{self.record.port} {self.number}\n".encode())
-        answer = self.service.forwarder.ask("switch")
-        return bool(address_in(answer, self.service.version) == f"{LOOPBACK}:{self.record.port}")
-
-    def keep(self) -> None:
-        """Note that it was healthy; nothing starts it again."""
-        self.record = msgspec.structs.replace(self.record, healthy=True)
-        self.write()
-
-    def renewal(self, mounts: Sequence[Mounted]) -> None:
-        """Return None: nothing is mounted without containers."""
-
-    def leave(self, grace: float) -> None:
-        """End it, as `stop` does."""
-        self.stop(grace)
-
-    def retire(self) -> None:
-        """Keep it as the one before; that which was kept until now goes."""
-        kept = self.service.kept()
-        if kept is not None and kept.number != self.number:
-            kept.remove()
-        write_bytes(self.service.own / "kept", f"{self.number}\n".encode())
-
-    def write(self) -> None:
-        """Remember it."""
-        write_bytes(self.folder / "backend.json", msgspec.json.encode(self.record))
-
-
-class ForwarderProcess:
-    """The process that owns a service's port, as `packager.serving.host.Forwarder`.
-
-    Args:
-        service: that it is of.
-    """
-
-    def __init__(self, service: ServiceFolder) -> None:
-        self._service = service
-
-    @property
-    def running(self) -> bool:
-        """It is there, and runs."""
-        return self._service.record().forwarder.running
-
-    def ask(self, command: str, /) -> dict[str, Any]:
-        """Ask it for `status` or `switch`; empty where it does not answer."""
-        with suppress(OSError, ValueError):
-            folder = os.open(self._service.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                with socket.socket(socket.AF_UNIX) as connection:
-                    connection.settimeout(10)
-                    # The path of a Unix socket has at most 107 bytes; this one is short wherever the folder is.
-                    connection.connect(f"/proc/self/fd/{folder}/control")
-                    connection.sendall(command.encode() + b"\n")
-                    with connection.makefile() as answer:
-                        values = json.loads(answer.readline())
-                        return values if isinstance(values, dict) else {}
-            finally:
-                os.close(folder)
-        return {}
-
-
-class ServiceFolder:
+class ServiceFolder(Members):
     """One service's folder, as `packager.serving.host.Deployment`.
 
     Args:
@@ -196,33 +62,6 @@ class ServiceFolder:
 
     unit, spec = "process", "its spec"
 
-    def __init__(self, name: str, version: str | None = None) -> None:
-        self.name, self.version, self.folder = name, version, service_folder(name)
-        self.title = title_of(name, version)
-        self.own = self.folder / _own(version)
-        self.key_folder = self.folder / "keys"
-
-    @property
-    def exists(self) -> bool:
-        """There is such a service."""
-        return (self.folder / "service.json").is_file()
-
-    @property
-    def forwarder(self) -> ForwarderProcess:
-        """The process that owns its port."""
-        return ForwarderProcess(self)
-
-    def record(self) -> ServiceRecord:
-        """Return what is remembered of it.
-
-        Raises:
-            ServiceError: it is not there, or what is there cannot be read.
-        """
-        try:
-            return decode_json((self.folder / "service.json").read_bytes(), ServiceRecord)
-        except (OSError, msgspec.DecodeError) as error:
-            raise ServiceError(f"there is no service {self.name!r} in {self.folder}: {error}") from None
-
     def source(self) -> Path:
         """Return the spec that its current backend was made of.
 
@@ -231,13 +70,6 @@ class ServiceFolder:
         """
         current = self.current()
         return Path((current.record.spec if current is not None else "") or self.record().spec)
-
-    def current(self) -> NamedBackend | None:
-        """Return the backend that gets the requests; None where it is gone."""
-        with suppress(OSError, ValueError):
-            _, number = (self.own / "current").read_text().split()
-            return self._backend(int(number))
-        return None
 
     def first(self, request: PackageRequest) -> NamedBackend:
         """Make the folder, start the backend as the current one, and the forwarder.
@@ -256,12 +88,12 @@ class ServiceFolder:
                 raise failure("written", self.folder, error) from None
             if request.keys is not None:
                 write_keys(self.key_folder, request.keys)
-            backend = self._start_backend(package, request.env)
+            backend = self.start_backend(package, request.env)
             backend.point()
             record = ServiceRecord(
                 address=address,
                 port=port,
-                forwarder=self._start_forwarder(listening),
+                forwarder=self.start_forwarder(listening),
                 spec=str(package.spec),
                 target=package.target,
             )
@@ -292,7 +124,7 @@ class ServiceFolder:
                 f"{self.name} does not run, and the values of its variables ({', '.join(old.variables)}) went with it",
                 remedy="deploy it again",
             )
-        before = _values(old)
+        before = values_in(old)
         env = before | change.env
 
         def start_again() -> NamedBackend:
@@ -301,7 +133,7 @@ class ServiceFolder:
             keys = keys_for(package, None, {}, env)
             if keys is not None and not self.key_folder.is_dir():
                 write_keys(self.key_folder, keys)
-            return self._start_backend(package, env, before)
+            return self.start_backend(package, env, before)
 
         return start_again
 
@@ -316,11 +148,11 @@ class ServiceFolder:
             raise nothing_before(self.name, self.version)
         if current is None or not service.forwarder.running:
             raise ServiceError(f"a process of {self.name} is gone", remedy=f"`packager service start {self.name}`")
-        now = _values(current.record)
+        now = values_in(current.record)
         # What the update changed had another value then, and no file has that.
         same = {name: value for name, value in now.items() if name not in current.record.changed}
         values = self._complete(kept.record, same | env, "rollback")
-        return lambda: self._restart(kept, values, changed=_changed(now, values))
+        return lambda: self.restart(kept, values, changed=changed_names(now, values))
 
     def halt(self) -> None:
         """End forwarder and backends; requests in flight are finished first."""
@@ -341,18 +173,18 @@ class ServiceFolder:
         current, service = self.current(), self.record()
         if current is None or current.record.launch is None:
             raise ServiceError(f"nothing is left of {self.name} that could be started", remedy="deploy it again")
-        values = self._complete(current.record, _values(current.record) | env, "start")
+        values = self._complete(current.record, values_in(current.record) | env, "start")
         if self.version is not None and service.forwarder.running:  # another version may be answering
             current.stop()
-            backend = self._restart(current, values, changed=current.record.changed)
+            backend = self.restart(current, values, changed=current.record.changed)
             backend.point()
             return backend
         service.forwarder.stop(_FORWARDER_GRACE)
         current.stop()
         with bind(Publish(container_port=1, port=service.port, address=service.address)) as listening:
-            backend = self._restart(current, values, changed=current.record.changed)
+            backend = self.restart(current, values, changed=current.record.changed)
             backend.point()
-            service = msgspec.structs.replace(service, forwarder=self._start_forwarder(listening))
+            service = msgspec.structs.replace(service, forwarder=self.start_forwarder(listening))
             write_bytes(self.folder / "service.json", msgspec.json.encode(service))
         (self.folder / "stopped").unlink(missing_ok=True)
         return backend
@@ -373,46 +205,11 @@ class ServiceFolder:
             )
         return {name: value for name, value in values.items() if name in record.variables}
 
-    def _restart(self, backend: NamedBackend, env: dict[str, str], *, changed: tuple[str, ...]) -> NamedBackend:
-        """Start a backend that has ended, on another port of its own."""
-        launch = backend.record.launch
-        assert launch is not None, "whoever restarts a backend has looked"
-        held = hold(Path(launch.prefix))
-        try:
-            if not Path(launch.prefix).is_dir():
-                raise ServiceError(
-                    f"the environment of {backend.title} is gone: `packager store gc` freed it",
-                    remedy="deploy it again, which lays it down anew",
-                )
-            if not all(Path(each).is_dir() for each in launch.volumes):
-                raise ServiceError(
-                    f"a model of {backend.title} is gone: `packager store gc` freed it",
-                    remedy="deploy it again, which fetches it anew",
-                )
-            (backend.folder / "exit").unlink(missing_ok=True)
-            listening = bind(Publish(container_port=1, port=0))
-            port = listening.getsockname()[1]
-            process = backend.start(launch, held, listening, env, tied=False)
-        finally:
-            os.close(held)
-        backend.record = msgspec.structs.replace(
-            backend.record, process=process, port=port, healthy=False, changed=changed
-        )
-        backend.write()
-        return backend
-
-    def kept(self) -> NamedBackend | None:
-        """Return the backend that was the current one before the last update; None where there is none."""
-        with suppress(OSError, ValueError):
-            kept, current = self._backend(int((self.own / "kept").read_text())), self.current()
-            return kept if current is None or kept is None or kept.number != current.number else None
-        return None
-
     def clear(self) -> None:
         """Remove at once all backends but the current and the kept one."""
         current, kept = self.current(), self.kept()
         if current is not None:
-            self._remove_backends(but={current.number, *((kept.number,) if kept is not None else ())})
+            self.remove_backends(but={current.number, *((kept.number,) if kept is not None else ())})
 
     def keys(self) -> KeyPair | None:
         """Return the keys; None where its requests need none.
@@ -469,7 +266,7 @@ class ServiceFolder:
 
     def route(self, shares: Mapping[str, int]) -> bool:
         """Remember these shares, and tell the forwarder; return whether it has them."""
-        table = table_of(shares, lambda version: str(_own(version) / "current"))
+        table = table_of(shares, lambda version: str(own_folder(version) / "current"))
         write_bytes(self.folder / "traffic", table)
         return taken_over(self.forwarder.ask("switch"), shares)
 
@@ -485,78 +282,28 @@ class ServiceFolder:
             self.own.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise failure("written", self.own, error) from None
-        return self._start_backend(request.package, request.env)
+        return self.start_backend(request.package, request.env)
 
     def drop(self) -> None:
         """Remove at once all backends of this version."""
-        self._remove_backends()
+        self.remove_backends()
         for name in ("current", "kept"):
             (self.own / name).unlink(missing_ok=True)
         if self.own != self.folder:
             shutil.rmtree(self.own, ignore_errors=True)
 
-    def backend_folder(self, number: int) -> Path:
-        """Return where a backend is."""
-        return self.own / f"backends/{number}"
-
     def labels(self) -> tuple[dict[str, str], ...]:
         """Return the labels of the packages of its backends, those of all versions and kept ones among them."""
-        backends = (each._backend(number) for each in self._all() for number in each._numbers())
-        return tuple(backend.record.labels for backend in backends if backend is not None)
+        return tuple(record.labels for record in self._records())
 
-    def _backend(self, number: int) -> NamedBackend | None:
-        try:
-            data = (self.backend_folder(number) / "backend.json").read_bytes()
-            return NamedBackend(self, number, decode_json(data, BackendRecord))
-        except (OSError, msgspec.DecodeError):
-            return None
+    def needs(self) -> tuple[str, ...]:
+        """Return the environments and folders of models that its backends, ended ones too, are started with."""
+        launches = (record.launch for record in self._records() if record.launch is not None)
+        return tuple(path for launch in launches for path in (launch.prefix, *launch.volumes))
 
-    def _numbers(self) -> list[int]:
-        with suppress(OSError):
-            return sorted(int(path.name) for path in (self.own / "backends").iterdir())
-        return []
-
-    def _start_backend(
-        self, package: LocalPackage, env: dict[str, str], before: dict[str, str] | None = None
-    ) -> NamedBackend:
-        number = max(self._numbers(), default=0) + 1
-        server = Backend(self.backend_folder(number), self.key_folder)
-        try:
-            server.lay_out(package)
-            launch = server.launch(package)
-            listening = bind(Publish(container_port=1, port=0))
-            port = listening.getsockname()[1]
-            record = BackendRecord(
-                process=server.start(launch, package.held, listening, env, tied=False),
-                port=port,
-                title=package.title,
-                variables=tuple(sorted(env)),
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                auth=package.labels.get(AUTH_LABEL) == "key",
-                labels=package.labels,
-                launch=launch,
-                changed=_changed(before or {}, env),
-                spec=str(package.spec),
-                target=package.target,
-            )
-            backend = NamedBackend(self, number, record)
-            backend.write()
-        except BaseException:
-            server.remove()
-            raise
-        return backend
-
-    def _start_forwarder(self, listening: socket.socket) -> Process:
-        descriptor, program = listening.fileno(), self.folder / "forwarder.py"
-        write_bytes(program, forwarder_text().encode())  # as an argument it would fill the list of processes
-        words = (sys.executable, "-I", "-S", str(program), f"fd:{descriptor}", "current", "0", "traffic", "control")
-        with (self.folder / "forwarder.log").open("ab") as log:
-            return start(words, environ={}, folder=self.folder, log=log, descriptors=(descriptor,))
-
-    def _remove_backends(self, but: Collection[int] = ()) -> None:
-        for number in self._numbers():
-            if number not in but:
-                (self._backend(number) or Backend(self.backend_folder(number))).remove()
+    def _records(self) -> Iterator[BackendRecord]:
+        backends = (each.backend(number) for each in self._all() for number in each.numbers())
+        return (backend.record for backend in backends if backend is not None)
 
     def status(self) -> Status | None:
         """Return the service as it is; None where there is none.
@@ -571,11 +318,14 @@ class ServiceFolder:
         forwarder = _seen(record.forwarder, State(running=record.forwarder.running), kept=True)
         current = _seen(backend.record.process, backend.state(), kept=backend.record.healthy) if backend else None
         runs = current is not None and current.state.running and forwarder.state.running
-        more = len(self._numbers()) - (self.kept() is not None)
+        more = len(self.numbers()) - (self.kept() is not None)
         following = forwarder if more > 1 else None  # which one it is does not matter
         stopped = (self.folder / "stopped").exists()
         asks = {} if self.version is None else {VERSION_HEADER: self.version}
         well = runs and answers(url, timeout=5.0, headers=asks)
+        if backend is not None and current is not None and not well:
+            with suppress(OSError):
+                current = msgspec.structs.replace(current, log=backend.logs(LOG_READ))
         state, reason = decide(forwarder, current, following, answers=well, stopped=stopped)
         if not record.forwarder.of_this_boot and not stopped:
             reason = f"this machine was started anew: `packager service start {self.name}` starts it again"
@@ -587,34 +337,15 @@ class ServiceFolder:
             url=url,
             created=backend.record.created if backend else "",
             auth="key" if backend and backend.record.auth else "none",
-            digest=_digest(backend.record) if backend else "",
+            digest=digest_in(backend.record) if backend else "",
             before=_before(self.kept()),
         )
-
-
-def _digest(record: BackendRecord) -> str:
-    return record.labels.get(INPUTS_LABEL, "")
 
 
 def _before(kept: NamedBackend | None) -> Before | None:
     if kept is None:
         return None
-    return Before(image=kept.title, digest=_digest(kept.record), created=kept.record.created)
-
-
-def _own(version: str | None) -> Path:
-    """Return where a version's files are in the folder of its service."""
-    return Path() if version in (None, DEFAULT) else Path("versions", str(version))
-
-
-def _values(record: BackendRecord) -> dict[str, str]:
-    """Return the values of the user's variables that a backend's process has; none of one that has ended."""
-    return {name: value for name, value in record.process.variables().items() if name in record.variables}
-
-
-def _changed(before: dict[str, str], env: dict[str, str]) -> tuple[str, ...]:
-    """Return the names of variables that have not the value that they had."""
-    return tuple(sorted(name for name in before.keys() | env.keys() if before.get(name) != env.get(name)))
+    return Before(image=kept.title, digest=digest_in(kept.record), created=kept.record.created)
 
 
 def _seen(process: Process, state: State, *, kept: bool) -> Seen:
