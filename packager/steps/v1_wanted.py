@@ -23,7 +23,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         version: name of the first version of an endpoint; that of the endpoint where it is empty.
         traffic: share of the requests that the version gets, in percent; None where nothing is said.
         keys: that are given: primary, secondary.
-        scoring_timeout: seconds; the server's own where None.
         timeout: seconds until it must be healthy.
         asked: of an AKS configuration, by its parameters, as it is asked for.
         passed_over: what of it means nothing on one machine, in words.
@@ -41,7 +40,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     traffic: float | None = None
     keys: tuple[str | None, str | None] = (None, None)
-    scoring_timeout: float | None = None
     timeout: float = 300.0
     asked: dict[str, Any] = {}
     passed_over: tuple[str, ...] = ()
@@ -94,4 +92,19 @@ def asked_of(service: Mapping[str, Any]) -> dict[str, Any]:
     for name, parameter in (("max_queue_wait", "max_request_wait_time"), ("scoring_timeout", "scoring_timeout_ms")):
         if name in flat:
             found[parameter] = round(flat[name] * 1000)
+    return found
+
+
+def in_force(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the spec's `service` by which a machine keeps to what an AKS configuration asks for. Pure.
+
+    Args:
+        asked: by v1's parameters.
+    """
+    found: dict[str, Any] = {}
+    for name, parameter in (("max_queue_wait", "max_request_wait_time"), ("scoring_timeout", "scoring_timeout_ms")):
+        if asked.get(parameter) is not None:
+            found[name] = max(1, asked[parameter]) / 1000
+    if asked.get("replica_max_concurrent_requests"):
+        found["concurrency"] = asked["replica_max_concurrent_requests"]
     return found
