@@ -86,7 +86,7 @@ def updated(
     if reference is not None or (limits and docker) or fields:
         change = services.Change(
             reference=reference or None,
-            env=variables(ServiceWishes(**fields), Server()),
+            env=_variables(fields),
             cpus=wanted.cpus if "cpus" in limits and docker else None,
             memory=wanted.memory if "memory_gb" in limits and docker else None,
         )
@@ -102,6 +102,12 @@ def updated(
         record, updated=now(), declared=declared, reference=reference or record.reference, number=number, error="",
         wanted=wanted, models=ids, **said,
     )  # fmt: skip
+
+
+def _variables(fields: dict[str, Any]) -> dict[str, str]:
+    """Return what a container is told of fields of `service`; one worker, too, which may have been several."""
+    env = variables(ServiceWishes(**fields), Server())
+    return {**env, "WORKER_COUNT": str(fields["concurrency"])} if "concurrency" in fields else env
 
 
 def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Declared:

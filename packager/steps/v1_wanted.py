@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.errors import UsageError
+
 Compute = Literal["Local", "ACI", "AKS", "AKSENDPOINT"]
 
 
@@ -79,6 +81,13 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
+#: Parameter of v1 → the field of the spec's `service` by which this machine keeps to it; times are in milliseconds.
+_IN_FORCE = {
+    "max_request_wait_time": "max_queue_wait", "scoring_timeout_ms": "scoring_timeout",
+    "replica_max_concurrent_requests": "concurrency",
+}  # fmt: skip
+
+
 def asked_of(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a spec's `service`, read from a deployment configuration, asks for, by v1's parameters. Pure."""
     flat = {
@@ -100,11 +109,16 @@ def in_force(asked: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         asked: by v1's parameters.
+
+    Raises:
+        UsageError: one of them is not above zero.
     """
-    found: dict[str, Any] = {}
-    for name, parameter in (("max_queue_wait", "max_request_wait_time"), ("scoring_timeout", "scoring_timeout_ms")):
-        if asked.get(parameter) is not None:
-            found[name] = max(1, asked[parameter]) / 1000
-    if asked.get("replica_max_concurrent_requests"):
-        found["concurrency"] = asked["replica_max_concurrent_requests"]
-    return found
+    found = {field: asked[parameter] for parameter, field in _IN_FORCE.items() if asked.get(parameter) is not None}
+    for parameter, field in _IN_FORCE.items():
+        value = found.get(field, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise UsageError(
+                f"{parameter} must be greater than zero",
+                remedy="milliseconds, or a number of requests; or leave it out",
+            )
+    return {name: value if name == "concurrency" else value / 1000 for name, value in found.items()}

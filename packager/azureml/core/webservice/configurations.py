@@ -227,7 +227,8 @@ class AksServiceDeploymentConfiguration(WebserviceDeploymentConfiguration):
         """
         self._positive(
             "cpu_cores", "memory_gb", "cpu_cores_limit", "memory_gb_limit", "scoring_timeout_ms", "num_replicas",
-            "replica_max_concurrent_requests", "autoscale_min_replicas", "autoscale_max_replicas", "gpu_cores",
+            "max_request_wait_time", "replica_max_concurrent_requests",
+            "autoscale_min_replicas", "autoscale_max_replicas", "gpu_cores",
             "period_seconds", "timeout_seconds", "success_threshold", "failure_threshold",
         )  # fmt: skip
         for name in ("cpu_cores", "memory_gb"):
