@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from packager.serving.picture import Disc, Line, Picture, Shape, Text
-from packager.serving.profile import GB, Profile, Quartiles, Row
+from packager.serving.profile import Profile, Quartiles, Row
+from packager.units import binary_size
 
 _WIDTH, _HEIGHT = 860, 640
 #: Of a panel: its place's edges, in pixels.
@@ -18,16 +19,23 @@ _TITLE = 100
 _COLOURS = {"ok": "#1f6feb", "failed": "#d1242f", "chosen": "#1a7f37"}
 
 
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """A place on the axis of a panel, and what is written there."""
+
+    x: float
+    label: str
+
+
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """A measurement in a panel; without a value it failed.
 
     Attributes:
-        x: where it stands.
+        where: it stands.
         value: median and quartiles.
         chosen: it is what is recommended.
     """
 
-    x: float
+    where: Where
     value: Quartiles | None
     chosen: bool = False
 
@@ -57,14 +65,15 @@ def picture(profile: Profile) -> Picture:
     title = f"{profile.name}: {profile.image}"
     title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
     shapes: list[Shape] = [Text(x=16, y=24, words=title, size=15, bold=True)]
-    panels: tuple[tuple[str, str, Sequence[Row], Callable[[Row], float], Callable[[Row], Quartiles | None]], ...] = (
-        ("latency (ms)", "processors", by_cpu, _cpu_of, _latency),
-        ("latency (ms)", f"memory (GB), {cpu:g} cpu", by_memory, _memory_of, _latency),
-        ("requests/s", "processors", by_cpu, _cpu_of, lambda row: row.throughput),
-        ("requests/s", f"memory (GB), {cpu:g} cpu", by_memory, _memory_of, lambda row: row.throughput),
+    along = "processors" if memory is None else f"processors, {binary_size(memory)} of memory"
+    panels: tuple[tuple[str, str, Sequence[Row], Callable[[Row], Where], Callable[[Row], Quartiles | None]], ...] = (
+        ("latency (ms)", along, by_cpu, _cpu_of, _latency),
+        ("latency (ms)", f"memory, {cpu:g} cpu", by_memory, _memory_of, _latency),
+        ("requests/s", along, by_cpu, _cpu_of, lambda row: row.throughput),
+        ("requests/s", f"memory, {cpu:g} cpu", by_memory, _memory_of, lambda row: row.throughput),
     )
-    for index, (heading, axis, rows, x, y) in enumerate(panels):
-        points = [Point(x=x(row), value=_held(row, y), chosen=_chosen(profile, row)) for row in rows]
+    for index, (heading, axis, rows, where, y) in enumerate(panels):
+        points = [Point(where=where(row), value=_held(row, y), chosen=_chosen(profile, row)) for row in rows]
         corner = (index % 2 * wide, 40 + index // 2 * high)
         shapes += _panel(points, heading, axis, Frame.at(*corner, wide, high))
     return Picture(width=_WIDTH, height=_HEIGHT, shapes=tuple(shapes))
@@ -94,17 +103,18 @@ def _latency(row: Row) -> Quartiles | None:
     return Quartiles(median=found.median * 1000, low=found.low * 1000, high=found.high * 1000)
 
 
-def _cpu_of(row: Row) -> float:
-    return row.limits.cpu
+def _cpu_of(row: Row) -> Where:
+    return Where(x=row.limits.cpu, label=f"{row.limits.cpu:.3g}")
 
 
-def _memory_of(row: Row) -> float:
-    return (row.limits.memory or 0) / GB
+def _memory_of(row: Row) -> Where:
+    memory = row.limits.memory or 0
+    return Where(x=memory, label=binary_size(memory))
 
 
 def _panel(points: Sequence[Point], title: str, axis: str, frame: Frame) -> list[Shape]:
     top = nice(max((point.value.high for point in points if point.value), default=1.0))
-    across = _scale([point.x for point in points], frame.left + 14, frame.right - 14)
+    across = _scale([point.where.x for point in points], frame.left + 14, frame.right - 14)
 
     def up(value: float) -> float:
         return frame.bottom - (frame.bottom - frame.top) * value / top
@@ -116,12 +126,12 @@ def _panel(points: Sequence[Point], title: str, axis: str, frame: Frame) -> list
         shapes.append(Text(x=frame.left - 6, y=y + 4, words=f"{value:g}", anchor="end"))
     middle = (frame.left + frame.right) / 2
     shapes.append(Text(x=middle, y=frame.bottom + 36, words=axis, anchor="middle"))
-    good = sorted((point.x, point.value.median) for point in points if point.value)
+    good = sorted((point.where.x, point.value.median) for point in points if point.value)
     if len(good) > 1:
         shapes.append(Line(points=tuple((across(x), up(y)) for x, y in good), colour=_COLOURS["ok"]))
     for point in points:
-        shapes += _mark(point, across(point.x), up, frame.bottom)
-    return [*shapes, *_ticks([point.x for point in points], across, frame.bottom)]
+        shapes += _mark(point, across(point.where.x), up, frame.bottom)
+    return [*shapes, *_ticks([point.where for point in points], across, frame.bottom)]
 
 
 def _mark(point: Point, x: float, up: Callable[[float], float], bottom: float) -> list[Shape]:
@@ -134,12 +144,12 @@ def _mark(point: Point, x: float, up: Callable[[float], float], bottom: float) -
     return [whisker, Disc(x=x, y=middle, radius=6 if point.chosen else 4, colour=colour)]
 
 
-def _ticks(values: Sequence[float], across: Callable[[float], float], bottom: float) -> list[Shape]:
+def _ticks(places: Sequence[Where], across: Callable[[float], float], bottom: float) -> list[Shape]:
     found, last = list[Shape](), -math.inf
-    for value in sorted(set(values)):
-        if across(value) - last >= 30:  # below that their figures would run into each other
-            last = across(value)
-            found.append(Text(x=last, y=bottom + 18, words=f"{value:.3g}", anchor="middle"))
+    for place in sorted(places, key=lambda each: each.x):
+        if across(place.x) - last >= max(30, 7 * len(place.label) + 1):  # else they would run into each other
+            last = across(place.x)
+            found.append(Text(x=last, y=bottom + 18, words=place.label, anchor="middle"))
     return found
 
 
