@@ -27,7 +27,7 @@ from packager.steps.app_copy import write_app
 from packager.steps.declared import Declared, package_name
 from packager.steps.run import RunWish
 from packager.steps.v1_records import SERVICES, Record, as_service, find_service, image_of, keep_service
-from packager.steps.v1_wanted import Wanted
+from packager.steps.v1_wanted import Wanted, in_force
 
 if TYPE_CHECKING:
     from packager.azureml.core.inference_config import InferenceConfig
@@ -285,8 +285,7 @@ def wanted_service(wanted: Wanted) -> dict[str, Any]:
     service: dict[str, Any] = {"cpu": wanted.cpus} if wanted.cpus is not None else {}
     if wanted.memory_gb is not None:
         service["memory"] = f"{round(wanted.memory_gb * 1024)}Mi"
-    if wanted.scoring_timeout is not None:
-        service["scoring_timeout"] = wanted.scoring_timeout
+    service |= in_force(wanted.asked)
     if wanted.auth:
         service["auth"] = "token" if wanted.token else "key"
     return service

@@ -308,9 +308,10 @@ def _require_no_code(models: tuple[Model | Path, ...]) -> None:
             "without an InferenceConfig it is one registered model whose model_framework says how to serve it"
         )
     if model.model_framework not in NO_CODE:
+        framework = model.model_framework or "Custom"
         raise WebserviceException(
-            f"the model {model.id} has the framework {model.model_framework}, which needs an InferenceConfig; without "
-            f"one it is {', '.join(NO_CODE)}"
+            f"the model {model.id} has the framework {framework}, which needs an InferenceConfig; without one it is "
+            f"{', '.join(NO_CODE)}"
         )
 
 

@@ -11,10 +11,14 @@ from packager.azureml.calling import LINES, ONE_AT_A_TIME, tell
 from packager.azureml.deploying import copy_of, find, keep, made_of, now, told_when_interrupted
 from packager.azureml.exceptions import WebserviceException
 from packager.azureml.packaging import declare, declared_models, laid
+from packager.spec.model import Server
+from packager.spec.service import ServiceWishes
 from packager.steps import service as services
 from packager.steps.app_copy import app_mounts, require_startable, write_app
 from packager.steps.declared import Declared
 from packager.steps.v1_records import SERVICES, Record, image_of
+from packager.steps.v1_wanted import in_force
+from packager.steps.wishes import variables
 
 if TYPE_CHECKING:
     from packager.azureml.core.workspace import Workspace
@@ -73,13 +77,16 @@ def updated(
             declared = _redeclared(workspace, record, changes)
             reference = image_of(service, number) if docker else ""
             spec_file = made_of(workspace, declared, reference)
-    wanted = record.wanted
+    wanted, fields = record.wanted, in_force(changes.get("asked") or {})
+    if fields and declared is not None:
+        declared = msgspec.structs.replace(declared, service={**declared.service, **fields})
     limits = {name: changes[name] for name in ("cpus", "memory_gb") if changes.get(name) is not None}
     if limits:
         wanted = msgspec.structs.replace(wanted, **limits).within(os.cpu_count() or 1)
-    if reference is not None or (limits and docker):
+    if reference is not None or (limits and docker) or fields:
         change = services.Change(
             reference=reference or None,
+            env=_variables(fields),
             cpus=wanted.cpus if "cpus" in limits and docker else None,
             memory=wanted.memory if "memory_gb" in limits and docker else None,
         )
@@ -95,6 +102,12 @@ def updated(
         record, updated=now(), declared=declared, reference=reference or record.reference, number=number, error="",
         wanted=wanted, models=ids, **said,
     )  # fmt: skip
+
+
+def _variables(fields: dict[str, Any]) -> dict[str, str]:
+    """Return what a container is told of fields of `service`; one worker, too, which may have been several."""
+    env = variables(ServiceWishes(**fields), Server())
+    return {**env, "WORKER_COUNT": str(fields["concurrency"])} if "concurrency" in fields else env
 
 
 def _redeclared(workspace: Workspace, record: Record, changes: dict[str, Any]) -> Declared:

@@ -139,8 +139,8 @@ def _of(options: tuple[Any, ...]) -> Callable[[Command], Command]:
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.svg",
-    help="Draw latency and throughput against processors and memory.",
+    metavar="FILE.svg|png",
+    help="Draw latency and throughput against processors and memory; PNG needs packager[plot].",
 )
 @format_option
 @standard_options

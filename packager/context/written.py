@@ -44,6 +44,8 @@ _FORMS: dict[str, re.Pattern[bytes]] = {
     # `report` and `model profile --plot`.
     ".html": re.compile(rb'<!DOCTYPE html>\s*<html[^>]*>\s*<head>\s*<meta name="generator" content="packager report">'),
     ".svg": re.compile(rb'<svg [^>]*data-made-by="packager model profile"'),
+    # What is before its first text, the size of the picture, has 33 bytes.
+    ".png": re.compile(rb"\x89PNG\r\n\x1a\n.{25}.{4}tEXtSoftware\0packager model profile", re.DOTALL),
     # `ci`; the lock of a package.
     ".yml": re.compile(rb"# Made by `packager ci [a-z]+`|# Made by packager, in the format of conda-lock"),
     ".txt": re.compile(rb"# Made by packager; do not edit: `packager lock`"),

@@ -113,8 +113,6 @@ def unmet_replicas(workload: Workload, reason: str) -> list[str]:
 def unmet_anywhere(workload: Workload) -> list[str]:
     """Return what of `service:` none of the platforms without a cluster does, a sentence each."""
     unmet = []
-    if workload.service.max_queue_wait is not None:
-        unmet.append("requests wait for their turn however long it takes, whatever `max_queue_wait` says")
     if workload.service.auth == "token":
         unmet.append("requests need a key in place of a token that ends")
     return unmet

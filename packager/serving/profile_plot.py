@@ -1,36 +1,60 @@
-"""A profile as a picture: latency and throughput against processors and memory, as SVG. Pure."""
+"""A profile as a picture: latency and throughput against processors and memory. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 
 import msgspec
 
-from packager.serving.profile import GB, Profile, Quartiles, Row
+from packager.serving.picture import Disc, Line, Picture, Shape, Text
+from packager.serving.profile import Profile, Quartiles, Row
+from packager.units import binary_size
 
 _WIDTH, _HEIGHT = 860, 640
 #: Of a panel: its place's edges, in pixels.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 46
+#: Characters for which there is room above the panels.
+_TITLE = 100
 _COLOURS = {"ok": "#1f6feb", "failed": "#d1242f", "chosen": "#1a7f37"}
+
+
+class Where(msgspec.Struct, frozen=True, kw_only=True):
+    """A place on the axis of a panel, and what is written there."""
+
+    x: float
+    label: str
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """A measurement in a panel; without a value it failed.
 
     Attributes:
-        x: where it stands.
+        where: it stands.
         value: median and quartiles.
         chosen: it is what is recommended.
     """
 
-    x: float
+    where: Where
     value: Quartiles | None
     chosen: bool = False
 
 
-def svg(profile: Profile) -> str:
+class Frame(msgspec.Struct, frozen=True, kw_only=True):
+    """The edges of a panel, in pixels of the picture."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @classmethod
+    def at(cls, x: float, y: float, width: float, height: float) -> Frame:
+        """Return the one with room for its words in a part of the picture."""
+        return cls(left=x + _LEFT, right=x + width - _RIGHT, top=y + _TOP, bottom=y + height - _BOTTOM)
+
+
+def picture(profile: Profile) -> Picture:
     """Return a picture with four panels; whiskers are quartiles of the blocks, red crosses limits that did not hold."""
     first = profile.rows[0]
     cpu = profile.recommended.cpu if profile.recommended else first.limits.cpu
@@ -38,25 +62,21 @@ def svg(profile: Profile) -> str:
     by_cpu = [row for row in profile.rows if row.limits.memory == memory]
     by_memory = [row for row in profile.rows if row.limits.cpu == cpu and row.limits.memory is not None]
     wide, high = _WIDTH / 2, (_HEIGHT - 40) / 2
-    parts = [
-        # The mark leaves it out of images: `context/written.py`.
-        '<svg xmlns="http://www.w3.org/2000/svg" data-made-by="packager model profile" '
-        f'width="{_WIDTH}" height="{_HEIGHT}" '
-        f'viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#fff"/>',
-        f'<text x="16" y="24" font-size="15" font-weight="bold">{_text(f"{profile.name}: {profile.image}")}</text>',
-    ]
-    panels: tuple[tuple[str, str, Sequence[Row], Callable[[Row], float], Callable[[Row], Quartiles | None]], ...] = (
-        ("latency (ms)", "processors", by_cpu, _cpu_of, _latency),
-        ("latency (ms)", f"memory (GB), {cpu:g} cpu", by_memory, _memory_of, _latency),
-        ("requests/s", "processors", by_cpu, _cpu_of, lambda row: row.throughput),
-        ("requests/s", f"memory (GB), {cpu:g} cpu", by_memory, _memory_of, lambda row: row.throughput),
+    title = f"{profile.name}: {profile.image}"
+    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 1]}…"
+    shapes: list[Shape] = [Text(x=16, y=24, words=title, size=15, bold=True)]
+    along = "processors" if memory is None else f"processors, {binary_size(memory)} of memory"
+    panels: tuple[tuple[str, str, Sequence[Row], Callable[[Row], Where], Callable[[Row], Quartiles | None]], ...] = (
+        ("latency (ms)", along, by_cpu, _cpu_of, _latency),
+        ("latency (ms)", f"memory, {cpu:g} cpu", by_memory, _memory_of, _latency),
+        ("requests/s", along, by_cpu, _cpu_of, lambda row: row.throughput),
+        ("requests/s", f"memory, {cpu:g} cpu", by_memory, _memory_of, lambda row: row.throughput),
     )
-    for index, (title, axis, rows, x, y) in enumerate(panels):
-        points = [Point(x=x(row), value=_held(row, y), chosen=_chosen(profile, row)) for row in rows]
-        place = f"translate({index % 2 * wide:g},{40 + index // 2 * high:g})"
-        parts.append(f'<g transform="{place}">{_panel(points, title, axis, wide, high)}</g>')
-    return "\n".join([*parts, "</svg>", ""])
+    for index, (heading, axis, rows, where, y) in enumerate(panels):
+        points = [Point(where=where(row), value=_held(row, y), chosen=_chosen(profile, row)) for row in rows]
+        corner = (index % 2 * wide, 40 + index // 2 * high)
+        shapes += _panel(points, heading, axis, Frame.at(*corner, wide, high))
+    return Picture(width=_WIDTH, height=_HEIGHT, shapes=tuple(shapes))
 
 
 def _usual_memory(rows: Sequence[Row]) -> int | None:
@@ -83,52 +103,53 @@ def _latency(row: Row) -> Quartiles | None:
     return Quartiles(median=found.median * 1000, low=found.low * 1000, high=found.high * 1000)
 
 
-def _cpu_of(row: Row) -> float:
-    return row.limits.cpu
+def _cpu_of(row: Row) -> Where:
+    return Where(x=row.limits.cpu, label=f"{row.limits.cpu:.3g}")
 
 
-def _memory_of(row: Row) -> float:
-    return (row.limits.memory or 0) / GB
+def _memory_of(row: Row) -> Where:
+    memory = row.limits.memory or 0
+    return Where(x=memory, label=binary_size(memory))
 
 
-def _panel(points: Sequence[Point], title: str, axis: str, width: float, height: float) -> str:
-    right, bottom = width - _RIGHT, height - _BOTTOM
+def _panel(points: Sequence[Point], title: str, axis: str, frame: Frame) -> list[Shape]:
     top = nice(max((point.value.high for point in points if point.value), default=1.0))
-    across = _scale([point.x for point in points], _LEFT + 14, right - 14)
+    across = _scale([point.where.x for point in points], frame.left + 14, frame.right - 14)
 
     def up(value: float) -> float:
-        return bottom - (bottom - _TOP) * value / top
+        return frame.bottom - (frame.bottom - frame.top) * value / top
 
-    parts = [f'<text x="{_LEFT}" y="{_TOP - 12}" font-weight="bold">{_text(title)}</text>']
+    shapes: list[Shape] = [Text(x=frame.left, y=frame.top - 12, words=title, bold=True)]
     for step in range(5):
         value, y = top * step / 4, up(top * step / 4)
-        parts.append(f'<line x1="{_LEFT}" x2="{right:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
-    middle = (_LEFT + right) / 2
-    parts.append(f'<text x="{middle:.1f}" y="{bottom + 36:.1f}" text-anchor="middle">{_text(axis)}</text>')
-    good = sorted((point for point in points if point.value), key=lambda point: point.x)
-    line = " ".join(f"{across(point.x):.1f},{up(point.value.median):.1f}" for point in good if point.value)
-    parts.append(f'<polyline points="{line}" fill="none" stroke="{_COLOURS["ok"]}"/>' if len(good) > 1 else "")
-    parts += [_mark(point, across(point.x), up, bottom) for point in points]
-    return "".join([*parts, *_ticks([point.x for point in points], across, bottom)])
+        shapes.append(Line(points=((frame.left, y), (frame.right, y)), colour="#dddddd"))
+        shapes.append(Text(x=frame.left - 6, y=y + 4, words=f"{value:g}", anchor="end"))
+    middle = (frame.left + frame.right) / 2
+    shapes.append(Text(x=middle, y=frame.bottom + 36, words=axis, anchor="middle"))
+    good = sorted((point.where.x, point.value.median) for point in points if point.value)
+    if len(good) > 1:
+        shapes.append(Line(points=tuple((across(x), up(y)) for x, y in good), colour=_COLOURS["ok"]))
+    for point in points:
+        shapes += _mark(point, across(point.where.x), up, frame.bottom)
+    return [*shapes, *_ticks([point.where for point in points], across, frame.bottom)]
 
 
-def _mark(point: Point, x: float, up: Callable[[float], float], bottom: float) -> str:
+def _mark(point: Point, x: float, up: Callable[[float], float], bottom: float) -> list[Shape]:
     if point.value is None:
         y, colour = bottom - 8, _COLOURS["failed"]
-        return f'<path d="M{x - 5:.1f} {y - 5:.1f}l10 10m0 -10l-10 10" stroke="{colour}" stroke-width="2"/>'
+        return [Line(points=((x - 5, y - lean), (x + 5, y + lean)), colour=colour, width=2) for lean in (5, -5)]
     colour = _COLOURS["chosen" if point.chosen else "ok"]
     low, middle, high = (up(value) for value in (point.value.low, point.value.median, point.value.high))
-    whisker = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{low:.1f}" y2="{high:.1f}" stroke="{colour}" stroke-width="3"/>'
-    return f'{whisker}<circle cx="{x:.1f}" cy="{middle:.1f}" r="{6 if point.chosen else 4}" fill="{colour}"/>'
+    whisker = Line(points=((x, low), (x, high)), colour=colour, width=3)
+    return [whisker, Disc(x=x, y=middle, radius=6 if point.chosen else 4, colour=colour)]
 
 
-def _ticks(values: Sequence[float], across: Callable[[float], float], bottom: float) -> list[str]:
-    found, last = [], -math.inf
-    for value in sorted(set(values)):
-        if across(value) - last >= 30:  # below that their figures would run into each other
-            last = across(value)
-            found.append(f'<text x="{last:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{value:.3g}</text>')
+def _ticks(places: Sequence[Where], across: Callable[[float], float], bottom: float) -> list[Shape]:
+    found, last = list[Shape](), -math.inf
+    for place in sorted(places, key=lambda each: each.x):
+        if across(place.x) - last >= max(30, 7 * len(place.label) + 1):  # else they would run into each other
+            last = across(place.x)
+            found.append(Text(x=last, y=bottom + 18, words=place.label, anchor="middle"))
     return found
 
 
@@ -146,7 +167,3 @@ def nice(value: float) -> float:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 2, 4, 8, 10) if factor * power >= value * 0.999999)
-
-
-def _text(text: str) -> str:
-    return escape("".join(each if each.isprintable() else "�" for each in text))

@@ -22,7 +22,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         kind: its class, without the module.
-        text: what it says; the first line.
+        text: what it says; the first line with something to say.
         frames: (file, line) of where it went through, the deepest last.
     """
 
@@ -59,7 +59,12 @@ def raised_in(log: str) -> Raised | None:
     """
     found = None
     frames: list[tuple[str, int]] | None = None
+    wordless = False
     for line in log.splitlines():
+        if wordless and found is not None and line.startswith((" ", "\t")):
+            # azureml-core's own: their class, and what they say in the line below.
+            found = msgspec.structs.replace(found, text=line.strip().removeprefix("Message: "))
+        wordless = False
         frame = _FRAME.match(line)
         if line.endswith(_TRACEBACK):
             frames = []
@@ -68,6 +73,7 @@ def raised_in(log: str) -> Raised | None:
         elif frames is not None and not line.startswith((" ", "\t")) and (raised := _RAISED.fullmatch(line.rstrip())):
             if not raised["kind"].startswith(_WRAPPERS):
                 found = Raised(kind=raised["kind"], text=raised["text"] or "", frames=tuple(frames))
+                wordless = found.text.rstrip(":") in ("", found.kind) and line.rstrip().endswith(":")
             frames = None
     return found
 
@@ -134,8 +140,12 @@ def _no_library(found: re.Match[str], _: Raised) -> str:
     return f"the base has no {name}: add the Debian package that brings it to `system_packages` of the spec{headless}"
 
 
+def _at(raised: Raised) -> str:
+    return f" in {raised.line}" if raised.line else ""
+
+
 def _no_file(found: re.Match[str], raised: Raised) -> str:
-    at = f" in {raised.line}" if raised.line else ""
+    at = _at(raised)
     if "azureml-models" in found[1] or "AZUREML_MODEL_DIR" in found[1]:
         return f"correct the path{at}, or `models:` of the spec: `packager check` compares the two"
     return (
@@ -210,6 +220,14 @@ _RULES: tuple[tuple[Iterable[str], str, _Remedy], ...] = (
         (),
         r"on a CUDA device but torch\.cuda\.is_available\(\) is False|Found no NVIDIA driver|No CUDA GPUs",
         _always("the service has no GPU: load the model with map_location='cpu', or run a target that has one (`gpu`)"),
+    ),
+    (
+        ("ModelNotFoundException",),
+        r"Model (\S+) not found",
+        lambda found, raised: (
+            f"the package has no model that is called {found[1]}: correct the name{_at(raised)}, or register the model "
+            "under it (os.environ['AZUREML_MODEL_DIR'] is the folder of the models)"
+        ),
     ),
     (_OF_OS, r"'([^']*)'", _no_file),
     (

@@ -36,6 +36,7 @@ RESERVED_ENV = {
     "AML_CORS_ORIGINS": "use `server.cors_origins`, a list",
     "PACKAGER_AUTH": "use `server.auth`",
     "PACKAGER_MAX_BODY": "use `server.max_body`",
+    "PACKAGER_MAX_QUEUE_WAIT_MS": "use `service.max_queue_wait`, in seconds",
     "PACKAGER_KEYS_FILE": NO_KEY,
     "PACKAGER_PRIMARY_KEY": NO_KEY,
     "PACKAGER_SECONDARY_KEY": NO_KEY,

@@ -94,7 +94,7 @@ class ServiceWishes(_Struct, frozen=True):
         memory_limit: the most memory.
         replicas: how many run, or the least and the most of them; on this machine there is one.
         concurrency: requests that a replica scores at a time, each in a process of its own.
-        max_queue_wait: the longest that a request waits for its turn.
+        max_queue_wait: the longest that a request waits for its turn; then it is answered 503, and not scored.
         probes: when it is asked for its health.
         scoring_timeout: until run() is interrupted and the answer is 500; before `server.scoring_timeout`.
         auth: `key` where requests need a key, `token` where clients get one that ends; keys are let in, too.

@@ -17,8 +17,10 @@ from packager.serving.cases import MAX_FILE, prepare
 from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.hosts.measure import WITHOUT_ENGINE, limited, machine_of, usage
 from packager.serving.hosts.process.package import LocalPackage
+from packager.serving.picture import svg
+from packager.serving.picture_png import png, require_pillow
 from packager.serving.profile import GB, Limits, Profile, Row, Skipped, joined
-from packager.serving.profile_plot import svg
+from packager.serving.profile_plot import picture
 from packager.serving.profile_report import advice_line, details, remark_lines, row_line, rows_of
 from packager.serving.profile_run import Bounds, measure, serving
 from packager.serving.profile_samples import Sample, one, rows
@@ -29,7 +31,7 @@ from packager.spec.load import SpecFile
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.run import RunWish, find_package, refuse_dockers, request_for
 from packager.steps.wishes import Granted, grant
-from packager.storage.files import write_text
+from packager.storage.files import require_place, write_bytes, write_text
 
 __all__ = [
     "GB",
@@ -184,25 +186,33 @@ def check_plot(path: Path) -> None:
     """Refuse a picture that cannot be drawn, before anything is measured.
 
     Raises:
-        UsageError: its ending is not one that can.
+        UsageError: its ending is not one that can, or what draws it is not installed.
+        ContextError: no file can be written there.
     """
-    if path.suffix.lower() != ".svg":
+    ending = path.suffix.lower()
+    if ending not in (".svg", ".png"):
         what = path.suffix or "a name without ending"
         raise UsageError(
-            f"--plot {path}: a plot is drawn as SVG, not as {what}",
-            remedy=f"--plot {path.with_suffix('.svg')}; browsers show it, and `rsvg-convert` makes a PNG of it",
+            f"--plot {path}: a plot is drawn as SVG or PNG, not as {what}", remedy=f"--plot {path.with_suffix('.svg')}"
         )
+    if ending == ".png":
+        require_pillow(f"--plot {path}")
+    require_place(path)
 
 
 def write_plot(found: Profile, path: Path) -> None:
-    """Write the picture of a profile.
+    """Write the picture of a profile: as SVG, or as PNG where the file is called so.
 
     Raises:
         UsageError: see `check_plot`.
         ContextError: the file cannot be written.
     """
     check_plot(path)
-    write_text(path, svg(found))
+    drawn = picture(found)
+    if path.suffix.lower() == ".png":
+        write_bytes(path, png(drawn))
+    else:
+        write_text(path, svg(drawn))
 
 
 def read_samples(wish: ProfileWish, spec_file: SpecFile | None) -> tuple[tuple[Sample, ...], tuple[Skipped, ...]]:

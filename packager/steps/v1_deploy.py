@@ -275,7 +275,6 @@ def _wanted(deployment: Deployment, declared: Declared) -> Wanted:
         memory_gb=None if memory is None else memory_of(memory) / 2**30,
         auth=auth in ("key", "token"),
         token=auth == "token",
-        scoring_timeout=service.get("scoring_timeout"),
         asked=asked_of(service) if deployment.compute == "AKS" else {},
         description=deployment.description,
         tags=deployment.tags,

@@ -12,7 +12,8 @@ import msgspec
 from packager.errors import ContextError, SpecError, UsageError
 from packager.init.azure_files import read_hints
 from packager.init.declarations import read_declaration
-from packager.init.hints import Hints, folded
+from packager.init.hints import Hints, folded, shown
+from packager.init.service_fields import whole
 from packager.spec.document import parse_yaml, read_text
 from packager.steps.declared import NAME_LENGTH, NO_CODE, Declared, DeclaredModel, package_name, unasked_python
 from packager.steps.reporting import Reporter
@@ -136,7 +137,7 @@ def read_deployment(path: Path | None, target: str | None) -> Deployment:
         target: name of a compute target.
 
     Raises:
-        SpecError: it is broken, or says no `computeType` that there is.
+        SpecError: it is broken, says no `computeType` that there is, or has a value that is none of its key.
         UsageError: it is for AKS, and no target is named.
     """
     if path is None:
@@ -152,16 +153,15 @@ def read_deployment(path: Path | None, target: str | None) -> Deployment:
             f"{path} is for AKS, and no compute target is named",
             remedy="--ct NAME says which; its service runs on this machine",
         )
-    port = data.get("port")
     own = data.get("keys")
     keys = {folded(key): value for key, value in own.items()} if isinstance(own, Mapping) else data
     return Deployment(
         compute=compute,
-        port=port if isinstance(port, int) and not isinstance(port, bool) and 0 < port < 65536 else None,
+        port=_port(path, data.get("port")),
         keys=tuple(each for name in ("primarykey", "secondarykey") if (each := _text(keys, name))),
         description=_text(data, "description") or "",
-        tags=_pairs(data.get("tags")),
-        properties=_pairs(data.get("properties")),
+        tags=_pairs(path, data, "tags"),
+        properties=_pairs(path, data, "properties"),
         target=target or "",
     )
 
@@ -365,5 +365,23 @@ def _text(data: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) and value and value.isprintable() else None
 
 
-def _pairs(value: Any) -> dict[str, str]:
-    return {str(key): str(each) for key, each in value.items()} if isinstance(value, Mapping) else {}
+def _pairs(path: Path, data: Mapping[str, Any], key: str) -> dict[str, str]:
+    value = data.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{path}: {key} are no names with values", remedy=f'"{key}": {{"NAME": "VALUE"}}, or none')
+    return {str(key): str(each) for key, each in value.items()}
+
+
+def _port(path: Path, value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        port = whole(value)
+    except ValueError:
+        port = 0
+    if not 0 < port < 65536:
+        raise SpecError(
+            f"{path}: {shown(str(value))} is no port",
+            remedy="a number from 1 to 65535; without one, a free port is taken",
+        )
+    return port

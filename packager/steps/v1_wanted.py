@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from packager.errors import UsageError
+
 Compute = Literal["Local", "ACI", "AKS", "AKSENDPOINT"]
 
 
@@ -23,7 +25,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         version: name of the first version of an endpoint; that of the endpoint where it is empty.
         traffic: share of the requests that the version gets, in percent; None where nothing is said.
         keys: that are given: primary, secondary.
-        scoring_timeout: seconds; the server's own where None.
         timeout: seconds until it must be healthy.
         asked: of an AKS configuration, by its parameters, as it is asked for.
         passed_over: what of it means nothing on one machine, in words.
@@ -41,7 +42,6 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     traffic: float | None = None
     keys: tuple[str | None, str | None] = (None, None)
-    scoring_timeout: float | None = None
     timeout: float = 300.0
     asked: dict[str, Any] = {}
     passed_over: tuple[str, ...] = ()
@@ -81,6 +81,13 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
+#: Parameter of v1 → the field of the spec's `service` by which this machine keeps to it; times are in milliseconds.
+_IN_FORCE = {
+    "max_request_wait_time": "max_queue_wait", "scoring_timeout_ms": "scoring_timeout",
+    "replica_max_concurrent_requests": "concurrency",
+}  # fmt: skip
+
+
 def asked_of(service: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a spec's `service`, read from a deployment configuration, asks for, by v1's parameters. Pure."""
     flat = {
@@ -95,3 +102,23 @@ def asked_of(service: Mapping[str, Any]) -> dict[str, Any]:
         if name in flat:
             found[parameter] = round(flat[name] * 1000)
     return found
+
+
+def in_force(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the spec's `service` by which a machine keeps to what an AKS configuration asks for. Pure.
+
+    Args:
+        asked: by v1's parameters.
+
+    Raises:
+        UsageError: one of them is not above zero.
+    """
+    found = {field: asked[parameter] for parameter, field in _IN_FORCE.items() if asked.get(parameter) is not None}
+    for parameter, field in _IN_FORCE.items():
+        value = found.get(field, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise UsageError(
+                f"{parameter} must be greater than zero",
+                remedy="milliseconds, or a number of requests; or leave it out",
+            )
+    return {name: value if name == "concurrency" else value / 1000 for name, value in found.items()}

@@ -100,7 +100,7 @@ def decide(service: ServiceWishes, server: Server, package: Package, given: Mapp
         given: variables by options, which go before.
     """
     docker = isinstance(package, ImagePackage)
-    env = _variables(service, server)
+    env = variables(service, server)
     if service.needs_key and package.labels.get(AUTH_LABEL) != "key" and AUTH_VARIABLE not in given:
         env[AUTH_VARIABLE] = "key"
         package = msgspec.structs.replace(package, labels={**package.labels, AUTH_LABEL: "key"})
@@ -116,7 +116,8 @@ def decide(service: ServiceWishes, server: Server, package: Package, given: Mapp
     )
 
 
-def _variables(service: ServiceWishes, server: Server) -> dict[str, str]:
+def variables(service: ServiceWishes, server: Server) -> dict[str, str]:
+    """Return the variables by which a container keeps to what is asked for, where its image does otherwise. Pure."""
     env = {}
     if service.concurrency is not None and service.concurrency != server.workers:
         env["WORKER_COUNT"] = str(service.concurrency)
@@ -125,6 +126,8 @@ def _variables(service: ServiceWishes, server: Server) -> dict[str, str]:
         if server.timeout <= service.scoring_timeout:
             # Else the worker would be replaced before run() is interrupted, and the answer lost.
             env["WORKER_TIMEOUT"] = str(math.ceil(service.scoring_timeout) + 60)
+    if service.max_queue_wait is not None:
+        env["PACKAGER_MAX_QUEUE_WAIT_MS"] = str(max(1, round(service.max_queue_wait * 1000)))
     return env
 
 
@@ -160,8 +163,6 @@ def _unmet(service: ServiceWishes, *, docker: bool) -> list[str]:
             unmet.append("no health checks once it is healthy")
     if service.probes.success_threshold not in (None, 1):
         unmet.append("well after one good answer")
-    if service.max_queue_wait is not None:
-        unmet.append("requests wait for their turn however long it takes")
     if service.tls is not None:
         unmet.append("no TLS")
     names = [name for name, value in (("namespace", service.namespace), ("dns_name", service.dns_name)) if value]

@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ service:
   replicas: {min: 1, max: 3}
   concurrency: 2
   scoring_timeout: 1.5
+  max_queue_wait: 0.4
   probes: {period: 7, initial_delay: 20, timeout: 3, failure_threshold: 4}
   auth: key
 """
@@ -83,12 +85,17 @@ def test_a_container_has_what_the_spec_asks_for(run_packager: RunPackager, packa
         assert (check["Interval"], check["Timeout"]) == (7 * 10**9, 3 * 10**9)
         assert (check["StartPeriod"], check["Retries"]) == (20 * 10**9, 4)
         assert check["Test"][0] != "NONE"
-        assert {"WORKER_COUNT=2", "SCORING_TIMEOUT_MS=1500"} <= set(config["Env"])
+        assert {"WORKER_COUNT=2", "SCORING_TIMEOUT_MS=1500", "PACKAGER_MAX_QUEUE_WAIT_MS=400"} <= set(config["Env"])
         key = {"Authorization": f"Bearer {KEY}"}
         assert ask(port, {"number": 3})[0] == 401
         assert json.loads(ask(port, {"number": 3}, 60, **key)[1])["half"] == 1.5
         status, body = ask(port, {"sleep": 10}, 60, **key)
         assert (status, b"time" in body.lower()) == (500, True)
+        # Two are scored at once, and until they are interrupted; the others wait for as long as they may.
+        with ThreadPoolExecutor(4) as four:
+            found = sorted(four.map(lambda _: ask(port, {"sleep": 10}, 60, **key), range(4)))
+        assert [status for status, _ in found] == [500, 500, 503, 503]
+        assert all(b"longer than 0.4 s" in body for _, body in found[2:])
         # More than it has.
         assert status_of(port, {"allocate": 1 << 30}, **key) != 200
     finally:

@@ -115,6 +115,7 @@ PURE_MODULES = (
     "serving/hosts/process/places.py",
     "serving/killed.py",
     "serving/matching.py",
+    "serving/picture.py",
     "serving/profile.py",
     "serving/profile_plot.py",
     "serving/profile_report.py",

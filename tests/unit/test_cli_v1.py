@@ -309,6 +309,17 @@ def test_what_is_not_there_is_said(run: Run, machine: Machine) -> None:
     assert "there is no app/other.py" in said(deploy(run, "-m", "m:1", code=6))
 
 
+def test_what_a_configuration_says_and_cannot_be_meant_is_not_passed_over(run: Run, machine: Machine) -> None:
+    for value in ("abc", 99999, 0, True, 6789.5):
+        local = config(computeType="local", port=value)
+        assert f"dc.json: {value} is no port" in said(deploy(run, "-m", "m:1", "--dc", local, code=2))
+    for key in ("tags", "properties"):
+        aci = config(computeType="aci", **{key: ["a"]})
+        assert f"{key} are no names with values" in said(deploy(run, "-m", "m:1", "--dc", aci, code=2))
+    deploy(run, "-m", "m:1", "--dc", config(computeType="local", port="6789", tags=None))
+    assert machine.wishes[-1][0].publish == "6789:5001"
+
+
 def test_aks_wants_a_target_and_a_configuration_its_kind(run: Run, machine: Machine) -> None:
     aks = config(computeType="aks")
     result = deploy(run, "-m", "m:1", "--dc", aks, code=2)

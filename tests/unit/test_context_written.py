@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from PIL import Image
 
 from packager.cli.findings import sarif
 from packager.context.sources import scan_sources
@@ -15,8 +16,10 @@ from packager.finding import Finding
 from packager.reports.page import Page, html
 from packager.resources import data_folder
 from packager.serving.gate import Report
+from packager.serving.picture import svg
+from packager.serving.picture_png import png
 from packager.serving.profile import Limits, Profile, Row
-from packager.serving.profile_plot import svg
+from packager.serving.profile_plot import picture
 from packager.serving.reports import as_data, junit
 from packager.spec.load import load_spec
 from packager.spec.schema import json_schema, schema_text
@@ -57,7 +60,7 @@ WRITTEN = {
     "report.html": page(),
     "out/page.htm": page(),
     "junit.xml": junit([REPORT]),
-    "profile.svg": svg(PROFILE),
+    "profile.svg": svg(picture(PROFILE)),
     "check.sarif": pretty(sarif([FINDING])),
     "sarif.json": pretty(sarif([FINDING])),
     "findings.json": pretty(msgspec.to_builtins([FINDING])),
@@ -93,11 +96,13 @@ KEPT = {
 def test_what_packager_wrote_is_left_out_and_what_looks_alike_is_not(root: Path) -> None:
     before = scan(root).app
     factory.write_files(root, WRITTEN)
+    (root / "profile.png").write_bytes(png(picture(PROFILE)))
     sources = scan(root)
     assert sources.app == before
-    assert sources.left_out == tuple(sorted({*WRITTEN, "packager.yaml"}))
+    assert sources.left_out == tuple(sorted({*WRITTEN, "packager.yaml", "profile.png"}))
     factory.write_files(root, KEPT)
-    assert paths(scan(root)) == sorted([*KEPT, "score.py"])
+    Image.new("RGB", (8, 8)).save(root / "other.png")
+    assert paths(scan(root)) == sorted([*KEPT, "other.png", "score.py"])
 
 
 def test_who_asks_for_it_gets_it(root: Path) -> None:

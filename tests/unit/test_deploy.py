@@ -30,7 +30,7 @@ version: "2"
 entry_script: score.py
 environment: {pip: []}
 image: {repository: registry.example.com/team/churn}
-service: {cpu: 250m, memory: 1Gi, scoring_timeout: 90, auth: key, namespace: models}
+service: {cpu: 250m, memory: 1Gi, scoring_timeout: 90, max_queue_wait: 0.5, auth: key, namespace: models}
 test:
   - {name: a, request: {rows: [1]}}
 """
@@ -335,6 +335,7 @@ def test_service_is_put_in_force_by_variables_and_the_end_waits_for_requests(fol
     assert workload.needs_key
     assert workload.env["PACKAGER_AUTH"] == "key"
     assert workload.env["SCORING_TIMEOUT_MS"] == "90000"
+    assert workload.env["PACKAGER_MAX_QUEUE_WAIT_MS"] == "500"
     assert (workload.scoring_timeout, workload.grace) == (90.0, 90)
     assert workload.env["GUNICORN_CMD_ARGS"] == "--config=/opt/packager/server.py --graceful-timeout=90"
     assert workload.sample is not None

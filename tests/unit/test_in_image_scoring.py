@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from packager.programs.image.answer import Answer, EndedError, LeftError, Room
+from packager.programs.image.bounded import Bounded
 from packager.programs.image.scoring import LARGEST, Scoring, body_limit
+from packager.programs.image.turns import QUEUE_WAIT, longest_wait, standing, waited
 
 
 class Asked:
@@ -118,6 +121,60 @@ def test_more_than_the_limit_waits_for_nothing(app: App, scoring: Scoring) -> No
     assert (refused.status, refused.headers["Retry-After"]) == ("503 Service Unavailable", "1")
     app.gate.set()
     assert [each.done().status for each in waiting] == ["200 OK"] * 3
+
+
+def test_who_waits_for_longer_than_the_limit_is_told_so_and_not_scored(app: App) -> None:
+    scoring = Scoring(app, longest=0.5)
+    worker = threading.Thread(target=scoring.work)
+    worker.start()
+    app.gate.clear()
+    first = Asked(scoring, body=b"[1]")
+    until(lambda: scoring.busy)
+    since = time.monotonic()
+    late = [Asked(scoring) for _ in range(3)]
+    assert Asked(scoring, "/").done().status == "200 OK"
+    assert not scoring.put(lambda: None), "nobody would wait with it"
+    for each in late:
+        each.done()
+        assert (each.status, each.headers["Retry-After"]) == ("503 Service Unavailable", "1")
+        assert json.loads(each.body) == {"message": "The request waited for its turn for longer than 0.5 s."}
+        assert each.environ["wsgi.input"].read() == b"", "what nobody answers holds no body"
+    assert 0.45 < time.monotonic() - since < 5
+    assert scoring.load == 1, "who was told so is no load"
+    app.gate.set()
+    # Scored for longer than the limit: that is not waiting.
+    assert (first.done().status, first.body) == ("200 OK", b"[1]")
+    until(lambda: not scoring.load)
+    assert Asked(scoring).done().status == "200 OK"
+    assert scoring.put(lambda: None)
+    until(lambda: not scoring.load)
+    scoring.stop()
+    worker.join(10)
+    assert len(app.threads) == 3, "first, /, and the last"
+
+
+def test_what_has_waited_in_the_kernels_queue_has_waited(app: App) -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as server:
+        for pause, status in ((0.0, "200 OK"), (0.7, "503 Service Unavailable")):
+            client = socket.create_connection(server.getsockname())
+            client.sendall(b"{}")
+            time.sleep(pause)
+            assert standing(server) == 1
+            accepted, _ = server.accept()
+            assert pause <= waited(accepted) + 0.02 < pause + 5
+            environ = {"gunicorn.socket": accepted, "PATH_INFO": "/score", "wsgi.input": io.BytesIO(b"{}")}
+            for application in (Scoring(app, longest=0.5), Bounded(app, LARGEST, 0.5)):
+                said: list[str] = []
+                list(application(dict(environ), lambda status, _, said=said: said.append(status)))
+                assert said == [status]
+            client.close()
+            accepted.close()
+    assert (waited(object()), standing(None)) == (0, 0)
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [("500", 0.5), ("0", None), ("", None), ("-1", None), ("1.5", None)])
+def test_the_longest_wait_is_in_milliseconds(asked: str, seconds: float | None) -> None:
+    assert longest_wait({QUEUE_WAIT: asked}) == seconds
 
 
 def test_an_aborted_worker_tells_those_that_wait_to_come_again(app: App) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -173,6 +174,52 @@ def test_two_workers_score_two_requests_at_once(serve: Any) -> None:
     for each in asking:
         each.join()
     assert len({each.answer[1] for each in asking}) == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_wait_for_their_turn_no_longer_than_is_said(serve: Any, workers: int) -> None:
+    server = serve(f"--workers={workers}", PACKAGER_MAX_QUEUE_WAIT_MS="400")
+    while server.log.read_text().count("Booting worker") < workers:
+        time.sleep(0.02)
+    busy = []
+    for count in range(workers):
+        busy.append(Asking(server, b'{"sleep": 4}'))
+        server.begun(count + 1)
+    since = time.monotonic()
+    late = [Asking(server, body) for body in [b"{}"] * 30 + [b" " * 300_000] * 2]
+    assert server.ask("GET", "/")[0] == 200
+    assert time.monotonic() - since < 2
+    for each in late:
+        each.join()
+    took = time.monotonic() - since
+    assert {each.answer[0] for each in late} == {503}
+    assert b"longer than 0.4 s" in late[0].answer[1]
+    assert 0.3 < took < 3
+    for each in busy:
+        each.join()
+        assert each.answer[0] == 200
+    assert server.ask()[0] == 200
+    assert len(server.log.with_name("begun").read_text().splitlines()) == workers + 1
+
+
+def test_health_answers_behind_many_that_no_worker_has_time_for(serve: Any) -> None:
+    server = serve("--workers=2")
+    while server.log.read_text().count("Booting worker") < 2:
+        time.sleep(0.02)
+    busy = []
+    for count in range(2):
+        busy.append(Asking(server, b'{"sleep": 5}'))
+        server.begun(count + 1)
+    waiting = [Asking(server, b"{}") for _ in range(60)]
+    time.sleep(0.1)
+    since = time.monotonic()
+    assert server.ask("GET", "/")[0] == 200
+    assert time.monotonic() - since < 4
+    for each in (*busy, *waiting):
+        each.join()
+        assert each.answer[0] == 200
+    shares = Counter(each.answer[1] for each in waiting)
+    assert min(shares.values()) > 3, "each worker has its share of them"
 
 
 def test_clients_that_send_nothing_keep_nobody_waiting(serve: Any) -> None:

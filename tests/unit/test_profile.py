@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import jsonschema
 import msgspec
 import pytest
+from PIL import Image, ImageColor
 
-from packager.errors import ServiceError, UsageError
+from packager.errors import ContextError, ServiceError, UsageError
 from packager.serving.hosts.docker.usage import usage_of
 from packager.serving.hosts.process.usage import on_processors, process_usage, this_machine
+from packager.serving.picture import Disc, Text, svg
 from packager.serving.profile import (
     GB,
     Block,
@@ -29,14 +33,14 @@ from packager.serving.profile import (
     remarks,
     too_few,
 )
-from packager.serving.profile_plot import nice, svg
+from packager.serving.profile_plot import nice, picture
 from packager.serving.profile_report import advice_line, details, remark_lines, rows_of
 from packager.serving.profile_run import Answered, Asked, Bounds, measure
 from packager.serving.profile_samples import Sample, one, rows
 from packager.serving.profile_search import Wish, grid, next_limits, recommend, step_up
 from packager.serving.service import Package
 from packager.serving.usage import Most, Usage, watching
-from packager.steps.profile import ProfileWish, _Measuring, check_plot, read_samples, require_profiled
+from packager.steps.profile import ProfileWish, _Measuring, check_plot, read_samples, require_profiled, write_plot
 from packager.steps.profile_outputs import as_data
 from packager.steps.reporting import SILENT
 from packager.steps.run import RunWish
@@ -44,6 +48,7 @@ from packager.steps.schema import schema
 from packager.steps.wishes import Granted
 
 MB = 1 << 20
+FAILED = "#d1242f"
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
@@ -661,14 +666,14 @@ def test_nothing_measured_is_an_error() -> None:
 @pytest.mark.parametrize("made", [service(), lambda limits: Row(limits=limits, reason="init() raised")])
 def test_the_picture_is_svg_with_a_mark_for_each_row(made: Serve) -> None:
     found = searched(WISH, made)
-    drawn = ET.fromstring(svg(_profile(found, recommend(WISH, found)[0], name="<&>\x1b")))
+    drawn = ET.fromstring(svg(picture(_profile(found, recommend(WISH, found)[0], name="<&>\x1b"))))
     spaces = "{http://www.w3.org/2000/svg}"
     texts = [each.text for each in drawn.iter(f"{spaces}text")]
     assert "<&>�: ml/churn:1" in texts
     assert texts.count("latency (ms)") == texts.count("requests/s") == 2
     by_cpu = sum(row.limits.memory == WISH.requested.memory for row in found)
-    marks = [*drawn.iter(f"{spaces}circle"), *drawn.iter(f"{spaces}path")]
-    assert len(marks) >= 2 * by_cpu
+    crosses = [each for each in drawn.iter(f"{spaces}polyline") if each.get("stroke") == FAILED]
+    assert len([*drawn.iter(f"{spaces}circle")]) + len(crosses) / 2 >= 2 * by_cpu
     width, height = (float(each) for each in drawn.attrib["viewBox"].split()[2:])
     for each in (*drawn.iter(f"{spaces}text"), *drawn.iter(f"{spaces}circle")):
         x, y = (float(each.get(name) or each.get(f"c{name}") or "-1") for name in "xy")
@@ -676,11 +681,46 @@ def test_the_picture_is_svg_with_a_mark_for_each_row(made: Serve) -> None:
         assert 0 <= y <= height, ET.tostring(each)
 
 
+def darkest(image: Image.Image, box: tuple[float, float, float, float]) -> object:
+    return image.crop(tuple(round(2 * edge) for edge in box)).convert("L").getextrema()[0]  # type: ignore[arg-type]
+
+
+def test_the_picture_as_png_has_the_same_marks_in_the_same_places(tmp_path: Path) -> None:
+    rows = searched(WISH, service())
+    found = _profile(rows, recommend(WISH, rows)[0], name="<&>\x1b, churn")
+    drawn = picture(found)
+    for name in ("a.svg", "a.PNG"):
+        write_plot(found, tmp_path / name)
+    assert (tmp_path / "a.svg").read_text() == svg(drawn)
+    with Image.open(tmp_path / "a.PNG") as file:
+        image = file.convert("RGB")
+    assert image.size == (2 * drawn.width, 2 * drawn.height)
+    discs = [each for each in drawn.shapes if isinstance(each, Disc)]
+    assert {each.colour for each in discs} == {"#1f6feb", "#1a7f37"}
+    for disc in discs:
+        assert image.getpixel((round(2 * disc.x), round(2 * disc.y))) == ImageColor.getrgb(disc.colour)
+    for text in (each for each in drawn.shapes if isinstance(each, Text)):
+        left = text.x - {"start": 0, "middle": len(text.words) * 4, "end": len(text.words) * 8}[text.anchor]
+        box = (left, text.y - text.size, left + 8 * len(text.words), text.y + 2)
+        assert cast("int", darkest(image, box)) < 100, text
+    assert darkest(image, (0, 0, drawn.width, 4)) == 255
+
+
 def test_axes_end_at_round_figures() -> None:
     assert [nice(each) for each in (0, 0.3, 1, 3, 17, 90, 100)] == [1, pytest.approx(0.4), 1, 4, 20, 100, 100]
 
 
-def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured() -> None:
-    check_plot(Path("a.SVG"))
-    with pytest.raises(UsageError, match=r"drawn as SVG, not as \.png"):
-        check_plot(Path("a.png"))
+def test_a_plot_that_cannot_be_drawn_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.SVG", "a.png"):
+        check_plot(tmp_path / name)
+    with pytest.raises(UsageError, match=r"drawn as SVG or PNG, not as \.jpg"):
+        check_plot(tmp_path / "a.jpg")
+    with pytest.raises(ContextError, match="no folder"):
+        check_plot(tmp_path / "none/a.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    check_plot(tmp_path / "a.svg")
+    with pytest.raises(UsageError, match="drawn by Pillow, which is not installed") as caught:
+        check_plot(tmp_path / "a.png")
+    assert "pip install 'packager[plot]'" in str(caught.value.remedy)

@@ -116,6 +116,12 @@ def test_what_the_image_has_already_is_no_variable() -> None:
     assert found.env == {"SCORING_TIMEOUT_MS": "60000"}
 
 
+@pytest.mark.parametrize(("asked", "given"), [("0.5", "500"), ("0.0001", "1"), ("86400", "86400000")])
+def test_a_container_is_told_how_long_requests_may_wait(asked: str, given: str) -> None:
+    found = granted(f"{{max_queue_wait: {asked}}}")
+    assert (found.env, found.said) == ({"PACKAGER_MAX_QUEUE_WAIT_MS": given}, "")
+
+
 def test_probes_are_the_times_of_the_health_check_and_of_the_start() -> None:
     found = granted("{probes: {period: 10, initial_delay: 310, timeout: 2, failure_threshold: 3}}")
     assert found.health == HealthTimes(interval=10, timeout=2, start_period=310, retries=3)
@@ -149,8 +155,7 @@ def test_what_is_not_done_here_is_said_in_one_sentence() -> None:
         " probes: {period: 5}}"
     )
     assert granted(text).said == (
-        "of `service:` not as asked for on this machine: one replica (of 1 to 10); requests wait for their turn however"
-        " long it takes; no TLS; no namespace and dns_name"
+        "of `service:` not as asked for on this machine: one replica (of 1 to 10); no TLS; no namespace and dns_name"
     )
     without = granted(text, docker=False)
     assert (without.memory, without.cpus) == (None, None)

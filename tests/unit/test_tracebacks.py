@@ -116,6 +116,26 @@ def test_the_exception_of_the_script_is_found() -> None:
     assert len(str(Raised(kind="ValueError", text="x" * 999))) < 250
 
 
+# As azureml-core raises it: the class, and what it says on a line of its own.
+AZUREML = """\
+azureml.exceptions._azureml_exception.ModelNotFoundException: ModelNotFoundException:
+\tMessage: Model ridge not found in cache at azureml-models or in current working directory /var/azureml-app
+\tInnerException None
+\tErrorResponse
+{
+    "error": {}
+}"""
+
+
+def test_what_an_exception_says_may_be_in_the_line_below() -> None:
+    head, remedy = error(AZUREML)
+    assert head.startswith("score.py:5: ModelNotFoundException: Model ridge not found in cache at azureml-models")
+    assert "no model that is called ridge: correct the name in score.py:5" in remedy
+    silent = raised_in(LOG.format(frames="", raised="RuntimeError:\n\nnot of it"))
+    assert silent is not None
+    assert (silent.kind, silent.text) == ("RuntimeError", "")
+
+
 def test_a_request_that_failed_is_not_why_a_service_ended() -> None:
     log = LOG.format(frames="", raised="KeyError: 'data'")
     assert failed("the service ended with exit code 1", log).remedy == "look at the log above"

@@ -267,6 +267,26 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     again: Any = Webservice(ws, "svc")
     assert (again.liveness_probe_requirements.failure_threshold, again.autoscaler.max_replicas) == (5, 4)
     assert services.changes == [], "nothing of it is this machine's"
+    service.update(max_request_wait_time=700, replica_max_concurrent_requests=2)
+    ((_, change),) = services.changes
+    assert (change.reference, change.cpus, change.env) == (
+        None, None, {"PACKAGER_MAX_QUEUE_WAIT_MS": "700", "WORKER_COUNT": "2"},
+    )  # fmt: skip
+    held = deploying.find(ws, "svc")
+    assert held is not None
+    assert held.declared is not None
+    assert held.declared.service == {
+        "cpu": 0.5, "memory": "512Mi", "scoring_timeout": 1.5, "auth": "key", "max_queue_wait": 0.7, "concurrency": 2,
+    }, "the next image does not forget it"  # fmt: skip
+    service.update(replica_max_concurrent_requests=1)
+    assert services.changes[-1][1].env == {"WORKER_COUNT": "1"}
+    wrong: Any
+    for wrong in (-5, "500", True, 0):
+        with pytest.raises(WebserviceException, match="max_request_wait_time must be greater than zero"):
+            service.update(max_request_wait_time=wrong)
+        with pytest.raises(WebserviceException, match="max_request_wait_time must be greater than zero"):
+            AksWebservice.deploy_configuration(max_request_wait_time=wrong)
+    assert len(services.changes) == 2
     assert built[0][1].server == {}, "no image follows from what a configuration wants"
     assert built[0][1].service == {"cpu": 0.5, "memory": "512Mi", "scoring_timeout": 1.5, "auth": "key"}
     spec_file = services.specs["svc"]
@@ -276,9 +296,9 @@ def test_limits_keys_and_timeouts_of_a_configuration_are_asked_for(
     service.regen_key("Primary")
     assert service.get_keys()[1] == "second"
     assert service.get_keys()[0] != "first"
-    for wrong in ("Third", ""):
+    for which in ("Third", ""):
         with pytest.raises(WebserviceException, match="Primary, Secondary"):
-            service.regen_key(wrong)
+            service.regen_key(which)
     record = (next((Path.cwd() / "data/packager/azureml").rglob("svc.json"))).read_text()
     assert "k" * 32 not in record
 

@@ -17,6 +17,7 @@ from packager.azureml.core.environment import DEFAULT_CPU_IMAGE, Environment
 from packager.azureml.core.inference_config import InferenceConfig
 from packager.azureml.core.resource_configuration import ResourceConfiguration
 from packager.azureml.core.webservice import AciWebservice, AksEndpoint, AksWebservice, LocalWebservice
+from packager.azureml.deploying import wanted_service
 from packager.azureml.exceptions import (
     AzureMLException,
     ComputeTargetException,
@@ -252,9 +253,13 @@ def test_what_configurations_want_of_this_machine() -> None:
     assert "p" * 32 not in repr(aci)
     assert not AciWebservice.deploy_configuration()._wanted().auth
     aks = AksWebservice.deploy_configuration(
-        cpu_cores=0.5, cpu_cores_limit=2, scoring_timeout_ms=1500, num_replicas=3, compute_target_name="aks"
-    )._wanted()
-    assert (aks.auth, aks.cpus, aks.scoring_timeout, aks.passed_over) == (True, 2, 1.5, ("3 replicas",))
+        cpu_cores=0.5, cpu_cores_limit=2, scoring_timeout_ms=1500, num_replicas=3, compute_target_name="aks",
+        max_request_wait_time=700, replica_max_concurrent_requests=2,
+    )._wanted()  # fmt: skip
+    assert (aks.auth, aks.cpus, aks.passed_over) == (True, 2, ("3 replicas",))
+    assert wanted_service(aks) == {
+        "cpu": 2, "auth": "key", "scoring_timeout": 1.5, "max_queue_wait": 0.7, "concurrency": 2,
+    }  # fmt: skip
     token = AksWebservice.deploy_configuration(token_auth_enabled=True, compute_target_name="aks")._wanted()
     assert (token.auth, token.token) == (True, True)
     assert not AksWebservice.deploy_configuration(auth_enabled=False)._wanted().auth

@@ -221,8 +221,6 @@ def _secrets(workload: Workload, wishes: Wishes, pod: Pod) -> tuple[str, ...]:
 def _unmet(workload: Workload, wishes: Wishes) -> tuple[str, ...]:
     """Return what `service:` asks for and Kubernetes has not, or nobody said how to have."""
     service, unmet = workload.service, []
-    if service.max_queue_wait is not None:
-        unmet.append("requests wait for their turn however long it takes (`max_queue_wait`)")
     if service.auth == "token":
         unmet.append("keys in place of tokens (`auth`)")
     if service.tls is not None and not wishes.route and wishes.flavor != "kserve":

@@ -29,10 +29,17 @@ class Answer:
         self._head: Optional[Tuple[str, List[Tuple[str, str]]]] = None
         self._chunks: Deque[bytes] = deque()
         self._size = 0
-        self._ready = self._ended = self._left = False
+        self._begun = self._missed = self._ready = self._ended = self._left = False
         self._error: Optional[BaseException] = None
 
     # --- the main thread ---
+
+    def begin(self) -> bool:
+        """Begin with it, as its turn has come; False where it has missed it (`await_turn`)."""
+        with self._changed:
+            self._begun = not self._missed
+            self._changed.notify_all()
+            return self._begun
 
     def start(self, status: str, headers: List[Tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
         """Take the head: WSGI's `start_response`."""
@@ -78,6 +85,13 @@ class Answer:
             self._changed.notify_all()
 
     # --- the client's thread ---
+
+    def await_turn(self, seconds: float) -> bool:
+        """Wait until it is begun; False where it is not after so long, and never will be."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._begun or self._ended, seconds):
+                self._missed = True
+            return not self._missed
 
     def head(self) -> Tuple[str, List[Tuple[str, str]]]:
         """Return status and headers, when the first chunk or the end is there.

@@ -1,11 +1,12 @@
-"""A limit of requests' bodies for workers that are not ours, which keep none: older gunicorns, and a user's own."""
+"""Limits of requests for workers that are not ours, which keep none: older gunicorns, and a user's own."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Callable, Dict, Iterable
+from typing import Any, Callable, Dict, Iterable, Optional
 
 from packager.programs.image.scoring import Refused, refuse
+from packager.programs.image.turns import too_late, waited
 
 #: Bytes that are read of a body without a length at once.
 BLOCK = 1 << 20
@@ -14,18 +15,22 @@ READ_ON = 1 << 16
 
 
 class Bounded:
-    """A WSGI application that refuses bodies above a limit before anything is done with them.
+    """A WSGI application that refuses bodies above a limit, and requests that waited for too long, before all else.
 
     Args:
         app: what answers all others.
         largest: bytes that a body may have.
+        longest: seconds that a request to be scored may wait for its turn; they are told when it comes.
     """
 
-    def __init__(self, app: Callable[..., Iterable[bytes]], largest: int) -> None:
-        self._app, self._largest = app, largest
+    def __init__(self, app: Callable[..., Iterable[bytes]], largest: int, longest: Optional[float] = None) -> None:
+        self._app, self._largest, self._longest = app, largest, longest
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
+        longest = self._longest if "score" in environ.get("PATH_INFO", "") else None
+        if longest is not None and waited(environ.get("gunicorn.socket")) > longest:
+            return refuse(start_response, Refused("503 Service Unavailable", too_late(longest), retry_after=1))
         length, body = environ.get("CONTENT_LENGTH") or "", environ["wsgi.input"]
         if length.isdecimal():
             if int(length) <= self._largest:

@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Literal, Mappi
 
 from packager.programs.image.answer import AHEAD, ROOM, Answer, EndedError, LeftError, Room
 from packager.programs.image.arrival import BLOCK, SMALL, Whole
+from packager.programs.image.turns import too_late, waited
 
 # Spelled as Python 3.9 can evaluate them.
 Environ = Dict[str, Any]
@@ -98,6 +99,7 @@ class Scoring:
         broken: exceptions by which reading a body says that the client sent nonsense.
         limit: requests that may wait.
         largest: bytes that a body may have.
+        longest: seconds that a request may wait for its turn; None for as long as it takes.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Scoring:
         broken: Tuple[Type[Exception], ...] = (),
         limit: int = WAITING,
         largest: int = LARGEST,
+        longest: Optional[float] = None,
     ) -> None:
         self._app, self._client, self._started, self._broken = app, client, started, broken
         #: None ends the work, False only wakes it.
@@ -116,7 +119,7 @@ class Scoring:
         self._main = threading.get_ident()
         self._lock = threading.Lock()
         self._limit, self._load, self._ended = limit, 0, False
-        self._largest = largest
+        self._largest, self.longest = largest, longest
         self._idle = threading.Event()
         self._idle.set()
         # A small container has less room: `largest` follows its memory.
@@ -173,6 +176,7 @@ class Scoring:
             if self._ended:
                 raise Refused("503 Service Unavailable", "The worker is ending.", retry_after=1)
             sock, length = environ.get("gunicorn.socket"), int(environ.get("CONTENT_LENGTH") or 0)
+            self._time_left(sock)
             if isinstance(sock, Whole) and length <= self._largest:
                 body = sock.body(length)
             else:
@@ -227,11 +231,31 @@ class Scoring:
         if sock is not None:
             sock.settimeout(None)
 
+    def _time_left(self, sock: Any) -> Optional[float]:
+        """Return the seconds for which a request that has arrived may wait on.
+
+        Raises:
+            Refused: it has waited for too long.
+        """
+        if self.longest is None:
+            return None
+        left = self.longest - waited(sock)
+        if left <= 0:
+            raise self._late()
+        return left
+
+    def _late(self) -> Refused:
+        return Refused("503 Service Unavailable", too_late(self.longest or 0.0), retry_after=1)
+
     def _submit(self, environ: Environ, client: Client) -> Answer:
-        answer = Answer(sending=client.sending)
+        answer, left = Answer(sending=client.sending), self._time_left(environ.get("gunicorn.socket"))
 
         def score() -> None:
-            if self._ended:
+            if not answer.begin():
+                # Who waited has counted it off, and `work` will.
+                with self._lock:
+                    self._load += 1
+            elif self._ended:
                 answer.end(Refused("503 Service Unavailable", "The worker is ending.", retry_after=1))
             else:
                 self._score(environ, answer)
@@ -243,15 +267,21 @@ class Scoring:
                 raise Refused("503 Service Unavailable", "Too many requests are waiting.", retry_after=1)
             self._add(score)
         self.call()
+        if left is not None and not answer.await_turn(left):
+            # It stays in the queue, without its body, until the main thread comes to it.
+            environ["wsgi.input"] = io.BytesIO()
+            self._done()
+            raise self._late()
         return answer
 
     def put(self, job: Job) -> bool:
         """Let the main thread do something in its turn; False where too many requests wait, or none is taken any more.
 
-        What is there when scoring ends is done all the same: it has to look whether it still may score.
+        Where waiting has a limit, it is taken only if its turn comes at once, for nobody waits with it. What is there
+        when scoring ends is done all the same: it has to look whether it still may score.
         """
         with self._lock:
-            if self._ended or self._load > self._limit:
+            if self._ended or self._load > (self._limit if self.longest is None else 0):
                 return False
             self._add(job)
         return True

@@ -54,14 +54,15 @@ def settings(folder: str = ".") -> Dict[str, Any]:
 
 
 def _bound(found: Dict[str, Any]) -> None:
-    """Put the limit of bodies, which our worker keeps by itself, before one that is not ours."""
+    """Put the limits of requests, which our worker keeps by itself, before one that is not ours."""
     from packager.programs.image.bounded import Bounded
     from packager.programs.image.scoring import body_limit
+    from packager.programs.image.turns import longest_wait
 
-    others_init, largest = found.get("post_worker_init"), body_limit(os.environ)
+    others_init, limits = found.get("post_worker_init"), (body_limit(os.environ), longest_wait(os.environ))
 
     def post_worker_init(worker: Any) -> None:
-        worker.wsgi = Bounded(worker.wsgi, largest)
+        worker.wsgi = Bounded(worker.wsgi, *limits)
         if others_init is not None:
             others_init(worker)
 

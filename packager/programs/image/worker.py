@@ -33,6 +33,7 @@ from packager.programs.image.answer import Answer
 from packager.programs.image.arrival import BLOCK, NOW, Begun, Whole, arrived
 from packager.programs.image.loading import load_telemetry
 from packager.programs.image.scoring import WAITING, App, Client, Scoring, body_limit
+from packager.programs.image.turns import longest_wait, standing, waited
 
 #: Connections at a time; more wait in the listener's backlog. Those beyond `WAITING` are for all but /score.
 CONNECTIONS = WAITING + 32
@@ -42,6 +43,9 @@ SPARE = 16
 HEAD_TIME, SILENCE, LINGER = 30.0, 60.0, 2.0
 #: Seconds by which a worker that scores lets idle ones go first, for each request that waits; and at most.
 COURTESY, MOST_COURTESY = 0.05, 0.5
+#: Seconds that connections stand in the kernel's queue for the sake of that: then a worker that goes from request to
+#: request takes its share of all that do, at least so many, and after twice that one that is held up by a single one.
+STOOD, SHARE = 0.5, 8
 #: Bytes a second below which a client is taken for stuck.
 SLOWEST = 1024
 #: Seconds for which a block of a body may stand still while others wait for the room that it takes, and bytes a second
@@ -161,6 +165,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
             started=self.notify,
             broken=(ParseException,),
             largest=body_limit(os.environ),
+            longest=longest_wait(os.environ),
         )
         self.wsgi = self.scoring
         self._main = threading.get_ident()
@@ -190,7 +195,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
             each.setblocking(False)
         for watched in (self.PIPE[0], self._bell, *self.sockets):
             self._selector.register(watched, selectors.EVENT_READ)
-        self._beaten = 0.0
+        self._beaten = self._collected = self._looked = 0.0
         #: Connections of which the selector tells when more arrives, the oldest first.
         self._parts: Dict[int, Connection] = {}
         #: How often the main thread has looked; whether it waits for something, and whether it wants the door back.
@@ -206,6 +211,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
 
     def _look(self, wait: bool) -> bool:
         """Look for what has arrived; False where the thread in front does."""
+        self._looked = time.monotonic()
         if not self.alive:
             self._call(always=True)
             return False
@@ -218,7 +224,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
             self._looks += 1
             self._waits = wait
             # What others have put meanwhile is seen here, or they see that this waits.
-            if wait or self.cfg.workers == 1:
+            if wait or self.cfg.workers == 1 or self._looked - self._collected > STOOD:
                 self._collect(1.0 if wait and not self.scoring.load else 0.0)
         finally:
             self._waits = False
@@ -258,6 +264,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
 
     def _collect(self, timeout: float) -> None:
         """Accept connections, and hand on those that are whole or need a thread."""
+        self._collected = time.monotonic()
         full = len(self._connections) >= CONNECTIONS
         if full:
             self._evict()
@@ -285,30 +292,37 @@ class Worker(SyncWorker):  # type: ignore[misc]
             self._serve_apart(oldest)
 
     def _accept_all(self, listener: Any) -> None:
-        # Where several workers could take a connection, each takes what it can do next.
-        courteous = self.cfg.workers > 1
-        if courteous and self.scoring.load:
-            self.scoring.wait_until_idle(min(self.scoring.load * COURTESY, MOST_COURTESY))
-        while self._accept(listener) and not courteous and len(self._connections) < CONNECTIONS:
-            pass
+        # Where several workers could take a connection, each takes what it can do next; but who asks for its health, or
+        # waits no longer than it is said, may be among those that stand in the queue.
+        load, longest, stood, share = self.scoring.load, self.scoring.longest or 60.0, 0.0, CONNECTIONS
+        if self.cfg.workers > 1:
+            if load and threading.get_ident() != self._main:
+                self.scoring.wait_until_idle(min(load * COURTESY, MOST_COURTESY, longest / 4))
+            held_up = time.monotonic() - self._looked > STOOD / 2
+            stood = min(2 * STOOD if held_up else STOOD, longest / 2)
+            share = max(SHARE, standing(listener) // self.cfg.workers)
+        while self._accept(listener) >= stood and share > 1 and len(self._connections) < CONNECTIONS:
+            share -= 1
 
-    def _accept(self, listener: Any) -> bool:
+    def _accept(self, listener: Any) -> float:
+        """Accept a connection; return for how many seconds it stood in the queue, or -1 where none does."""
         try:
             sock, address = listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return False
+            return -1.0
         except OSError as error:
             # Too many open files, most likely: those that are served will close theirs.
             self.log.warning("a connection cannot be accepted: %s", error)
             time.sleep(0.1)
-            return False
+            return -1.0
+        stood = waited(sock) if self.cfg.workers > 1 else 0.0
         connection = Connection(sock, *self._times, listener, address)
         self._connections[id(connection)] = connection
         if self._collects:
             self._receive(connection)
         else:
             self._serve_apart(connection)
-        return True
+        return stood
 
     def _receive(self, connection: Connection) -> None:
         """Take what has arrived of a request."""
@@ -431,7 +445,7 @@ class Worker(SyncWorker):  # type: ignore[misc]
         with self._door:
             for listener in self.sockets:
                 self._selector.unregister(listener)
-                while not self._aborted and len(self._connections) < CONNECTIONS and self._accept(listener):
+                while not self._aborted and len(self._connections) < CONNECTIONS and self._accept(listener) >= 0:
                     pass
             now = time.monotonic()
             linger, end = now + LINGER, now + self.cfg.graceful_timeout

@@ -106,12 +106,12 @@ class AksWebservice(Webservice):
 
     @property
     def max_concurrent_requests_per_container(self) -> int:
-        """Requests at once that were asked for; one is answered after the other."""
+        """Requests that are scored at once, each in a process of its own."""
         return int(self._record.wanted.asked.get("replica_max_concurrent_requests", 1))
 
     @property
     def max_request_wait_time(self) -> int:
-        """Milliseconds that a request was to wait at most; here it waits for its turn."""
+        """Milliseconds that a request waits for its turn at most, where that was asked for: then it is answered 503."""
         return int(self._record.wanted.asked.get("max_request_wait_time", 500))
 
     @property
@@ -188,6 +188,7 @@ class AksWebservice(Webservice):
         """Replace what it runs, its limits, or what is said of it, without losing a request.
 
         Parameters as azureml-core 1.61 has them; replicas, probes and what else a cluster has are passed over.
+        scoring_timeout_ms, max_request_wait_time and replica_max_concurrent_requests hold from now on.
 
         Raises:
             WebserviceException: it is deleted, or the new one does not become healthy: the old one serves on.

@@ -227,7 +227,8 @@ class AksServiceDeploymentConfiguration(WebserviceDeploymentConfiguration):
         """
         self._positive(
             "cpu_cores", "memory_gb", "cpu_cores_limit", "memory_gb_limit", "scoring_timeout_ms", "num_replicas",
-            "replica_max_concurrent_requests", "autoscale_min_replicas", "autoscale_max_replicas", "gpu_cores",
+            "max_request_wait_time", "replica_max_concurrent_requests",
+            "autoscale_min_replicas", "autoscale_max_replicas", "gpu_cores",
             "period_seconds", "timeout_seconds", "success_threshold", "failure_threshold",
         )  # fmt: skip
         for name in ("cpu_cores", "memory_gb"):
@@ -250,7 +251,6 @@ class AksServiceDeploymentConfiguration(WebserviceDeploymentConfiguration):
             f"{many} replicas": many > 1,
             "autoscaling": self.autoscale_enabled,
             f"{self.gpu_cores} GPUs": self.gpu_cores,
-            f"{self.replica_max_concurrent_requests} requests at once": (self.replica_max_concurrent_requests or 1) > 1,
             "App Insights": self.enable_app_insights,
             "data collection": self.collect_model_data,
             f"the namespace {self.namespace}": self.namespace,
@@ -263,7 +263,6 @@ class AksServiceDeploymentConfiguration(WebserviceDeploymentConfiguration):
             memory_gb=self.memory_gb_limit or self.memory_gb,
             auth=token or self.auth_enabled is not False,
             token=token,
-            scoring_timeout=self.scoring_timeout_ms / 1000 if self.scoring_timeout_ms else None,
             timeout=max(300.0, float(delay)),
             asked={name: value for name in KEPT if (value := getattr(self, name)) is not None},
             passed_over=tuple(name for name, value in passed.items() if value),

@@ -17,8 +17,9 @@ from packager.azureml.core.webservice.old_deployments import OldDeployments
 from packager.azureml.deploying import find, find_all, forget, service_of
 from packager.azureml.exceptions import WebserviceException
 from packager.azureml.updating import update
-from packager.errors import PackagerError, ServiceError
+from packager.errors import PackagerError, ServiceError, UsageError
 from packager.serving.client import score
+from packager.serving.service import KeyPair, Which
 from packager.serving.status import Status
 from packager.steps import service as services
 from packager.steps.v1_records import Record
@@ -228,7 +229,7 @@ class Webservice(Described, OldDeployments):
         Raises:
             WebserviceException: its requests need none.
         """
-        pair = services.show_keys(self._service)
+        pair = self._keys()
         return pair.primary, pair.secondary
 
     @raises()
@@ -248,7 +249,17 @@ class Webservice(Described, OldDeployments):
             )
         if set_key is not None:
             raise WebserviceException("a key is made here, and not given: leave set_key out")
-        services.show_keys(self._service, "primary" if key.capitalize() == "Primary" else "secondary")
+        self._keys("primary" if key.capitalize() == "Primary" else "secondary")
+
+    def _keys(self, regenerate: Which | None = None) -> KeyPair:
+        try:
+            return services.show_keys(self._service, regenerate)
+        except UsageError as error:
+            if self._record.wanted.auth:
+                raise
+            raise WebserviceException(
+                f"{error.message}: deploy it with deploy_configuration(auth_enabled=True)", inner_exception=error
+            ) from error
 
     def get_token(self) -> Any:
         """Refuse.
