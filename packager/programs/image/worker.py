@@ -44,8 +44,8 @@ HEAD_TIME, SILENCE, LINGER = 30.0, 60.0, 2.0
 #: Seconds by which a worker that scores lets idle ones go first, for each request that waits; and at most.
 COURTESY, MOST_COURTESY = 0.05, 0.5
 #: Seconds that connections stand in the kernel's queue for the sake of that: then a worker that goes from request to
-#: request takes its share of all that do, at least so many, and after twice that one that is held up by a single one.
-STOOD, SHARE = 0.5, 8
+#: request takes some of all that do, at least so many, and after twice that one that is held up by a single one.
+STOOD, SHARE = 0.5, 2
 #: Bytes a second below which a client is taken for stuck.
 SLOWEST = 1024
 #: Seconds for which a block of a body may stand still while others wait for the room that it takes, and bytes a second
@@ -300,7 +300,9 @@ class Worker(SyncWorker):  # type: ignore[misc]
                 self.scoring.wait_until_idle(min(load * COURTESY, MOST_COURTESY, longest / 4))
             held_up = time.monotonic() - self._looked > STOOD / 2
             stood = min(2 * STOOD if held_up else STOOD, longest / 2)
-            share = max(SHARE, standing(listener) // self.cfg.workers)
+            # In parts, so that others have as many: what one has taken no other can do.
+            part = self.cfg.workers * (1 if self.scoring.longest else 2 if held_up else 4)
+            share = max(SHARE, standing(listener) // part)
         while self._accept(listener) >= stood and share > 1 and len(self._connections) < CONNECTIONS:
             share -= 1
 
