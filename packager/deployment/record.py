@@ -286,6 +286,28 @@ def rolled_back(record: Record, there: Mapping[str, str | None]) -> tuple[Record
     return msgspec.structs.replace(record, images=(before, now, *rest)), tuple(changes)
 
 
+def undone(record: Record, changes: Sequence[FileChange], failed: str) -> tuple[Record, tuple[FileChange, ...]]:
+    """Return what a folder becomes when what was just written into it is taken back, edits and options with it.
+
+    Args:
+        record: of the folder before that.
+        changes: that were written.
+        failed: the image that they name; where it is another than that of before, no rollback leads to it.
+    """
+    back = tuple(
+        FileChange(
+            path=each.path,
+            kind="same" if not each.writes else "removed" if each.before is None else "changed",
+            before=each.after,
+            after=each.before,
+        )
+        for each in changes
+    )
+    now, *others = record.images
+    kept = (now, *(each for each in others if each.image != failed))
+    return msgspec.structs.replace(record, images=kept), back
+
+
 def difference(changes: Sequence[FileChange]) -> str:
     """Return what would be written against what is there, as a unified diff; empty where nothing differs."""
     parts: list[str] = []

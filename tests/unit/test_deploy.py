@@ -184,6 +184,37 @@ def test_what_does_not_become_healthy_is_taken_back(folder: Path, operator: Fake
         run(folder, apply=True, wait=True)
 
 
+def test_files_are_taken_back_whatever_changed_in_them(folder: Path, operator: FakeOperator) -> None:
+    """A limit or an option may be at fault, and the image of before with it would be as ill."""
+    run(folder, apply=True)
+    edited = folder / "deploy/kubernetes/service.yaml"
+    edited.write_text(edited.read_text() + "# mine\n")
+    before = {each.name: each.read_text() for each in edited.parent.iterdir()}
+    (folder / "packager.yaml").write_text(SPEC.replace("1Gi", "8Mi"))
+    # Only now: of before, it was well.
+    operator.ill = {digest(2)}
+    with pytest.raises(
+        ServiceError, match=r"are back at .*churn:2@.* as it was before\n.*delete ingress churn"
+    ) as raised:
+        run(folder, apply=True, wait=True, wishes=Wishes(route="ingress", host="a.example.com"))
+    assert raised.value.remedy == "look"
+    assert operator.done[1:] == [("apply", digest(2)), ("wait", digest(2)), ("rollback", digest(2))]
+    assert {each.name: each.read_text() for each in edited.parent.iterdir()} == before
+    # Another image and another limit at once, and a rollback that fails.
+    operator.ill = {digest(3)}
+    with pytest.raises(ServiceError, match="are back at"):
+        run(folder, apply=True, wait=True, image=f"{NAME}:3")
+    assert {each.name: each.read_text() for each in edited.parent.iterdir()} == before
+    run(folder, image=f"{NAME}:3")
+    now = (edited.parent / "deployment.yaml").read_text()
+    operator.ill = {digest(2)}
+    with pytest.raises(ServiceError, match=r"are back at .*churn:3@"):
+        run(folder, rollback=True, apply=True, wait=True)
+    assert (edited.parent / "deployment.yaml").read_text() == now
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        run(folder, rollback=True)
+
+
 def test_the_first_image_has_nothing_before_it(folder: Path, operator: FakeOperator) -> None:
     operator.ill = {digest(2)}
     with pytest.raises(ServiceError, match="no image of before to go back to"):

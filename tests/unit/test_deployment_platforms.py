@@ -150,6 +150,22 @@ def test_azure_container_instances_refuses_what_it_has_not(changes: dict[str, An
         aci.render(changed(PLAIN, **changes), Wishes())
 
 
+@pytest.mark.parametrize(
+    ("asked", "requests", "limits"),
+    [
+        # What is usual is more than the limit: that would not be one.
+        ({"cpu_limit": 0.05, "memory_limit": "300Mi"}, (0.1, 0.3), None),
+        ({"cpu_limit": 2}, (1, 1.5), (2, 1.5)),
+        ({"memory": "1Gi", "memory_limit": "3Gi"}, (1, 1), (1, 3)),
+    ],
+)
+def test_a_limit_alone_holds_in_a_container_group(asked: Any, requests: Any, limits: Any) -> None:
+    (only,) = group(changed(PLAIN, service=ServiceWishes(**asked)))["properties"]["containers"]
+    found = only["properties"]["resources"]
+    assert tuple(found["requests"].values()) == requests
+    assert (tuple(found["limits"].values()) if "limits" in found else None) == limits
+
+
 def test_a_container_group_has_what_is_asked_for() -> None:
     properties = group(WHOLE, location="westeurope")["properties"]
     main, tls = properties["containers"]

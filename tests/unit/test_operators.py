@@ -296,6 +296,8 @@ def docker(programs: Path, service: int) -> StandIn:
         .says("^version", "26.1.5\n")
         .says("^context inspect", "default (unix:///var/run/docker.sock)\n")
         .says("^compose ps", "")
+        .says("^inspect .*Health", "healthy\n")
+        .says("^inspect .*Ports", error="No such object", code=1)
         .says("^compose --progress plain up", " Container diabetes-diabetes-1  Started\n0123456789ab Downloading\n")
         .says("^compose port", f"0.0.0.0:{service}\n")
     )
@@ -362,6 +364,7 @@ def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
     [
         ('3 {"Running": true, "Restarting": true, "ExitCode": 3}', "could not load the entry script"),
         ('0 {"Running": false, "OOMKilled": true, "ExitCode": 137}', "ran out of memory"),
+        ('0 {"Running": false, "OOMKilled": true, "ExitCode": 137}', "service: {memory_limit: SIZE}"),
         ('0 {"Running": true, "ExitCode": 0}', "did not answer within 5 s"),
     ],
 )
@@ -371,6 +374,36 @@ def test_why_a_container_of_compose_is_ill(state: str, reason: str, docker: Stan
     said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 5, print))
     assert reason in said
     assert "ValueError: no such model" in said
+
+
+def test_an_update_at_a_port_that_is_taken_leaves_what_runs(docker: StandIn, service: int, tmp_path: Path) -> None:
+    """Compose ends the container of before first, whose own port is no obstacle."""
+    project = {"services": {"diabetes": {"ports": [{"host_ip": "127.0.0.1", "published": str(service)}]}}}
+    docker.says("^compose config", json.dumps(project)).says("^compose ps", "0123456789ab\n")
+    docker.says("^inspect .*Ports", json.dumps({"5001/tcp": [{"HostPort": "5001"}], "8000/tcp": None}))
+    release = of_compose(tmp_path)
+    assert f"port {service} is taken" in fails(UsageError, lambda: operator("compose").apply(release, print))
+    assert not any(re.search(_UP, each) for each in docker.calls)
+    docker.says("^inspect .*Ports", json.dumps({"5001/tcp": [{"HostPort": str(service)}]}))
+    operator("compose").apply(release, print)
+
+
+def test_an_update_that_ends_what_ran_and_does_not_start_is_a_service_that_is_down(
+    docker: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [{"5001"}, set[str]()]
+    monkeypatch.setattr("packager.deployment.apply.compose.Compose._held", lambda *_: held.pop(0))
+    docker.says(_UP, " Container diabetes-diabetes-1  Recreated\n", error="Bind for 0.0.0.0:80 failed", code=1)
+    said = fails(ServiceError, lambda: operator("compose").apply(of_compose(tmp_path), print))
+    assert "Bind for 0.0.0.0:80 failed" in said
+    assert "Recreated" not in said
+
+
+def test_compose_is_not_believed_that_a_container_is_well(docker: StandIn, tmp_path: Path) -> None:
+    docker.says("^compose ps", "0123456789ab\n").says("^compose logs", "Invoking user's init function\n")
+    docker.says("^inspect .*State", '0 {"Running": true}').says("^inspect .*Health", "starting\n")
+    said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 0.2, print))
+    assert "init() has not returned" in said
 
 
 def test_a_container_of_compose_that_is_gone(docker: StandIn, tmp_path: Path) -> None:
@@ -537,6 +570,8 @@ def test_going_back_is_applying_and_waiting(
     """So that it is said to be back only when it answers."""
     operator("compose").rollback(of_compose(tmp_path / "compose"), print)
     assert any(each.endswith("--wait --wait-timeout 120") for each in docker.calls)
+    # What was never well is not waited for as long as a request may take.
+    assert any(each.endswith("--timeout 10") for each in docker.calls)
     kubectl.says("^port-forward", f"Forwarding from 127.0.0.1:{service} -> 5001\n", rest=60)
     operator("kubernetes").rollback(released(tmp_path / "kubernetes", "kubernetes"), print)
     assert [each.split()[0] for each in kubectl.calls][-4:] == ["apply", "rollout", "get", "port-forward"]
