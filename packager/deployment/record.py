@@ -46,6 +46,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         format: of the record.
         platform: that the files are for.
         name: of the service.
+        package: that its images are of; empty in what was written before this was kept.
         files: path → `fingerprint` of the text that packager made.
         images: that the files named, the newest first; one at least.
         wishes: fields of `Wishes` that somebody gave, and of which the files are made until somebody gives others.
@@ -56,6 +57,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: Literal["packager.deploy/1"]
     platform: str
     name: str
+    package: str = ""
     files: dict[str, str] = {}
     images: tuple[Shipped, ...]
     wishes: dict[str, str | int] = {}
@@ -245,6 +247,7 @@ def next_record(
         format="packager.deploy/1",
         platform=platform,
         name=workload.name,
+        package=workload.package,
         files={each.path: fingerprint(each.text, new) for each in manifests},
         images=images,
         wishes={name: value for name, value in asked.items() if value != getattr(default, name)},

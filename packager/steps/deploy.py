@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import TITLE_LABEL
 from packager.deployment.files import record_in, texts_in, write_changes
 from packager.deployment.platforms import refuse_wishes, removal_from, render_for
 from packager.deployment.record import (
@@ -24,6 +25,7 @@ from packager.deployment.record import (
     rolled_back,
     shipped_of,
 )
+from packager.deployment.service_names import service_name_of
 from packager.deployment.workload import Operator, Release, Rendering, Wishes, Workload
 from packager.errors import UsageError
 from packager.interruption import terminated_as_interrupted
@@ -46,7 +48,7 @@ class DeployWish(msgspec.Struct, frozen=True, kw_only=True):
         output: folder of the files; `deploy/<platform>` beside the spec where None.
         image: its reference; the spec's first where None.
         target: one of the spec's targets.
-        name: of the service; that of the folder's files, or the package's, where None.
+        name: of the service; that of the folder's files, or what follows from the package's, where None.
         wishes: what the platform is told beside the spec. What an earlier run for the folder was told holds on.
         given: names of wishes that are given though they are the default, and take back what an earlier run was told.
         device_resource: what the cluster calls the devices that the image needs; what an earlier run was told, or the
@@ -220,7 +222,18 @@ def _reference(wish: DeployWish, spec_file: SpecFile | None) -> str:
 def _workload(
     wish: DeployWish, image: str, record: Record | None, spec_file: SpecFile | None, reporter: Reporter
 ) -> Workload:
+    """Return what is deployed.
+
+    Raises:
+        UsageError: it is of another package than what the folder has, which would take over its service.
+    """
     pinned = pin_image(image, spec_file, reporter)
+    package = pinned.view.labels.get(TITLE_LABEL, "")
+    if package and record is not None and record.package not in ("", package):
+        raise UsageError(
+            f"the folder has the files of {record.package}, and {pinned.name} is of another package, {package}",
+            remedy=f"-o DIR names another folder, such as deploy/{service_name_of(package)}-{wish.to}",
+        )
     images = {name: pin_files(reference, spec_file) for name, reference in wish.model_images.items()}
     return workload_of(
         pinned,

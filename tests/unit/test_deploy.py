@@ -16,6 +16,9 @@ from msgspec.structs import replace
 from packager.builders.inspect import ImageView, Inspected
 from packager.cli import cli
 from packager.contract import AUTH_LABEL, GPUS_LABEL, MODELS_LABEL, TARGET_LABEL, TITLE_LABEL, VERSION_LABEL
+from packager.deployment.kubernetes.names import service_name as kubernetes_name
+from packager.deployment.platforms import PLATFORMS
+from packager.deployment.service_names import require_service_name, service_name_of
 from packager.deployment.workload import Release, Wishes
 from packager.engine.api import LocalImage
 from packager.errors import ContextError, EngineError, RegistryError, ServiceError, UsageError
@@ -150,6 +153,43 @@ def test_what_was_asked_for_holds_for_the_folder(folder: Path) -> None:
     assert "namespace: models" in (deployed.folder / "deployment.yaml").read_text()
     with pytest.raises(UsageError, match="has the files of other"):
         run(folder, name="third")
+
+
+def test_another_package_does_not_take_over_the_service_of_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two specs in one folder have one default for their files."""
+    run(folder)
+    before = (folder / "deploy/kubernetes/deployment.yaml").read_text()
+    other = replace(pinned(3), view=view(3, **{TITLE_LABEL: "my.other"}))
+    monkeypatch.setattr("packager.steps.deploy.pin_image", lambda *_: other)
+    with pytest.raises(UsageError, match=r"the files of churn, and .*:3@.* is of another package, my\.other") as raised:
+        run(folder)
+    assert "deploy/my-other-kubernetes" in (raised.value.remedy or "")
+    assert (folder / "deploy/kubernetes/deployment.yaml").read_text() == before
+    for platform in PLATFORMS:
+        assert run(folder, to=platform, output=folder / platform).name == "my-other"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("name", ["a b", "-x", "café", "../x", "a/b", "a" * 64, "$(x)"])
+def test_a_name_that_a_platform_does_not_take_is_told_before_anything_is_written(
+    name: str, platform: str, folder: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"the name of a [Ss]ervice|has 64 characters"):
+        run(folder, to=platform, name=name)
+    assert not (folder / "deploy").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("churn", "churn"), ("my.model_2", "my-model-2"), ("3d", "service-3d"), ("a" * 62 + "-b", "a" * 62)],
+)
+def test_what_a_service_is_called_where_nobody_names_it(package: str, name: str) -> None:
+    assert service_name_of(package) == name
+    for platform in PLATFORMS:
+        require_service_name(platform, service_name_of(package))
+    assert kubernetes_name(name) == name
 
 
 def test_a_dry_run_writes_nothing(folder: Path) -> None:
