@@ -297,7 +297,7 @@ def docker(programs: Path, service: int) -> StandIn:
         .says("^context inspect", "default (unix:///var/run/docker.sock)\n")
         .says("^compose ps", "")
         .says("^inspect .*Health", "healthy\n")
-        .says("^inspect .*Ports", error="No such object", code=1)
+        .says("^inspect .*(Ports|Labels)", error="No such object", code=1)
         .says("^compose --progress plain up", " Container diabetes-diabetes-1  Started\n0123456789ab Downloading\n")
         .says("^compose port", f"0.0.0.0:{service}\n")
     )
@@ -374,6 +374,16 @@ def test_why_a_container_of_compose_is_ill(state: str, reason: str, docker: Stan
     said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 5, print))
     assert reason in said
     assert "ValueError: no such model" in said
+
+
+def test_compose_says_whose_service_it_takes_the_place_of(docker: StandIn, tmp_path: Path) -> None:
+    docker.says("^compose ps", "0123456789ab\n").says("^inspect .*Labels", "/srv/other\n")
+    heard, release = Heard(), of_compose(tmp_path)
+    operator("compose").apply(release, heard.append)
+    assert "; it takes the place of what /srv/other started: another --name" in heard[0]
+    docker.says("^inspect .*Labels", f"{release.folder}\n")
+    operator("compose").apply(release, heard.append)
+    assert "takes the place" not in heard[2]
 
 
 def test_an_update_at_a_port_that_is_taken_leaves_what_runs(docker: StandIn, service: int, tmp_path: Path) -> None:

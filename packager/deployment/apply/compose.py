@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from shlex import quote
@@ -59,10 +60,12 @@ class Compose:
         _require_keys(release)
         service = project.get("services", {}).get(release.workload.name, {})
         ports = [f"{each.get('host_ip', '*')}:{each.get('published', '?')}" for each in service.get("ports") or ()]
-        context = self._context()
-        say(f"Docker's context {context}, project {project.get('name')}, ports {', '.join(ports) or '(none)'}")
+        context, container = self._context(), self._container(release)
+        say(
+            f"Docker's context {context}, project {project.get('name')}, ports {', '.join(ports) or '(none)'}"
+            + self._in_place_of(container, release)
+        )
         # Compose ends the container that is there before it starts another, so what would fail must be seen before.
-        container = self._container(release)
         held = self._held(container)
         if "unix://" in context:
             for each in ports:
@@ -139,6 +142,15 @@ class Compose:
             if status != "starting" or time.monotonic() >= end:
                 return status in ("healthy", "running")
             time.sleep(_PAUSE)
+
+    def _in_place_of(self, container: str, release: Release) -> str:
+        """Return whose service ends, where a file of the same project in another folder started it."""
+        label = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
+        said = self._docker.ask("inspect", "--format", label, container or "none")
+        folder = said.out.strip()
+        if not said.well or folder in ("", str(release.folder), os.path.realpath(release.folder)):
+            return ""
+        return f"; it takes the place of what {folder} started: another --name, in a new folder, runs beside it"
 
     def _held(self, container: str) -> set[str]:
         """Return the ports of the machine that a container has while it runs."""
