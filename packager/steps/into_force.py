@@ -10,7 +10,7 @@ from packager.deployment.files import record_in, texts_in, write_changes
 from packager.deployment.platforms import removal_from
 from packager.deployment.record import FileChange, Record, remembered, rolled_back, undone
 from packager.deployment.workload import Operator, Release, Wishes
-from packager.errors import PackagerError, ServiceError
+from packager.errors import PackagerError, ServiceError, UsageError
 from packager.steps.reporting import Reporter
 
 __all__ = ["Written", "put_into_force"]
@@ -42,16 +42,32 @@ def put_into_force(
 
     Raises:
         ServiceError: the service did not become healthy; files and platform are back at what was before, if anything.
-        PackagerError: see `Operator.apply`; nothing of what runs was touched.
+        UsageError: something that it needs is missing; the files are as they were before, if there were any.
+        PackagerError: see `Operator.apply`; the files stay as they were written.
     """
-    if wait is None:
-        operator.apply(release, reporter.step)
-        return ""
     try:
         operator.apply(release, reporter.step)
+    except UsageError as error:
+        raise _withdrawn(release, error, written) from None
+    except ServiceError as error:
+        if wait is None:
+            raise
+        raise _taken_back(operator, release, error, written, reporter) from None
+    if wait is None:
+        return ""
+    try:
         return operator.wait(release, wait, reporter.step)
     except ServiceError as error:
         raise _taken_back(operator, release, error, written, reporter) from None
+
+
+def _withdrawn(release: Release, error: UsageError, written: Written) -> UsageError:
+    """Let files and options be as they were, where a new one is refused: it would hold for the folder from then on."""
+    if written.record is None or not any(each.writes for each in written.changes):
+        return error
+    after, changes = undone(written.record, written.changes, release.workload.image)
+    write_changes(release.folder, changes, after)
+    return UsageError(f"{error.message}; the files are as they were before", where=error.where, remedy=error.remedy)
 
 
 def _taken_back(

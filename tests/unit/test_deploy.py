@@ -96,6 +96,7 @@ class FakeOperator:
         self.done: list[tuple[str, str]] = []
         self.ill: set[str] = set()
         self.broken = False
+        self.refuses = False
 
     def _note(self, what: str, release: Release) -> str:
         text = (release.folder / "deployment.yaml").read_text()
@@ -106,6 +107,8 @@ class FakeOperator:
 
     def apply(self, release: Release, say: Callable[[str], None]) -> None:
         self._note("apply", release)
+        if self.refuses:
+            raise UsageError("there is no such namespace", remedy="name another")
 
     def wait(self, release: Release, timeout: float, say: Callable[[str], None]) -> str:
         if self._note("wait", release) in self.ill:
@@ -253,6 +256,21 @@ def test_files_are_taken_back_whatever_changed_in_them(folder: Path, operator: F
     assert (edited.parent / "deployment.yaml").read_text() == now
     with pytest.raises(UsageError, match="nothing to go back to"):
         run(folder, rollback=True)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_an_option_that_is_refused_does_not_hold_for_the_folder(
+    wait: bool, folder: Path, operator: FakeOperator
+) -> None:
+    operator.refuses = True
+    with pytest.raises(UsageError, match=r"^there is no such namespace\n"):
+        run(folder, apply=True, wait=wait, wishes=Wishes(namespace="first"))
+    files = folder / "deploy/kubernetes"
+    before = {each.name: each.read_text() for each in files.iterdir()}
+    assert "namespace: first" in before["service.yaml"], "what is to be made for them is made in that folder"
+    with pytest.raises(UsageError, match="no such namespace; the files are as they were before"):
+        run(folder, apply=True, wait=wait, wishes=Wishes(namespace="typo"))
+    assert {each.name: each.read_text() for each in files.iterdir()} == before
 
 
 def test_the_first_image_has_nothing_before_it(folder: Path, operator: FakeOperator) -> None:
