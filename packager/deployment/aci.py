@@ -15,6 +15,7 @@ from packager.deployment.text import render_text
 from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
 from packager.errors import UsageError
 from packager.programs.image.keys import VARIABLES
+from packager.proxies import is_loopback
 from packager.reference import Reference
 from packager.spec.service import Tls
 
@@ -184,6 +185,8 @@ def _unmet(workload: Workload, tls: bool) -> list[str]:
         unmet.append("how long requests may take when it is stopped is Azure's to say")
     if workload.service.namespace:
         unmet.append("there is no namespace there")
+    if is_loopback((registry := Reference.parse(workload.image).registry).rpartition(":")[0] or registry):
+        unmet.append(f"Azure does not reach {registry}, which is this machine's: push the image to another registry")
     return unmet
 
 

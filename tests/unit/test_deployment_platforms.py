@@ -214,6 +214,15 @@ def test_keys_without_tls_are_said_to_be_seen() -> None:
     assert not any("unencrypted" in each for each in aci.render(WHOLE, Wishes()).unmet)
 
 
+@pytest.mark.parametrize(
+    ("registry", "reached"), [("127.0.0.1:5000", False), ("localhost", False), ("example.azurecr.io", True)]
+)
+def test_azure_does_not_reach_a_registry_of_this_machine(registry: str, reached: bool) -> None:
+    image = f"{registry}/ml/diabetes:1@sha256:{'a' * 64}"
+    said = aci.render(changed(PLAIN, image=image), Wishes()).unmet
+    assert any("Azure does not reach" in each for each in said) is not reached
+
+
 def test_iot_edge_has_the_file_of_saved_contexts_with_a_digest() -> None:
     saved = (GOLDEN / "arm-edge-one-model/deployment.template.json").read_text()
     ((name, module),) = json.loads(saved)["modulesContent"]["$edgeAgent"]["properties.desired"]["modules"].items()
