@@ -352,6 +352,18 @@ def test_compose_says_what_is_missing(
     assert pattern == _UP or not any(re.search(_UP, each) for each in docker.calls)
 
 
+@pytest.mark.usefixtures("systemd")
+def test_a_service_behind_another_has_no_port_and_is_well(docker: StandIn, programs: Path, tmp_path: Path) -> None:
+    """Somebody took the port out of the file: that is no reason to take an update back."""
+    heard = Heard()
+    docker.says("^compose port", ":0\n")
+    assert operator("compose").wait(of_compose(tmp_path / "compose"), 30, heard.append) == ""
+    StandIn(programs, "podman").says("^port", error="no port", code=1)
+    assert operator("quadlet").wait(released(tmp_path / "quadlet", "quadlet"), 30, heard.append) == ""
+    assert heard == ["it is healthy, and has no port on this machine, so no sample request was sent"] * 2
+    assert _Scorer.asked == []
+
+
 def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
     docker.says("^compose version", "2.6.0\n")
     assert "2.6.0 is older than 2.17" in fails(
@@ -548,6 +560,18 @@ def test_a_unit_is_put_where_systemd_finds_it(systemd: StandIn, tmp_path: Path) 
     ]
     operator("quadlet").wait(release, 30, heard.append)
     assert [asked[1] for asked in _Scorer.asked] == [f"Bearer {KEY}"]
+
+
+def test_a_unit_that_runs_has_its_own_port_and_no_other(systemd: StandIn, service: int, tmp_path: Path) -> None:
+    release = released(tmp_path, "quadlet", publish=service)
+    said = fails(UsageError, lambda: operator("quadlet").apply(release, print))
+    assert f"port {service} is taken" in said
+    assert not any("restart" in each for each in systemd.calls)
+    installed = tmp_path / "config/containers/systemd"
+    installed.mkdir(parents=True)
+    (installed / "diabetes.container").write_bytes((release.folder / "diabetes.container").read_bytes())
+    operator("quadlet").apply(release, print)
+    assert any("restart" in each for each in systemd.calls)
 
 
 def test_a_unit_that_never_becomes_healthy(systemd: StandIn, tmp_path: Path) -> None:

@@ -87,6 +87,10 @@ class Compose:
         if not done.well or not self._healthy(self._container(release), end):
             raise self._ill(release, timeout)
         url = self._url(release)
+        if not url:
+            # Somebody took it out of the file: what stands in front of it is another service of the project.
+            say("it is healthy, and has no port on this machine, so no sample request was sent")
+            return ""
         say(f"it is healthy: {url}")
         key = None
         if release.workload.needs_key:
@@ -162,10 +166,9 @@ class Compose:
         workload = release.workload
         said = self._compose.ask("port", workload.name, str(workload.port), folder=release.folder)
         host, _, port = said.out.strip().rpartition(":")
-        if not said.well or not port.isdecimal():
-            raise EngineError(
-                "it has no port on this machine", remedy=f"`ports` in {release.folder / FILE} gives it one"
-            )
+        # Compose 2 tells 0 for a port that is not published.
+        if not said.well or not port.isdecimal() or port == "0":
+            return ""
         return f"http://{LOOPBACK if host in ('0.0.0.0', '[::]') else host}:{port}/"
 
     def _refused(self, said: Said, release: Release) -> PackagerError:
