@@ -161,7 +161,9 @@ def test_kubernetes_sends_the_sample_by_a_forwarded_port(kubectl: StandIn, servi
     heard = Heard()
     url = operator("kubernetes").wait(released(tmp_path, "kubernetes"), 60, heard.append)
     assert url == "http://diabetes.default.svc/"
-    assert _Scorer.asked == [("/score", f"Bearer {KEY}", b'{"data": [1]}')]
+    operator("kubernetes").wait(released(tmp_path / "short", "kubernetes"), 0.2, heard.append)
+    assert any(each.endswith("--timeout=1s") for each in kubectl.calls), "0 is for ever"
+    assert _Scorer.asked == [("/score", f"Bearer {KEY}", b'{"data": [1]}')] * 2
     assert "status 200" in heard.text
     assert KEY not in heard.text
 

@@ -61,7 +61,8 @@ class Kubernetes:
                 if what.startswith("deployment/")
                 else ("wait", "--for=condition=Ready", what)
             )
-            done = self._kubectl.run(*words, "--namespace", namespace, f"--timeout={round(timeout)}s", say=say)
+            # None at all would be for ever.
+            done = self._kubectl.run(*words, "--namespace", namespace, f"--timeout={max(1, round(timeout))}s", say=say)
             if not done.well:
                 raise self._ill(release, what, timeout, done)
         key = self._key(release) if release.workload.needs_key else None
