@@ -366,6 +366,27 @@ def test_a_service_behind_another_has_no_port_and_is_well(docker: StandIn, progr
     assert _Scorer.asked == []
 
 
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o644, "holds no key"),
+        ("short\n", 0o644, "what cannot be a key"),
+        (f"{KEY}\n{KEY}2\n{KEY}3\n", 0o644, "more than two keys"),
+        (f"{KEY}\n", 0o600, "the container's user (4321) cannot read"),
+    ],
+)
+def test_keys_with_which_no_server_starts_are_told_before_what_runs_ends(
+    text: str, mode: int, said: str, docker: StandIn, tmp_path: Path
+) -> None:
+    release = of_compose(tmp_path)
+    release = msgspec.structs.replace(release, workload=msgspec.structs.replace(release.workload, user=4321))
+    keys = release.folder / "secrets/packager-keys"
+    keys.write_text(text)
+    keys.chmod(mode)
+    assert said in fails(UsageError, lambda: operator("compose").apply(release, print))
+    assert not any(re.search(_UP, each) for each in docker.calls)
+
+
 def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
     docker.says("^compose version", "2.6.0\n")
     assert "2.6.0 is older than 2.17" in fails(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
+import sys
 import time
 from shlex import quote
 from typing import Any
@@ -219,11 +221,29 @@ class Compose:
 
 
 def _require_keys(release: Release) -> None:
-    file = release.folder / KEYS_FILE
-    if release.workload.needs_key and not file.is_file():
+    """Refuse keys with which the server would not start: what runs ends before it does.
+
+    Raises:
+        UsageError: there are none, they are none that the server takes, or its user cannot read them.
+    """
+    if not release.workload.needs_key:
+        return
+    file, inside = release.folder / KEYS_FILE, f"cd {quote(str(release.folder))} && "
+    remedy = f"{inside}{release.rendering.secrets[0]}"
+    if not file.is_file():
+        raise UsageError(f"its requests need a key, and there is no {file}", remedy=remedy)
+    try:
+        text, found = file.read_text("ascii", "replace"), file.stat()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", remedy="see who owns it") from None
+    first_key(text, str(file), remedy)
+    # Compose mounts it with its owner and mode; elsewhere than on Linux, who shares files decides.
+    user, mode = release.workload.user, found.st_mode
+    may = mode & stat.S_IROTH or found.st_uid == user or (mode & stat.S_IRGRP and found.st_gid == user)
+    if sys.platform == "linux" and not may:
         raise UsageError(
-            f"its requests need a key, and there is no {file}",
-            remedy=f"cd {quote(str(release.folder))} && {release.rendering.secrets[0]}",
+            f"the container's user ({user}) cannot read {file}",
+            remedy=f"{inside}chmod 644 {KEYS_FILE}; the mode of its folder keeps others out",
         )
 
 
