@@ -16,6 +16,10 @@ from packager.spec.load import SpecFile
 Compression = Literal["gzip", "zstd", "none"]
 
 
+#: Whether a spec's tests are run before a push; `done`: they were, a moment ago.
+Testing = bool | Literal["done"]
+
+
 class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     """What a build is asked for; the names are those of `docker buildx build` where the thing is Docker's.
 
@@ -26,7 +30,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
         tags: references in place of the spec's.
         builder: `auto`, `oci` (needs no engine), `engine` (BuildKit), or the name of a buildx builder.
         push: upload every reference; images of a spec with tests are tested before.
-        test: False pushes without the spec's tests.
+        test: False pushes without the spec's tests; `done` says that they were run a moment ago.
         check: False pushes although `check` has errors.
         load: put the image into the engine; so it is also done without `push` and `outputs`.
         outputs: what `-o` takes: `type=oci,dest=…`, `type=docker,dest=…`, and with BuildKit others.
@@ -52,7 +56,7 @@ class BuildWish(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     builder: str = "auto"
     push: bool = False
-    test: bool = True
+    test: Testing = True
     check: bool = True
     load: bool = False
     outputs: tuple[str, ...] = ()

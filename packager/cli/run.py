@@ -81,7 +81,7 @@ def one_port(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> s
 @click.option("--memory", metavar="SIZE", help="Memory limit, such as 512m or 2g (default: of the spec's `service:`).")
 @click.option(
     "--cpus",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0.01),
     metavar="N",
     help="Processors, such as 0.5 (default: of the spec's `service:`).",
 )

@@ -54,7 +54,7 @@ _limits = (
     ),
     click.option(
         "--cpus",
-        type=click.FloatRange(min=0, min_open=True),
+        type=click.FloatRange(min=0.01),
         metavar="N",
         help="Processors, such as 0.5 (default: of the spec's `service:`).",
     ),

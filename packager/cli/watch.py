@@ -111,11 +111,19 @@ def command(
 
     from packager.steps.watch import WatchWish, watch
 
+    said = False
+
     def tell(event: Event) -> None:
+        nonlocal said
         if output_format == "json":
             common.emit_json_line(msgspec.to_builtins(event))
             return
         match event.event:
+            case "bad" if wish.once and not said:
+                # The error that ends the verb is this one's, and tells all of it.
+                said = True
+                first, *_, last = event.message.splitlines()
+                reporter.warn(f"{first.partition(': ')[0]}\n{last}")
             case "bad" | "away":
                 reporter.warn(event.message)
             case "delivered":

@@ -15,6 +15,7 @@ from packager.deployment.text import render_text
 from packager.deployment.workload import Manifest, Rendering, Wishes, Workload
 from packager.errors import UsageError
 from packager.programs.image.keys import VARIABLES
+from packager.proxies import is_loopback
 from packager.reference import Reference
 from packager.spec.service import Tls
 
@@ -98,13 +99,22 @@ def _require_possible(workload: Workload) -> None:
 
 
 def _resources(term: Terms) -> dict[str, Any]:
-    cpu = _CPU if term.cpu is None else _tenths(term.cpu)
-    memory = _MEMORY if term.memory is None else _tenths(term.memory / _GB)
-    cpu_limit = cpu if term.cpu_limit is None else _tenths(term.cpu_limit)
-    memory_limit = memory if term.memory_limit is None else _tenths(term.memory_limit / _GB)
-    limits = {"cpu": max(cpu, cpu_limit), "memory": max(memory, memory_limit)}
-    above = limits != {"cpu": cpu, "memory": memory}
-    return {"cpu": cpu, "memory": memory, "limits": limits if above else None}
+    cpu, cpu_limit = _amounts(term.cpu, term.cpu_limit, _CPU)
+    memory, memory_limit = _amounts(
+        None if term.memory is None else term.memory / _GB,
+        None if term.memory_limit is None else term.memory_limit / _GB,
+        _MEMORY,
+    )
+    above = cpu_limit > cpu or memory_limit > memory
+    return {"cpu": cpu, "memory": memory, "limits": {"cpu": cpu_limit, "memory": memory_limit} if above else None}
+
+
+def _amounts(asked: float | None, limit: float | None, usual: float) -> tuple[float, float]:
+    """Return what is kept free, and the most: where nobody asks for any, as usual, but never above the limit."""
+    if asked is None:
+        asked = usual if limit is None else min(usual, limit)
+    least = _tenths(asked)
+    return least, least if limit is None else max(least, _tenths(limit))
 
 
 def _tenths(value: float) -> float:
@@ -175,6 +185,8 @@ def _unmet(workload: Workload, tls: bool) -> list[str]:
         unmet.append("how long requests may take when it is stopped is Azure's to say")
     if workload.service.namespace:
         unmet.append("there is no namespace there")
+    if is_loopback((registry := Reference.parse(workload.image).registry).rpartition(":")[0] or registry):
+        unmet.append(f"Azure does not reach {registry}, which is this machine's: push the image to another registry")
     return unmet
 
 

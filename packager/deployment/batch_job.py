@@ -18,7 +18,10 @@ from typing import Literal
 
 import msgspec
 import yaml
+from msgspec import to_builtins
 
+from packager.deployment.kubernetes.names import cpu_quantity, memory_quantity, namespace, object_name
+from packager.deployment.workload import Toleration
 from packager.errors import UsageError
 
 Platform = Literal["kubernetes", "aws-batch", "slurm"]
@@ -55,9 +58,15 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
         shards: how many tasks there are.
         image: by digest, with packager added; empty for Slurm, which runs in the folder of the spec.
         parallel: tasks at a time; None for all.
-        cpu: processors of a task, and so many workers.
-        memory: bytes of a task.
+        cpu: processors that a task is sure to have, and so many workers.
+        memory: bytes that a task is sure to have.
+        cpu_limit: the most processors; None for no limit.
+        memory_limit: the most bytes; `memory` where None.
         gpus: of a task.
+        device_resource: what a cluster of Kubernetes calls the GPUs.
+        tolerations: of the nodes that have them.
+        architectures: of nodes of Kubernetes that can run the image (`amd64`); any where empty.
+        user: number that the image runs as; the image's own where 0.
         tries: how often a task is started; it goes on where it was.
         options: other words of `packager batch`, such as `--entry-script`, `batch.py`.
         env: variables of a task; no secrets, which stand in no file.
@@ -76,7 +85,13 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int | None = None
     cpu: float = 1.0
     memory: int = 1 << 30
+    cpu_limit: float | None = None
+    memory_limit: int | None = None
     gpus: int = 0
+    device_resource: str = "nvidia.com/gpu"
+    tolerations: tuple[Toleration, ...] = ()
+    architectures: tuple[str, ...] = ()
+    user: int = 0
     tries: int = 3
     options: tuple[str, ...] = ()
     env: dict[str, str] = {}
@@ -86,6 +101,11 @@ class BatchJob(msgspec.Struct, frozen=True, kw_only=True):
     folder: str = ""
     seconds: int | None = None
 
+    @property
+    def most_memory(self) -> int:
+        """The most bytes, which is what a task gets where a platform has one number for both."""
+        return self.memory if self.memory_limit is None else max(self.memory, self.memory_limit)
+
 
 class JobFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The files of a job.
@@ -94,11 +114,13 @@ class JobFiles(msgspec.Struct, frozen=True, kw_only=True):
         files: path → text.
         submit: commands that submit it, in the folder of the files, in this order.
         merge: command that joins the shards when all have ended, where inputs and output are as a task sees them.
+        unmet: what will be missing where a task looks for it, a sentence each.
     """
 
     files: dict[str, str]
     submit: tuple[str, ...]
     merge: str
+    unmet: tuple[str, ...] = ()
 
 
 def batch_job(platform: Platform, job: BatchJob) -> JobFiles:
@@ -116,7 +138,9 @@ def batch_job(platform: Platform, job: BatchJob) -> JobFiles:
     merge = shlex.join((program, "batch", "--output", job.output, "--merge"))
     if platform == "kubernetes":
         text = yaml.safe_dump(_indexed_job(job), sort_keys=False, width=120, allow_unicode=True)
-        return JobFiles(files={"job.yaml": text}, submit=("kubectl create -f job.yaml",), merge=merge)
+        return JobFiles(
+            files={"job.yaml": text}, submit=("kubectl create -f job.yaml",), merge=merge, unmet=_elsewhere(job)
+        )
     if platform == "slurm":
         return JobFiles(files={"job.sh": _slurm(job)}, submit=("sbatch job.sh",), merge=merge)
     files = {"job-definition.json": _job_definition(job), "submit-job.json": _submit_job(job)}
@@ -127,7 +151,23 @@ def batch_job(platform: Platform, job: BatchJob) -> JobFiles:
             'aws batch submit-job --job-queue "$QUEUE" --cli-input-json file://submit-job.json',
         ),
         merge=merge,
+        unmet=_elsewhere(job),
     )
+
+
+def _elsewhere(job: BatchJob) -> tuple[str, ...]:
+    """Return which paths a task has to itself: what it reads there is missing, and what it writes is gone with it."""
+    share = job.share.path.rstrip("/") if job.share is not None else None
+    own = [
+        each
+        for each in (*job.inputs, job.output)
+        if "://" not in each and (share is None or not f"{each}/".startswith(f"{share}/"))
+    ]
+    if not own:
+        return ()
+    where = "is on no volume that all tasks have" if len(own) == 1 else "are on no volume that all tasks have"
+    named = "--share CLAIM:PATH names one" if share is None else f"{share} is one"
+    return (f"{', '.join(own)} {where}: {named}, and URLs need none",)
 
 
 def _check(platform: Platform, job: BatchJob) -> None:
@@ -142,8 +182,20 @@ def _check(platform: Platform, job: BatchJob) -> None:
     if platform == "slurm":
         if not job.folder:
             raise UsageError("Slurm runs the spec's package, and its folder is not named", remedy="name it")
-    elif "@sha256:" not in job.image:
+        return
+    if "@sha256:" not in job.image:
         raise UsageError(f"{job.image or 'no image'} is no image by digest", remedy="REPOSITORY@sha256:…")
+    for each in (*job.inputs, job.output):
+        if "://" not in each and not each.startswith("/"):
+            raise UsageError(
+                f"{each!r} is a path of this machine, and a task sees others", remedy="write it as a task sees it: /…"
+            )
+    if platform == "kubernetes":
+        namespace(job.namespace)
+        if job.share is not None:
+            object_name(job.share.claim, "--share")
+        if job.secret:
+            object_name(job.secret, "--env-secret")
     if platform == "aws-batch" and job.share is not None:
         raise UsageError("AWS Batch has no volume claims", remedy="inputs and output as s3:// URLs")
 
@@ -155,15 +207,23 @@ def _words(job: BatchJob, program: str, shard: str, *, inside: bool) -> list[str
     return [*words, "--resume", "--processes", str(max(1, math.floor(job.cpu))), "--progress", "plain", *job.options]
 
 
+def _environment(job: BatchJob) -> dict[str, str]:
+    """Return the variables of a task: what it keeps while it runs is where the image's user may write."""
+    return {"HOME": "/tmp", **job.env}
+
+
 def _indexed_job(job: BatchJob) -> dict[str, object]:
-    quantities: dict[str, str] = {"cpu": f"{round(job.cpu * 1000)}m", "memory": str(job.memory)}
-    gpus = {"nvidia.com/gpu": str(job.gpus)} if job.gpus else {}
+    quantities = {"cpu": cpu_quantity(job.cpu), "memory": memory_quantity(job.memory)}
+    limits = {"memory": memory_quantity(job.most_memory)}
+    if job.cpu_limit is not None:
+        limits["cpu"] = cpu_quantity(max(job.cpu, job.cpu_limit))
+    gpus = {job.device_resource: str(job.gpus)} if job.gpus else {}
     container: dict[str, object] = {
         "name": "batch",
         "image": job.image,
         "command": _words(job, PROGRAM, f"auto/{job.shards}", inside=True),
-        "env": [{"name": name, "value": value} for name, value in {"HOME": "/tmp", **job.env}.items()],
-        "resources": {"requests": {**quantities, **gpus}, "limits": {"memory": str(job.memory), **gpus}},
+        "env": [{"name": name, "value": value} for name, value in _environment(job).items()],
+        "resources": {"requests": {**quantities, **gpus}, "limits": {**limits, **gpus}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -181,10 +241,15 @@ def _indexed_job(job: BatchJob) -> dict[str, object]:
         volumes.append({"name": "share", "persistentVolumeClaim": {"claimName": job.share.claim}})
     if job.secret:
         container["envFrom"] = [{"secretRef": {"name": job.secret}}]
+    context: dict[str, object] = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if job.user:
+        # The group, so that a volume that root made can be written to.
+        group = {"fsGroup": job.user, "fsGroupChangePolicy": "OnRootMismatch"} if job.share is not None else {}
+        context = {"runAsUser": job.user, "runAsGroup": job.user, **group, **context}
     pod: dict[str, object] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": context,
         "containers": [container],
         "volumes": volumes,
     }
@@ -197,6 +262,7 @@ def _indexed_job(job: BatchJob) -> dict[str, object]:
     }
     if job.seconds is not None:
         pod["activeDeadlineSeconds"] = job.seconds
+    pod |= _nodes(job)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -205,10 +271,22 @@ def _indexed_job(job: BatchJob) -> dict[str, object]:
     }
 
 
+def _nodes(job: BatchJob) -> dict[str, object]:
+    """Return which nodes can run a task: those of the image's processor, and with the GPUs that it needs."""
+    found: dict[str, object] = {}
+    if len(job.architectures) == 1:
+        found["nodeSelector"] = {"kubernetes.io/os": "linux", "kubernetes.io/arch": job.architectures[0]}
+    if job.gpus and job.tolerations:
+        kept = ({name: value for name, value in to_builtins(each).items() if value} for each in job.tolerations)
+        found["tolerations"] = list(kept)
+    return found
+
+
 def _job_definition(job: BatchJob) -> dict[str, object]:
     requirements = [
-        {"type": "VCPU", "value": f"{job.cpu:g}"},
-        {"type": "MEMORY", "value": str(math.ceil(job.memory / (1 << 20)))},
+        # On machines of one's own (EC2), they are whole ones.
+        {"type": "VCPU", "value": str(math.ceil(job.cpu))},
+        {"type": "MEMORY", "value": str(math.ceil(job.most_memory / (1 << 20)))},
         *([{"type": "GPU", "value": str(job.gpus)}] if job.gpus else []),
     ]
     definition: dict[str, object] = {
@@ -218,7 +296,7 @@ def _job_definition(job: BatchJob) -> dict[str, object]:
         "containerProperties": {
             "image": job.image,
             "command": _words(job, PROGRAM, "auto", inside=True),
-            "environment": [{"name": name, "value": value} for name, value in job.env.items()],
+            "environment": [{"name": name, "value": value} for name, value in _environment(job).items()],
             "resourceRequirements": requirements,
         },
     }
@@ -236,7 +314,7 @@ def _slurm(job: BatchJob) -> str:
         f"#SBATCH --job-name={job.name}",
         f"#SBATCH --array=0-{job.shards - 1}{parallel}",
         f"#SBATCH --cpus-per-task={math.ceil(job.cpu)}",
-        f"#SBATCH --mem={math.ceil(job.memory / (1 << 20))}M",
+        f"#SBATCH --mem={math.ceil(job.most_memory / (1 << 20))}M",
         *([f"#SBATCH --gpus-per-task={job.gpus}"] if job.gpus else []),
         *([f"#SBATCH --time=0:{job.seconds}"] if job.seconds is not None else []),
         "#SBATCH --requeue",

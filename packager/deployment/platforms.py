@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from importlib import import_module
 
+from packager.deployment.service_names import require_service_name
 from packager.deployment.workload import Rendering, Wishes, Workload
 from packager.errors import UsageError
 
@@ -70,6 +71,7 @@ def render_for(platform: str, workload: Workload, wishes: Wishes) -> Rendering:
     """
     if platform not in PLATFORMS:
         raise UsageError(f"there is no platform {platform!r}", remedy=f"platforms: {', '.join(PLATFORMS)}")
+    require_service_name(platform, workload.name)
     render: Render = import_module(PLATFORMS[platform]).render
     return render(workload, wishes)
 

@@ -119,7 +119,8 @@ def _unmet(workload: Workload, term: Terms) -> list[str]:
     if term.cpu is not None:
         unmet.append("processors are limited, and none are reserved: Podman keeps none for a container")
     if term.gpus.isdecimal() and int(term.gpus):
-        unmet.append(f"it gets the first {term.gpus} GPUs of the machine: Podman does not choose those that are free")
+        first = "first GPU" if int(term.gpus) == 1 else f"first {term.gpus} GPUs"
+        unmet.append(f"it gets the {first} of the machine: Podman does not choose what is free")
     if workload.devices:
         unmet.append(f"which device is like {' and '.join(workload.devices)} is to be written into the unit")
     return unmet

@@ -46,6 +46,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         format: of the record.
         platform: that the files are for.
         name: of the service.
+        package: that its images are of; empty in what was written before this was kept.
         files: path → `fingerprint` of the text that packager made.
         images: that the files named, the newest first; one at least.
         wishes: fields of `Wishes` that somebody gave, and of which the files are made until somebody gives others.
@@ -56,6 +57,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     format: Literal["packager.deploy/1"]
     platform: str
     name: str
+    package: str = ""
     files: dict[str, str] = {}
     images: tuple[Shipped, ...]
     wishes: dict[str, str | int] = {}
@@ -245,6 +247,7 @@ def next_record(
         format="packager.deploy/1",
         platform=platform,
         name=workload.name,
+        package=workload.package,
         files={each.path: fingerprint(each.text, new) for each in manifests},
         images=images,
         wishes={name: value for name, value in asked.items() if value != getattr(default, name)},
@@ -284,6 +287,28 @@ def rolled_back(record: Record, there: Mapping[str, str | None]) -> tuple[Record
         kind: Kind = "same" if after == text else "changed" if _is_ours(text, record.files[path], record) else "renewed"
         changes.append(FileChange(path=path, kind=kind, before=text, after=after))
     return msgspec.structs.replace(record, images=(before, now, *rest)), tuple(changes)
+
+
+def undone(record: Record, changes: Sequence[FileChange], failed: str) -> tuple[Record, tuple[FileChange, ...]]:
+    """Return what a folder becomes when what was just written into it is taken back, edits and options with it.
+
+    Args:
+        record: of the folder before that.
+        changes: that were written.
+        failed: the image that they name; where it is another than that of before, no rollback leads to it.
+    """
+    back = tuple(
+        FileChange(
+            path=each.path,
+            kind="same" if not each.writes else "removed" if each.before is None else "changed",
+            before=each.after,
+            after=each.before,
+        )
+        for each in changes
+    )
+    now, *others = record.images
+    kept = (now, *(each for each in others if each.image != failed))
+    return msgspec.structs.replace(record, images=kept), back
 
 
 def difference(changes: Sequence[FileChange]) -> str:

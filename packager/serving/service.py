@@ -330,19 +330,20 @@ _MORE_MEMORY = (
 _INIT_CALLED = "Invoking user's init function"
 
 
-def failed(reason: str, log: str) -> ServiceError:
+def failed(reason: str, log: str, more_memory: str = _MORE_MEMORY) -> ServiceError:
     """Return the error for a service that does not serve, with the last lines of its log.
 
     Args:
         reason: how it ended (`why_it_ended`), or that it does not answer.
         log: of it; more lines than are shown tell what is at fault: script, environment, model or machine.
+        more_memory: what to do where it ran out of memory.
     """
     # Imported late: a service that starts has none.
     from packager.serving.tracebacks import advice, known, raised_in
 
     text = "\n".join(f"    {line}" for line in log.strip().splitlines()[-LOG_LINES:])
     remedies = {
-        "memory": _MORE_MEMORY,
+        "memory": more_memory,
         "exit code 3": "mend the entry script",
         "init() has not": "give it more time, such as --timeout 600, or let init() do less: see the log above",
         "did not answer": "give it more time, such as --timeout 600, or look at the log above",

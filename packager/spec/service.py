@@ -13,6 +13,8 @@ from packager.spec.texts import DNS_LABEL, PATH, PRINTABLE
 #: Processors: 0.5, or as Kubernetes has them, 500m.
 Cpu = Annotated[float, Meta(gt=0, le=4096)] | Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,6}m(?!\n)$")]
 
+#: The least that a kernel takes as a limit of processors: 1 ms of each 100.
+LEAST_CPU = 0.01
 #: The least that Docker takes as a limit.
 LEAST_MEMORY = 6 << 20
 
@@ -125,9 +127,9 @@ class ServiceWishes(_Struct, frozen=True):
 
     @property
     def most_cpu(self) -> float | None:
-        """The most processors: the limit, or what is asked for."""
+        """The most processors, on one machine: the limit, or what is asked for, and no less than can be limited."""
         given = self.cpu_limit if self.cpu_limit is not None else self.cpu
-        return None if given is None else cpu_of(given)
+        return None if given is None else max(cpu_of(given), LEAST_CPU)
 
     @property
     def most_memory(self) -> int | None:

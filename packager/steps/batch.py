@@ -26,6 +26,7 @@ from packager.engine.api import require_local
 from packager.errors import ServiceError, UsageError
 from packager.serving.hosts.docker.image import image_devices, packaged_image
 from packager.serving.hosts.process.folders import run_folder
+from packager.similar import meant
 from packager.spec.load import SpecFile
 from packager.steps.package import package_on_machine
 from packager.steps.reporting import SILENT, Reporter
@@ -290,8 +291,7 @@ def _describe(
     if wish.reference is None and not wish.docker:
         assert spec_file is not None, "that was checked"
         if wish.entry_script is not None:
-            spec = msgspec.structs.replace(spec_file.spec, entry_script=wish.entry_script)
-            spec_file = msgspec.structs.replace(spec_file, spec=spec)
+            spec_file = _with_script(spec_file, wish.entry_script)
         package = package_on_machine(
             spec_file, one_target(spec_file, wish.target), devices=wish.devices, say=reporter.step
         )
@@ -312,6 +312,25 @@ def _describe(
         gpus=gpus,
     )
     return _Described(program=program, title=image.title, digest=local.id)
+
+
+def _with_script(spec_file: SpecFile, script: str) -> SpecFile:
+    """Return a spec with another entry script.
+
+    Raises:
+        UsageError: `source_dir` has none of that name; the spec is not at fault.
+    """
+    folder = spec_file.root / spec_file.spec.source_dir
+    path = os.path.normpath(folder / script)
+    inner = os.path.relpath(path, folder)
+    within = Path(path).is_relative_to(os.path.normpath(folder))
+    if not within or not os.path.isfile(path):
+        raise UsageError(
+            f"--entry-script {script}: source_dir ({spec_file.spec.source_dir}) has no such file",
+            remedy=meant(folder, inner if within else Path(path).name) or "name it as it is called in there",
+        )
+    spec = msgspec.structs.replace(spec_file.spec, entry_script=inner)
+    return msgspec.structs.replace(spec_file, spec=spec)
 
 
 @contextmanager

@@ -164,9 +164,9 @@ def deliver(
 def _push(spec_file: SpecFile, wish: WatchWish, wanted: BuildWish, reporter: Reporter) -> str:
     """Push what was tested, and return its reference with the digest."""
     if wish.docker:
-        pushed = push(spec_file=spec_file, target=wish.target, test=False, reporter=reporter)[0]
+        pushed = push(spec_file=spec_file, target=wish.target, test="done", reporter=reporter)[0]
         return f"{pushed.reference}@{pushed.digest}"
-    (image,) = build(spec_file, msgspec.structs.replace(wanted, push=True, test=False), reporter=reporter)
+    (image,) = build(spec_file, msgspec.structs.replace(wanted, push=True, test="done"), reporter=reporter)
     return image.pinned[0]
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from packager.contract import TITLE_LABEL
 from packager.deployment.files import record_in, texts_in, write_changes
 from packager.deployment.platforms import refuse_wishes, removal_from, render_for
 from packager.deployment.record import (
@@ -24,10 +25,12 @@ from packager.deployment.record import (
     rolled_back,
     shipped_of,
 )
+from packager.deployment.service_names import service_name_of
 from packager.deployment.workload import Operator, Release, Rendering, Wishes, Workload
-from packager.errors import PackagerError, ServiceError, UsageError
+from packager.errors import UsageError
 from packager.interruption import terminated_as_interrupted
 from packager.spec.load import SpecFile
+from packager.steps.into_force import Written, put_into_force
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import select_targets, spec_references
 from packager.steps.workloads import pin_files, pin_image, workload_of
@@ -45,7 +48,7 @@ class DeployWish(msgspec.Struct, frozen=True, kw_only=True):
         output: folder of the files; `deploy/<platform>` beside the spec where None.
         image: its reference; the spec's first where None.
         target: one of the spec's targets.
-        name: of the service; that of the folder's files, or the package's, where None.
+        name: of the service; that of the folder's files, or what follows from the package's, where None.
         wishes: what the platform is told beside the spec. What an earlier run for the folder was told holds on.
         given: names of wishes that are given though they are the default, and take back what an earlier run was told.
         device_resource: what the cluster calls the devices that the image needs; what an earlier run was told, or the
@@ -171,7 +174,10 @@ def deploy(wish: DeployWish, spec_file: SpecFile | None = None, *, reporter: Rep
         if wish.dry_run:
             return deployed
         write_changes(folder, changes, after)
-        return _applied(wish, deployed, workload, wishes, rendering, reporter) if wish.apply else deployed
+        if not wish.apply:
+            return deployed
+        written = Written(record=record, changes=changes)
+        return _applied(wish, deployed, workload, wishes, rendering, written, reporter)
 
 
 def _require_sense(wish: DeployWish) -> None:
@@ -216,7 +222,18 @@ def _reference(wish: DeployWish, spec_file: SpecFile | None) -> str:
 def _workload(
     wish: DeployWish, image: str, record: Record | None, spec_file: SpecFile | None, reporter: Reporter
 ) -> Workload:
+    """Return what is deployed.
+
+    Raises:
+        UsageError: it is of another package than what the folder has, which would take over its service.
+    """
     pinned = pin_image(image, spec_file, reporter)
+    package = pinned.view.labels.get(TITLE_LABEL, "")
+    if package and record is not None and record.package not in ("", package):
+        raise UsageError(
+            f"the folder has the files of {record.package}, and {pinned.name} is of another package, {package}",
+            remedy=f"-o DIR names another folder, such as deploy/{service_name_of(package)}-{wish.to}",
+        )
     images = {name: pin_files(reference, spec_file) for name, reference in wish.model_images.items()}
     return workload_of(
         pinned,
@@ -325,7 +342,8 @@ def _roll_back(
     workload = _workload(wish, back.image, record, spec_file, reporter)
     rendering = render_for(wish.to, workload, wishes)
     write_changes(folder, changes, after)
-    return _applied(wish, deployed, workload, wishes, rendering, reporter)
+    written = Written(record=record, changes=changes)
+    return _applied(wish, deployed, workload, wishes, rendering, written, reporter)
 
 
 def _applied(
@@ -334,6 +352,7 @@ def _applied(
     workload: Workload,
     wishes: Wishes,
     rendering: Rendering,
+    written: Written,
     reporter: Reporter,
 ) -> Deployed:
     """Put files into force, and wait where that is asked for.
@@ -349,40 +368,9 @@ def _applied(
         wishes=wishes,
         rendering=rendering,
     )
-    operator = operator_of(wish.to)
-    operator.apply(release, reporter.step)
-    url = ""
-    if wish.wait:
-        timeout = wish.timeout if wish.timeout is not None else workload.ready_in + 300
-        try:
-            url = operator.wait(release, timeout, reporter.step)
-        except ServiceError as error:
-            raise _taken_back(operator, release, error, reporter) from None
+    timeout = wish.timeout if wish.timeout is not None else workload.ready_in + 300
+    url = put_into_force(operator_of(wish.to), release, written, reporter, wait=timeout if wish.wait else None)
     return msgspec.structs.replace(deployed, applied=True, url=url, apply=rendering.apply)
-
-
-def _taken_back(operator: Operator, release: Release, error: ServiceError, reporter: Reporter) -> ServiceError:
-    """Go back to the image of before, and return the error with what was done."""
-    record = record_in(release.folder)
-    if record is None or len(record.images) < 2:
-        return ServiceError(
-            f"{error.message}\nthere is no image of before to go back to: it stays as it is",
-            where=error.where,
-            remedy=error.remedy,
-        )
-    after, changes = rolled_back(record, texts_in(release.folder, record.files))
-    # What failed is no image to go back to: the next rollback leads to the one before.
-    after = msgspec.structs.replace(after, images=(after.images[0], *after.images[2:]))
-    reporter.step(f"going back to {after.images[0].image}")
-    write_changes(release.folder, changes, after)
-    workload = msgspec.structs.replace(release.workload, image=after.images[0].image, version=after.images[0].version)
-    try:
-        operator.rollback(msgspec.structs.replace(release, workload=workload), reporter.step)
-    except PackagerError as failed:
-        done = f"and going back to {after.images[0].image} failed, too: {failed.message}"
-    else:
-        done = f"files and platform are back at {after.images[0].image}"
-    return ServiceError(f"{error.message}\n{done}", where=error.where, remedy=error.remedy)
 
 
 def operator_of(platform: str) -> Operator:

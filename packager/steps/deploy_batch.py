@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import msgspec
@@ -10,16 +9,21 @@ import msgspec
 from packager.contract import CLI_LABEL, TITLE_LABEL, VERSION_LABEL
 from packager.deployment.batch_job import PROGRAM, BatchJob, Platform, Share, batch_job
 from packager.deployment.files import record_in, texts_in, write_changes
+from packager.deployment.kubernetes.values import architectures_of
 from packager.deployment.record import Record, Shipped, decide, difference, fingerprint
+from packager.deployment.service_names import service_name_of
 from packager.deployment.text import render_text
 from packager.deployment.workload import Manifest
 from packager.errors import UsageError
+from packager.plan.volumes import labelled_models
+from packager.spec.find import NAMES
 from packager.spec.load import SpecFile
 from packager.spec.service import ServiceWishes, cpu_of, memory_of
 from packager.steps.deploy import Deployed, DeployedFile
 from packager.steps.reporting import SILENT, Reporter
 from packager.steps.selection import one_target, spec_references
-from packager.steps.workloads import NO_DIGEST, Pinned, pin_image
+from packager.steps.workloads import NO_DIGEST, Pinned, described, in_a_cluster, pin_image
+from packager.targets import load_target
 
 __all__ = ["BatchJobWish", "Share", "deploy_batch"]
 
@@ -87,7 +91,8 @@ def deploy_batch(wish: BatchJobWish, spec_file: SpecFile, *, reporter: Reporter 
     """
     spec = spec_file.spec
     folder = (wish.output or spec_file.root / "deploy" / f"batch-{wish.to}").absolute()
-    name = wish.name or f"{re.sub(r'[^a-z0-9]+', '-', spec.name.lower()).strip('-')[:57].rstrip('-')}-batch"
+    name = wish.name or f"{service_name_of(spec.name)[:57].rstrip('-')}-batch"
+    unmet: tuple[str, ...] = ()
     pinned = None if wish.to == "slurm" else _image(wish, spec_file, reporter)
     if pinned is not None and CLI_LABEL not in pinned.view.labels:
         text = render_text("batch/Dockerfile.j2", image=pinned.image, program=PROGRAM)
@@ -101,7 +106,9 @@ def deploy_batch(wish: BatchJobWish, spec_file: SpecFile, *, reporter: Reporter 
     else:
         files = batch_job(wish.to, _job(wish, name, spec_file, pinned))
         manifests = tuple(Manifest(path=path, text=text) for path, text in files.files.items())
-        apply, merge, secrets = " && ".join(files.submit), files.merge, ()
+        apply, merge, secrets, unmet = " && ".join(files.submit), files.merge, (), files.unmet
+        for each in unmet:
+            reporter.warn(each)
     shipped = Shipped(image=pinned.image if pinned else f"{name}@{NO_DIGEST}", version=spec.version)
     record = _record(folder, wish, name)
     paths = dict.fromkeys((*(each.path for each in manifests), *(record.files if record is not None else ())))
@@ -122,6 +129,7 @@ def deploy_batch(wish: BatchJobWish, spec_file: SpecFile, *, reporter: Reporter 
         version=spec.version,
         files=tuple(DeployedFile(path=each.path, kind=each.kind) for each in changes),
         difference=difference(changes),
+        unmet=unmet,
         secrets=secrets,
         apply=apply,
         merge=merge,
@@ -158,24 +166,73 @@ def _build(pinned: Pinned) -> str:
 
 def _job(wish: BatchJobWish, name: str, spec_file: SpecFile, pinned: Pinned | None) -> BatchJob:
     service: ServiceWishes = spec_file.spec.service
-    return BatchJob(
+    memory = memory_of(service.memory) if service.memory is not None else _MEMORY
+    memory_limit = service.most_memory
+    cpu = cpu_of(service.cpu) if service.cpu is not None else 1.0
+    cpu_limit = cpu_of(service.cpu_limit) if service.cpu_limit is not None else None
+    job = BatchJob(
         name=name,
         inputs=wish.inputs,
         output=wish.results,
         shards=wish.shards,
-        image=pinned.image if pinned is not None else "",
         parallel=wish.parallel,
-        cpu=cpu_of(service.cpu) if service.cpu is not None else 1.0,
-        memory=memory_of(service.memory) if service.memory is not None else _MEMORY,
-        gpus=service.gpu or 0,
+        # A limit alone is the most of what nobody asked for.
+        cpu=min(cpu, cpu_limit) if service.cpu is None and cpu_limit is not None else cpu,
+        memory=min(memory, memory_limit) if service.memory is None and memory_limit is not None else memory,
+        cpu_limit=cpu_limit,
+        memory_limit=memory_limit,
         tries=wish.tries,
         options=wish.options,
         namespace=wish.namespace or service.namespace or "default",
         share=wish.share,
         secret=wish.env_secret,
-        folder=str(spec_file.root) if wish.to == "slurm" else "",
         seconds=wish.task_timeout,
     )
+    return _with_spec(job, wish, spec_file) if pinned is None else _with_image(job, spec_file, pinned)
+
+
+def _with_spec(job: BatchJob, wish: BatchJobWish, spec_file: SpecFile) -> BatchJob:
+    """Return a job whose tasks run the package in the folder of its spec: this spec, and this target of it."""
+    target = one_target(spec_file, wish.target)
+    path = spec_file.document.path
+    words = (*(() if path.name in NAMES else ("-f", path.name)), *(("--target", target) if wish.target else ()))
+    gpus = spec_file.spec.service.gpu
+    if gpus is None:
+        gpus = _number(load_target(target, spec_file.templates).run.gpus)
+    return msgspec.structs.replace(job, folder=str(spec_file.root), gpus=gpus, options=(*words, *job.options))
+
+
+def _with_image(job: BatchJob, spec_file: SpecFile, pinned: Pinned) -> BatchJob:
+    """Return a job whose tasks run in the image, on nodes that have what it needs.
+
+    Raises:
+        UsageError: it mounts models, which a task has not.
+    """
+    labels = pinned.view.labels
+    mounted = [each.id for each in labelled_models(labels, pinned.name) if each.delivery == "volume"]
+    if mounted:
+        raise UsageError(
+            f"{pinned.name} mounts {', '.join(mounted)}, and a task of a job mounts no models",
+            remedy="build an image that holds them (`delivery: image`), and name it: --image",
+        )
+    workload = described(pinned.view, spec_file, image=pinned.image, name=job.name)
+    workload = msgspec.structs.replace(workload, platforms=pinned.platforms)
+    workload = in_a_cluster(workload, labels, spec_file)
+    gpus = spec_file.spec.service.gpu
+    return msgspec.structs.replace(
+        job,
+        image=pinned.image,
+        gpus=_number(workload.gpus) if gpus is None else gpus,
+        device_resource=workload.device_resource or job.device_resource,
+        tolerations=workload.tolerations,
+        architectures=architectures_of(workload),
+        user=workload.user,
+    )
+
+
+def _number(gpus: str) -> int:
+    """Return how many GPUs a task has of an image that wants some: one, where it takes all that a machine has."""
+    return int(gpus) if gpus.isdecimal() else int(bool(gpus))
 
 
 def _record(folder: Path, wish: BatchJobWish, name: str) -> Record | None:

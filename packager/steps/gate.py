@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from packager.builders.builder import Candidate
+from packager.builders.builder import Candidate, Testing
 from packager.contract import TARGET_LABEL, TITLE_LABEL
 from packager.engine.api import require_local
 from packager.errors import EngineError, ServiceError
@@ -37,13 +37,15 @@ def gate_candidates(spec_file: SpecFile, candidates: Sequence[Candidate], report
     require_passed(try_packages(cases, packages, reporter, titles=titles, show=True, spec_file=spec_file))
 
 
-def gate_references(spec_file: SpecFile | None, references: Sequence[str], *, test: bool, reporter: Reporter) -> None:
+def gate_references(
+    spec_file: SpecFile | None, references: Sequence[str], *, test: Testing, reporter: Reporter
+) -> None:
     """Let images of the engine through that pass the tests of their spec, or have none.
 
     Args:
         spec_file: None where there is none.
         references: one image under several names is tested once; one of another spec is not tested, and that is said.
-        test: False where the user takes it on that they are not.
+        test: False where the user takes it on that they are not, `done` where they were a moment ago.
         reporter: is told what is tested, and what is not.
 
     Raises:

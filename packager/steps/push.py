@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from packager.builders.builder import BuildWish
+from packager.builders.builder import BuildWish, Testing
 from packager.builders.known import push_known, recall_image
 from packager.engine.api import require_local
 from packager.engine.push import Pushed, push_image, tagged
@@ -28,7 +28,7 @@ def push(
     spec_file: SpecFile | None = None,
     target: str | None = None,
     platform: str | None = None,
-    test: bool = True,
+    test: Testing = True,
     build: BuildWish | None = None,
     stale: bool = False,
     reporter: Reporter = SILENT,
@@ -42,7 +42,7 @@ def push(
         spec_file: the spec; None where there is none, and nothing is tested then.
         target: one of the spec's targets, where no reference is given.
         platform: fills `{platform}` in the spec's tags.
-        test: False pushes without the spec's tests.
+        test: False pushes without the spec's tests; `done` says that they were run a moment ago.
         build: build the images first, so.
         stale: push images, too, that are not of the spec's files as they are now.
         reporter: is told what is done.

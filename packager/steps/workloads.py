@@ -18,6 +18,7 @@ from packager.contract import (
     TITLE_LABEL,
     VERSION_LABEL,
 )
+from packager.deployment.service_names import service_name_of
 from packager.deployment.workload import Toleration, Volume, Workload
 from packager.engine.api import LocalImage, inspect_local
 from packager.errors import PackagerError, RegistryError, SpecError, UsageError
@@ -157,7 +158,7 @@ def workload_of(
     Args:
         pinned: the image.
         spec_file: the spec; None where there is none, and one of another package counts for nothing.
-        name: of the service; the package's where None.
+        name: of the service; what follows from the package's where None.
         model_images: name of a model (`bert`, `bert:3`) → image that has its files.
         known_images: `name:version` → the image of an earlier run; one that is not needed any more is left out.
         device_resource: what the cluster calls the devices that it needs; the target's word where empty.
@@ -242,7 +243,7 @@ def described(
         view: what the image says of itself.
         spec_file: the spec; None where there is none.
         image: its reference.
-        name: of the service; the package's where None.
+        name: of the service; what follows from the package's where None.
         volumes: models that it mounts.
 
     Raises:
@@ -265,7 +266,7 @@ def described(
     scoring, hung = _seconds(values, "SCORING_TIMEOUT_MS", 1000), _seconds(values, "WORKER_TIMEOUT", 1)
     grace = max(int(GRACE), math.ceil(min(each for each in (scoring, hung, 3600.0) if each is not None)))
     return Workload(
-        name=name or labels[TITLE_LABEL],
+        name=name or service_name_of(labels[TITLE_LABEL]),
         package=labels[TITLE_LABEL],
         version=labels.get(VERSION_LABEL, ""),
         target=package.target,
@@ -324,7 +325,7 @@ def planned_workload(plan: Plan, spec_file: SpecFile, name: str | None = None) -
     Args:
         plan: of the image.
         spec_file: the spec.
-        name: of the service; the package's where None.
+        name: of the service; what follows from the package's where None.
     """
     config = plan.config
     view = ImageView(

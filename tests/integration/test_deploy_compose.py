@@ -105,6 +105,14 @@ def test_what_is_written_runs_as_it_promises_and_an_update_that_fails_is_taken_b
     assert "exit code 3" in failed.stderr
     assert "are back at" in failed.stderr
     assert ask(port, {"number": 3}, 60, Authorization=f"Bearer {keys[0]}")[0] == 200
+    # The same image, with less memory than it needs: the file is taken back, and not the image.
+    (folder / "packager.yaml").write_text(SPEC + WISHES.replace("96Mi", "8Mi").replace("256Mi", "16Mi"))
+    starved = run_packager(*apply, "--image", good, cwd=folder, check=False)
+    (folder / "packager.yaml").write_text(SPEC + WISHES)
+    assert starved.returncode == 8
+    assert "ran out of memory" in starved.stderr, starved.stderr
+    assert "as it was before" in starved.stderr
+    assert inspected(name)["HostConfig"]["Memory"] == 256 << 20
     # One key is replaced while the service runs.
     (files / "secrets/packager-keys").write_text(f"{keys[0]}\nanother-key-of-this-test\n")
     assert ask(port, {"number": 3}, 60, Authorization="Bearer another-key-of-this-test")[0] == 200

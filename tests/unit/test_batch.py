@@ -33,6 +33,7 @@ from packager.batches.values import RESULTS, Failure, InputFile, MiniBatch, said
 from packager.errors import ContextError, UsageError
 from packager.serving.hosts.docker.image import ImagePackage
 from packager.serving.service import Mounted
+from packager.spec import load_spec
 from packager.steps.batch import batch, require_within
 from tests.unit.batch_runs import NAMES, run_here
 
@@ -330,6 +331,20 @@ def test_inside_of_an_image_its_own_python_and_variables_are_taken(
 def test_what_cannot_be_meant_is_refused_before_anything_is_done(more: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         batch(more.pop("inputs", "in"), "out", **more)
+
+
+@pytest.mark.parametrize("script", ["src/batch.py", "../batch.py", "/etc/hostname", "bacth.py", "."])
+def test_a_script_that_is_not_there_is_no_fault_of_the_spec(script: str, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    for path in ("src/batch.py", "src/score.py", "batch.py", "in.txt"):
+        (tmp_path / path).write_text("")
+    (tmp_path / "packager.yaml").write_text(
+        'name: a\nversion: "1"\nentry_script: score.py\nsource_dir: src\nenvironment: {pip: []}\n'
+    )
+    with pytest.raises(UsageError, match=r"--entry-script .*: source_dir \(src\) has no such file") as raised:
+        batch(str(tmp_path / "in.txt"), tmp_path / "out", spec_file=load_spec(tmp_path), entry_script=script)
+    if script.endswith("py"):
+        assert raised.value.remedy == "did you mean 'batch.py'?"
 
 
 def test_the_function_is_there_however_often_it_is_asked_for() -> None:

@@ -16,6 +16,7 @@ import yaml
 from packager.batches.splitting import Shard, parse_shard
 from packager.cli.batch import command
 from packager.deployment.batch_job import BatchJob, Share, batch_job
+from packager.deployment.workload import Toleration
 from packager.errors import UsageError
 
 JOB = BatchJob(
@@ -56,12 +57,46 @@ def test_an_indexed_job_runs_a_shard_in_each_pod() -> None:
     assert pod["restartPolicy"] == "Never"
     assert pod["activeDeadlineSeconds"] == 3600
     assert {each["name"] for each in container["volumeMounts"]} == {each["name"] for each in pod["volumes"]}
-    assert container["resources"]["requests"] == {"cpu": "2500m", "memory": "3221225472", "nvidia.com/gpu": "1"}
+    assert container["resources"]["requests"] == {"cpu": "2500m", "memory": "3Gi", "nvidia.com/gpu": "1"}
+    assert container["resources"]["limits"] == {"memory": "3Gi", "nvidia.com/gpu": "1"}
     options = parsed(container["command"])
     assert (options["inside"], options["resume"], options["processes"]) == (True, True, 2)
     assert options["inputs"] == JOB.inputs
     assert parse_shard(options["shard"], {"JOB_COMPLETION_INDEX": "7"}) == Shard(7, 8)
     assert parsed(shlex.split(files.merge))["merge"]
+
+
+def test_a_task_may_write_to_its_share_and_stands_on_a_node_that_can_run_it() -> None:
+    job = msgspec.structs.replace(
+        JOB, share=Share(claim="data", path="/share"), user=1000, memory_limit=5 << 30, cpu_limit=4.0,
+        architectures=("amd64",), device_resource="example.com/gpu",
+        tolerations=(Toleration(key="example.com/gpu", effect="NoSchedule"),),
+    )  # fmt: skip
+    made = yaml.safe_load(batch_job("kubernetes", job).files["job.yaml"])
+    for version in ("1.29", "1.34"):
+        kubernetes_validate.validate(made, version, strict=True)
+    pod = made["spec"]["template"]["spec"]
+    asked = {"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 1000, "fsGroupChangePolicy": "OnRootMismatch"}
+    assert pod["securityContext"] == {**asked, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    assert pod["tolerations"] == [{"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "4", "memory": "5Gi", "example.com/gpu": "1"}
+    # Where one number is all that there is, it is the most.
+    assert "#SBATCH --mem=5120M\n" in batch_job("slurm", job).files["job.sh"]
+
+
+@pytest.mark.parametrize(
+    ("share", "output", "said"),
+    [
+        ("", "s3://bucket/out", ""),
+        ("/share/", "/share", ""),
+        ("/share", "/shared/out", "/shared/out is on no volume that all tasks have: /share is one"),
+        ("", "/out", "/out is on no volume that all tasks have: --share CLAIM:PATH names one"),
+    ],
+)
+def test_what_a_task_has_to_itself_is_told(share: str, output: str, said: str) -> None:
+    job = msgspec.structs.replace(JOB, output=output, share=Share(claim="data", path=share) if share else None)
+    assert "".join(batch_job("kubernetes", job).unmet).partition(", and URLs")[0] == said
 
 
 def test_aws_batch_gets_a_definition_and_an_array() -> None:
@@ -71,10 +106,11 @@ def test_aws_batch_gets_a_definition_and_an_array() -> None:
     properties = definition["containerProperties"]
     assert submitted == {"jobName": "labels", "jobDefinition": "labels", "arrayProperties": {"size": 8}}
     assert {each["type"]: each["value"] for each in properties["resourceRequirements"]} == {
-        "VCPU": "2.5",
+        "VCPU": "3",
         "MEMORY": "3072",
         "GPU": "1",
     }
+    assert {"name": "HOME", "value": "/tmp"} in properties["environment"], "the image's user has no other"
     environ = {"AWS_BATCH_JOB_ARRAY_INDEX": "3", "AWS_BATCH_JOB_ARRAY_SIZE": "8"}
     assert parse_shard(parsed(properties["command"])["shard"], environ) == Shard(3, 8)
 
@@ -106,6 +142,11 @@ def test_a_script_of_slurm_is_one_for_a_shell_and_its_words_are_kept(tmp_path: P
         ("kubernetes", {"shards": 0}, "runs 1 to 100000 shards"),
         ("kubernetes", {"name": "Labels"}, "cannot be the name"),
         ("kubernetes", {"image": "labels:1"}, "no image by digest"),
+        ("kubernetes", {"namespace": "A b"}, "cannot be the name of a namespace"),
+        ("kubernetes", {"secret": "A b"}, "no name of an object"),
+        ("kubernetes", {"share": Share(claim="A b", path="/share")}, "no name of an object"),
+        ("kubernetes", {"output": "out"}, "'out' is a path of this machine"),
+        ("aws-batch", {"inputs": ("in/*.csv",)}, "a path of this machine"),
         ("slurm", {"folder": ""}, "its folder is not named"),
         ("aws-batch", {"share": Share(claim="data", path="/share")}, "no volume claims"),
     ],

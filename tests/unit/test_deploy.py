@@ -16,6 +16,9 @@ from msgspec.structs import replace
 from packager.builders.inspect import ImageView, Inspected
 from packager.cli import cli
 from packager.contract import AUTH_LABEL, GPUS_LABEL, MODELS_LABEL, TARGET_LABEL, TITLE_LABEL, VERSION_LABEL
+from packager.deployment.kubernetes.names import service_name as kubernetes_name
+from packager.deployment.platforms import PLATFORMS
+from packager.deployment.service_names import require_service_name, service_name_of
 from packager.deployment.workload import Release, Wishes
 from packager.engine.api import LocalImage
 from packager.errors import ContextError, EngineError, RegistryError, ServiceError, UsageError
@@ -93,6 +96,7 @@ class FakeOperator:
         self.done: list[tuple[str, str]] = []
         self.ill: set[str] = set()
         self.broken = False
+        self.refuses = False
 
     def _note(self, what: str, release: Release) -> str:
         text = (release.folder / "deployment.yaml").read_text()
@@ -103,6 +107,8 @@ class FakeOperator:
 
     def apply(self, release: Release, say: Callable[[str], None]) -> None:
         self._note("apply", release)
+        if self.refuses:
+            raise UsageError("there is no such namespace", remedy="name another")
 
     def wait(self, release: Release, timeout: float, say: Callable[[str], None]) -> str:
         if self._note("wait", release) in self.ill:
@@ -152,6 +158,43 @@ def test_what_was_asked_for_holds_for_the_folder(folder: Path) -> None:
         run(folder, name="third")
 
 
+def test_another_package_does_not_take_over_the_service_of_a_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two specs in one folder have one default for their files."""
+    run(folder)
+    before = (folder / "deploy/kubernetes/deployment.yaml").read_text()
+    other = replace(pinned(3), view=view(3, **{TITLE_LABEL: "my.other"}))
+    monkeypatch.setattr("packager.steps.deploy.pin_image", lambda *_: other)
+    with pytest.raises(UsageError, match=r"the files of churn, and .*:3@.* is of another package, my\.other") as raised:
+        run(folder)
+    assert "deploy/my-other-kubernetes" in (raised.value.remedy or "")
+    assert (folder / "deploy/kubernetes/deployment.yaml").read_text() == before
+    for platform in PLATFORMS:
+        assert run(folder, to=platform, output=folder / platform).name == "my-other"
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("name", ["a b", "-x", "café", "../x", "a/b", "a" * 64, "$(x)"])
+def test_a_name_that_a_platform_does_not_take_is_told_before_anything_is_written(
+    name: str, platform: str, folder: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"the name of a [Ss]ervice|has 64 characters"):
+        run(folder, to=platform, name=name)
+    assert not (folder / "deploy").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("churn", "churn"), ("my.model_2", "my-model-2"), ("3d", "service-3d"), ("a" * 62 + "-b", "a" * 62)],
+)
+def test_what_a_service_is_called_where_nobody_names_it(package: str, name: str) -> None:
+    assert service_name_of(package) == name
+    for platform in PLATFORMS:
+        require_service_name(platform, service_name_of(package))
+    assert kubernetes_name(name) == name
+
+
 def test_a_dry_run_writes_nothing(folder: Path) -> None:
     deployed = run(folder, dry_run=True)
     assert "+++ b/deployment.yaml" in deployed.difference
@@ -182,6 +225,52 @@ def test_what_does_not_become_healthy_is_taken_back(folder: Path, operator: Fake
     operator.broken = True
     with pytest.raises(ServiceError, match=r"going back to .* failed, too: the cluster is gone"):
         run(folder, apply=True, wait=True)
+
+
+def test_files_are_taken_back_whatever_changed_in_them(folder: Path, operator: FakeOperator) -> None:
+    """A limit or an option may be at fault, and the image of before with it would be as ill."""
+    run(folder, apply=True)
+    edited = folder / "deploy/kubernetes/service.yaml"
+    edited.write_text(edited.read_text() + "# mine\n")
+    before = {each.name: each.read_text() for each in edited.parent.iterdir()}
+    (folder / "packager.yaml").write_text(SPEC.replace("1Gi", "8Mi"))
+    # Only now: of before, it was well.
+    operator.ill = {digest(2)}
+    with pytest.raises(
+        ServiceError, match=r"are back at .*churn:2@.* as it was before\n.*delete ingress churn"
+    ) as raised:
+        run(folder, apply=True, wait=True, wishes=Wishes(route="ingress", host="a.example.com"))
+    assert raised.value.remedy == "look"
+    assert operator.done[1:] == [("apply", digest(2)), ("wait", digest(2)), ("rollback", digest(2))]
+    assert {each.name: each.read_text() for each in edited.parent.iterdir()} == before
+    # Another image and another limit at once, and a rollback that fails.
+    operator.ill = {digest(3)}
+    with pytest.raises(ServiceError, match="are back at"):
+        run(folder, apply=True, wait=True, image=f"{NAME}:3")
+    assert {each.name: each.read_text() for each in edited.parent.iterdir()} == before
+    run(folder, image=f"{NAME}:3")
+    now = (edited.parent / "deployment.yaml").read_text()
+    operator.ill = {digest(2)}
+    with pytest.raises(ServiceError, match=r"are back at .*churn:3@"):
+        run(folder, rollback=True, apply=True, wait=True)
+    assert (edited.parent / "deployment.yaml").read_text() == now
+    with pytest.raises(UsageError, match="nothing to go back to"):
+        run(folder, rollback=True)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_an_option_that_is_refused_does_not_hold_for_the_folder(
+    wait: bool, folder: Path, operator: FakeOperator
+) -> None:
+    operator.refuses = True
+    with pytest.raises(UsageError, match=r"^there is no such namespace\n"):
+        run(folder, apply=True, wait=wait, wishes=Wishes(namespace="first"))
+    files = folder / "deploy/kubernetes"
+    before = {each.name: each.read_text() for each in files.iterdir()}
+    assert "namespace: first" in before["service.yaml"], "what is to be made for them is made in that folder"
+    with pytest.raises(UsageError, match="no such namespace; the files are as they were before"):
+        run(folder, apply=True, wait=wait, wishes=Wishes(namespace="typo"))
+    assert {each.name: each.read_text() for each in files.iterdir()} == before
 
 
 def test_the_first_image_has_nothing_before_it(folder: Path, operator: FakeOperator) -> None:

@@ -150,6 +150,22 @@ def test_azure_container_instances_refuses_what_it_has_not(changes: dict[str, An
         aci.render(changed(PLAIN, **changes), Wishes())
 
 
+@pytest.mark.parametrize(
+    ("asked", "requests", "limits"),
+    [
+        # What is usual is more than the limit: that would not be one.
+        ({"cpu_limit": 0.05, "memory_limit": "300Mi"}, (0.1, 0.3), None),
+        ({"cpu_limit": 2}, (1, 1.5), (2, 1.5)),
+        ({"memory": "1Gi", "memory_limit": "3Gi"}, (1, 1), (1, 3)),
+    ],
+)
+def test_a_limit_alone_holds_in_a_container_group(asked: Any, requests: Any, limits: Any) -> None:
+    (only,) = group(changed(PLAIN, service=ServiceWishes(**asked)))["properties"]["containers"]
+    found = only["properties"]["resources"]
+    assert tuple(found["requests"].values()) == requests
+    assert (tuple(found["limits"].values()) if "limits" in found else None) == limits
+
+
 def test_a_container_group_has_what_is_asked_for() -> None:
     properties = group(WHOLE, location="westeurope")["properties"]
     main, tls = properties["containers"]
@@ -196,6 +212,15 @@ def test_keys_without_tls_are_said_to_be_seen() -> None:
     open_to_all = changed(PLAIN, needs_key=True)
     assert any("keys cross the network unencrypted" in each for each in aci.render(open_to_all, Wishes()).unmet)
     assert not any("unencrypted" in each for each in aci.render(WHOLE, Wishes()).unmet)
+
+
+@pytest.mark.parametrize(
+    ("registry", "reached"), [("127.0.0.1:5000", False), ("localhost", False), ("example.azurecr.io", True)]
+)
+def test_azure_does_not_reach_a_registry_of_this_machine(registry: str, reached: bool) -> None:
+    image = f"{registry}/ml/diabetes:1@sha256:{'a' * 64}"
+    said = aci.render(changed(PLAIN, image=image), Wishes()).unmet
+    assert any("Azure does not reach" in each for each in said) is not reached
 
 
 def test_iot_edge_has_the_file_of_saved_contexts_with_a_digest() -> None:

@@ -26,6 +26,7 @@ from packager.spec.load import SpecFile, load_spec
 from packager.steps import build as build_step
 from packager.steps import push as push_step
 from packager.steps.gate import Told, require_passed
+from packager.steps.needs_tests import needs_tests
 from packager.steps.reporting import SILENT
 
 SPEC = """\
@@ -266,6 +267,23 @@ def test_a_build_that_is_pushed_is_tested_before(
     assert list(packager.build(spec_file, push=True, test=False)) == BUILT
     assert list(packager.build(spec_file)) == BUILT
     assert tested == [], "--no-test, and what is not pushed"
+
+
+def test_what_was_tested_a_moment_ago_is_not_called_untested(spec_file: SpecFile) -> None:
+    warned: list[str] = []
+
+    class Heard:
+        def step(self, text: str) -> None: ...
+
+        def detail(self, text: str) -> None: ...
+
+        def warn(self, text: str) -> None:
+            warned.append(text)
+
+    assert not needs_tests(spec_file, test="done", reporter=Heard())
+    assert warned == []
+    assert not needs_tests(spec_file, test=False, reporter=Heard())
+    assert warned == ["--no-test: what is pushed was not tested"]
 
 
 def test_labels_of_the_command_line_go_before_our_own(spec_file: SpecFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,9 @@ def test_kubernetes_sends_the_sample_by_a_forwarded_port(kubectl: StandIn, servi
     heard = Heard()
     url = operator("kubernetes").wait(released(tmp_path, "kubernetes"), 60, heard.append)
     assert url == "http://diabetes.default.svc/"
-    assert _Scorer.asked == [("/score", f"Bearer {KEY}", b'{"data": [1]}')]
+    operator("kubernetes").wait(released(tmp_path / "short", "kubernetes"), 0.2, heard.append)
+    assert any(each.endswith("--timeout=1s") for each in kubectl.calls), "0 is for ever"
+    assert _Scorer.asked == [("/score", f"Bearer {KEY}", b'{"data": [1]}')] * 2
     assert "status 200" in heard.text
     assert KEY not in heard.text
 
@@ -296,6 +298,8 @@ def docker(programs: Path, service: int) -> StandIn:
         .says("^version", "26.1.5\n")
         .says("^context inspect", "default (unix:///var/run/docker.sock)\n")
         .says("^compose ps", "")
+        .says("^inspect .*Health", "healthy\n")
+        .says("^inspect .*(Ports|Labels)", error="No such object", code=1)
         .says("^compose --progress plain up", " Container diabetes-diabetes-1  Started\n0123456789ab Downloading\n")
         .says("^compose port", f"0.0.0.0:{service}\n")
     )
@@ -350,6 +354,39 @@ def test_compose_says_what_is_missing(
     assert pattern == _UP or not any(re.search(_UP, each) for each in docker.calls)
 
 
+@pytest.mark.usefixtures("systemd")
+def test_a_service_behind_another_has_no_port_and_is_well(docker: StandIn, programs: Path, tmp_path: Path) -> None:
+    """Somebody took the port out of the file: that is no reason to take an update back."""
+    heard = Heard()
+    docker.says("^compose port", ":0\n")
+    assert operator("compose").wait(of_compose(tmp_path / "compose"), 30, heard.append) == ""
+    StandIn(programs, "podman").says("^port", error="no port", code=1)
+    assert operator("quadlet").wait(released(tmp_path / "quadlet", "quadlet"), 30, heard.append) == ""
+    assert heard == ["it is healthy, and has no port on this machine, so no sample request was sent"] * 2
+    assert _Scorer.asked == []
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o644, "holds no key"),
+        ("short\n", 0o644, "what cannot be a key"),
+        (f"{KEY}\n{KEY}2\n{KEY}3\n", 0o644, "more than two keys"),
+        (f"{KEY}\n", 0o600, "the container's user (4321) cannot read"),
+    ],
+)
+def test_keys_with_which_no_server_starts_are_told_before_what_runs_ends(
+    text: str, mode: int, said: str, docker: StandIn, tmp_path: Path
+) -> None:
+    release = of_compose(tmp_path)
+    release = msgspec.structs.replace(release, workload=msgspec.structs.replace(release.workload, user=4321))
+    keys = release.folder / "secrets/packager-keys"
+    keys.write_text(text)
+    keys.chmod(mode)
+    assert said in fails(UsageError, lambda: operator("compose").apply(release, print))
+    assert not any(re.search(_UP, each) for each in docker.calls)
+
+
 def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
     docker.says("^compose version", "2.6.0\n")
     assert "2.6.0 is older than 2.17" in fails(
@@ -362,6 +399,7 @@ def test_an_old_compose_is_told(docker: StandIn, tmp_path: Path) -> None:
     [
         ('3 {"Running": true, "Restarting": true, "ExitCode": 3}', "could not load the entry script"),
         ('0 {"Running": false, "OOMKilled": true, "ExitCode": 137}', "ran out of memory"),
+        ('0 {"Running": false, "OOMKilled": true, "ExitCode": 137}', "service: {memory_limit: SIZE}"),
         ('0 {"Running": true, "ExitCode": 0}', "did not answer within 5 s"),
     ],
 )
@@ -371,6 +409,46 @@ def test_why_a_container_of_compose_is_ill(state: str, reason: str, docker: Stan
     said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 5, print))
     assert reason in said
     assert "ValueError: no such model" in said
+
+
+def test_compose_says_whose_service_it_takes_the_place_of(docker: StandIn, tmp_path: Path) -> None:
+    docker.says("^compose ps", "0123456789ab\n").says("^inspect .*Labels", "/srv/other\n")
+    heard, release = Heard(), of_compose(tmp_path)
+    operator("compose").apply(release, heard.append)
+    assert "; it takes the place of what /srv/other started: another --name" in heard[0]
+    docker.says("^inspect .*Labels", f"{release.folder}\n")
+    operator("compose").apply(release, heard.append)
+    assert "takes the place" not in heard[2]
+
+
+def test_an_update_at_a_port_that_is_taken_leaves_what_runs(docker: StandIn, service: int, tmp_path: Path) -> None:
+    """Compose ends the container of before first, whose own port is no obstacle."""
+    project = {"services": {"diabetes": {"ports": [{"host_ip": "127.0.0.1", "published": str(service)}]}}}
+    docker.says("^compose config", json.dumps(project)).says("^compose ps", "0123456789ab\n")
+    docker.says("^inspect .*Ports", json.dumps({"5001/tcp": [{"HostPort": "5001"}], "8000/tcp": None}))
+    release = of_compose(tmp_path)
+    assert f"port {service} is taken" in fails(UsageError, lambda: operator("compose").apply(release, print))
+    assert not any(re.search(_UP, each) for each in docker.calls)
+    docker.says("^inspect .*Ports", json.dumps({"5001/tcp": [{"HostPort": str(service)}]}))
+    operator("compose").apply(release, print)
+
+
+def test_an_update_that_ends_what_ran_and_does_not_start_is_a_service_that_is_down(
+    docker: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = [{"5001"}, set[str]()]
+    monkeypatch.setattr("packager.deployment.apply.compose.Compose._held", lambda *_: held.pop(0))
+    docker.says(_UP, " Container diabetes-diabetes-1  Recreated\n", error="Bind for 0.0.0.0:80 failed", code=1)
+    said = fails(ServiceError, lambda: operator("compose").apply(of_compose(tmp_path), print))
+    assert "Bind for 0.0.0.0:80 failed" in said
+    assert "Recreated" not in said
+
+
+def test_compose_is_not_believed_that_a_container_is_well(docker: StandIn, tmp_path: Path) -> None:
+    docker.says("^compose ps", "0123456789ab\n").says("^compose logs", "Invoking user's init function\n")
+    docker.says("^inspect .*State", '0 {"Running": true}').says("^inspect .*Health", "starting\n")
+    said = fails(ServiceError, lambda: operator("compose").wait(of_compose(tmp_path), 0.2, print))
+    assert "init() has not returned" in said
 
 
 def test_a_container_of_compose_that_is_gone(docker: StandIn, tmp_path: Path) -> None:
@@ -507,6 +585,18 @@ def test_a_unit_is_put_where_systemd_finds_it(systemd: StandIn, tmp_path: Path) 
     assert [asked[1] for asked in _Scorer.asked] == [f"Bearer {KEY}"]
 
 
+def test_a_unit_that_runs_has_its_own_port_and_no_other(systemd: StandIn, service: int, tmp_path: Path) -> None:
+    release = released(tmp_path, "quadlet", publish=service)
+    said = fails(UsageError, lambda: operator("quadlet").apply(release, print))
+    assert f"port {service} is taken" in said
+    assert not any("restart" in each for each in systemd.calls)
+    installed = tmp_path / "config/containers/systemd"
+    installed.mkdir(parents=True)
+    (installed / "diabetes.container").write_bytes((release.folder / "diabetes.container").read_bytes())
+    operator("quadlet").apply(release, print)
+    assert any("restart" in each for each in systemd.calls)
+
+
 def test_a_unit_that_never_becomes_healthy(systemd: StandIn, tmp_path: Path) -> None:
     release = released(tmp_path, "quadlet")
     systemd.says("show diabetes", "ActiveState=activating\nSubState=auto-restart\nNRestarts=1\n")
@@ -537,6 +627,8 @@ def test_going_back_is_applying_and_waiting(
     """So that it is said to be back only when it answers."""
     operator("compose").rollback(of_compose(tmp_path / "compose"), print)
     assert any(each.endswith("--wait --wait-timeout 120") for each in docker.calls)
+    # What was never well is not waited for as long as a request may take.
+    assert any(each.endswith("--timeout 10") for each in docker.calls)
     kubectl.says("^port-forward", f"Forwarding from 127.0.0.1:{service} -> 5001\n", rest=60)
     operator("kubernetes").rollback(released(tmp_path / "kubernetes", "kubernetes"), print)
     assert [each.split()[0] for each in kubectl.calls][-4:] == ["apply", "rollout", "get", "port-forward"]

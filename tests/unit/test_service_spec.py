@@ -55,6 +55,8 @@ def test_everything_has_its_place() -> None:
     assert found.replicas == Replicas(min=2, max=4, target=70)
     assert found.probes == Probes(period=10, initial_delay=310)
     assert spec("{replicas: 3}").service.replicas == 3
+    # Less than a kernel can limit ends every start.
+    assert spec("{cpu: 0.001}").service.most_cpu == spec("{cpu: 1m, cpu_limit: 2m}").service.most_cpu == 0.01
 
 
 def test_no_image_follows_from_it() -> None:

@@ -485,6 +485,13 @@ def test_the_command_line_says_whether_there_was_something(here: Here) -> None:
     assert run() == (1, "")
     here.register()
     assert run("-q") == (0, "petal-width:3\n")
+    here.register(code=4)
+    words = ("watch", "-f", str(here.folder), "--exec", here.command, "--no-docker", "--once")
+    done = CliRunner().invoke(cli, words)
+    assert isinstance(done.exception, ServiceError)
+    assert "warning: petal-width:4 is kept out, as update failed\n  what was delivered before stays" in done.stderr
+    assert "exit code 4" not in done.stderr, "the error that ends the verb tells it, once"
+    assert "exit code 4" in str(done.exception)
 
 
 def test_a_place_where_nobody_can_push_is_told_before_anything_is_done(here: Here) -> None:

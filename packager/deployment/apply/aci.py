@@ -15,12 +15,13 @@ from typing import Any
 
 from packager.deployment.aci import FILE, filled, places
 from packager.deployment.apply.client import Client, Say
+from packager.deployment.apply.ill import ill
 from packager.deployment.apply.sample import send_sample
 from packager.deployment.workload import Release
 from packager.errors import EngineError, PackagerError, UsageError
 from packager.programs.image.keys import VARIABLES
 from packager.progress import working
-from packager.serving.service import LOG_READ, State, failed, why_it_ended, why_it_hangs
+from packager.serving.service import LOG_READ, State, why_it_ended, why_it_hangs
 
 _INSTALL = "install Azure's command line (learn.microsoft.com/cli/azure/install-azure-cli)"
 
@@ -110,8 +111,8 @@ class ContainerInstances:
         events = [str(each.get("message", "")) for each in view.get("events") or ()]
         if timeout is None:
             state = view.get("previousState") or view.get("currentState") or {}
-            return failed(why_it_ended(State(running=False, exit_code=int(state.get("exitCode") or 0))), log)
-        return failed(why_it_hangs(log, timeout), log or "\n".join(events))
+            return ill(why_it_ended(State(running=False, exit_code=int(state.get("exitCode") or 0))), log)
+        return ill(why_it_hangs(log, timeout), log or "\n".join(events))
 
 
 def _values(names: tuple[str, ...], release: Release, environ: Mapping[str, str]) -> dict[str, str]:

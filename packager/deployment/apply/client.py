@@ -19,6 +19,8 @@ Say = Callable[[str], None]
 
 #: Lines of what a client wrote that an error shows.
 SHOWN = 12
+#: Seconds that a service which is not well has to end before it is killed.
+PATIENCE = 10
 #: Characters of what a client wrote that are kept.
 _KEPT = 1 << 20
 

@@ -6,16 +6,18 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shlex import quote
 from typing import Any
 
 from packager.deployment.apply.client import Client, Said, Say, version_of
+from packager.deployment.apply.ill import ill
 from packager.deployment.apply.sample import first_key, send_sample
 from packager.deployment.kubernetes.names import CANARY
 from packager.deployment.kubernetes.render import NAMESPACE
 from packager.deployment.workload import Release
 from packager.errors import EngineError, PackagerError, ServiceError, UsageError
 from packager.programs.image.keys import NAMES
-from packager.serving.service import LOG_READ, State, failed, why_it_ended, why_it_hangs
+from packager.serving.service import LOG_READ, State, why_it_ended, why_it_hangs
 
 _INSTALL = "install kubectl (kubernetes.io/docs/tasks/tools)"
 #: The first with server-side apply that is no beta.
@@ -59,7 +61,8 @@ class Kubernetes:
                 if what.startswith("deployment/")
                 else ("wait", "--for=condition=Ready", what)
             )
-            done = self._kubectl.run(*words, "--namespace", namespace, f"--timeout={round(timeout)}s", say=say)
+            # None at all would be for ever.
+            done = self._kubectl.run(*words, "--namespace", namespace, f"--timeout={max(1, round(timeout))}s", say=say)
             if not done.well:
                 raise self._ill(release, what, timeout, done)
         key = self._key(release) if release.workload.needs_key else None
@@ -135,7 +138,7 @@ class Kubernetes:
                 said,
                 "apply the files, for somebody else changed the same fields",
                 "take them over into the files; or `kubectl apply --server-side --force-conflicts -k "
-                f"{release.folder}`, which takes them back",
+                f"{quote(str(release.folder))}`, which takes them back",
             )
         if _FORBIDDEN.search(said.out):
             return self._kubectl.refused(said, "apply the files", "ask for the rights to, in this namespace")
@@ -177,11 +180,9 @@ class Kubernetes:
         words = ["logs", "--namespace", namespace, pod, "--tail", str(LOG_READ), *(["--previous"] if before else [])]
         log = self._kubectl.ask(*words, timeout=_ASKED).out if pod else ""
         if not reason:
-            return failed(why_it_hangs(log, timeout), log or said.out)
+            return ill(why_it_hangs(log, timeout), log or said.out)
         return (
-            failed(reason, log)
-            if log
-            else ServiceError(f"{what} is not healthy: {reason}", remedy="see the reason above")
+            ill(reason, log) if log else ServiceError(f"{what} is not healthy: {reason}", remedy="see the reason above")
         )
 
 

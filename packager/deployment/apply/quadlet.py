@@ -7,13 +7,14 @@ import re
 import time
 from pathlib import Path
 
-from packager.deployment.apply.client import Client, Say, require_free_port, version_of
+from packager.deployment.apply.client import PATIENCE, Client, Say, require_free_port, version_of
+from packager.deployment.apply.ill import ill
 from packager.deployment.apply.sample import first_key, send_sample
 from packager.deployment.quadlet import keys_name
 from packager.deployment.workload import Release
 from packager.errors import EngineError, PackagerError, UsageError
 from packager.progress import working
-from packager.serving.service import LOG_READ, LOOPBACK, State, failed, why_it_ended, why_it_hangs
+from packager.serving.service import LOG_READ, LOOPBACK, State, why_it_ended, why_it_hangs
 from packager.storage.files import write_bytes
 
 _INSTALL = "install Podman 5 or newer (podman.io/docs/installation)"
@@ -66,8 +67,9 @@ class Quadlet:
         unit = _unit(release)
         whose = "this user's" if self._user else "the system's"
         say(f"{whose} systemd, unit {unit} in {self.units}, ports {', '.join(ports) or '(none)'}")
-        if self._state(unit).get("ActiveState") not in ("active", "activating", "reloading"):
-            for each in ports:
+        held = self._held(unit)
+        for each in ports:
+            if each.rpartition(":")[2] not in held:
                 require_free_port(each, "--publish PORT, or `PublishPort` in the unit")
         try:
             self.units.mkdir(parents=True, exist_ok=True)
@@ -91,6 +93,9 @@ class Quadlet:
                     raise self._ill(release, None if ended else timeout)
                 time.sleep(_PAUSE)
         url = self._url(release)
+        if not url:
+            say("it is healthy, and has no port on this machine, so no sample request was sent")
+            return ""
         say(f"it is healthy: {url}")
         key = None
         if release.workload.needs_key:
@@ -102,6 +107,8 @@ class Quadlet:
 
     def rollback(self, release: Release, say: Say) -> None:
         """See `Operator`: the unit names the image of before, and is started anew."""
+        # What was never well has no requests to finish, and may take all of its time to end.
+        self._podman.ask("stop", "--ignore", "--time", str(PATIENCE), release.workload.name)
         self.apply(release, say)
         self.wait(release, release.workload.ready_in, say)
 
@@ -141,11 +148,18 @@ class Quadlet:
         said = self._systemctl.ask("show", unit, "--property", "ActiveState,SubState,NRestarts")
         return dict(line.split("=", 1) for line in said.out.splitlines() if "=" in line)
 
+    def _held(self, unit: str) -> set[str]:
+        """Return the ports of the machine that the service has while it runs: those of the unit that is in force."""
+        if self._state(unit).get("ActiveState") not in ("active", "activating", "reloading"):
+            return set()
+        file = self.units / f"{unit.removesuffix('.service')}.container"
+        return {each["port"] for each in _ports(file.read_bytes())} if file.is_file() else set()
+
     def _url(self, release: Release) -> str:
         said = self._podman.ask("port", release.workload.name, str(release.workload.port))
         host, _, port = said.out.strip().partition("\n")[0].rpartition(":")
         if not said.well or not port.isdecimal():
-            raise EngineError("it has no port on this machine", remedy="`PublishPort` in the unit gives it one")
+            return ""
         return f"http://{LOOPBACK if host == '0.0.0.0' else host}:{port}/"
 
     def _ill(self, release: Release, timeout: float | None) -> PackagerError:
@@ -154,9 +168,9 @@ class Quadlet:
         # Of the container alone; where none was started, what Podman and systemd say of that.
         log = self._log(f"CONTAINER_NAME={release.workload.name}") or said
         if timeout is not None:
-            return failed(why_it_hangs(log, timeout), log)
+            return ill(why_it_hangs(log, timeout), log)
         codes = _EXITED.findall(said)
-        return failed(why_it_ended(State(running=False, exit_code=int(codes[-1]) if codes else 0)), log)
+        return ill(why_it_ended(State(running=False, exit_code=int(codes[-1]) if codes else 0)), log)
 
     def _log(self, *which: str) -> str:
         words = ("--since", self._since, "--lines", str(LOG_READ), "--output", "cat", "--no-pager", "--quiet")

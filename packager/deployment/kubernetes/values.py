@@ -185,7 +185,8 @@ def _devices(workload: Workload) -> dict[str, int]:
         raise UsageError(
             f"it needs {', '.join(workload.devices) or 'GPUs'}, and the target {workload.target!r} does not say what a "
             "cluster calls them",
-            remedy="name the resource of its device plugin: --device-resource xilinx.com/fpga-SHELL-TIMESTAMP "
+            remedy="name the resource of its device plugin: --device-resource "
+            f"{'xilinx.com/fpga-SHELL-TIMESTAMP' if workload.devices else 'nvidia.com/gpu'} "
             "(`kubectl describe nodes` lists it under Allocatable)",
         )
     return {device_resource(workload.device_resource): number}
