@@ -15,9 +15,12 @@ from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.incompatibilities import (
     Asked,
+    Dated,
     Known,
     Rule,
     asked_besides,
+    give_way,
+    held_names,
     known,
     old_wheels,
     pinned_names,
@@ -80,6 +83,10 @@ def test_every_rule_can_be_followed() -> None:
         ({"azureml-core": "1.0.45"}, {"azureml-core>=1.50"}),
         ({"imbalanced-learn": "0.12.4", "scikit-learn": "1.9.1"}, {"scikit-learn<1.6"}),
         ({"statsmodels": "0.14.2", "scipy": "1.17.1"}, {"scipy<1.16"}),
+        ({"lightgbm": "4.5.0", "scikit-learn": "1.9.1"}, {"scikit-learn<1.8"}),
+        ({"lightgbm": "4.6.0", "scikit-learn": "1.9.1"}, set()),
+        ({"catboost": "1.2.8", "scikit-learn": "1.9.1"}, {"scikit-learn<1.7"}),
+        ({"hyperopt": "0.2.7"}, {"setuptools<81"}),
     ],
 )
 def test_what_is_asked_besides(packages: dict[str, str], wanted: set[str]) -> None:
@@ -98,7 +105,7 @@ def test_a_pin_is_a_pin() -> None:
 
 
 def test_what_conda_brings_counts_and_has_no_rules_of_its_own() -> None:
-    found = asked_besides({"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={"numpy": ("h5py",)})
+    found = asked_besides({"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={known().dated[0]: ("h5py",)})
     assert [(each.requirement, each.package, each.sure) for each in found] == [("numpy<2", "h5py", False)]
     assert asked_besides({}, given={"pandas": "1.5.3", "numpy": "2.4"}, python="3.13", pinned=()) == ()
     assert asked_besides({"pandas": "1.5.3"}, given={"numpy": "9e"}, python="3.13", pinned=()) == ()
@@ -144,6 +151,10 @@ def solution(numpy: str, *entries: str) -> str:
     return "\n".join(['lock-version = "1.0"', of_numpy, *entries])
 
 
+def limits(old: dict[Dated, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {rule.limit: packages for rule, packages in old.items()}
+
+
 def test_old_wheels_with_modules_are_found_by_their_date() -> None:
     entries = (
         entry("h5py", "3.8.0", "h5py-3.8.0-cp311-cp311-manylinux_2_17_x86_64.whl", OLD),
@@ -154,7 +165,7 @@ def test_old_wheels_with_modules_are_found_by_their_date() -> None:
         entry("undated", "1", "undated-1-cp311-cp311-manylinux_2_17_x86_64.whl", None),
         entry("odd", "1", "odd.whl", OLD),
     )
-    assert old_wheels(solution("2.4.6", *entries)) == {"numpy": ("h5py", "opencv-python")}
+    assert limits(old_wheels(solution("2.4.6", *entries))) == {"numpy<2": ("h5py", "opencv-python")}
     assert old_wheels(solution("1.26.4", *entries)) == {}
     assert old_wheels("\n".join(entries)) == {}, "without NumPy none of them needs it"
 
@@ -165,7 +176,33 @@ def test_old_wheels_of_any_kind_may_need_an_old_setuptools() -> None:
         entry("jsonschema", "3.2", "jsonschema-3.2-py3-none-any.whl", OLD),
         entry("torch", "2.12", "torch-2.12-cp311-cp311-manylinux_2_28_x86_64.whl", "2026-03-01T00:00:00Z"),
     )
-    assert old_wheels(solution("1.26.4", *entries)) == {"setuptools": ("jsonschema", "numpy")}
+    assert limits(old_wheels(solution("1.26.4", *entries))) == {"setuptools<81": ("jsonschema", "numpy")}
+
+
+def test_an_old_release_that_the_user_holds_is_of_an_environment_of_its_time() -> None:
+    def found(dask: str, *requirements: str) -> set[str]:
+        entries = (
+            entry("dask", "1", "dask-1-py3-none-any.whl", dask),
+            entry("pandas", "3.0.1", "pandas-3.0.1-cp311-cp311-manylinux_2_17_x86_64.whl", "2026-03-01T00:00:00Z"),
+        )
+        old = old_wheels(solution("2.4.6", *entries), held_names(requirements))
+        return {rule.limit for rule, packages in old.items() if "dask" in packages}
+
+    assert found(OLD, "dask==1") == found(OLD, "dask[array]~=1.0") == {"numpy<2", "pandas<3"}
+    assert found("2022-03-09T09:57:30Z", "dask<2") == {"numpy<2", "pandas<2", "pandas<3"}
+    assert found("2025-03-09T09:57:30Z", "dask<2") == set()
+    assert found(OLD, "dask>=0.5", "numpy==2.4.6") == set(), "the newest runs with what is new"
+
+
+def test_what_fits_nothing_gives_way_alone() -> None:
+    guesses = tuple(
+        Asked(requirement=each, package="a", version="1", because="is old", sure=False)
+        for each in ("numpy<1.24", "numpy<2", "pandas<3")
+    )
+    assert give_way(guesses, "numpy<1.24 has no usable wheels") == guesses[:1]
+    assert give_way(guesses, "you require pandas==3.0.1 and pandas<3") == guesses[2:]
+    assert give_way(guesses, "b needs pandas>=3") == guesses[2:]
+    assert give_way(guesses, "nothing fits") == guesses[:1]
 
 
 # --- the solves ---
