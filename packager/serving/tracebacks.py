@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -18,6 +19,7 @@ _RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*(?P<kind>_?[A-Z]\w*)(?::\s?(?P<text>.*
 #: The server's own, which it raises from that of the script.
 _WRAPPERS = "UserScript"
 _APP = "/azureml-app/"
+_INSTALLED = re.compile(r"/site-packages/(\w+)")
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,11 +146,26 @@ def _no_module(found: re.Match[str], _: Raised) -> str:
     )
 
 
+def _no_name(found: re.Match[str], raised: Raised) -> str:
+    top = found[2].partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return f"the locked {top} has no {found[1]}: ask for a version that has it, or correct the name"
+    importer = next((each[1] for file, _ in reversed(raised.frames) if (each := _INSTALLED.search(file))), None)
+    if importer is None:
+        return f"this Python's {found[2]} has no {found[1]}: correct the name, or lock another Python (`python:`)"
+    return (
+        f"{importer} wants {found[1]} of Python's {found[2]}, which this Python does not have: lock a release of "
+        f"{importer} that is for it, or the Python that it is for (`python:`)"
+    )
+
+
 def _no_library(found: re.Match[str], _: Raised) -> str:
     name = found[1]
     headless = " (or take opencv-python-headless in place of opencv-python)" if name.startswith("libGL") else ""
     package = DEBIAN_PACKAGES.get(name, "")
-    brought = f"`system_packages: [{package}]`" if package else "the Debian package that brings it, in `system_packages`"
+    brought = (
+        f"`system_packages: [{package}]`" if package else "the Debian package that brings it, in `system_packages`"
+    )
     return f"the base has no {name}: add {brought} to the spec{headless}"
 
 
@@ -223,10 +240,7 @@ _RULES: tuple[tuple[Iterable[str], str, _Remedy], ...] = (
     (
         ("ImportError",),
         r"cannot import name '(\w+)' from '([\w.]+)'",
-        lambda found, _: (
-            f"the locked {found[2].partition('.')[0]} has no {found[1]}: ask for a version that has it, or "
-            "correct the name"
-        ),
+        lambda found, raised: _no_name(found, raised),
     ),
     (
         (),

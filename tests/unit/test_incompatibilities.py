@@ -24,6 +24,7 @@ from packager.environments.solve.incompatibilities import (
     known,
     old_wheels,
     pinned_names,
+    together,
     unsolvable,
 )
 from packager.environments.solve.pip import Upgrade, UvSolver
@@ -87,6 +88,9 @@ def test_every_rule_can_be_followed() -> None:
         ({"lightgbm": "4.6.0", "scikit-learn": "1.9.1"}, set()),
         ({"catboost": "1.2.8", "scikit-learn": "1.9.1"}, {"scikit-learn<1.7"}),
         ({"hyperopt": "0.2.7"}, {"setuptools<81"}),
+        ({"xgboost": "1.5.2", "setuptools": "84"}, {"setuptools<81"}),
+        ({"prophet": "1.1.7", "cmdstanpy": "1.3.2"}, {"cmdstanpy<1.3"}),
+        ({"pandas": "1.5.3", "sqlalchemy": "2.0.44"}, {"sqlalchemy<2"}),
     ],
 )
 def test_what_is_asked_besides(packages: dict[str, str], wanted: set[str]) -> None:
@@ -105,7 +109,9 @@ def test_a_pin_is_a_pin() -> None:
 
 
 def test_what_conda_brings_counts_and_has_no_rules_of_its_own() -> None:
-    found = asked_besides({"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={known().dated[0]: ("h5py",)})
+    found = asked_besides(
+        {"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={known().dated[0]: ("h5py",)}
+    )
     assert [(each.requirement, each.package, each.sure) for each in found] == [("numpy<2", "h5py", False)]
     assert asked_besides({}, given={"pandas": "1.5.3", "numpy": "2.4"}, python="3.13", pinned=()) == ()
     assert asked_besides({"pandas": "1.5.3"}, given={"numpy": "9e"}, python="3.13", pinned=()) == ()
@@ -192,6 +198,16 @@ def test_an_old_release_that_the_user_holds_is_of_an_environment_of_its_time() -
     assert found("2022-03-09T09:57:30Z", "dask<2") == {"numpy<2", "pandas<2", "pandas<3"}
     assert found("2025-03-09T09:57:30Z", "dask<2") == set()
     assert found(OLD, "dask>=0.5", "numpy==2.4.6") == set(), "the newest runs with what is new"
+
+
+def test_what_is_asked_for_one_reason_is_said_once() -> None:
+    first = Asked(requirement="numpy<2", package="a", version="1", because="is old")
+    others = [msgspec.structs.replace(first, package=name) for name in "bc"]
+    odd = msgspec.structs.replace(first, package="d", because="is odd")
+    assert [*together([first, odd, *others, first])] == [
+        "numpy<2 is asked for besides: a 1 is old (and so b 1, c 1)",
+        "numpy<2 is asked for besides: d 1 is odd",
+    ]
 
 
 def test_what_fits_nothing_gives_way_alone() -> None:

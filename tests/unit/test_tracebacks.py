@@ -30,6 +30,7 @@ azureml_inference_server_http.server.user_script.UserScriptException: Caught an 
 2026-11-28 00:37:48,547 E [4658] gunicorn.error - Reason: Worker failed to boot.
 """
 PICKLE = '  File "/opt/venv/lib/python3.13/site-packages/joblib/numpy_pickle.py", line 658, in load\n    x()\n'
+WRAPT = '  File "/opt/venv/lib/python3.11/site-packages/wrapt/decorators.py", line 34, in <module>\n    x()\n'
 OS = '  File "<frozen os>", line 716, in __getitem__\n'
 
 
@@ -47,10 +48,20 @@ def error(raised: str, frames: str = "") -> tuple[str, str]:
         ("ModuleNotFoundError: No module named 'sklearn.linear_model.base'", PICKLE, "the image has sklearn, and no"),
         ("ModuleNotFoundError: No module named 'numpy._core'", PICKLE, "save the model again"),
         ("ImportError: libGL.so.1: cannot open shared object file: No such file", "", "opencv-python-headless"),
-        ("OSError: libgomp.so.1: cannot open shared object file: No such file", PICKLE, "`system_packages: [libgomp1]`"),
+        (
+            "OSError: libgomp.so.1: cannot open shared object file: No such file",
+            PICKLE,
+            "`system_packages: [libgomp1]`",
+        ),
         ("ImportError: libodd.so.3: cannot open shared object file: No such file", "", "in `system_packages`"),
         ("ImportError: /lib/libm.so.6: version `GLIBC_2.38' not found (required by x)", "", "GLIBC_2.38, newer than"),
         ("ImportError: cannot import name 'asscalar' from 'numpy' (/x)", "", "the locked numpy has no asscalar"),
+        ("ImportError: cannot import name 'formatargspec' from 'inspect' (/x)", WRAPT, "lock a release of wrapt that"),
+        (
+            "ImportError: cannot import name 'Mapping' from 'collections' (/x)",
+            "",
+            "correct the name, or lock another Py",
+        ),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'm/model.pkl'", "", "`models:` of the spec, or corr"),
         (
             "FileNotFoundError: [Errno 2] No such file or directory: '/var/azureml-app/azureml-models/m/1/x.pkl'",

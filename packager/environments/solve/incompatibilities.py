@@ -214,6 +214,17 @@ def _has_modules(wheel: Mapping[str, Any]) -> bool:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
+def together(asked: Iterable[Asked]) -> Iterator[str]:
+    """Yield a line for what is asked for each reason; packages that share it stand behind the first."""
+    groups: dict[tuple[str, str], dict[str, Asked]] = {}
+    for each in asked:
+        groups.setdefault((each.requirement, each.because), {}).setdefault(each.package, each)
+    for group in groups.values():
+        first, *others = group.values()
+        also = ", ".join(f"{each.package} {each.version}" for each in others)
+        yield f"{first}{f' (and so {also})' if also else ''}"
+
+
 def pinned_names(requirements: Iterable[str]) -> frozenset[str]:
     """Return the names for which requirements in normal form give a version."""
     parsed = map(Requirement, requirements)
@@ -224,7 +235,9 @@ def held_names(requirements: Iterable[str]) -> frozenset[str]:
     """Return the names that requirements in normal form hold to a version, or below one."""
     parsed = map(Requirement, requirements)
     bound = {"==", "===", "~=", "<", "<="}
-    return frozenset(canonicalize_name(each.name) for each in parsed if bound & {one.operator for one in each.specifier})
+    return frozenset(
+        canonicalize_name(each.name) for each in parsed if bound & {one.operator for one in each.specifier}
+    )
 
 
 def give_way(guesses: Sequence[Asked], message: str) -> tuple[Asked, ...]:

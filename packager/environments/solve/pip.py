@@ -316,7 +316,9 @@ def _printing(words: list[str]) -> list[str]:
 
 
 def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
-    said = [str(each) for each in asked]
+    from packager.environments.solve.incompatibilities import together
+
+    said = [*together(asked)]
     said += [
         f"{each.package} {each.version} {each.because}, as its date says, and {each.requirement} does not fit the rest:"
         " it may not start (`packager lock --try` tells)"
