@@ -1,4 +1,4 @@
-"""Which Debian package brings a library: what manylinux (PEP 600) leaves to the system, and what wheels ask for most."""
+"""Which Debian package brings a library: of those that manylinux (PEP 600) leaves to the system, and others."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ _IN_LOGS = (
 
 def advice(raised: Raised) -> str:
     """Return what to do about an exception that stopped a start: of script, environment, model or machine."""
-    for each in (raised, raised.cause):
-        for kinds, pattern, remedy in _RULES if each is not None else ():
+    for each in (raised, *((raised.cause,) if raised.cause else ())):
+        for kinds, pattern, remedy in _RULES:
             found = re.search(pattern, each.text) if not kinds or each.kind in kinds else None
             if found is not None:
                 return remedy(found, each)
@@ -150,9 +150,10 @@ def _no_name(found: re.Match[str], raised: Raised) -> str:
     top = found[2].partition(".")[0]
     if top not in sys.stdlib_module_names:
         return f"the locked {top} has no {found[1]}: ask for a version that has it, or correct the name"
-    importer = next((each[1] for file, _ in reversed(raised.frames) if (each := _INSTALLED.search(file))), None)
-    if importer is None:
+    inside = _INSTALLED.search(raised.frames[-1][0]) if raised.frames else None
+    if inside is None:
         return f"this Python's {found[2]} has no {found[1]}: correct the name, or lock another Python (`python:`)"
+    importer = inside[1]
     return (
         f"{importer} wants {found[1]} of Python's {found[2]}, which this Python does not have: lock a release of "
         f"{importer} that is for it, or the Python that it is for (`python:`)"

@@ -56,11 +56,11 @@ def error(raised: str, frames: str = "") -> tuple[str, str]:
         ("ImportError: libodd.so.3: cannot open shared object file: No such file", "", "in `system_packages`"),
         ("ImportError: /lib/libm.so.6: version `GLIBC_2.38' not found (required by x)", "", "GLIBC_2.38, newer than"),
         ("ImportError: cannot import name 'asscalar' from 'numpy' (/x)", "", "the locked numpy has no asscalar"),
-        ("ImportError: cannot import name 'formatargspec' from 'inspect' (/x)", WRAPT, "lock a release of wrapt that"),
+        ("ImportError: cannot import name 'formatargspec' from 'inspect' (/x)", WRAPT, "a release of wrapt"),
         (
             "ImportError: cannot import name 'Mapping' from 'collections' (/x)",
             "",
-            "correct the name, or lock another Py",
+            "or lock another Py",
         ),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'm/model.pkl'", "", "`models:` of the spec, or corr"),
         (
