@@ -25,18 +25,44 @@ CACHE_VARIABLES = (
 _CACHE_TAG, _CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 
 #: Folders that programs keep credentials in.
-_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".kube", ".gnupg", ".gcloud"})
+_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".kube", ".gnupg", ".gcloud", ".databricks", ".dbt"})
 _SECRET_FILES = frozenset(
     {
         *(".netrc", "_netrc", ".git-credentials", ".pypirc", ".npmrc", ".yarnrc", "pip.conf", "pip.ini", ".pgpass"),
         *(".my.cnf", ".s3cfg", ".boto", ".databrickscfg", ".htpasswd", ".vault-token", "kaggle.json", ".dockercfg"),
+        *(".envrc", ".condarc", ".mambarc", ".vault_pass", ".ossutilconfig", "rclone.conf", "kubeconfig"),
+        *("local.settings.json", "azureauth.json", "terraform.tfstate", "terraform.tfstate.backup"),
         *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "application_default_credentials.json", "credentials.db"),
     }
 )
 #: In a folder of this name, a file of that one.
-_SECRET_PLACES = frozenset({(".docker", "config.json"), (".huggingface", "token"), ("huggingface", "token")})
-_ENVIRONMENT_FILE = re.compile(r"\.env\.(?!(?:example|sample|template|dist|defaults?)\Z).+", re.DOTALL)
+_SECRET_PLACES = frozenset(
+    {
+        *((".docker", "config.json"), (".huggingface", "token"), ("huggingface", "token")),
+        *((".streamlit", "secrets.toml"), (".m2", "settings.xml")),
+    }
+)
+_ENVIRONMENT_FILE = re.compile(
+    r"\.env(?:\..+)?(?<!\.example)(?<!\.sample)(?<!\.template)(?<!\.dist)(?<!\.default)(?<!\.defaults)"
+    r"|(?!(?:example|sample|template|default)s?\.)[^.].*\.env",
+    re.DOTALL | re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(r".+\.(?:tfvars|tfstate|kubeconfig|publishsettings)", re.DOTALL | re.IGNORECASE)
+
+#: What editors, shells and trackers of experiments leave in a project, and no service reads.
+_STRAYS = frozenset(
+    {
+        *(".idea", ".vscode", ".history", "Thumbs.db", "desktop.ini"),
+        *(".bash_history", ".zsh_history", ".python_history", ".Rhistory", ".viminfo"),
+        *(".eggs", ".coverage", "htmlcov", ".hypothesis", "node_modules", ".terraform", ".dvc"),
+        *("mlruns", "wandb", "lightning_logs"),
+    }
+)
+# Backups and swap files of Emacs and Vim.
+_OF_EDITORS = re.compile(r".+~|\..+\.sw[a-p]|#.+#", re.DOTALL)
 _KEY_FILE = re.compile(r".*\.(?:pem|key|p8|ppk)", re.DOTALL | re.IGNORECASE)
+_KEY_SIZES = range(64, 32 << 10)
+_IS_PRIVATE_KEY = re.compile(rb"\s*-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\APuTTY-User-Key-File-")
 _KEY_BYTES = 64 << 10
 
@@ -155,13 +181,27 @@ def is_secret(path: str) -> bool:
         not _SECRET_FOLDERS.isdisjoint((*folders, name))
         or name in _SECRET_FILES
         or (parent, name) in _SECRET_PLACES
-        or _ENVIRONMENT_FILE.fullmatch(name) is not None
+        or is_environment_file(name)
+        or _SECRET_NAME.fullmatch(name) is not None
     )
 
 
-def is_private_key(path: str, full: bytes) -> bool:
-    """Whether a file is called like a key and holds a private one."""
-    return _KEY_FILE.fullmatch(path) is not None and _PRIVATE_KEY.search(start_of(full, _KEY_BYTES)) is not None
+def is_environment_file(name: str) -> bool:
+    """Whether a file is by its name one that sets variables: `.env`, `.env.prod` or `prod.env`, and no example."""
+    return _ENVIRONMENT_FILE.fullmatch(name) is not None
+
+
+def is_stray(path: str) -> bool:
+    """Whether a path, relative to the source directory, is by its name what programs of a developer leave."""
+    name = path.rpartition("/")[2]
+    return name in _STRAYS or _OF_EDITORS.fullmatch(name) is not None
+
+
+def is_private_key(path: str, full: bytes, size: int) -> bool:
+    """Whether a file is a private key, by whatever name, or is called like a key and holds a private one."""
+    if _KEY_FILE.fullmatch(path) is not None:
+        return _PRIVATE_KEY.search(start_of(full, _KEY_BYTES)) is not None
+    return size in _KEY_SIZES and _IS_PRIVATE_KEY.match(start_of(full, 128)) is not None
 
 
 def is_pointer(path: bytes, size: int) -> bool:
@@ -184,7 +224,7 @@ def asked_for(secrets: Iterable[str], scripts: Iterable[tuple[str, bytes]]) -> t
         secrets: paths of files relative to the source directory; environment files are read where they are there alone.
         scripts: path and content of Python files.
     """
-    wanted = [path for path in secrets if not posixpath.basename(path).startswith(".env")]
+    wanted = [path for path in secrets if not is_environment_file(posixpath.basename(path))]
     for script, data in scripts if wanted else ():
         if not any(posixpath.basename(path).encode() in data for path in wanted):
             continue

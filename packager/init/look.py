@@ -18,7 +18,7 @@ from packager.checks.literal_paths import literal_paths
 from packager.environments.declare.import_names import PACKAGES
 from packager.errors import SpecError
 from packager.given import read_given
-from packager.init.asked_models import AskedModels, asked_models, placed_models
+from packager.init.asked_models import AskedModels, asked_models, meant_models, placed_models
 from packager.init.azure_files import WORKSPACE_CONFIG, read_hints
 from packager.init.hints import Hints
 from packager.init.model_packages import ModelPackage, model_packages, newest_of
@@ -139,9 +139,9 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
         raise SpecError(f"there is no {entry_script!r} in {folder}", remedy="give it relative to that folder")
     inside = tuple(f"{each}/" for each in model_folders)
     models = [path for path in files if Path(path).suffix.lower() in MODEL_SUFFIXES and not path.startswith(inside)]
-    models = sorted({*model_folders, *models, *hints.models})
+    every = sorted({*meant_models([*model_folders, *models]), *hints.models})
     asked = asked_models(_text(folder / entries[0]), entries[0]) if entries else AskedModels()
-    models, names = placed_models(models, files, asked)
+    models, names = placed_models(every, files, asked)
     framework = _framework(folder, models) if not entries else None
     if not entries and framework is None and named is not None:
         entries = [_missing_script(hints)]
@@ -162,6 +162,9 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
     ]
     notes += [f"{each} is not read: it is a spec of packager" for each in hints.specs]
     notes += [f"{each} defines init() and run(), too: `entry_script:` names one of them" for each in entries[1:]]
+    if models and {*models} < {*every}:
+        others = ", ".join(each for each in every if each not in models)
+        notes.append(f"{others}: no model of the spec, as {entries[0]} asks for {', '.join(models)} alone")
     needed = model_packages(folder, models, scripts) if entries and not environment else ()
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),

@@ -202,6 +202,24 @@ def test_a_model_lies_where_the_script_looks_for_it(tmp_path: Path, path: str, e
     assert [(each.path, each.called, each.version) for each in found] == [expected]
 
 
+def test_models_that_lie_about_are_no_models_of_the_spec(tmp_path: Path) -> None:
+    other = "mlruns/0/abc/artifacts/model/model.pkl"
+    for name in ("models/model.pkl", "models/model_v1.pkl", other, "wandb/run-1/files/model.h5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "score.py").write_text(SCRIPT)
+    assert look(tmp_path).models == ("models/model.pkl", "models/model_v1.pkl")
+    script = "import os\n\n\ndef init():\n    open(os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'model.pkl'))\n"
+    (tmp_path / "score.py").write_text(f"{script}\n\ndef run(data):\n    pass\n")
+    found = look(tmp_path)
+    assert found.models == ("models/model.pkl",)
+    assert [each for each in found.notes if "models/model_v1.pkl: no model of the spec" in each]
+    (tmp_path / "models/model.pkl").unlink()
+    (tmp_path / "models/model_v1.pkl").unlink()
+    (tmp_path / "wandb/run-1/files/model.h5").unlink()
+    assert look(tmp_path).models == (other,), "where there is no other one"
+
+
 def test_the_name_of_a_registered_model(tmp_path: Path) -> None:
     script = "from azureml.core.model import Model\ndef init():\n    Model.get_model_path('churn', version=4)\n"
     found = starter(write(tmp_path, **{"score.py": script + "def run(data): ...\n", "m.pkl": "x"})).models
