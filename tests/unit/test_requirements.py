@@ -306,6 +306,20 @@ def test_includes_and_constraints(tmp_path: Path) -> None:
     assert environment.inputs["top.txt"] == "sha256:" + hashlib.sha256(b"t\n").hexdigest()
 
 
+def test_what_pip_freeze_writes_elsewhere(tmp_path: Path) -> None:
+    environment = read(tmp_path, "pkg_resources==0.0.0\nsix==1.17.0\n")
+    assert environment.requirements == (INFERENCE_SERVER, "six==1.17.0")
+    assert "requirements.txt:1: pkg-resources==0.0.0 is passed over" in environment.notes[0]
+    of_conda = "certifi @ file:///opt/conda/conda-bld/certifi_1655968806487/work/certifi\n"
+    assert "pip list --format=freeze" in str(refused(tmp_path, of_conda).remedy)
+
+
+@pytest.mark.parametrize("head", ["", "en_core_web_sm @ ", "en-core-web-sm@"])
+def test_a_model_of_spacy_is_a_model(tmp_path: Path, head: str) -> None:
+    url = "https://github.com/explosion/spacy-models/releases/download/x/en_core_web_sm-3.5.0-py3-none-any.whl"
+    assert "`models:` of the spec" in str(refused(tmp_path, f"{head}{url}\n").remedy)
+
+
 @pytest.mark.parametrize(
     "line",
     [

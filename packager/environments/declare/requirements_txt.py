@@ -28,6 +28,8 @@ _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
 _PINNED = re.compile(r"[^=<>!~;,]+={2,3}[^,;*]+(?:;.*)?")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z-]*)(?:=|\s+|$)(.*)$")
 _SHORT = re.compile(r"^(-[rcief])(?=[^\s=-])(.*)$")
+# https://bugs.launchpad.net/ubuntu/+source/python-pip/+bug/1635463
+_NO_PACKAGE = "pkg-resources==0.0.0"
 _INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
 _INDEXES = ("-i", "--index-url", "--pypi-url", "--extra-index-url")
 _PLACES = (*_INDEXES, "-f", "--find-links", "--no-index")
@@ -157,6 +159,11 @@ class RequirementsReader:
 
     def _requirement(self, line: str, where: Location, kind: str) -> None:
         text = normalise(_HASH.sub("", line), where)
+        if text == _NO_PACKAGE:
+            self.notes.append(
+                note(where, f"{text} is passed over: `pip freeze` of Debian writes it, and nothing has it")
+            )
+            return
         found = self.requirements if kind == "requirements" else self.constraints
         if kind == "constraints" and has_extras(text):
             raise SpecError("a constraint cannot have extras", where=where, remedy="put the extras on the requirement")

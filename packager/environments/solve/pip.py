@@ -246,9 +246,12 @@ class _Solve:
         from packager.environments.solve.nearest import (
             find_nearest,
             find_newest,
+            is_general,
+            other_python,
             refused_pins,
             unknown_pins,
             with_nearest,
+            with_other_python,
         )
 
         # What conda brings fixes Python; a project's own indexes are not asked for more than the project asks.
@@ -258,7 +261,12 @@ class _Solve:
         asked = self._request.requirements
         found = [find_nearest(*pin, python, self._look) for pin in refused_pins(error.message, asked)]
         found += [find_newest(*pin, python, self._look) for pin in unknown_pins(error.message, asked)]
-        return with_nearest(error, python, found)
+        if found or not is_general(error):
+            return with_nearest(error, python, found)
+        lines = [*asked, *self._request.constraints]
+        if self._request.build_from_source:
+            return error  # it would be built to be asked
+        return with_other_python(error, other_python(python, lambda each: self._ask(lines, each, True).code == 0))
 
     def _look(self, requirement: str, python: str, lowest: bool) -> str | None:
         """Return the version that uv takes for one requirement alone; None where there is none with a wheel."""
@@ -279,7 +287,8 @@ class _Solve:
         limits = [each.requirement for each in self._asked] if together else []
         (folder / "requirements.in").write_text("\n".join([*lines, ""]), "utf-8")
         (folder / "constraints.in").write_text("\n".join([*limits, ""]), "utf-8")
-        request = msgspec.structs.replace(self._request, python=python if not together else self._request.python)
+        own = self._request.python
+        request = msgspec.structs.replace(self._request, python=own if python == minor(own) else python)
         words = _printing(arguments(request, self._platform, Upgrade(), self._offline or not together, folder))
         words += ["--no-annotate"] if together else ["--no-annotate", "--no-deps"]
         if together and self._provided:
