@@ -67,7 +67,7 @@ def placed_models(
         files: all files.
         asked: of the script.
     """
-    placed = _the_one(models, asked) or list(models)
+    placed = _the_one(models, files, asked) or list(models)
     names: dict[str, tuple[str, int]] = {}
     for path in asked.paths:
         parts = path.split("/")
@@ -87,9 +87,16 @@ def placed_models(
     return sorted(placed), names
 
 
-def _the_one(models: Sequence[str], asked: AskedModels) -> list[str]:
-    """Return the one model that a script asks for by the file's name alone; nothing where it asks otherwise."""
+def _the_one(models: Sequence[str], files: Sequence[str], asked: AskedModels) -> list[str]:
+    """Return the one model that a script asks for by the file's name alone; nothing where it asks otherwise.
+
+    It may be a file of a folder that is a model by itself: MLflow's holds a `model.pkl` that older scripts load.
+    """
     if len(asked.paths) != 1 or "/" in asked.paths[0] or asked.names:
         return []
-    called = [each for each in models if posixpath.basename(each) == asked.paths[0]]
-    return called if len(called) == 1 else []
+    inside = [each for each in files if each.startswith(tuple(f"{model}/" for model in models))]
+    for candidates in (models, inside):
+        called = [each for each in candidates if posixpath.basename(each) == asked.paths[0]]
+        if called:
+            return called if len(called) == 1 else []
+    return []

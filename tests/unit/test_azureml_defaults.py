@@ -27,7 +27,7 @@ def read(folder: Path, environment: str, script: str = "import os\n", **files: s
 @pytest.mark.parametrize(
     "line",
     [
-        *("azureml-defaults", "AzureML_Defaults>=1.0.45", "azureml-defaults!=1.0.45"),
+        *("azureml-defaults", "AzureML_Defaults>=1.0.45", "azureml-defaults!=1.0.45", "azureml-defaults>=1.40,<2"),
         *("azureml-sdk", "azureml-sdk[notebooks]>=1.40", "azureml-sdk\nazureml-defaults"),
     ],
 )

@@ -306,6 +306,13 @@ def test_includes_and_constraints(tmp_path: Path) -> None:
     assert environment.inputs["top.txt"] == "sha256:" + hashlib.sha256(b"t\n").hexdigest()
 
 
+@pytest.mark.parametrize("line", ["-e .", "--editable=.", "-e ./", ".", "-e .[dev,test]", "-e '.'"])
+def test_the_project_itself_is_packaged_as_source(tmp_path: Path, line: str) -> None:
+    environment = read(tmp_path, f"{line}\nsix\n")
+    assert environment.requirements == (INFERENCE_SERVER, "six")
+    assert "`source_dir` packages the code" in environment.notes[0]
+
+
 def test_what_pip_freeze_writes_elsewhere(tmp_path: Path) -> None:
     environment = read(tmp_path, "pkg_resources==0.0.0\nsix==1.17.0\n")
     assert environment.requirements == (INFERENCE_SERVER, "six==1.17.0")
@@ -365,7 +372,8 @@ def test_indexes_of_conda_files_and_of_what_is_added_for_a_target(tmp_path: Path
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("-e .", "editable"),
+        ("-e ./lib", "editable"),
+        ("-e ..", "editable"),
         ("--editable=git+https://hunter2@example.com/x", "editable"),
         ("-i https://bob:hunter2@example.com/simple", "option -i"),
         ("--index-url https://bob:hunter2@example.com/simple", "option --index-url"),

@@ -56,8 +56,9 @@ def take_apart(
 
 
 def _is_pin(line: str) -> bool:
-    # A lower bound alone says that any newer one will do.
-    return re.search(r"==|~=|<|@", line.partition(";")[0]) is not None
+    # A lower bound alone says that any newer one will do; and there is no release of 2 or later to be held back from.
+    said = re.sub(r"<=?(?:[2-9]|[1-9]\d+)(?:\.\d+)*(?=,|$)", "", line.partition(";")[0].strip())
+    return re.search(r"==|~=|<|@", said) is not None
 
 
 def imports_core(folder: Path) -> bool:

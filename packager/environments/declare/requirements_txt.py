@@ -28,6 +28,8 @@ _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
 _PINNED = re.compile(r"[^=<>!~;,]+={2,3}[^,;*]+(?:;.*)?")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z-]*)(?:=|\s+|$)(.*)$")
 _SHORT = re.compile(r"^(-[rcief])(?=[^\s=-])(.*)$")
+# The project whose folder it is, editable or not: `-e .`, `--editable=./`, `.[extra]`.
+_ITSELF = re.compile(r"(?:(?:-e|--editable)(?:\s+|=)?)?[\"']?\./?(?:\[[\w., -]*\])?[\"']?")
 # https://bugs.launchpad.net/ubuntu/+source/python-pip/+bug/1635463
 _NO_PACKAGE = "pkg-resources==0.0.0"
 _INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
@@ -152,7 +154,13 @@ class RequirementsReader:
             self._line(line, where, "requirements", (including,))
 
     def _line(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
-        if line.startswith("-"):
+        if _ITSELF.fullmatch(line):
+            said = (
+                f"`{line}` is passed over: `source_dir` packages the code of this folder; what the project needs "
+                "itself (install_requires, dependencies) is to be named here"
+            )
+            self.notes.append(note(where, said))
+        elif line.startswith("-"):
             self._option(line, where, kind, chain)
         else:
             self._requirement(line, where, kind)
