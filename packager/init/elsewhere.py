@@ -14,7 +14,7 @@ _USES = ("prod", "production", "serving", "inference", "deploy", "main", "base",
 _LOOSE = re.compile(r"(?:[^/]+/)*(?:requirements[^/]*|requirements/[^/]+)\.(?:txt|in)")
 _WRITES = re.compile(r"^%%writefile\s+(?:-a\s+)?[\"']?([^\s\"']+\.py)\b", re.MULTILINE)
 _WEB = re.compile(r"^\w+\s*=\s*(?:flask\.)?(Flask|FastAPI)\(", re.MULTILINE)
-_PYTHON = re.compile(r"^\s*-?\s*[\"']?python[=: \"']+(3\.\d+)", re.MULTILINE)
+_PYTHON = re.compile(r"(?:^|[\[,])\s*-?\s*[\"']?python[=: \"']+(3\.\d+)", re.MULTILINE)
 
 _Read = Callable[[Path], str]
 

@@ -258,7 +258,7 @@ def test_a_file_of_a_model_folder_that_a_script_loads_by_itself(tmp_path: Path) 
     found = look(tmp_path)
     assert (found.models, found.environment, found.python) == (("model",), "model/requirements.txt", "3.10")
     (tmp_path / "model/python_env.yaml").unlink()
-    (tmp_path / "model/conda.yaml").write_text("dependencies:\n- python=3.9.16\n- pip: [six]\n")
+    (tmp_path / "model/conda.yaml").write_text("dependencies: [pip, python=3.9.16, {pip: [six]}]\n")
     script = "import os\n\n\ndef init():\n    open(os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'model.pkl'))\n"
     (tmp_path / "score.py").write_text(f"{script}\n\ndef run(data):\n    pass\n")
     found = look(tmp_path)
