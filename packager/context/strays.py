@@ -6,9 +6,11 @@ Each is known by what it is, and by its name only where a program fixed that nam
 from __future__ import annotations
 
 import ast
+import io
 import os
 import posixpath
 import re
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from packager.context.starts import start_of
@@ -73,6 +75,9 @@ _POINTER_SIZES = range(len(_POINTER), 1024)
 _TAR_MARK, _TAR_MARK_AT, _TAR_BLOCK = b"ustar", 257, 512
 _TAR_LEAST = 4 * _TAR_BLOCK
 _TAR_MEMBERS = 4096
+_GZIP, _GZIP_BYTES = b"\x1f\x8b", 64 << 10
+# What both forms of `docker save`, and an OCI layout, have in them.
+_OF_IMAGE = re.compile(r"oci-layout|blobs/sha256/[0-9a-f]{64}|[0-9a-f]{64}(?:\.json|/layer\.tar|/VERSION|/json)")
 #: The first bytes of a workspace's own file.
 _WORKSPACE = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.workspace/')
 _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
@@ -139,12 +144,14 @@ def is_blobs_of_hub(folder: bytes, parent: Collection[str]) -> bool:
 
 
 def is_image_archive(path: bytes, size: int) -> bool:
-    """Whether a file is a tar that holds an image: as `docker save`, or as an OCI layout.
+    """Whether a file is a tar that holds an image: as `docker save`, or as an OCI layout; also one that is compressed.
 
     Args:
         path: of the file.
         size: bytes.
     """
+    if start_of(path, 2) == _GZIP:
+        return _is_compressed_image(path)
     if size < _TAR_LEAST or size % _TAR_BLOCK:
         return False
     start = start_of(path, _TAR_BLOCK)
@@ -167,6 +174,26 @@ def is_image_archive(path: bytes, size: int) -> bool:
     except (tarfile.TarError, OSError, ValueError, EOFError):
         return False
     return found >= _LAYOUT_MEMBERS or ("manifest.json" in found and any(map(_is_config, found)))
+
+
+def _is_compressed_image(path: bytes) -> bool:
+    """Whether what a gzip file begins with are members of an image: a whole archive is not read to find that out."""
+    import tarfile
+
+    try:
+        head = zlib.decompressobj(wbits=31).decompress(start_of(path, _GZIP_BYTES), _GZIP_BYTES)
+    except zlib.error:
+        return False
+    if head[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] != _TAR_MARK:
+        return False
+    found = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
+            while (member := archive.next()) is not None and len(found) < _TAR_MEMBERS:
+                found.append(posixpath.normpath(member.name))
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        pass  # the head ends somewhere inside
+    return any(_OF_IMAGE.fullmatch(name) for name in found)
 
 
 def _is_config(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -87,6 +88,29 @@ def test_folders_that_are_tagged_as_caches(root: Path) -> None:
     tag = "Signature: 8a477f597d28d172789f06886806bc55\n# by a program\n"
     factory.write_files(root, {"a/CACHEDIR.TAG": tag, "a/b/c": "", "d/CACHEDIR.TAG": "mine", "d/e": ""})
     assert paths(scan(root)) == ["d/CACHEDIR.TAG", "d/e", "score.py"]
+
+
+@pytest.mark.parametrize(
+    ("names", "image"),
+    [
+        (("blobs/", "blobs/sha256/", f"blobs/sha256/{'0a' * 32}"), True),
+        ((f"{'0a' * 32}/", f"{'0a' * 32}/VERSION"), True),
+        (("oci-layout", "index.json"), True),
+        (("data/", "data/train.csv", "manifest.json"), False),
+        ((), False),
+    ],
+)
+def test_an_image_that_was_saved_and_compressed_is_left_out(root: Path, names: tuple[str, ...], image: bool) -> None:
+    with tarfile.open(root / "a.tar.gz", "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name.rstrip("/"))
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size = 0 if name.endswith("/") else 200_000
+            archive.addfile(member, io.BytesIO(os.urandom(member.size)))
+    (root / "b.gz").write_bytes(gzip.compress(b"a,b\n"))
+    (root / "c.gz").write_bytes(b"\x1f\x8bno gzip")
+    kept = paths(scan(root))
+    assert kept == (["b.gz", "c.gz", "score.py"] if image else ["a.tar.gz", "b.gz", "c.gz", "score.py"])
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
