@@ -186,7 +186,7 @@ def _is_compressed_image(path: bytes) -> bool:
         return False
     if head[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] != _TAR_MARK:
         return False
-    found = []
+    found: list[str] = []
     try:
         with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
             while (member := archive.next()) is not None and len(found) < _TAR_MEMBERS:
