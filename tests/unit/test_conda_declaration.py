@@ -208,7 +208,7 @@ def test_a_map_of_names(tmp_path: Path) -> None:
         ("dependencies:\n  - python=3.13\n  - pip:\n    - git+https://example.com/x\n", 4, "VCS reference"),
         ("dependencies:\n  - python=3.13\n  - pip:\n    - --index-url https://a:hush@b/\n", 4, "--index-url"),
         ("dependencies:\n  - python=3.13\n  - pip:\n    - -r ../x.txt\n", 4, "leaves the folder"),
-        ("dependencies:\n  - python=3.13\n  - pip:\n    - -e .\n", 4, "editable"),
+        ("dependencies:\n  - python=3.13\n  - pip:\n    - -e ./lib\n", 4, "editable"),
         ("dependencies:\n  - python=3.13\n  - python=3.12\n", 3, "contradicts"),
         ("dependencies:\n  - python=3.13\n  - num py=1=2=3\n", 3, "not valid"),
         ("dependencies: {python: 3}\n", 1, "not a list"),
