@@ -11,6 +11,9 @@ from packager.errors import ContextError, LockError, PackagerError, TemporaryErr
 _DEFAULTS = "azureml-defaults"
 _UNPINNED = "write azureml-defaults without a version: it stands for the inference server alone then"
 
+_CONTRIB = "azureml-contrib-services"
+_SERVED = f"take {_CONTRIB} out: the inference server brings azureml.contrib.services"
+
 #: Lines of uv's explanation that a message repeats.
 MAX_LINES = 12
 
@@ -137,6 +140,7 @@ def _own_advice(text: str, refused: frozenset[str]) -> str:
     asked = tuple(dict.fromkeys(_REQUIRED.findall(text)))
     said = [_meant(name, asked) for name in sorted(refused & {*map(_bare, asked)})]
     said += [_UNPINNED] if any(_bare(each).lower().replace("_", "-") == _DEFAULTS for each in asked) else []
+    said += [_SERVED] if any(_bare(each).lower().replace("_", "-") == _CONTRIB for each in asked) else []
     said += [local_build(each) for each in _NO_VERSION.findall(text) if each in asked]
     return "; ".join(dict.fromkeys(each for each in said if each))
 

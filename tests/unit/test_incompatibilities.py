@@ -302,6 +302,10 @@ def test_the_error_names_the_rules_that_matter() -> None:
     assert "pandas 1.5.3 is old" in str(error)
     assert "is odd" not in str(error)
     assert "another version of b" in str(unsolvable(LockError("why?"), (other,), "3.13"))
+    advised = unsolvable(LockError("why?", remedy="take x out: the server brings it"), (other,), "3.13").remedy
+    assert str(advised).startswith("take x out: the server brings it; or take another version of b")
+    general = LockError("why?", remedy="change the requirements so that they fit together")
+    assert str(unsolvable(general, (other,), "3.13").remedy).startswith("take another version of b")
 
 
 def test_a_rule_of_one_python_holds_for_that_alone() -> None:

@@ -81,6 +81,11 @@ def test_an_unknown_package() -> None:
             "ask for `tensorflow`",
         ),
         ("en-core-web-sm was not found in the package registry and you require en-core-web-sm, we", "nlp.to_disk"),
+        (
+            "azureml-contrib-services==1.0.72 depends on azureml-core==1.0.72.* and you require "
+            "azureml-contrib-services==1.0.72, we can conclude",
+            "the inference server brings azureml.contrib.services",
+        ),
         ("pycrypto was not found in the package registry and you require pycrypto, we can", "ask for `pycryptodome`"),
     ],
 )

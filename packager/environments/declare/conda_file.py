@@ -164,6 +164,8 @@ def _dependencies(document: Document, reader: RequirementsReader, path: Path) ->
             specs.append(Placed(spec=parse_match_spec(item, where), where=where))
             continue
         if not isinstance(item, dict) or set(item) != {"pip"}:
+            if item is None:
+                raise SpecError("an item of `dependencies` is empty", where=where, remedy="remove its `-`")
             named = f"the section {next(iter(item))!r}" if isinstance(item, dict) and item else f"{item!r}"
             raise SpecError(
                 f"{named} is no dependency",
@@ -173,6 +175,8 @@ def _dependencies(document: Document, reader: RequirementsReader, path: Path) ->
         lines = item["pip"]
         for number, line in enumerate([lines] if isinstance(lines, str) else lines or ()):
             place = document.at(f"{field}.pip[{number}]")
+            if line is None:
+                raise SpecError("an item of `pip` is empty", where=place, remedy="remove its `-`")
             if not isinstance(line, str):
                 raise SpecError(f"{line!r} is not a requirement", where=place, remedy="write it as text")
             reader.read_text(line, place, path)

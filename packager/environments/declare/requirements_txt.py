@@ -34,7 +34,6 @@ _ITSELF = re.compile(r"(?:(?:-e|--editable)(?:\s+|=)?)?[\"']?\./?(?:\[[\w., -]*\
 _NO_PACKAGE = "pkg-resources==0.0.0"
 _INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
 _INDEXES = ("-i", "--index-url", "--pypi-url", "--extra-index-url")
-_PLACES = (*_INDEXES, "-f", "--find-links", "--no-index")
 #: Without credentials, variables and queries; each as the machine's own setting would name it.
 _INDEX_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~/+-]*)?")
 _PUBLIC = re.compile(r"https?://(?:www\.)?(?:pypi\.org|pypi\.python\.org)(?:/(?:simple|pypi))?/?")
@@ -277,12 +276,16 @@ def _refused(option: str, where: Location) -> SpecError:
             where=where,
             remedy="publish it as a wheel to a package index, or put its code into `source_dir`",
         )
-    if option in _PLACES:
-        return SpecError(
-            f"the option {option} is taken from a requirements file only with the http(s) URL of an index, without "
-            "credentials and variables",
-            where=where,
-            remedy="remove it and set the index of the machine instead: UV_DEFAULT_INDEX or PIP_INDEX_URL "
-            "(UV_INDEX or PIP_EXTRA_INDEX_URL for more, UV_FIND_LINKS for a folder of wheels), or uv.toml",
+    remedy = (
+        "remove it and set the index of the machine instead: UV_DEFAULT_INDEX or PIP_INDEX_URL (UV_INDEX or "
+        "PIP_EXTRA_INDEX_URL for more, UV_FIND_LINKS for a folder of wheels), or uv.toml"
+    )
+    if option in _INDEXES:
+        said = (
+            "is taken from a requirements file only with the http(s) URL of an index, without credentials and variables"
         )
+        return SpecError(f"the option {option} {said}", where=where, remedy=remedy)
+    if option in ("-f", "--find-links", "--no-index"):
+        said = "is not taken from a requirements file: a lock names no folder of wheels, so that it works everywhere"
+        return SpecError(f"the option {option} {said}", where=where, remedy=remedy)
     return SpecError(f"the option {option} is not supported", where=where, remedy=_REMEDIES.get(option, "remove it"))

@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from packager.decoding import convert
+from packager.environments.solve.nearest import is_general
 from packager.errors import LockError
 from packager.resources import data_folder
 
@@ -261,8 +262,9 @@ def unsolvable(error: LockError, asked: Iterable[Asked], python: str) -> LockErr
     for each in blamed:
         newer = f"{each.package}>={each.until}" if each.until else f"another version of {each.package}"
         ways.append(f"take {newer}, or let `python:` and your other requirements admit {each.requirement}")
+    own = [error.remedy] if error.remedy and not is_general(error) else []
     return LockError(
         f"{error.message}\n  What metadata does not tell, and packager knows:\n" + "\n".join(lines),
         where=error.where,
-        remedy="; ".join(dict.fromkeys(ways)) + f" (Python is {python})",
+        remedy="; or ".join([*own, "; ".join(dict.fromkeys(ways))]) + f" (Python is {python})",
     )
