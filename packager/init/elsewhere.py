@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from packager.environments.declare.poetry import has_own_dependencies, project_of
+
 #: Files of requirements by their use, the likeliest to be that of a service first.
 _USES = ("prod", "production", "serving", "inference", "deploy", "main", "base", "common")
 _LOOSE = re.compile(r"(?:[^/]+/)*(?:requirements[^/]*|requirements/[^/]+)\.(?:txt|in)")
@@ -61,11 +63,8 @@ def other_ways(
             found = _WEB.search(read(folder / path)) if path.endswith(".py") else None
             if found:
                 yield f"{path}: not taken: it is a {found[1]} application; what it does goes into init() and run()"
-    if environment is None and _is_poetrys(read(folder / "pyproject.toml")):
-        yield (
-            "pyproject.toml: not read: its dependencies are in Poetry's own form; "
-            "`poetry export -o requirements.txt` writes them in one that is"
-        )
+    if environment is None:
+        yield from _of_poetry(read(folder / "pyproject.toml"))
     others = [path for path in loose_requirements(files) if path != environment]
     if environment in loose_requirements(files) and others:
         yield f"{', '.join(others)}: not read by themselves, as {environment} is the environment"
@@ -83,11 +82,12 @@ def _of_notebook(path: str, text: str) -> Iterator[str]:
             yield f"{path}: a cell of it writes {found[1]}, which is not here: run that cell, then this again"
 
 
-def _is_poetrys(text: str) -> bool:
+def _of_poetry(text: str) -> Iterator[str]:
     try:
-        document = tomllib.loads(text)
+        data = tomllib.loads(text)
+        if has_own_dependencies(data):
+            project_of(data)
     except tomllib.TOMLDecodeError:
-        return False
-    tool = document.get("tool", {})
-    poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}
-    return isinstance(poetry, dict) and bool(poetry.get("dependencies"))
+        return  # who names it as the environment is told so
+    except ValueError as error:
+        yield f"pyproject.toml: not read: {error}; `poetry export -o requirements.txt` writes one that is"

@@ -16,6 +16,7 @@ import msgspec
 from packager.checks.entry_script import defines_contract, half_of_contract
 from packager.checks.literal_paths import literal_paths
 from packager.environments.declare.import_names import PACKAGES
+from packager.environments.declare.poetry import has_own_dependencies, project_of
 from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.asked_models import AskedModels, asked_models, meant_models, placed_models
@@ -269,8 +270,9 @@ def _text(path: Path) -> str:
 
 def _project(folder: Path) -> dict[str, object]:
     try:
-        project = tomllib.loads(_text(folder / "pyproject.toml")).get("project", {})
-    except tomllib.TOMLDecodeError:
+        data = tomllib.loads(_text(folder / "pyproject.toml"))
+        project = project_of(data) if has_own_dependencies(data) else data.get("project", {})
+    except (tomllib.TOMLDecodeError, ValueError):
         return {}
     return project if isinstance(project, dict) else {}
 

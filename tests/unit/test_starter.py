@@ -289,9 +289,16 @@ def test_ways_that_are_not_taken_are_said(tmp_path: Path) -> None:
     assert any("app.py: not taken: it is a Flask application" in each for each in found.notes)
     assert 'python: "3.9"\nenvironment: requirements.txt\n' in starter_spec(found)
     (tmp_path / "requirements.txt").unlink()
+    (tmp_path / "runtime.txt").unlink()
     (tmp_path / "score.py").write_text(SCRIPT)
-    (tmp_path / "pyproject.toml").write_text('[tool.poetry.dependencies]\npython = "^3.11"\nsix = "*"\n')
-    assert any("`poetry export -o requirements.txt`" in each for each in look(tmp_path).notes)
+    poetry = '[tool.poetry]\nname = "churn"\nversion = "0.3"\n[tool.poetry.dependencies]\npython = "~3.12"\nsix = "*"\n'
+    (tmp_path / "pyproject.toml").write_text(poetry)
+    found = look(tmp_path)
+    assert (found.name, found.version, found.environment, found.python) == ("churn", "0.3", "pyproject.toml", "3.12")
+    (tmp_path / "pyproject.toml").write_text('[tool.poetry.dependencies]\nsix = "^1 || ^2"\n')
+    found = look(tmp_path)
+    assert found.environment is None
+    assert any("alternatives, which no requirement has; `poetry export" in each for each in found.notes)
 
 
 def test_the_name_of_a_registered_model(tmp_path: Path) -> None:

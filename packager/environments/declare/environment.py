@@ -27,6 +27,7 @@ from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.package_sources import is_member, joined, read_sources
+from packager.environments.declare.poetry import has_own_dependencies, project_of
 from packager.environments.declare.registered import CONDA_SUFFIXES, registered_parts
 from packager.environments.declare.requirement import INFERENCE_SERVER, canonical_name, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader, note
@@ -409,7 +410,14 @@ def _toml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    project = data.get("project")
+    try:
+        project = project_of(data) if has_own_dependencies(data) else data.get("project")
+    except ValueError as error:
+        raise SpecError(
+            f"[tool.poetry.dependencies]: {error}",
+            where=Location(file=str(path)),
+            remedy="write it otherwise, or `poetry export -o requirements.txt` and name that in the spec",
+        ) from None
     if not isinstance(project, dict):
         raise SpecError(
             f"{path.name} has no [project] table",
