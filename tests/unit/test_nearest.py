@@ -30,6 +30,8 @@ def test_the_pins_that_uv_refuses_are_found_among_those_that_were_asked() -> Non
     asked = ["scikit_learn==0.22.1", "numpy[x]==1.23; python_version<'4'", "six==1.17", "pandas>=2"]
     assert refused_pins(message, asked) == (("scikit_learn", "0.22.1"), ("numpy", "1.23"))
     assert refused_pins("Because wrapt==1.11 has no usable wheels", asked) == ()
+    extras = "Because pandas[excel]==2.0.3 has no usable wheels and you require pandas[excel]==2.0.3"
+    assert refused_pins(extras, ["pandas[excel]==2.0.3"]) == (("pandas", "2.0.3"),)
     other_system = "Because tensorflow-intel==2.12.0 has no wheels with a matching platform tag"
     assert refused_pins(other_system, ["tensorflow-intel==2.12.0"]) == (), "no version of it is for Linux"
 
