@@ -97,6 +97,9 @@ def _the_one(models: Sequence[str], files: Sequence[str], asked: AskedModels) ->
     inside = [each for each in files if each.startswith(tuple(f"{model}/" for model in models))]
     for candidates in (models, inside):
         called = [each for each in candidates if posixpath.basename(each) == asked.paths[0]]
+        # One that lies higher is the one of today: others are in `old` or `backup`.
+        depth = min((each.count("/") for each in called), default=0)
+        highest = [each for each in called if each.count("/") == depth]
         if called:
-            return called if len(called) == 1 else []
+            return highest if len(highest) == 1 else []
     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import posixpath
 import re
@@ -41,6 +42,17 @@ def python_of_model(folder: Path, environment: str | None, read: _Read) -> str:
         return ""
     texts = (read(folder / above / name) for name in ("python_env.yaml", "conda.yaml"))
     return next((found[1] for text in texts if (found := _PYTHON.search(text))), "")
+
+
+def is_broken_entry(text: str) -> bool:
+    """Whether a script is no Python of today and defines init() and run() by its lines: `check` says what is wrong."""
+    if not all(re.search(rf"^def {name}\(", text, re.MULTILINE) for name in ("init", "run")):
+        return False
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return True
+    return False
 
 
 def other_ways(

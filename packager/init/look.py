@@ -21,7 +21,7 @@ from packager.errors import SpecError
 from packager.given import read_given
 from packager.init.asked_models import AskedModels, asked_models, meant_models, placed_models
 from packager.init.azure_files import WORKSPACE_CONFIG, read_hints
-from packager.init.elsewhere import loose_requirements, other_ways, python_of_model
+from packager.init.elsewhere import is_broken_entry, loose_requirements, other_ways, python_of_model
 from packager.init.hints import Hints
 from packager.init.model_packages import ModelPackage, model_packages, newest_of
 from packager.spec import texts
@@ -237,7 +237,7 @@ def _framework(folder: Path, models: list[str]) -> Kind | None:
 def _entries(folder: Path, scripts: list[str]) -> Iterator[str]:
     for path in scripts:
         text = _text(folder / path)
-        if "run" in text and "init" in text and defines_contract(text):
+        if "run" in text and "init" in text and (defines_contract(text) or is_broken_entry(text)):
             yield path
 
 

@@ -216,8 +216,11 @@ def test_models_that_lie_about_are_no_models_of_the_spec(tmp_path: Path) -> None
     found = look(tmp_path)
     assert found.models == ("models/model.pkl",)
     assert [each for each in found.notes if "models/model_v1.pkl: no model of the spec" in each]
-    (tmp_path / "models/model.pkl").unlink()
-    (tmp_path / "models/model_v1.pkl").unlink()
+    (tmp_path / "models/old").mkdir()
+    (tmp_path / "models/old/model.pkl").touch()
+    assert look(tmp_path).models == ("models/model.pkl",), "what lies deeper is of before"
+    for name in ("models/old/model.pkl", "models/model.pkl", "models/model_v1.pkl"):
+        (tmp_path / name).unlink()
     (tmp_path / "wandb/run-1/files/model.h5").unlink()
     assert look(tmp_path).models == (other,), "where there is no other one"
 
@@ -243,6 +246,15 @@ def test_a_script_in_any_encoding_is_the_entry_script(tmp_path: Path, raw: bytes
         entry_script_findings(load_spec(tmp_path))
     assert refused.value.where is not None
     assert refused.value.where.line == 1
+
+
+@pytest.mark.parametrize("body", ['print "hi"', "x = 1\n        y = 2", "match = (", "x = '\0'"])
+def test_a_script_with_an_error_in_it_is_the_entry_script(tmp_path: Path, body: str) -> None:
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "score.py").write_text(f"def init():\n\t{body}\n\ndef run(data):\n    return 1\n")
+    assert look(tmp_path).entry_scripts == ("score.py",)
+    (tmp_path / "score.py").write_text(f"def init():\n\t{body}\n")
+    assert look(tmp_path).entry_scripts == ()
 
 
 def test_a_file_of_a_model_folder_that_a_script_loads_by_itself(tmp_path: Path) -> None:
