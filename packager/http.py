@@ -150,7 +150,13 @@ def new_session() -> requests.Session:
 
     from packager.connections import Adapter, ca_bundle
 
-    session = requests.Session()
+    class Session(requests.Session):
+        def resolve_redirects(self, *given: Any, yield_requests: bool = False, **options: Any) -> Iterator[Any]:
+            # Where nothing is to be followed, requests looks where it would lead all the same, for an attribute that
+            # nobody reads, and falls over an address that is none.
+            return iter(()) if yield_requests else super().resolve_redirects(*given, **options)
+
+    session = Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, Adapter())
     # Cookies are the one part of a session that several threads would write; no registry needs any.

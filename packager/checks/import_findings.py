@@ -186,7 +186,8 @@ def _missing(
             return _not_on_path(image, each, top, local)
         host = left_out(top)
         if host is not None:
-            return f"no module {top!r}: {host} is left out of the image", "change .dockerignore or `source_dir`"
+            remedy = "change .dockerignore or `source_dir` (a folder that holds both, and its subfolders on sys.path)"
+            return f"no module {top!r}: {host} is not in the image", remedy
     if top in NOT_ON_LINUX:
         return f"{top!r} is there on Windows alone", "guard it: `if sys.platform == 'win32':`"
     if top in REMOVED and top == failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from packager.checks.code_findings import gone_findings, model_findings
@@ -79,7 +80,7 @@ class Looker:
         gone = list(gone_findings(image, reached, plan.environment.locked.versions))
         told = {(each.file, each.line) for each in gone}
         yield from reached.problems
-        for finding in import_findings(image, reached, environment, self._left_out):
+        for finding in import_findings(image, reached, environment, partial(left_out_module, self._spec_file)):
             # `sklearn.externals` is told once, by the rule that says what to write in its place.
             if (finding.file, finding.line) not in told:
                 yield finding
@@ -116,7 +117,7 @@ class Looker:
         reached = reach(image, installed, self._read(image))
         ours = [each for each in imported_from(reached) if is_standard(each.partition(".")[0], image.python)]
         yield from reached.problems
-        yield from import_findings(image, reached, self._environment(), self._left_out)
+        yield from import_findings(image, reached, self._environment(), partial(left_out_module, self._spec_file))
         yield from gone_findings(image, reached, {})
         yield from name_findings(image, reached, standard_exported(ours, image.python), {})
         yield from model_findings(image, reached, frozenset(installed.names))
@@ -135,7 +136,7 @@ class Looker:
         image = image_of(self._spec_file.spec, plan)
         installed = self._contents.known(plan.environment.locked, tries=0)
         reached = reach(image, installed, self._read(image))
-        found = [*import_findings(image, reached, self._environment(), self._left_out)]
+        found = [*import_findings(image, reached, self._environment(), partial(left_out_module, self._spec_file))]
         found += gone_findings(image, reached, plan.environment.locked.versions)
         found += model_findings(image, reached, frozenset(installed.names))
         models, environment = PackagedModels(self._spec_file, plan, self._memory), self._environment()
@@ -216,14 +217,20 @@ class Looker:
     def _is_there(self, path: str) -> bool:
         return (self._spec_file.root / path).exists()
 
-    def _left_out(self, name: str) -> str | None:
-        """Return a module of the user's that lies in the source directory."""
-        source = self._spec_file.spec.source_dir
-        for path in (f"{name}.py", f"{name}/__init__.py"):
-            shown = posixpath.normpath(posixpath.join(source, path))
-            if (self._spec_file.root / shown).is_file():
-                return shown
+
+def left_out_module(spec_file: SpecFile, name: str) -> str | None:
+    """Return the path of a module of the user's that lies in the source directory, or beside it; None for none."""
+    source, root = spec_file.spec.source_dir, spec_file.root
+    for path in (f"{name}.py", f"{name}/__init__.py"):
+        shown = posixpath.normpath(posixpath.join(source, path))
+        if (root / shown).is_file():
+            return shown
+    if not name.isidentifier() or posixpath.normpath(source) == ".":
         return None
+    # Scripts put `..` or `../common` on sys.path.
+    patterns = [each for path in (f"{name}.py", f"{name}/__init__.py") for each in (path, f"*/{path}")]
+    found = (each.relative_to(root).as_posix() for pattern in patterns for each in sorted(root.glob(pattern)))
+    return next((each for each in found if not each.startswith(".")), None)
 
 
 class Reader:

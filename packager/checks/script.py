@@ -8,7 +8,7 @@ from packager.checks.entry_script import check_entry_script
 from packager.errors import ContextError
 from packager.finding import Finding
 from packager.similar import meant
-from packager.spec.document import read_text
+from packager.spec.document import read_source
 from packager.spec.load import SpecFile
 
 
@@ -17,7 +17,7 @@ def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
 
     Raises:
         ContextError: it is missing.
-        SpecError: it is not UTF-8.
+        SpecError: it is not in the encoding that it names, or in UTF-8.
     """
     spec = spec_file.spec
     if spec.entry_script is None:
@@ -32,7 +32,7 @@ def entry_script_findings(spec_file: SpecFile) -> tuple[Finding, ...]:
             remedy=meant(spec_file.root / spec.source_dir, spec.entry_script)
             or "`entry_script` is relative to `source_dir`, which is relative to the spec",
         )
-    return check_entry_script(read_text(path), shown)
+    return check_entry_script(read_source(path), shown)
 
 
 def require_entry_script(spec_file: SpecFile) -> tuple[Finding, ...]:

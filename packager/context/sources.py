@@ -26,6 +26,7 @@ from packager.context.strays import (
     is_pointer,
     is_private_key,
     is_secret,
+    is_stray,
     is_workspace,
     pointer_error,
 )
@@ -125,7 +126,8 @@ class _AppSelection:
         self._ignored, self._own, self._caches, self._models = ignored, own, caches, models
 
     def keeps(self, path: str) -> bool:
-        return not (self._never(path) or self._ignored.leaves_out(path) or self.withholds(path))
+        unasked = is_stray(path) and not self._ignored.brings_back(path)
+        return not (unasked or self._never(path) or self._ignored.leaves_out(path) or self.withholds(path))
 
     def withholds(self, path: str) -> bool:
         """Whether a path is left out because it is a secret, and the user did not ask for it."""
@@ -135,10 +137,11 @@ class _AppSelection:
         return not self._never(folder) and self._ignored.may_keep_below(folder)
 
     def refuses(self, folder: bytes, names: Sequence[str], beside: Sequence[str]) -> bool:
-        # `pyvenv.cfg` makes a folder a virtual environment (PEP 405).
+        # `pyvenv.cfg` makes a folder a virtual environment (PEP 405), and conda's has its records in `conda-meta`.
         # The build contexts of a bake file are in a folder of its name.
         return (
             "pyvenv.cfg" in names
+            or ("conda-meta" in names and "bin" in names)
             or ("packager.json" in names and is_saved_context(folder))
             # They name the image, and would change it; and people keep keys beside them.
             or DEPLOY_RECORD in names
@@ -222,7 +225,7 @@ def _select(spec_file: SpecFile, root: Root) -> _Selected:
             size = os.stat(full).st_size
         except OSError as error:
             raise failure("read", full, error) from None
-        if is_private_key(path, full) and not ignored.brings_back(path):
+        if is_private_key(path, full, size) and not ignored.brings_back(path):
             secrets.append(path)
             left_out.append(path)
         elif (is_written(full, size) and not ignored.brings_back(path)) or _is_saved(full, size):

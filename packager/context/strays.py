@@ -6,9 +6,11 @@ Each is known by what it is, and by its name only where a program fixed that nam
 from __future__ import annotations
 
 import ast
+import io
 import os
 import posixpath
 import re
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from packager.context.starts import start_of
@@ -25,18 +27,44 @@ CACHE_VARIABLES = (
 _CACHE_TAG, _CACHE_SIGNATURE = "CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55"
 
 #: Folders that programs keep credentials in.
-_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".kube", ".gnupg", ".gcloud"})
+_SECRET_FOLDERS = frozenset({".ssh", ".aws", ".azure", ".kube", ".gnupg", ".gcloud", ".databricks", ".dbt"})
 _SECRET_FILES = frozenset(
     {
         *(".netrc", "_netrc", ".git-credentials", ".pypirc", ".npmrc", ".yarnrc", "pip.conf", "pip.ini", ".pgpass"),
         *(".my.cnf", ".s3cfg", ".boto", ".databrickscfg", ".htpasswd", ".vault-token", "kaggle.json", ".dockercfg"),
+        *(".envrc", ".condarc", ".mambarc", ".vault_pass", ".ossutilconfig", "rclone.conf", "kubeconfig"),
+        *("local.settings.json", "azureauth.json", "terraform.tfstate", "terraform.tfstate.backup"),
         *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "application_default_credentials.json", "credentials.db"),
     }
 )
 #: In a folder of this name, a file of that one.
-_SECRET_PLACES = frozenset({(".docker", "config.json"), (".huggingface", "token"), ("huggingface", "token")})
-_ENVIRONMENT_FILE = re.compile(r"\.env\.(?!(?:example|sample|template|dist|defaults?)\Z).+", re.DOTALL)
+_SECRET_PLACES = frozenset(
+    {
+        *((".docker", "config.json"), (".huggingface", "token"), ("huggingface", "token")),
+        *((".streamlit", "secrets.toml"), (".m2", "settings.xml")),
+    }
+)
+_ENVIRONMENT_FILE = re.compile(
+    r"\.env(?:\..+)?(?<!\.example)(?<!\.sample)(?<!\.template)(?<!\.dist)(?<!\.default)(?<!\.defaults)"
+    r"|(?!(?:example|sample|template|default)s?\.)[^.].*\.env",
+    re.DOTALL | re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(r".+\.(?:tfvars|tfstate|kubeconfig|publishsettings)", re.DOTALL | re.IGNORECASE)
+
+#: What editors, shells and trackers of experiments leave in a project, and no service reads.
+_STRAYS = frozenset(
+    {
+        *(".idea", ".vscode", ".history", "Thumbs.db", "desktop.ini"),
+        *(".bash_history", ".zsh_history", ".python_history", ".Rhistory", ".viminfo"),
+        *(".eggs", ".coverage", "htmlcov", ".hypothesis", "node_modules", ".terraform", ".dvc"),
+        *("mlruns", "wandb", "lightning_logs"),
+    }
+)
+# Backups and swap files of Emacs and Vim.
+_OF_EDITORS = re.compile(r".+~|\..+\.sw[a-p]|#.+#", re.DOTALL)
 _KEY_FILE = re.compile(r".*\.(?:pem|key|p8|ppk)", re.DOTALL | re.IGNORECASE)
+_KEY_SIZES = range(64, 32 << 10)
+_IS_PRIVATE_KEY = re.compile(rb"\s*-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----|\APuTTY-User-Key-File-")
 _KEY_BYTES = 64 << 10
 
@@ -47,6 +75,9 @@ _POINTER_SIZES = range(len(_POINTER), 1024)
 _TAR_MARK, _TAR_MARK_AT, _TAR_BLOCK = b"ustar", 257, 512
 _TAR_LEAST = 4 * _TAR_BLOCK
 _TAR_MEMBERS = 4096
+_GZIP, _GZIP_BYTES = b"\x1f\x8b", 64 << 10
+# What both forms of `docker save`, and an OCI layout, have in them.
+_OF_IMAGE = re.compile(r"oci-layout|blobs/sha256/[0-9a-f]{64}|[0-9a-f]{64}(?:\.json|/layer\.tar|/VERSION|/json)")
 #: The first bytes of a workspace's own file.
 _WORKSPACE = re.compile(rb'\s*\{\s*"format"\s*:\s*"packager\.workspace/')
 _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
@@ -113,12 +144,14 @@ def is_blobs_of_hub(folder: bytes, parent: Collection[str]) -> bool:
 
 
 def is_image_archive(path: bytes, size: int) -> bool:
-    """Whether a file is a tar that holds an image: as `docker save`, or as an OCI layout.
+    """Whether a file is a tar that holds an image: as `docker save`, or as an OCI layout; also one that is compressed.
 
     Args:
         path: of the file.
         size: bytes.
     """
+    if start_of(path, 2) == _GZIP:
+        return _is_compressed_image(path)
     if size < _TAR_LEAST or size % _TAR_BLOCK:
         return False
     start = start_of(path, _TAR_BLOCK)
@@ -143,6 +176,26 @@ def is_image_archive(path: bytes, size: int) -> bool:
     return found >= _LAYOUT_MEMBERS or ("manifest.json" in found and any(map(_is_config, found)))
 
 
+def _is_compressed_image(path: bytes) -> bool:
+    """Whether what a gzip file begins with are members of an image: a whole archive is not read to find that out."""
+    import tarfile
+
+    try:
+        head = zlib.decompressobj(wbits=31).decompress(start_of(path, _GZIP_BYTES), _GZIP_BYTES)
+    except zlib.error:
+        return False
+    if head[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] != _TAR_MARK:
+        return False
+    found: list[str] = []
+    try:
+        with tarfile.open(fileobj=io.BytesIO(head), mode="r:") as archive:
+            while (member := archive.next()) is not None and len(found) < _TAR_MEMBERS:
+                found.append(posixpath.normpath(member.name))
+    except (tarfile.TarError, OSError, ValueError, EOFError):
+        pass  # the head ends somewhere inside
+    return any(_OF_IMAGE.fullmatch(name) for name in found)
+
+
 def _is_config(name: str) -> bool:
     return re.fullmatch(r"[0-9a-f]{64}\.json|blobs/sha256/[0-9a-f]{64}", name) is not None
 
@@ -155,13 +208,27 @@ def is_secret(path: str) -> bool:
         not _SECRET_FOLDERS.isdisjoint((*folders, name))
         or name in _SECRET_FILES
         or (parent, name) in _SECRET_PLACES
-        or _ENVIRONMENT_FILE.fullmatch(name) is not None
+        or is_environment_file(name)
+        or _SECRET_NAME.fullmatch(name) is not None
     )
 
 
-def is_private_key(path: str, full: bytes) -> bool:
-    """Whether a file is called like a key and holds a private one."""
-    return _KEY_FILE.fullmatch(path) is not None and _PRIVATE_KEY.search(start_of(full, _KEY_BYTES)) is not None
+def is_environment_file(name: str) -> bool:
+    """Whether a file is by its name one that sets variables: `.env`, `.env.prod` or `prod.env`, and no example."""
+    return _ENVIRONMENT_FILE.fullmatch(name) is not None
+
+
+def is_stray(path: str) -> bool:
+    """Whether a path, relative to the source directory, is by its name what programs of a developer leave."""
+    name = path.rpartition("/")[2]
+    return name in _STRAYS or _OF_EDITORS.fullmatch(name) is not None
+
+
+def is_private_key(path: str, full: bytes, size: int) -> bool:
+    """Whether a file is a private key, by whatever name, or is called like a key and holds a private one."""
+    if _KEY_FILE.fullmatch(path) is not None:
+        return _PRIVATE_KEY.search(start_of(full, _KEY_BYTES)) is not None
+    return size in _KEY_SIZES and _IS_PRIVATE_KEY.match(start_of(full, 128)) is not None
 
 
 def is_pointer(path: bytes, size: int) -> bool:
@@ -184,7 +251,7 @@ def asked_for(secrets: Iterable[str], scripts: Iterable[tuple[str, bytes]]) -> t
         secrets: paths of files relative to the source directory; environment files are read where they are there alone.
         scripts: path and content of Python files.
     """
-    wanted = [path for path in secrets if not posixpath.basename(path).startswith(".env")]
+    wanted = [path for path in secrets if not is_environment_file(posixpath.basename(path))]
     for script, data in scripts if wanted else ():
         if not any(posixpath.basename(path).encode() in data for path in wanted):
             continue

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from packager.environments.declare.import_names import local_build, meant
+from packager.environments.declare.import_names import local_build, refused_name
 from packager.errors import ContextError, LockError, PackagerError, TemporaryError
 
 _DEFAULTS = "azureml-defaults"
 _UNPINNED = "write azureml-defaults without a version: it stands for the inference server alone then"
+
+_CONTRIB = "azureml-contrib-services"
+_SERVED = f"take {_CONTRIB} out: the inference server brings azureml.contrib.services"
 
 #: Lines of uv's explanation that a message repeats.
 MAX_LINES = 12
@@ -22,8 +26,10 @@ _NOT_CACHED = re.compile(
 )
 _NOT_CACHED_FILE = re.compile(r"wasn't found in the cache for: `([^`]+)`")
 _NOT_FOUND = re.compile(rf"{_NAME} was not found in the (?:package registry|provided package locations)")
+_NO_MATCH = re.compile(rf"{_NAME}(?:[=<>!~]\S*)? has no wheels with a matching")
 _REQUIRED = re.compile(r"you require (\S+?)(?=,|\s|$)")
 _NO_VERSION = re.compile(r"there is no version of (\S+?)(?=,|\s|$)")
+_MINOR = re.compile(r"\b3\.[0-9]+\b")
 _NOT_BUILT = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 _DENIED = re.compile(
     r"401 Unauthorized|403 Forbidden|407 Proxy Authentication|lack of valid authentication credentials"
@@ -116,7 +122,7 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
     wheels = sorted(set(_NO_WHEEL.findall(text)))
     unknown = sorted(set(_NOT_FOUND.findall(text)))
     remedy = "change the requirements so that they fit together"
-    advice = _own_advice(text, frozenset({*wheels, *unknown}))
+    advice = _own_advice(text, frozenset({*wheels, *unknown, *_NO_MATCH.findall(text)}))
     if advice:
         remedy = advice
     elif wheels:
@@ -132,10 +138,18 @@ def _no_solution(text: str, solving_for: str) -> PackagerError:
 def _own_advice(text: str, refused: frozenset[str]) -> str:
     """Return what to do about requirements of the user's own that name an import, or a build of another index."""
     asked = tuple(dict.fromkeys(_REQUIRED.findall(text)))
-    said = [meant(name) for name in sorted(refused & {*map(_bare, asked)})]
+    said = [_meant(name, asked) for name in sorted(refused & {*map(_bare, asked)})]
     said += [_UNPINNED] if any(_bare(each).lower().replace("_", "-") == _DEFAULTS for each in asked) else []
+    said += [_SERVED] if any(_bare(each).lower().replace("_", "-") == _CONTRIB for each in asked) else []
     said += [local_build(each) for each in _NO_VERSION.findall(text) if each in asked]
     return "; ".join(dict.fromkeys(each for each in said if each))
+
+
+def _meant(name: str, asked: Iterable[str]) -> str | None:
+    """Return what is meant by a name; of Python, with the version that is asked for."""
+    said = refused_name(name)
+    version = next((each for line in asked if _bare(line) == name == "python" for each in _MINOR.findall(line)), None)
+    return _MINOR.sub(version, said, count=1) if said and version else said
 
 
 def _bare(requirement: str) -> str:

@@ -16,14 +16,16 @@ import msgspec
 from packager.checks.entry_script import defines_contract, half_of_contract
 from packager.checks.literal_paths import literal_paths
 from packager.environments.declare.import_names import PACKAGES
+from packager.environments.declare.poetry import has_own_dependencies, project_of
 from packager.errors import SpecError
 from packager.given import read_given
-from packager.init.asked_models import AskedModels, asked_models, placed_models
+from packager.init.asked_models import AskedModels, asked_models, meant_models, placed_models
 from packager.init.azure_files import WORKSPACE_CONFIG, read_hints
+from packager.init.elsewhere import is_broken_entry, loose_requirements, other_ways, python_of_model
 from packager.init.hints import Hints
 from packager.init.model_packages import ModelPackage, model_packages, newest_of
 from packager.spec import texts
-from packager.spec.document import parse_yaml
+from packager.spec.document import parse_yaml, source_text
 from packager.spec.framework import Kind
 from packager.targets import load_target
 
@@ -139,9 +141,9 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
         raise SpecError(f"there is no {entry_script!r} in {folder}", remedy="give it relative to that folder")
     inside = tuple(f"{each}/" for each in model_folders)
     models = [path for path in files if Path(path).suffix.lower() in MODEL_SUFFIXES and not path.startswith(inside)]
-    models = sorted({*model_folders, *models, *hints.models})
+    every = sorted({*meant_models([*model_folders, *models]), *hints.models})
     asked = asked_models(_text(folder / entries[0]), entries[0]) if entries else AskedModels()
-    models, names = placed_models(models, files, asked)
+    models, names = placed_models(every, files, asked)
     framework = _framework(folder, models) if not entries else None
     if not entries and framework is None and named is not None:
         entries = [_missing_script(hints)]
@@ -161,7 +163,11 @@ def look(folder: Path, entry_script: str | None = None, named: Sequence[str] | N
         *(f"{each}, so that it is no entry script" for each in halves),
     ]
     notes += [f"{each} is not read: it is a spec of packager" for each in hints.specs]
+    notes += other_ways(folder, files, entries, environment, _text)
     notes += [f"{each} defines init() and run(), too: `entry_script:` names one of them" for each in entries[1:]]
+    if models and {*models} < {*every}:
+        others = ", ".join(each for each in every if each not in models)
+        notes.append(f"{others}: no model of the spec, as {entries[0]} asks for {', '.join(models)} alone")
     needed = model_packages(folder, models, scripts) if entries and not environment else ()
     return Found(
         name=_name(str(project.get("name") or folder.resolve().name)),
@@ -231,7 +237,7 @@ def _framework(folder: Path, models: list[str]) -> Kind | None:
 def _entries(folder: Path, scripts: list[str]) -> Iterator[str]:
     for path in scripts:
         text = _text(folder / path)
-        if "run" in text and "init" in text and defines_contract(text):
+        if "run" in text and "init" in text and (defines_contract(text) or is_broken_entry(text)):
             yield path
 
 
@@ -252,15 +258,21 @@ def _entry_rank(path: str) -> tuple[int, int, str]:
 
 def _text(path: Path) -> str:
     try:
-        return read_given(path).decode()
-    except (OSError, UnicodeDecodeError):
+        raw = read_given(path)
+    except OSError:
         return ""
+    try:
+        return source_text(raw) if path.suffix == ".py" else raw.decode("utf-8-sig")
+    except (SyntaxError, UnicodeError):
+        # Python refuses such a script, and `check` says so; it is the entry script all the same.
+        return raw.decode("latin-1") if path.suffix == ".py" else ""
 
 
 def _project(folder: Path) -> dict[str, object]:
     try:
-        project = tomllib.loads(_text(folder / "pyproject.toml")).get("project", {})
-    except tomllib.TOMLDecodeError:
+        data = tomllib.loads(_text(folder / "pyproject.toml"))
+        project = project_of(data) if has_own_dependencies(data) else data.get("project", {})
+    except (tomllib.TOMLDecodeError, ValueError):
         return {}
     return project if isinstance(project, dict) else {}
 
@@ -278,8 +290,7 @@ def _environment(folder: Path, files: list[str], project: dict[str, object]) -> 
         return other[0]
     deeper = [path for path in files if path.endswith("/requirements.txt")]
     deeper += [path for path in files if path.rpartition("/")[2] in CONDA_FILES]
-    loose = [path for path in files if re.fullmatch(r"(?:[^/]+/)*requirements[^/]*\.(?:txt|in)", path)]
-    return next(iter([*deeper, *other, *loose]), None)
+    return next(iter([*deeper, *other, *loose_requirements(files)]), None)
 
 
 def _has_dependencies(path: Path) -> bool:
@@ -357,10 +368,11 @@ def _python(folder: Path, project: dict[str, object], environment: str | None, h
     target = load_target("cpu")
     # Those with a shipped digest first: the newest of all is rarely what has wheels.
     known = [each for bases in (target.bases, target.unpinned) for each in sorted(bases, key=_minor, reverse=True)]
-    for text in (_text(folder / ".python-version"), _text(folder / "runtime.txt"), hints.python or ""):
+    of_model = python_of_model(folder, environment, _text)
+    for text in (of_model, _text(folder / ".python-version"), _text(folder / "runtime.txt"), hints.python or ""):
         pinned = re.match(r"(?:cpython-|python-)?(3\.\d+)", text.strip())
         # Of what a declaration asks for, the lock says why it cannot be had.
-        if pinned and (pinned[1] in known or text == hints.python):
+        if pinned and (pinned[1] in known or text in (of_model, hints.python)):
             return pinned[1]
     required = project.get("requires-python")
     if isinstance(required, str):

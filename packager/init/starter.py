@@ -50,6 +50,7 @@ def _no_code(found: Found) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", called).strip("-._") or "model"
     inside = (found.environment or "").startswith(f"{found.models[0]}/")
     own = f"environment: {_scalar(found.environment)}\n" if found.environment and not inside else ""
+    own = f'python: "{found.python}"\n{own}' if own and found.python else own
     return f"""\
 # What to package. `packager schema` describes every field; `packager check` looks at all of this.
 name: {_scalar(found.name)}

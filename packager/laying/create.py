@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +34,8 @@ MARKER = ".packager-environment.json"
 
 #: Of the way an environment is made; it is in the key of each.
 LAYOUT = 2
+
+_RELEASE = re.compile(r"3\.\d+\.\d+")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,13 +193,36 @@ def _run_scripts(locked: LockedPlatform, prefix: Path) -> None:
 
 def _venv(locked: LockedPlatform, made: Path, machine: Machine) -> bool:
     words = ["venv", "--quiet", "--no-project", "--no-config", "--python", f"cpython@{locked.python}", str(made)]
-    ended = Uv(machine.root, machine.environ).run(words)
+    uv = Uv(machine.root, machine.environ)
+    ended = uv.run(words)
+    if ended.code != 0 and (python := kept_python(locked.python, machine.environ)):
+        words[words.index("--python") + 1] = str(python)
+        ended = uv.run(words)
     if ended.code != 0:
         raise LockError(
             f"this machine has no CPython {locked.python}, which the lock is for:\n{_said(ended)}",
             remedy=f"install it (`uv python install {locked.python}`)",
         )
     return False
+
+
+def kept_python(minor: str, environ: Mapping[str, str]) -> Path | None:
+    """Return the newest Python of a minor version that a manager of versions keeps; None where there is none.
+
+    These (pyenv, asdf, mise) put one version on PATH, or programs that run the one that is chosen; uv looks no further.
+    """
+    home = Path(environ.get("HOME") or Path.home())
+    data = Path(environ.get("XDG_DATA_HOME") or home / ".local/share")
+    folders = (
+        Path(environ.get("PYENV_ROOT") or home / ".pyenv") / "versions",
+        Path(environ.get("ASDF_DATA_DIR") or home / ".asdf") / "installs/python",
+        Path(environ.get("MISE_DATA_DIR") or data / "mise") / "installs/python",
+    )
+    # Debug builds and release candidates have other names (3.13.0t, 3.14.0rc1).
+    found = (each for folder in folders for each in folder.glob(f"{minor}.*") if _RELEASE.fullmatch(each.name))
+    newest_first = sorted(found, key=lambda each: int(each.name.rpartition(".")[2]), reverse=True)
+    pythons = (each / f"bin/python{minor}" for each in newest_first)
+    return next((each for each in pythons if os.access(each, os.X_OK)), None)
 
 
 def _pip(locked: LockedPlatform, made: Path, machine: Machine) -> None:
@@ -216,7 +242,9 @@ def _pip(locked: LockedPlatform, made: Path, machine: Machine) -> None:
 
 
 def _said(ended: Ended) -> str:
-    return redact("\n".join(ended.errors.strip().splitlines()[-4:]))
+    # What others say (a shim of pyenv) has empty lines and indents in it.
+    lines = [line.strip() for line in ended.errors.splitlines() if line.strip()]
+    return redact("\n".join(f"  {line}" for line in lines[:4]))
 
 
 def _move_paths(made: Path, prefix: Path) -> None:

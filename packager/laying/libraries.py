@@ -17,57 +17,13 @@ from pathlib import Path
 
 import msgspec
 
+from packager.debian import DEBIAN_PACKAGES
 from packager.laying.base_files import BaseFiles
 from packager.laying.elf import Elf, NotElf, parse_elf
 from packager.laying.imported import Script, loaded_on_import
 from packager.storage.listing import Listed, list_folder
 from packager.targets import machine as machine_of
 
-#: Library → the Debian package (trixie) that brings it: what manylinux (PEP 600) leaves to the system, and what wheels
-#: that ignore it ask for most.
-DEBIAN_PACKAGES: Mapping[str, str] = {
-    "libatomic.so.1": "libatomic1",
-    "libblas.so.3": "libblas3",
-    "libbz2.so.1.0": "libbz2-1.0",
-    "libc.so.6": "libc6",
-    "libcurl.so.4": "libcurl4t64",
-    "libEGL.so.1": "libegl1",
-    "libexpat.so.1": "libexpat1",
-    "libffi.so.8": "libffi8",
-    "libfontconfig.so.1": "libfontconfig1",
-    "libfreetype.so.6": "libfreetype6",
-    "libgcc_s.so.1": "libgcc-s1",
-    "libgdk_pixbuf-2.0.so.0": "libgdk-pixbuf-2.0-0",
-    "libgfortran.so.5": "libgfortran5",
-    "libGL.so.1": "libgl1",
-    "libglib-2.0.so.0": "libglib2.0-0t64",
-    "libgobject-2.0.so.0": "libglib2.0-0t64",
-    "libgomp.so.1": "libgomp1",
-    "libgthread-2.0.so.0": "libglib2.0-0t64",
-    "libhdf5.so.310": "libhdf5-310",
-    "libICE.so.6": "libice6",
-    "liblapack.so.3": "liblapack3",
-    "liblzma.so.5": "liblzma5",
-    "libnuma.so.1": "libnuma1",
-    "libodbc.so.2": "libodbc2",
-    "libopenblas.so.0": "libopenblas0",
-    "libOpenCL.so.1": "ocl-icd-libopencl1",
-    "libpng16.so.16": "libpng16-16t64",
-    "libpq.so.5": "libpq5",
-    "libquadmath.so.0": "libquadmath0",
-    "libSM.so.6": "libsm6",
-    "libsndfile.so.1": "libsndfile1",
-    "libsqlite3.so.0": "libsqlite3-0",
-    "libssl.so.3": "libssl3t64",
-    "libstdc++.so.6": "libstdc++6",
-    "libtbb.so.12": "libtbb12",
-    "libX11.so.6": "libx11-6",
-    "libXext.so.6": "libxext6",
-    "libXrender.so.1": "libxrender1",
-    "libxcb.so.1": "libxcb1",
-    "libxml2.so.2": "libxml2",
-    "libz.so.1": "zlib1g",
-}
 # The container runtime puts these into the container, from the machine's driver.
 _FROM_DRIVER = re.compile(r"lib(?:cuda|nvidia-[a-z-]+|nvcuvid|nvoptix)\.so(?:\.\d+)?")
 # Versions have letters, too: `libcrypto-1a2b.so.1.1.1k`.

@@ -6,7 +6,11 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from typing import Any
 
+import msgspec
+
+from packager.decoding import decode_json
 from packager.errors import PackagerError, RegistryError
 from packager.http import MAX_DOCUMENT, Answer
 from packager.oci.values import DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, digest_of
@@ -70,7 +74,12 @@ def _digest(session: RegistrySession, asked: Reference) -> str:
     if answer.status == 401:
         raise session.refusal(answer)
     # Some registries and proxies know no HEAD, or leave the digest out of its answer; and it never says why it refuses.
-    return check_manifest(session, asked, session.ask("GET", url, doing=doing, headers=headers))
+    answer = session.ask("GET", url, doing=doing, headers=headers)
+    digest = check_manifest(session, asked, answer)
+    # Its digest would be kept: whoever pulls says more of what it is.
+    if not _is_manifest(answer.body):
+        raise _no_manifest(asked)
+    return digest
 
 
 def check_manifest(session: RegistrySession, asked: Reference, answer: Answer) -> str:
@@ -100,6 +109,25 @@ def _check_type(answer: Answer, asked: Reference) -> None:
             f"{asked} is in Docker's schema 1, which has no digest to rely on",
             remedy="push the image again with a current engine",
         )
+    if kind.lower().startswith("text/html"):
+        raise _no_manifest(asked)
+
+
+def _is_manifest(body: bytes) -> bool:
+    """Whether a document is one of those that are asked for: an index has manifests, and a manifest a configuration."""
+    try:
+        document = decode_json(body, dict[str, Any])
+    except msgspec.DecodeError:
+        return False
+    return isinstance(document.get("manifests"), list) or isinstance(document.get("config"), dict)
+
+
+def _no_manifest(asked: Reference) -> RegistryError:
+    return RegistryError(
+        f"what is answered to the question for {asked} is no manifest",
+        remedy="see whether a page to sign in at stands before the registry (of the network, or of a proxy), and "
+        "whether the name is that of a registry",
+    )
 
 
 def _refusal(session: RegistrySession, asked: Reference, answer: Answer) -> PackagerError:

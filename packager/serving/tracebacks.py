@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable
 
 import msgspec
 
+from packager.debian import DEBIAN_PACKAGES
+
 #: Characters of an exception that are repeated.
 _LONGEST = 200
 _TRACEBACK = "Traceback (most recent call last):"
+_FROM = "The above exception was the direct cause of the following exception:"
 _FRAME = re.compile(r'\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*(?P<kind>_?[A-Z]\w*)(?::\s?(?P<text>.*))?")
 #: The server's own, which it raises from that of the script.
 _WRAPPERS = "UserScript"
 _APP = "/azureml-app/"
+_INSTALLED = re.compile(r"/site-packages/(\w+)")
 
 
 class Raised(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,11 +29,13 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
         kind: its class, without the module.
         text: what it says; the first line with something to say.
         frames: (file, line) of where it went through, the deepest last.
+        cause: what it was raised from (`raise … from`), the first of several.
     """
 
     kind: str
     text: str = ""
     frames: tuple[tuple[str, int], ...] = ()
+    cause: Raised | None = None
 
     def __str__(self) -> str:
         shown = f"{self.kind}: {self.text}" if self.text else self.kind
@@ -37,7 +44,8 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def said(self) -> str:
         """What people need of it: of an import, what it says names all (`No module named 'pandas'`)."""
-        return self.text if self.kind in _IMPORTS and self.text else str(self)
+        own = self.text if self.kind in _IMPORTS and self.text else str(self)
+        return f"{own} ({self.cause.said})" if self.cause is not None and self.cause.text != self.text else own
 
     @property
     def line(self) -> str:
@@ -58,6 +66,7 @@ def raised_in(log: str) -> Raised | None:
         log: of the service; the server raises an exception of its own from that of the script.
     """
     found = None
+    cause: Raised | None = None
     frames: list[tuple[str, int]] | None = None
     wordless = False
     for line in log.splitlines():
@@ -66,15 +75,17 @@ def raised_in(log: str) -> Raised | None:
             found = msgspec.structs.replace(found, text=line.strip().removeprefix("Message: "))
         wordless = False
         frame = _FRAME.match(line)
-        if line.endswith(_TRACEBACK):
+        if line == _FROM and found is not None:
+            cause = found.cause or found
+        elif line.endswith(_TRACEBACK):
             frames = []
         elif frame and frames is not None:
             frames.append((frame["file"], int(frame["line"])))
         elif frames is not None and not line.startswith((" ", "\t")) and (raised := _RAISED.fullmatch(line.rstrip())):
             if not raised["kind"].startswith(_WRAPPERS):
-                found = Raised(kind=raised["kind"], text=raised["text"] or "", frames=tuple(frames))
+                found = Raised(kind=raised["kind"], text=raised["text"] or "", frames=tuple(frames), cause=cause)
                 wordless = found.text.rstrip(":") in ("", found.kind) and line.rstrip().endswith(":")
-            frames = None
+            frames, cause = None, None
     return found
 
 
@@ -103,10 +114,11 @@ _IN_LOGS = (
 
 def advice(raised: Raised) -> str:
     """Return what to do about an exception that stopped a start: of script, environment, model or machine."""
-    for kinds, pattern, remedy in _RULES:
-        found = re.search(pattern, raised.text) if not kinds or raised.kind in kinds else None
-        if found is not None:
-            return remedy(found, raised)
+    for each in (raised, *((raised.cause,) if raised.cause else ())):
+        for kinds, pattern, remedy in _RULES:
+            found = re.search(pattern, each.text) if not kinds or each.kind in kinds else None
+            if found is not None:
+                return remedy(found, each)
     at = f" (line {raised.line})" if raised.line else ""
     if raised.frames and not raised.is_ours:
         return f"see the traceback above: a package that the entry script calls{at} refuses what it is given"
@@ -134,10 +146,28 @@ def _no_module(found: re.Match[str], _: Raised) -> str:
     )
 
 
+def _no_name(found: re.Match[str], raised: Raised) -> str:
+    top = found[2].partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return f"the locked {top} has no {found[1]}: ask for a version that has it, or correct the name"
+    inside = _INSTALLED.search(raised.frames[-1][0]) if raised.frames else None
+    if inside is None:
+        return f"this Python's {found[2]} has no {found[1]}: correct the name, or lock another Python (`python:`)"
+    importer = inside[1]
+    return (
+        f"{importer} wants {found[1]} of Python's {found[2]}, which this Python does not have: lock a release of "
+        f"{importer} that is for it, or the Python that it is for (`python:`)"
+    )
+
+
 def _no_library(found: re.Match[str], _: Raised) -> str:
     name = found[1]
     headless = " (or take opencv-python-headless in place of opencv-python)" if name.startswith("libGL") else ""
-    return f"the base has no {name}: add the Debian package that brings it to `system_packages` of the spec{headless}"
+    package = DEBIAN_PACKAGES.get(name, "")
+    brought = (
+        f"`system_packages: [{package}]`" if package else "the Debian package that brings it, in `system_packages`"
+    )
+    return f"the base has no {name}: add {brought} to the spec{headless}"
 
 
 def _at(raised: Raised) -> str:
@@ -211,10 +241,7 @@ _RULES: tuple[tuple[Iterable[str], str, _Remedy], ...] = (
     (
         ("ImportError",),
         r"cannot import name '(\w+)' from '([\w.]+)'",
-        lambda found, _: (
-            f"the locked {found[2].partition('.')[0]} has no {found[1]}: ask for a version that has it, or "
-            "correct the name"
-        ),
+        lambda found, raised: _no_name(found, raised),
     ),
     (
         (),

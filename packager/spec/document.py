@@ -7,7 +7,9 @@ two equal keys, and forgets where things stood. The node graph has it all.
 from __future__ import annotations
 
 import codecs
+import io
 import re
+import tokenize
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,46 @@ def read_text(path: Path, below: Path | None = None) -> str:
             UTF-8.
     """
     return decode(read_bytes(path, below), path)
+
+
+def read_source(path: Path, below: Path | None = None) -> str:
+    """Return the text of a Python file, in the encoding that it names as Python reads it (PEP 263).
+
+    Args:
+        path: of the file.
+        below: folder that it may not be out of, through links either; any where None.
+
+    Raises:
+        SpecError: as for `read_text`; or it names no encoding, and is not UTF-8.
+    """
+    raw = read_bytes(path, below)
+    try:
+        return source_text(raw)
+    except (SyntaxError, UnicodeError):
+        raise SpecError(
+            f"{path.name} is not UTF-8 text, and names no other encoding that it is in: Python cannot read it",
+            where=Location(file=str(path), line=_first_bad(raw)),
+            remedy="save the file in UTF-8, or name its encoding in the first line: `# -*- coding: latin-1 -*-`",
+        ) from None
+
+
+def source_text(raw: bytes) -> str:
+    """Return the text of Python source.
+
+    Raises:
+        SyntaxError: it names an encoding that Python does not know, or is not in the one that it names.
+        UnicodeError: the same, further down.
+    """
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
+    return raw.decode(encoding)
+
+
+def _first_bad(raw: bytes) -> int:
+    try:
+        raw.decode()
+    except UnicodeDecodeError as error:
+        return raw.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def read_bytes(path: Path, below: Path | None = None) -> bytes:

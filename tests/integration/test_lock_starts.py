@@ -44,6 +44,13 @@ def write(folder: Path, requirement: str, script: str) -> Path:
             "numpy<2 is asked for besides: h5py 3.8.0",
             marks=[OLD_WHEELS, pytest.mark.long],
         ),
+        pytest.param(
+            "dask[dataframe]==2023.5.0",
+            "dask.dataframe",
+            "pandas",
+            "pandas<3 is asked for besides: dask 2023.5.0",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_what_is_locked_starts(

@@ -20,7 +20,7 @@ PACKAGE = Path(packager.__file__).parent
 GROUND = (
     "packager", "errors", "decoding", "given", "docker_config", "progress",
     "scratch", "contract", "reference", "resources", "units", "interruption", "finding",
-    "proxies", "connections", "http", "revision", "extensions", "similar", "mistyped",
+    "proxies", "connections", "http", "revision", "extensions", "similar", "debian", "mistyped",
     "toml_document", "target_file", "targets",
 )  # fmt: skip
 

@@ -24,12 +24,20 @@ def read(folder: Path, environment: str, script: str = "import os\n", **files: s
     return read_environment(load_spec(folder))
 
 
-@pytest.mark.parametrize("line", ["azureml-defaults", "AzureML_Defaults>=1.0.45", "azureml-defaults!=1.0.45"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("azureml-defaults", "AzureML_Defaults>=1.0.45", "azureml-defaults!=1.0.45", "azureml-defaults>=1.40,<2"),
+        *("azureml-sdk", "azureml-sdk[notebooks]>=1.40", "azureml-sdk\nazureml-defaults"),
+    ],
+)
 def test_without_a_version_it_is_the_server_and_the_schema(tmp_path: Path, line: str) -> None:
-    found = read(tmp_path, f"{{pip: ['{line}', numpy]}}")
+    found = read(tmp_path, "requirements.txt", requirements__txt=f"{line}\nnumpy\n")
     assert found.requirements == (SERVER, SCHEMA, "numpy")
     (note,) = found.notes
-    assert note.startswith(str(tmp_path / "packager.yaml") + ":5: azureml-defaults is taken for")
+    named = "azureml-sdk" if line == "azureml-sdk" or "[" in line else "azureml-defaults"
+    assert note.startswith(f"{tmp_path / 'packager.yaml'}:5: {named} ")
+    assert " is taken for azureml-inference-server-http, inference-schema (" in note
     assert "no script imports azureml.core" in note
 
 
@@ -53,11 +61,18 @@ def test_the_server_of_conda_is_not_asked_of_pip(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["azureml-defaults==1.47.0", "azureml-defaults~=1.47", "azureml-defaults<1.50", "azureml-defaults==1.*"]
+    "line",
+    [
+        "azureml-sdk==1.47.0",
+        "azureml-defaults==1.47.0",
+        "azureml-defaults~=1.47",
+        "azureml-defaults<1.50",
+        "azureml-defaults==1.*",
+    ],
 )
 def test_a_pin_is_a_pin(tmp_path: Path, line: str) -> None:
     found = read(tmp_path, f"{{pip: ['{line}']}}", USES_CORE)
-    assert found.requirements == (line, SERVER)
+    assert found.requirements == tuple(sorted((line, SERVER)))
     assert found.notes == ()
 
 

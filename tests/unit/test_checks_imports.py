@@ -230,7 +230,7 @@ def test_other_encodings_are_read() -> None:
 def test_what_is_left_out_of_the_image_is_said_to_be() -> None:
     made, reached = follow({"score.py": "import helper"})
     (finding,) = import_findings(made, reached, "r", lambda name: f"src/{name}.py")
-    assert "src/helper.py is left out" in finding.message
+    assert "src/helper.py is not in the image" in finding.message
 
 
 # --- packages that could not be looked into

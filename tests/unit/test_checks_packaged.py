@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from packager.checks.packaged import make_looker
+from packager.checks.packaged import left_out_module, make_looker
 from packager.spec.load import load_spec
 from tests.unit import context_factory as factory
 
@@ -71,3 +71,15 @@ def test_a_model_of_before_beside_the_script_is_told_though_the_script_names_the
     files: dict[str, str | bytes] = {"models/m.pkl": WHOLE, "src/m.pkl": WHOLE + b"of before"}
     assert ("app-unopened", "info", "src/m.pkl", None) in found(tmp_path, script, files)
     assert found(tmp_path, 'import joblib\njoblib.load("m.pkl")\n', files | {"src/joblib.py": ""}) == []
+
+
+def test_a_module_beside_the_source_directory_is_named(tmp_path: Path) -> None:
+    files = {"packager.yaml": SPEC, "src/score.py": "", "common/helpers.py": "", "lib/__init__.py": "", ".x/y.py": ""}
+    factory.write_files(tmp_path, {**files, "src/own.py": "", "own.py": ""})
+    spec_file = load_spec(tmp_path)
+    told = {name: left_out_module(spec_file, name) for name in ("helpers", "lib", "y", "own", "six", "a.b", "../x")}
+    assert {name: path for name, path in told.items() if path} == {
+        "helpers": "common/helpers.py",
+        "lib": "lib/__init__.py",
+        "own": "src/own.py",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -89,6 +90,29 @@ def test_folders_that_are_tagged_as_caches(root: Path) -> None:
     assert paths(scan(root)) == ["d/CACHEDIR.TAG", "d/e", "score.py"]
 
 
+@pytest.mark.parametrize(
+    ("names", "image"),
+    [
+        (("blobs/", "blobs/sha256/", f"blobs/sha256/{'0a' * 32}"), True),
+        ((f"{'0a' * 32}/", f"{'0a' * 32}/VERSION"), True),
+        (("oci-layout", "index.json"), True),
+        (("data/", "data/train.csv", "manifest.json"), False),
+        ((), False),
+    ],
+)
+def test_an_image_that_was_saved_and_compressed_is_left_out(root: Path, names: tuple[str, ...], image: bool) -> None:
+    with tarfile.open(root / "a.tar.gz", "w:gz") as archive:
+        for name in names:
+            member = tarfile.TarInfo(name.rstrip("/"))
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size = 0 if name.endswith("/") else 200_000
+            archive.addfile(member, io.BytesIO(os.urandom(member.size)))
+    (root / "b.gz").write_bytes(gzip.compress(b"a,b\n"))
+    (root / "c.gz").write_bytes(b"\x1f\x8bno gzip")
+    kept = paths(scan(root))
+    assert kept == (["b.gz", "c.gz", "score.py"] if image else ["a.tar.gz", "b.gz", "c.gz", "score.py"])
+
+
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
@@ -106,6 +130,9 @@ def test_folders_that_are_tagged_as_caches(root: Path) -> None:
             "kaggle.json",
         ),
         *("certs/server.key", "sub/client.pem", "a/.ssh/deep/known"),
+        *("deploy_key", "backup/id_rsa.old", "ops/id_vpn.txt", "prod.env", "docker/Web.env", ".envrc", "kubeconfig"),
+        *("infra/prod.tfvars", "terraform.tfstate", "local.settings.json", ".streamlit/secrets.toml", "rclone.conf"),
+        *(".databricks/token-cache.json", ".condarc", "ci/admin.kubeconfig"),
     ],
 )
 def test_secrets_are_left_out_and_said(root: Path, path: str) -> None:
@@ -117,11 +144,55 @@ def test_secrets_are_left_out_and_said(root: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [".env.example", "certs/ca.pem", "docker/config.json", "keys.py", "ssh/notes", "a.key", "config.json"]
+    "path",
+    [
+        ".env.example",
+        "certs/ca.pem",
+        "docker/config.json",
+        "keys.py",
+        "ssh/notes",
+        "a.key",
+        "config.json",
+        "example.env",
+        ".env.sample",
+        "x.environ",
+        "streamlit/secrets.toml",
+        "notes.tfvars.md",
+        "terraform.txt",
+    ],
 )
 def test_what_only_sounds_like_a_secret_is_packaged(root: Path, path: str) -> None:
     factory.write_files(root, {path: "-----BEGIN CERTIFICATE-----\n"})
     assert path in paths(scan(root))
+
+
+def test_what_talks_of_a_key_is_none(root: Path) -> None:
+    factory.write_files(root, {"README.md": f"As follows:\n\n{KEY}", "weights.bin": f"{KEY}{'x' * (32 << 10)}"})
+    assert paths(scan(root)) == ["README.md", "score.py", "weights.bin"]
+
+
+STRAYS = (
+    *(
+        ".idea/w.xml",
+        ".vscode/settings.json",
+        ".bash_history",
+        ".history/a.py",
+        "Thumbs.db",
+        "score.py~",
+        ".score.py.swp",
+    ),
+    *("#score.py#", "web/node_modules/a/i.js", ".terraform/x", ".dvc/cache/ab/cd", "htmlcov/i.html", ".coverage"),
+    *("mlruns/0/a/artifacts/model/model.pkl", "wandb/run-1/x", "lightning_logs/version_0/e.ckpt"),
+    *("myenv/conda-meta/history", "myenv/bin/python", "myenv/lib/x.py"),
+)
+
+
+def test_what_editors_shells_and_trackers_leave_is_left_out_unless_asked_for(root: Path) -> None:
+    kept = {"bin/tool": "", "conda-meta.md": "", "data~1.csv": "", "history/a.py": ""}
+    factory.write_files(root, kept | dict.fromkeys(STRAYS, ""))
+    assert paths(scan(root)) == [*sorted(kept), "score.py"]
+    (root / ".dockerignore").write_text("!web/node_modules\n")
+    assert "web/node_modules/a/i.js" in paths(scan(root))
 
 
 def test_exceptions_with_wildcards_bring_no_secret_back_that_they_do_not_match(root: Path) -> None:
@@ -166,6 +237,61 @@ def test_keys_and_tokens_inside_packaged_files_are_told_without_their_text(tmp_p
     ]
     assert "GitHub token" in found[1].message
     assert token not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYzEXAMPLEKE\n", "AWS secret key"),
+        ('"clientSecret": "Abc8Q~abcdefghijklmnopqrstuvwxyz01234567"', "Azure client secret"),
+        (
+            "URL = 'https://a.blob.core.windows.net/c?sp=r&sig=abcDEFghiJKLmnoPQRstu%2Bvwx%3D'",
+            "Azure shared access sign",
+        ),
+        ("Endpoint=sb://a/;SharedAccessKey=" + "a1B2" * 10 + "a1B=", "Azure shared access key"),
+        ("TOKEN = 'dapi" + "0a" * 16 + "'", "Databricks token"),
+        ("DB = 'mssql+pyodbc://sa:Passw0rd!@db.example.com/x'", "password in a URL"),
+    ],
+)
+def test_more_forms_of_secrets(tmp_path: Path, text: str, what: str) -> None:
+    factory.write_files(tmp_path, {"src/score.py": f"import os\n{text}\n", "models/m.bin": "x"})
+    found = list(secret_findings(factory.plan(factory.write_spec(tmp_path)), tmp_path))
+    assert [each.line for each in found] == [2]
+    assert what in found[0].message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "postgresql://user:{password}@db/x",
+            "mysql://u:$PASSWORD@db",
+            "redis://u:password@db",
+            "amqp://u:pass1@localhost",
+        ),
+        *(
+            "https://user:hunter22@example.com",
+            "?sig=short%3D",
+            "SharedAccessKey=<key>=",
+            "aws_secret_access_key = os.x",
+        ),
+    ],
+)
+def test_marks_and_examples_are_no_secrets(tmp_path: Path, text: str) -> None:
+    factory.write_files(tmp_path, {"src/score.py": f'X = "{text}"\n', "models/m.bin": "x"})
+    assert list(secret_findings(factory.plan(factory.write_spec(tmp_path)), tmp_path)) == []
+
+
+def test_every_kind_of_secret_in_a_file_is_told_and_so_are_key_stores(tmp_path: Path) -> None:
+    token = "ghp_" + "a1B2" * 9
+    files = {"src/score.py": f"A = '{token}'\nB = '{token}'\nC = 'AKIA{'A' * 16}'\n", "models/m.bin": "x"}
+    factory.write_files(tmp_path, files)
+    (tmp_path / "src/client.pfx").write_bytes(b"\x30\x82\x01")
+    (tmp_path / "src/client.jks").write_bytes(b"\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1\0\0\0\1")
+    (tmp_path / "src/trust.jks").write_bytes(b"\xfe\xed\xfe\xed\0\0\0\2\0\0\0\1\0\0\0\2")
+    found = list(secret_findings(factory.plan(factory.write_spec(tmp_path)), tmp_path))
+    told = [("client.jks", None), ("client.pfx", None), ("score.py", 1), ("score.py", 3)]
+    assert sorted((str(each.file).removeprefix("src/"), each.line) for each in found) == told
 
 
 # --- .dockerignore, links, names, pointers ----------------------------------------------------------------------------

@@ -15,12 +15,16 @@ from packager.environments.declare.requirement import canonical_name
 from packager.environments.lock import LockedPackage, LockRequest
 from packager.environments.solve.incompatibilities import (
     Asked,
+    Dated,
     Known,
     Rule,
     asked_besides,
+    give_way,
+    held_names,
     known,
     old_wheels,
     pinned_names,
+    together,
     unsolvable,
 )
 from packager.environments.solve.pip import Upgrade, UvSolver
@@ -77,9 +81,18 @@ def test_every_rule_can_be_followed() -> None:
         ({"flask": "2.1.3"}, {"werkzeug<3"}),
         ({"flask": "2.2.5"}, set()),
         ({"flask": "1.1.4", "markupsafe": "3.0"}, {"werkzeug<2.1", "jinja2<3.1", "markupsafe<2.1", "werkzeug<3"}),
-        ({"azureml-core": "1.0.45"}, {"azureml-core>=1.50"}),
+        ({"azureml-core": "1.0.45"}, {"azureml-core>=1.50", "setuptools<81"}),
+        ({"azureml-core": "1.61.0.post1", "setuptools": "84"}, {"setuptools<81"}),
+        ({"azureml-core": "1.61.0.post4", "setuptools": "84"}, set()),
         ({"imbalanced-learn": "0.12.4", "scikit-learn": "1.9.1"}, {"scikit-learn<1.6"}),
         ({"statsmodels": "0.14.2", "scipy": "1.17.1"}, {"scipy<1.16"}),
+        ({"lightgbm": "4.5.0", "scikit-learn": "1.9.1"}, {"scikit-learn<1.8"}),
+        ({"lightgbm": "4.6.0", "scikit-learn": "1.9.1"}, set()),
+        ({"catboost": "1.2.8", "scikit-learn": "1.9.1"}, {"scikit-learn<1.7"}),
+        ({"hyperopt": "0.2.7"}, {"setuptools<81"}),
+        ({"xgboost": "1.5.2", "setuptools": "84"}, {"setuptools<81"}),
+        ({"prophet": "1.1.7", "cmdstanpy": "1.3.2"}, {"cmdstanpy<1.3"}),
+        ({"pandas": "1.5.3", "sqlalchemy": "2.0.44"}, {"sqlalchemy<2"}),
     ],
 )
 def test_what_is_asked_besides(packages: dict[str, str], wanted: set[str]) -> None:
@@ -94,11 +107,13 @@ def test_distutils_is_in_older_pythons() -> None:
 def test_a_pin_is_a_pin() -> None:
     pinned = tuple(pinned_names(("azureml-core==1.0.45", "numpy", "six<2", "b[x]")))
     assert set(pinned) == {"azureml-core", "six"}
-    assert asked({"azureml-core": "1.0.45"}, pinned=pinned) == set()
+    assert asked({"azureml-core": "1.0.45"}, pinned=pinned) == {"setuptools<81"}
 
 
 def test_what_conda_brings_counts_and_has_no_rules_of_its_own() -> None:
-    found = asked_besides({"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={"numpy": ("h5py",)})
+    found = asked_besides(
+        {"h5py": "3.8.0"}, given={"numpy": "2.4"}, python="3.13", pinned=(), old={known().dated[0]: ("h5py",)}
+    )
     assert [(each.requirement, each.package, each.sure) for each in found] == [("numpy<2", "h5py", False)]
     assert asked_besides({}, given={"pandas": "1.5.3", "numpy": "2.4"}, python="3.13", pinned=()) == ()
     assert asked_besides({"pandas": "1.5.3"}, given={"numpy": "9e"}, python="3.13", pinned=()) == ()
@@ -144,6 +159,10 @@ def solution(numpy: str, *entries: str) -> str:
     return "\n".join(['lock-version = "1.0"', of_numpy, *entries])
 
 
+def limits(old: dict[Dated, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {rule.limit: packages for rule, packages in old.items()}
+
+
 def test_old_wheels_with_modules_are_found_by_their_date() -> None:
     entries = (
         entry("h5py", "3.8.0", "h5py-3.8.0-cp311-cp311-manylinux_2_17_x86_64.whl", OLD),
@@ -154,7 +173,7 @@ def test_old_wheels_with_modules_are_found_by_their_date() -> None:
         entry("undated", "1", "undated-1-cp311-cp311-manylinux_2_17_x86_64.whl", None),
         entry("odd", "1", "odd.whl", OLD),
     )
-    assert old_wheels(solution("2.4.6", *entries)) == {"numpy": ("h5py", "opencv-python")}
+    assert limits(old_wheels(solution("2.4.6", *entries))) == {"numpy<2": ("h5py", "opencv-python")}
     assert old_wheels(solution("1.26.4", *entries)) == {}
     assert old_wheels("\n".join(entries)) == {}, "without NumPy none of them needs it"
 
@@ -165,7 +184,44 @@ def test_old_wheels_of_any_kind_may_need_an_old_setuptools() -> None:
         entry("jsonschema", "3.2", "jsonschema-3.2-py3-none-any.whl", OLD),
         entry("torch", "2.12", "torch-2.12-cp311-cp311-manylinux_2_28_x86_64.whl", "2026-03-01T00:00:00Z"),
     )
-    assert old_wheels(solution("1.26.4", *entries)) == {"setuptools": ("jsonschema", "numpy")}
+    assert limits(old_wheels(solution("1.26.4", *entries))) == {"setuptools<81": ("jsonschema", "numpy")}
+
+
+def test_an_old_release_that_the_user_holds_is_of_an_environment_of_its_time() -> None:
+    def found(dask: str, *requirements: str) -> set[str]:
+        entries = (
+            entry("dask", "1", "dask-1-py3-none-any.whl", dask),
+            entry("pandas", "3.0.1", "pandas-3.0.1-cp311-cp311-manylinux_2_17_x86_64.whl", "2026-03-01T00:00:00Z"),
+        )
+        old = old_wheels(solution("2.4.6", *entries), held_names(requirements))
+        return {rule.limit for rule, packages in old.items() if "dask" in packages}
+
+    assert found(OLD, "dask==1") == found(OLD, "dask[array]~=1.0") == {"numpy<2", "pandas<3"}
+    assert found("2022-03-09T09:57:30Z", "dask<2") == {"numpy<2", "pandas<2", "pandas<3"}
+    assert found("2025-03-09T09:57:30Z", "dask<2") == set()
+    assert found("2023-04-09T09:57:30Z", "dask==1") == {"numpy<2", "pandas<3"}
+    assert found(OLD, "dask>=0.5", "numpy==2.4.6") == set(), "the newest runs with what is new"
+
+
+def test_what_is_asked_for_one_reason_is_said_once() -> None:
+    first = Asked(requirement="numpy<2", package="a", version="1", because="is old")
+    others = [msgspec.structs.replace(first, package=name) for name in "bc"]
+    odd = msgspec.structs.replace(first, package="d", because="is odd")
+    assert [*together([first, odd, *others, first])] == [
+        "numpy<2 is asked for besides: a 1 is old (and so b 1, c 1)",
+        "numpy<2 is asked for besides: d 1 is odd",
+    ]
+
+
+def test_what_fits_nothing_gives_way_alone() -> None:
+    guesses = tuple(
+        Asked(requirement=each, package="a", version="1", because="is old", sure=False)
+        for each in ("numpy<1.24", "numpy<2", "pandas<3")
+    )
+    assert give_way(guesses, "numpy<1.24 has no usable wheels") == guesses[:1]
+    assert give_way(guesses, "you require pandas==3.0.1 and pandas<3") == guesses[2:]
+    assert give_way(guesses, "b needs pandas>=3") == guesses[2:]
+    assert give_way(guesses, "nothing fits") == guesses[:1]
 
 
 # --- the solves ---
@@ -249,6 +305,10 @@ def test_the_error_names_the_rules_that_matter() -> None:
     assert "pandas 1.5.3 is old" in str(error)
     assert "is odd" not in str(error)
     assert "another version of b" in str(unsolvable(LockError("why?"), (other,), "3.13"))
+    advised = unsolvable(LockError("why?", remedy="take x out: the server brings it"), (other,), "3.13").remedy
+    assert str(advised).startswith("take x out: the server brings it; or take another version of b")
+    general = LockError("why?", remedy="change the requirements so that they fit together")
+    assert str(unsolvable(general, (other,), "3.13").remedy).startswith("take another version of b")
 
 
 def test_a_rule_of_one_python_holds_for_that_alone() -> None:

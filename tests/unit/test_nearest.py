@@ -8,9 +8,12 @@ from packager.environments.solve.nearest import (
     Nearest,
     find_nearest,
     find_newest,
+    is_general,
+    other_python,
     refused_pins,
     unknown_pins,
     with_nearest,
+    with_other_python,
 )
 from packager.environments.uv_errors import explain
 from packager.errors import LockError
@@ -27,6 +30,10 @@ def test_the_pins_that_uv_refuses_are_found_among_those_that_were_asked() -> Non
     asked = ["scikit_learn==0.22.1", "numpy[x]==1.23; python_version<'4'", "six==1.17", "pandas>=2"]
     assert refused_pins(message, asked) == (("scikit_learn", "0.22.1"), ("numpy", "1.23"))
     assert refused_pins("Because wrapt==1.11 has no usable wheels", asked) == ()
+    extras = "Because pandas[excel]==2.0.3 has no usable wheels and you require pandas[excel]==2.0.3"
+    assert refused_pins(extras, ["pandas[excel]==2.0.3"]) == (("pandas", "2.0.3"),)
+    other_system = "Because tensorflow-intel==2.12.0 has no wheels with a matching platform tag"
+    assert refused_pins(other_system, ["tensorflow-intel==2.12.0"]) == (), "no version of it is for Linux"
 
 
 def test_the_nearest_python_and_the_nearest_version() -> None:
@@ -43,6 +50,23 @@ def test_the_nearest_python_and_the_nearest_version() -> None:
     older = {("a<1.0", "3.12", False): "0.9"}
     found = find_nearest("a", "1.0", "3.12", lambda *words: older.get(words))
     assert found == Nearest(name="a", version="1.0", python=None, other="0.9")
+
+
+def test_another_python_is_named_where_all_that_is_asked_fits() -> None:
+    asked: list[str] = []
+
+    def fits(python: str) -> bool:
+        asked.append(python)
+        return python == "3.9"
+
+    error = LockError("no packages fit", remedy="ask for versions of wrapt that have wheels for it, or build it")
+    assert is_general(error)
+    assert not is_general(LockError("no", remedy="json is a part of Python"))
+    found = other_python("3.11", fits)
+    assert (found, asked) == ("3.9", ["3.12", "3.10", "3.13", "3.9"])
+    remedy = with_other_python(error, found).remedy
+    assert remedy == f'all of it fits Python 3.9 (`python: "3.9"`); or {error.remedy}'
+    assert with_other_python(error, other_python("3.11", lambda _: False)) is error
 
 
 def test_a_version_that_was_never_released_is_answered_with_the_newest() -> None:

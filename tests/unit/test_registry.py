@@ -182,6 +182,25 @@ def test_schema_1_is_refused(registry: FakeRegistry, digest: str) -> None:
     assert "schema 1" in refused(registry).message
 
 
+@pytest.mark.parametrize("head", [Answer(405), Answer(200, ())])
+@pytest.mark.parametrize("body", [b"<!DOCTYPE html><title>Sign in</title>", b"[]", b"{}", b'{"manifests": null}', b""])
+def test_a_page_to_sign_in_at_is_no_manifest(registry: FakeRegistry, head: Answer, body: bytes) -> None:
+    registry.answer = lambda asked: head if asked.method == "HEAD" else Answer(200, (), body)
+    assert "no manifest" in refused(registry).message
+
+
+def test_a_page_that_claims_a_digest_is_no_manifest(registry: FakeRegistry) -> None:
+    page = (("Docker-Content-Digest", DIGEST), ("Content-Type", "text/html; charset=utf-8"))
+    registry.answer = lambda asked: Answer(200, page)
+    assert "a page to sign in at" in str(refused(registry).remedy)
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://[::1/x", "http://[zz]/", "//[", "http://a:b/"])
+def test_a_redirect_to_what_is_no_address_is_an_error_of_ours(registry: FakeRegistry, location: str) -> None:
+    registry.answer = lambda asked: Answer(307, (("Location", location),))
+    assert "is no address of HTTP" in refused(registry).message
+
+
 def test_an_unknown_image(registry: FakeRegistry) -> None:
     registry.answer = lambda asked: Answer(404, ())
     error = refused(registry)

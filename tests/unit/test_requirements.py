@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from packager.environments.declare.environment import Environment, read_environment
+from packager.environments.declare.environment import Environment, read_environment, read_environments
 from packager.environments.declare.requirement import (
     INFERENCE_SERVER,
     MAX_LENGTH,
@@ -21,6 +21,7 @@ from packager.environments.declare.requirement import (
     requirement_name,
 )
 from packager.environments.declare.requirements_txt import logical_lines
+from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.spec import load_spec
 
@@ -305,10 +306,74 @@ def test_includes_and_constraints(tmp_path: Path) -> None:
     assert environment.inputs["top.txt"] == "sha256:" + hashlib.sha256(b"t\n").hexdigest()
 
 
+@pytest.mark.parametrize("line", ["-e .", "--editable=.", "-e ./", ".", "-e .[dev,test]", "-e '.'"])
+def test_the_project_itself_is_packaged_as_source(tmp_path: Path, line: str) -> None:
+    environment = read(tmp_path, f"{line}\nsix\n")
+    assert environment.requirements == (INFERENCE_SERVER, "six")
+    assert "`source_dir` packages the code" in environment.notes[0]
+
+
+def test_what_pip_freeze_writes_elsewhere(tmp_path: Path) -> None:
+    environment = read(tmp_path, "pkg_resources==0.0.0\nsix==1.17.0\n")
+    assert environment.requirements == (INFERENCE_SERVER, "six==1.17.0")
+    assert "requirements.txt:1: pkg-resources==0.0.0 is passed over" in environment.notes[0]
+    of_conda = "certifi @ file:///opt/conda/conda-bld/certifi_1655968806487/work/certifi\n"
+    assert "pip list --format=freeze" in str(refused(tmp_path, of_conda).remedy)
+
+
+@pytest.mark.parametrize("head", ["", "en_core_web_sm @ ", "en-core-web-sm@"])
+def test_a_model_of_spacy_is_a_model(tmp_path: Path, head: str) -> None:
+    url = "https://github.com/explosion/spacy-models/releases/download/x/en_core_web_sm-3.5.0-py3-none-any.whl"
+    assert "`models:` of the spec" in str(refused(tmp_path, f"{head}{url}\n").remedy)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("--prefer-binary", "--only-binary=:all:", "--only-binary numpy,pandas", "--require-hashes"),
+        *("--use-feature=2020-resolver", "--trusted-host pypi.org", "--no-cache-dir", "--default-timeout=100"),
+    ],
+)
+def test_options_that_ask_for_what_is_done_anyway_are_passed_over(tmp_path: Path, line: str) -> None:
+    environment = read(tmp_path, f"six\n{line}\nidna\n")
+    assert environment.requirements == (INFERENCE_SERVER, "idna", "six")
+    (said,) = environment.notes
+    assert re.match(rf".*/requirements\.txt:2: {line.split('=')[0].split()[0]} is passed over", said)
+
+
+def test_indexes_are_those_of_the_lock_and_the_public_one_is_the_machines(tmp_path: Path) -> None:
+    lines = (
+        "-i https://pypi.org/simple/",
+        "--extra-index-url=https://download.pytorch.org/whl/cpu",
+        "torch==2.3.1+cpu",
+    )
+    environment = read(tmp_path, "\n".join([*lines, ""]))
+    assert environment.sources == PackageSources(
+        indexes=("download-pytorch-org-whl-cpu=https://download.pytorch.org/whl/cpu",)
+    )
+    (said,) = environment.notes
+    assert "whoever builds the image needs it as UV_INDEX" in said
+    (tmp_path / "b").mkdir()
+    mirror = read(tmp_path / "b", "--index-url 'https://mirrors.aliyun.com/pypi/simple/'\nsix\n")
+    assert mirror.sources.default == "mirrors-aliyun-com-pypi-simple=https://mirrors.aliyun.com/pypi/simple/"
+
+
+def test_indexes_of_conda_files_and_of_what_is_added_for_a_target(tmp_path: Path) -> None:
+    extra = "--extra-index-url https://example.com/"
+    (tmp_path / "env.yml").write_text(f"dependencies: [python=3.13, {{pip: [{extra}a, six]}}]\n")
+    (tmp_path / "packager.yaml").write_text(
+        'name: a\nversion: "1"\nentry_script: score.py\nenvironment: env.yml\n'
+        f"targets: {{cpu: {{environment: {{add: {{pip: [{extra}b, idna]}}}}}}}}\n"
+    )
+    environment = read_environments(load_spec(tmp_path))["cpu"]
+    assert environment.sources.indexes == ("example-com-a=https://example.com/a", "example-com-b=https://example.com/b")
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("-e .", "editable"),
+        ("-e ./lib", "editable"),
+        ("-e ..", "editable"),
         ("--editable=git+https://hunter2@example.com/x", "editable"),
         ("-i https://bob:hunter2@example.com/simple", "option -i"),
         ("--index-url https://bob:hunter2@example.com/simple", "option --index-url"),
@@ -317,9 +382,10 @@ def test_includes_and_constraints(tmp_path: Path) -> None:
         ("-fhttps://bob:hunter2@example.com", "option -f"),
         ("--find-links hunter2", "option --find-links"),
         ("--no-index", "option --no-index"),
-        ("--trusted-host hunter2", "option --trusted-host"),
+        ("--extra-index-url https://${HUNTER2}@example.com/simple", "option --extra-index-url"),
+        ("--extra-index-url https://example.com/simple?token=hunter2", "option --extra-index-url"),
+        ("-i file:///hunter2/simple", "option -i"),
         ("--pre", "option --pre"),
-        ("--require-hashes", "option --require-hashes"),
         ("--no-binary :all:", "option --no-binary"),
         ("--frobnicate", "option --frobnicate"),
         ("--https://bob:hunter2@example.com", "option"),

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from packager.checks.script import entry_script_findings
 from packager.errors import SpecError
 from packager.init.look import look
 from packager.init.starter import starter_spec
-from packager.spec import Spec, parse_spec
+from packager.spec import Spec, load_spec, parse_spec
 from packager.spec.model import InlineEnvironment
 
 SCRIPT = "import json, numpy\nfrom sklearn import linear_model\nimport helper\ndef init(): ...\ndef run(data): ...\n"
@@ -200,6 +202,115 @@ def test_a_model_lies_where_the_script_looks_for_it(tmp_path: Path, path: str, e
     files = {"score.py": JOINED.format(path), "out/best/m.pkl": "x", "out/best/vocabulary.txt": "x"}
     found = starter(write(tmp_path, **files)).models
     assert [(each.path, each.called, each.version) for each in found] == [expected]
+
+
+def test_models_that_lie_about_are_no_models_of_the_spec(tmp_path: Path) -> None:
+    other = "mlruns/0/abc/artifacts/model/model.pkl"
+    for name in ("models/model.pkl", "models/model_v1.pkl", other, "wandb/run-1/files/model.h5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "score.py").write_text(SCRIPT)
+    assert look(tmp_path).models == ("models/model.pkl", "models/model_v1.pkl")
+    script = "import os\n\n\ndef init():\n    open(os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'model.pkl'))\n"
+    (tmp_path / "score.py").write_text(f"{script}\n\ndef run(data):\n    pass\n")
+    found = look(tmp_path)
+    assert found.models == ("models/model.pkl",)
+    assert [each for each in found.notes if "models/model_v1.pkl: no model of the spec" in each]
+    (tmp_path / "models/old").mkdir()
+    (tmp_path / "models/old/model.pkl").touch()
+    assert look(tmp_path).models == ("models/model.pkl",), "what lies deeper is of before"
+    for name in ("models/old/model.pkl", "models/model.pkl", "models/model_v1.pkl"):
+        (tmp_path / name).unlink()
+    (tmp_path / "wandb/run-1/files/model.h5").unlink()
+    assert look(tmp_path).models == (other,), "where there is no other one"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xef\xbb\xbf" + SCRIPT.encode(),
+        b"# -*- coding: cp1252 -*-\r\n# Gr\xf6\xdfe\r\n" + SCRIPT.replace("\n", "\r\n").encode(),
+        b"# Gr\xf6\xdfe\n" + SCRIPT.encode(),
+    ],
+    ids=["mark", "named", "refused"],
+)
+def test_a_script_in_any_encoding_is_the_entry_script(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "score.py").write_bytes(raw)
+    (tmp_path / "model.pkl").touch()
+    assert look(tmp_path).entry_scripts == ("score.py",)
+    (tmp_path / "packager.yaml").write_text('name: a\nversion: "1"\nentry_script: score.py\nenvironment: {pip: []}\n')
+    if b"coding" in raw or raw[:1] == b"\xef":
+        assert not [each for each in entry_script_findings(load_spec(tmp_path)) if each.severity == "error"]
+        return
+    with pytest.raises(SpecError, match="not UTF-8 text, and names no other encoding") as refused:
+        entry_script_findings(load_spec(tmp_path))
+    assert refused.value.where is not None
+    assert refused.value.where.line == 1
+
+
+@pytest.mark.parametrize("body", ['print "hi"', "x = 1\n        y = 2", "match = (", "x = '\0'"])
+def test_a_script_with_an_error_in_it_is_the_entry_script(tmp_path: Path, body: str) -> None:
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "score.py").write_text(f"def init():\n\t{body}\n\ndef run(data):\n    return 1\n")
+    assert look(tmp_path).entry_scripts == ("score.py",)
+    (tmp_path / "score.py").write_text(f"def init():\n\t{body}\n")
+    assert look(tmp_path).entry_scripts == ()
+
+
+def test_a_file_of_a_model_folder_that_a_script_loads_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name, text in {
+        "MLmodel": "",
+        "model.pkl": "",
+        "requirements.txt": "six\n",
+        "python_env.yaml": "python: 3.10.9\nbuild_dependencies:\n- pip\n",
+    }.items():
+        (tmp_path / "model" / name).write_text(text)
+    (tmp_path / "score.py").write_text(SCRIPT)
+    found = look(tmp_path)
+    assert (found.models, found.environment, found.python) == (("model",), "model/requirements.txt", "3.10")
+    (tmp_path / "model/python_env.yaml").unlink()
+    (tmp_path / "model/conda.yaml").write_text("dependencies: [pip, python=3.9.16, {pip: [six]}]\n")
+    script = "import os\n\n\ndef init():\n    open(os.path.join(os.getenv('AZUREML_MODEL_DIR'), 'model.pkl'))\n"
+    (tmp_path / "score.py").write_text(f"{script}\n\ndef run(data):\n    pass\n")
+    found = look(tmp_path)
+    assert (found.models, found.python) == (("model/model.pkl",), "3.9")
+
+
+def test_the_requirements_of_a_service_go_before_those_of_developers(tmp_path: Path) -> None:
+    (tmp_path / "requirements").mkdir()
+    for name in ("base", "dev", "prod"):
+        (tmp_path / f"requirements/{name}.txt").write_text("six\n")
+    (tmp_path / "score.py").write_text(SCRIPT)
+    found = look(tmp_path)
+    assert found.environment == "requirements/prod.txt"
+    assert "requirements/base.txt, requirements/dev.txt: not read by themselves" in found.notes[-1]
+
+
+def test_ways_that_are_not_taken_are_said(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").touch()
+    (tmp_path / "runtime.txt").write_text("python-3.9.18\n")
+    (tmp_path / "requirements.txt").write_text("six\n")
+    (tmp_path / "app.py").write_text("from flask import Flask\n\napp = Flask(__name__)\n")
+    source = ["%%writefile score.py\n", "def init():\n", "    pass\n"]
+    cells = [{"cell_type": "markdown", "source": "a"}, {"cell_type": "code", "source": source}]
+    (tmp_path / "deploy.ipynb").write_text(json.dumps({"cells": cells}))
+    (tmp_path / "odd.ipynb").write_text('{"cells": [1]}')
+    found = look(tmp_path)
+    assert any("a cell of it writes score.py" in each for each in found.notes)
+    assert any("app.py: not taken: it is a Flask application" in each for each in found.notes)
+    assert 'python: "3.9"\nenvironment: requirements.txt\n' in starter_spec(found)
+    (tmp_path / "requirements.txt").unlink()
+    (tmp_path / "runtime.txt").unlink()
+    (tmp_path / "score.py").write_text(SCRIPT)
+    poetry = '[tool.poetry]\nname = "churn"\nversion = "0.3"\n[tool.poetry.dependencies]\npython = "~3.12"\nsix = "*"\n'
+    (tmp_path / "pyproject.toml").write_text(poetry)
+    found = look(tmp_path)
+    assert (found.name, found.version, found.environment, found.python) == ("churn", "0.3", "pyproject.toml", "3.12")
+    (tmp_path / "pyproject.toml").write_text('[tool.poetry.dependencies]\nsix = "^1 || ^2"\n')
+    found = look(tmp_path)
+    assert found.environment is None
+    assert any("alternatives, which no requirement has; `poetry export" in each for each in found.notes)
 
 
 def test_the_name_of_a_registered_model(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ azureml_inference_server_http.server.user_script.UserScriptException: Caught an 
 2026-11-28 00:37:48,547 E [4658] gunicorn.error - Reason: Worker failed to boot.
 """
 PICKLE = '  File "/opt/venv/lib/python3.13/site-packages/joblib/numpy_pickle.py", line 658, in load\n    x()\n'
+WRAPT = '  File "/opt/venv/lib/python3.11/site-packages/wrapt/decorators.py", line 34, in <module>\n    x()\n'
 OS = '  File "<frozen os>", line 716, in __getitem__\n'
 
 
@@ -46,9 +47,20 @@ def error(raised: str, frames: str = "") -> tuple[str, str]:
         ("ModuleNotFoundError: No module named 'sklearn.linear_model.base'", PICKLE, "the image has sklearn, and no"),
         ("ModuleNotFoundError: No module named 'numpy._core'", PICKLE, "save the model again"),
         ("ImportError: libGL.so.1: cannot open shared object file: No such file", "", "opencv-python-headless"),
-        ("OSError: libgomp.so.1: cannot open shared object file: No such file", PICKLE, "`system_packages`"),
+        (
+            "OSError: libgomp.so.1: cannot open shared object file: No such file",
+            PICKLE,
+            "`system_packages: [libgomp1]`",
+        ),
+        ("ImportError: libodd.so.3: cannot open shared object file: No such file", "", "in `system_packages`"),
         ("ImportError: /lib/libm.so.6: version `GLIBC_2.38' not found (required by x)", "", "GLIBC_2.38, newer than"),
         ("ImportError: cannot import name 'asscalar' from 'numpy' (/x)", "", "the locked numpy has no asscalar"),
+        ("ImportError: cannot import name 'formatargspec' from 'inspect' (/x)", WRAPT, "a release of wrapt"),
+        (
+            "ImportError: cannot import name 'Mapping' from 'collections' (/x)",
+            "",
+            "or lock another Py",
+        ),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'm/model.pkl'", "", "`models:` of the spec, or corr"),
         (
             "FileNotFoundError: [Errno 2] No such file or directory: '/var/azureml-app/azureml-models/m/1/x.pkl'",
@@ -145,3 +157,27 @@ def test_a_request_that_failed_is_not_why_a_service_ended() -> None:
 def test_without_a_traceback_the_script_is_named() -> None:
     assert failed(ENDED, "bye").remedy == "mend the entry script"
     assert advice(Raised(kind="KeyError", text="'x'")) == "mend the entry script"
+
+
+FROM = """
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/opt/venv/lib/python3.11/site-packages/dask/dataframe/__init__.py", line 64, in <module>
+    raise ImportError(msg) from e
+"""
+
+
+def test_the_first_cause_is_told_and_decides() -> None:
+    chained = "ModuleNotFoundError: No module named 'numpy.compat'\n"
+    chained += f"{FROM}ImportError: array requirements are not installed.\n"
+    chained += f"{FROM}ImportError: Dask dataframe requirements are not installed."
+    raised = raised_in(LOG.format(frames="", raised=chained))
+    assert raised is not None
+    assert raised.said == "Dask dataframe requirements are not installed. (No module named 'numpy.compat')"
+    assert advice(raised).startswith("the image has numpy, and no numpy.compat")
+    # A second worker's traceback has no cause in that of the first.
+    log = LOG.format(frames="", raised="ValueError: a") + LOG.format(frames="", raised="KeyError: 'b'")
+    last = raised_in(log)
+    assert last is not None
+    assert (last.kind, last.cause) == ("KeyError", None)

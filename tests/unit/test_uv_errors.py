@@ -66,6 +66,27 @@ def test_an_unknown_package() -> None:
             "UV_INDEX or PIP_EXTRA_INDEX_URL, here and wherever the image is built; or ask for the usual index's "
             "build, `torch==2.1.0`",
         ),
+        (
+            "json was not found in the package registry and you require json, we can conclude",
+            "json is a part of Python",
+        ),
+        ("python was not found in the package registry and you require python>=3.9, we can", '`python: "3.9"`'),
+        (
+            "pywin32==227 has no wheels with a matching Python ABI tag and you require pywin32==227, we",
+            "pywin32 is for Windows alone: take it out",
+        ),
+        (
+            "tensorflow-intel==2.12.0 has no wheels with a matching platform tag and you "
+            "require tensorflow-intel==2.12.0, we can conclude",
+            "ask for `tensorflow`",
+        ),
+        ("en-core-web-sm was not found in the package registry and you require en-core-web-sm, we", "nlp.to_disk"),
+        (
+            "azureml-contrib-services==1.0.72 depends on azureml-core==1.0.72.* and you require "
+            "azureml-contrib-services==1.0.72, we can conclude",
+            "the inference server brings azureml.contrib.services",
+        ),
+        ("pycrypto was not found in the package registry and you require pycrypto, we can", "ask for `pycryptodome`"),
     ],
 )
 def test_the_name_of_an_import_and_a_build_of_another_index_are_told(cause: str, says: str) -> None:

@@ -1,7 +1,7 @@
 """azureml-defaults, which nearly every v1 environment names: taken for what it stands for, where no version is asked.
 
-It has no code of its own. Its newer releases need an sdist (fusepy), so that a solver that takes wheels goes back to
-the release of 2019 without a word.
+It has no code of its own, and neither has azureml-sdk, which is the whole of the SDK. Newer releases of both need an
+sdist (fusepy), so that a solver that takes wheels goes back to the release of 2019 without a word.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from packager.environments.declare.requirement import INFERENCE_SERVER, requirement_name
 
 AZUREML_DEFAULTS = "azureml-defaults"
+#: What has no code of its own, and needs packages that have no wheel.
+_NAMES = frozenset({AZUREML_DEFAULTS, "azureml-sdk"})
 _CORE, _SCHEMA = "azureml-core", "inference-schema"
 
 #: Modules of azureml-core that scripts import.
@@ -27,33 +29,36 @@ _LARGEST = 1 << 20
 def take_apart(
     requirements: Collection[str], constraints: Iterable[str], imports_core: Callable[[], bool]
 ) -> tuple[frozenset[str], str | None]:
-    """Return the requirements with what azureml-defaults means in its place, and what to say of it.
+    """Return the requirements with what azureml-defaults (or azureml-sdk) means in its place, and what to say of it.
 
     Args:
-        requirements: normal forms; a pin of azureml-defaults in them stays, and so does every other one.
-        constraints: normal forms; a pin of azureml-defaults in them holds, too.
+        requirements: normal forms; a pin of azureml-defaults or azureml-sdk in them stays, and so does every other one.
+        constraints: normal forms; a pin of one of the two in them holds, too.
         imports_core: tells whether the scripts need azureml-core; asked where that decides.
     """
     given = frozenset(requirements)
-    named = {line for line in given if requirement_name(line) == AZUREML_DEFAULTS}
-    pinned = [line for line in (*named, *constraints) if requirement_name(line) == AZUREML_DEFAULTS and _is_pin(line)]
-    if not named or pinned:
+    pins = {requirement_name(line) for line in (*given, *constraints) if _is_pin(line)}
+    names = {requirement_name(line) for line in given} & _NAMES - pins
+    named = {line for line in given if requirement_name(line) in names}
+    if not named:
         return given, None
+    asked = " and ".join(sorted(names))
     core = imports_core()
     meant = (INFERENCE_SERVER, _SCHEMA, *((_CORE,) if core else ()))
     others = {requirement_name(line) for line in given}
     added = [name for name in meant if name not in others]
     why = "the scripts import azureml.core" if core else "no script imports azureml.core"
     text = (
-        f"{AZUREML_DEFAULTS} is taken for {', '.join(meant)} ({why}): as a package it needs one that has no wheel; "
-        f"a version that you pin, such as {AZUREML_DEFAULTS}==1.62.0, is taken as it stands"
+        f"{asked} is taken for {', '.join(meant)} ({why}): as a package it needs one that has no wheel; "
+        f"a version that you pin, such as {min(names)}==1.62.0, is taken as it stands"
     )
     return (given - named) | frozenset(added), text
 
 
 def _is_pin(line: str) -> bool:
-    # A lower bound alone says that any newer one will do.
-    return re.search(r"==|~=|<|@", line.partition(";")[0]) is not None
+    # A lower bound alone says that any newer one will do; and there is no release of 2 or later to be held back from.
+    said = re.sub(r"<=?(?:[2-9]|[1-9]\d+)(?:\.\d+)*(?=,|$)", "", line.partition(";")[0].strip())
+    return re.search(r"==|~=|<|@", said) is not None
 
 
 def imports_core(folder: Path) -> bool:

@@ -14,8 +14,9 @@ import msgspec
 
 from packager.contract import ENVIRONMENT_PREFIX
 from packager.environments.declare.match_spec import Placed, parse_match_spec
+from packager.environments.declare.package_sources import plain_sources
 from packager.environments.declare.requirement import canonical_name
-from packager.environments.declare.requirements_txt import RequirementsReader
+from packager.environments.declare.requirements_txt import RequirementsReader, note
 from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
 from packager.spec.channel import check_channel
@@ -68,13 +69,10 @@ def requirements_parts(reader: RequirementsReader) -> Parts:
         requirements=tuple(reader.requirements),
         constraints=tuple(reader.constraints),
         hashes=reader.hashes,
+        sources=plain_sources(reader.indexes, reader.default),
         files=tuple(reader.files),
+        notes=tuple(reader.notes),
     )
-
-
-def note(where: Location, text: str) -> str:
-    """Return a note with its place: `FILE:LINE: text`."""
-    return f"{where.file}:{where.line or 1}: {text}"
 
 
 def _line_of(text: str) -> int:
@@ -119,15 +117,14 @@ def read_conda_file(root: Path, shown: Path, path: Path) -> Parts:
             remedy="dependencies: [python=3.13, …]",
         )
     channels, notes = _channels(_texts(document, "channels"), document.at)
-    return Parts(
+    found = requirements_parts(reader)
+    of_file = sorted((*_ignored(document), *_selectors(text, document), *notes), key=_line_of)
+    return msgspec.structs.replace(
+        found,
         specs=specs,
         channels=channels,
-        requirements=tuple(reader.requirements),
-        constraints=tuple(reader.constraints),
-        hashes=reader.hashes,
-        files=tuple(reader.files),
         variables=_variables(document),
-        notes=tuple(sorted((*_ignored(document), *_selectors(text, document), *notes), key=_line_of)),
+        notes=(*of_file, *found.notes),
     )
 
 
@@ -151,15 +148,9 @@ def inline_parts(inline: InlineEnvironment, at: Callable[[str], Location], root:
         where = at(f"environment.conda[{index}]")
         specs.append(Placed(spec=parse_match_spec(line, where), where=where))
     channels, notes = _channels(inline.channels, lambda field: at(f"environment.{field}"))
-    return Parts(
-        specs=tuple(specs),
-        channels=channels,
-        requirements=tuple(reader.requirements),
-        constraints=tuple(reader.constraints),
-        hashes=reader.hashes,
-        files=tuple(reader.files),
-        variables=inline.variables,
-        notes=notes,
+    found = requirements_parts(reader)
+    return msgspec.structs.replace(
+        found, specs=tuple(specs), channels=channels, variables=inline.variables, notes=(*notes, *found.notes)
     )
 
 
@@ -173,6 +164,8 @@ def _dependencies(document: Document, reader: RequirementsReader, path: Path) ->
             specs.append(Placed(spec=parse_match_spec(item, where), where=where))
             continue
         if not isinstance(item, dict) or set(item) != {"pip"}:
+            if item is None:
+                raise SpecError("an item of `dependencies` is empty", where=where, remedy="remove its `-`")
             named = f"the section {next(iter(item))!r}" if isinstance(item, dict) and item else f"{item!r}"
             raise SpecError(
                 f"{named} is no dependency",
@@ -182,6 +175,8 @@ def _dependencies(document: Document, reader: RequirementsReader, path: Path) ->
         lines = item["pip"]
         for number, line in enumerate([lines] if isinstance(lines, str) else lines or ()):
             place = document.at(f"{field}.pip[{number}]")
+            if line is None:
+                raise SpecError("an item of `pip` is empty", where=place, remedy="remove its `-`")
             if not isinstance(line, str):
                 raise SpecError(f"{line!r} is not a requirement", where=place, remedy="write it as text")
             reader.read_text(line, place, path)

@@ -19,7 +19,6 @@ from packager.environments.declare.conda_file import (
     Parts,
     all_channels,
     inline_parts,
-    note,
     read_conda_file,
     read_name_map,
     requirements_parts,
@@ -27,10 +26,11 @@ from packager.environments.declare.conda_file import (
 from packager.environments.declare.conda_python import settle_python
 from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
-from packager.environments.declare.package_sources import is_member, read_sources
+from packager.environments.declare.package_sources import is_member, joined, read_sources
+from packager.environments.declare.poetry import has_own_dependencies, project_of
 from packager.environments.declare.registered import CONDA_SUFFIXES, registered_parts
 from packager.environments.declare.requirement import INFERENCE_SERVER, canonical_name, normalise, requirement_name
-from packager.environments.declare.requirements_txt import RequirementsReader
+from packager.environments.declare.requirements_txt import RequirementsReader, note
 from packager.environments.declare.target_changes import changed_parts
 from packager.environments.lock import PackageSources
 from packager.errors import Location, SpecError
@@ -247,7 +247,7 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
         requirements=requirements,
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
-        sources=parts[0].sources,
+        sources=joined(each.sources for each in parts),
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=(*(text for each in parts for text in each.notes), *notes),
@@ -273,7 +273,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
         requirements=requirements,
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
-        sources=parts[0].sources,
+        sources=joined(each.sources for each in parts),
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -410,7 +410,14 @@ def _toml(text: str, path: Path) -> dict[str, Any]:
 
 
 def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    project = data.get("project")
+    try:
+        project = project_of(data) if has_own_dependencies(data) else data.get("project")
+    except ValueError as error:
+        raise SpecError(
+            f"[tool.poetry.dependencies]: {error}",
+            where=Location(file=str(path)),
+            remedy="write it otherwise, or `poetry export -o requirements.txt` and name that in the spec",
+        ) from None
     if not isinstance(project, dict):
         raise SpecError(
             f"{path.name} has no [project] table",

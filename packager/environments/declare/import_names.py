@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 from packager.environments.declare.requirement import canonical_name
 
@@ -91,6 +92,26 @@ _MEANT = {
     for name, package in PACKAGES.items()
     if "." not in name and name not in _BOTH and canonical_name(name) != package
 }
+#: Package → what it is, and the one to ask for in its place (empty where there is none, nor any need of it).
+_IN_PLACE = {
+    **dict.fromkeys(("pywin32", "pypiwin32", "pywinpty", "win-inet-pton", "wmi"), ("is for Windows alone", "")),
+    "tensorflow-intel": ("is TensorFlow for Windows", "tensorflow"),
+    "tensorflow-macos": ("is TensorFlow for macOS", "tensorflow"),
+    "tensorflow-metal": ("is for macOS alone", ""),
+    "tensorflow-gpu": ("ended with 2.11", "tensorflow"),
+    "dlib": ("has no wheels", "dlib-bin"),
+    "fasttext": ("has no wheels", "fasttext-wheel"),
+    "opencv": ("is conda's name", "opencv-python-headless"),
+    "psycopg2": ("has no wheels", "psycopg2-binary"),
+    "pycrypto": ("has no wheels, and ended in 2013", "pycryptodome"),
+    "pytorch": ("is conda's name", "torch"),
+}
+_OF_SPACY = re.compile(r"[a-z]{2}-(?:core|dep|ent|sent|udv?[0-9]*)-(?:web|news|wiki|ud)-(?:sm|md|lg|trf)")
+#: What to do about a model of spaCy among the packages.
+SPACY_REMEDY = (
+    "models of spaCy are on no index: save it (`nlp.to_disk('model')`), name the folder under `models:` of the spec "
+    "and `spacy.load` it from AZUREML_MODEL_DIR; or publish its wheel to an index of your own"
+)
 _LOCAL = re.compile(r"(?P<name>[^\s=]+)==(?P<version>[^\s,;*+]+)\+(?P<label>[^\s,;*]+)")
 
 
@@ -108,6 +129,28 @@ def meant(name: str, *, conda: bool = False) -> str | None:
     imported, package = _MEANT[name]
     package = _OF_CONDA.get(package, package) if conda else package
     return f"`{imported}` is the name of an import: ask for `{package}`, the package that brings it"
+
+
+def is_of_spacy(name: str) -> bool:
+    """Whether a canonical name is that of one of spaCy's models."""
+    return _OF_SPACY.fullmatch(name) is not None
+
+
+def refused_name(name: str) -> str | None:
+    """Return what to do about a name that an index refused: an import's, another system's, a part of Python; or None.
+
+    Args:
+        name: canonical.
+    """
+    said = meant(name)
+    if said is not None:
+        return said
+    if name in _IN_PLACE:
+        what, other = _IN_PLACE[name]
+        return f"{name} {what}: {f'ask for `{other}`' if other else 'take it out of here'}"
+    if is_of_spacy(name):
+        return SPACY_REMEDY
+    return f"{name} is a part of Python: take it out of here" if name in sys.stdlib_module_names else None
 
 
 def local_build(requirement: str) -> str | None:

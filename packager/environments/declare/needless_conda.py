@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import msgspec
 
-from packager.environments.declare.conda_file import Parts, note
+from packager.environments.declare.conda_file import Parts
 from packager.environments.declare.conda_python import python_minors, settle_python
 from packager.environments.declare.match_spec import Placed
+from packager.environments.declare.requirements_txt import note
 from packager.errors import Location
 from packager.spec.load import SpecFile
 from packager.spec.model import DEFAULT_PYTHON

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from packager.environments.declare.conda_file import Parts, note, read_conda_file, requirements_parts
+from packager.environments.declare.conda_file import Parts, read_conda_file, requirements_parts
 from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.requirement import requirement_name
-from packager.environments.declare.requirements_txt import RequirementsReader
+from packager.environments.declare.requirements_txt import RequirementsReader, note
 from packager.errors import ContextError
 from packager.models.inspect import Inspected, inspect_model
 from packager.spec.document import parse_yaml, read_text

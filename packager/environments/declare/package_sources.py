@@ -10,7 +10,7 @@ Sources of the formats: uv's documentation, "Managing dependencies" and "Package
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any
@@ -51,18 +51,34 @@ def read_sources(tool: Mapping[str, Any], asked: Collection[str], at: _At, *, uv
         SpecError: a package that is asked for is to come from a place that cannot be locked, or from an index that is
             not named, has credentials in its URL, or is no index.
     """
+    return joined(
+        (
+            _of_uv(tool, asked, at, uv_reads=uv_reads),
+            _of_poetry(tool, asked, at),
+            _of_pdm(tool, asked, at),
+            _of_pixi(tool, asked, at),
+        )
+    )
+
+
+def plain_sources(indexes: Iterable[str], default: str) -> PackageSources:
+    """Return indexes that are named by their URLs alone, as requirements files do."""
+    return PackageSources(indexes=tuple(map(_named_by_url, indexes)), default=_named_by_url(default) if default else "")
+
+
+def _named_by_url(url: str) -> str:
+    return f"{re.sub('[^a-z0-9]+', '-', url.partition('://')[2].lower()).strip('-')}={url}"
+
+
+def joined(sources: Iterable[PackageSources]) -> PackageSources:
+    """Return the indexes of several parts of an environment; what an earlier part says goes first."""
     packages: dict[str, tuple[str, ...]] = {}
     indexes: dict[str, None] = {}
     default = ""
-    for found in (
-        _of_uv(tool, asked, at, uv_reads=uv_reads),
-        _of_poetry(tool, asked, at),
-        _of_pdm(tool, asked, at),
-        _of_pixi(tool, asked, at),
-    ):
-        packages = found.packages | packages
-        indexes |= dict.fromkeys(found.indexes)
-        default = default or found.default
+    for each in sources:
+        packages = each.packages | packages
+        indexes |= dict.fromkeys(each.indexes)
+        default = default or each.default
     return PackageSources(packages=dict(sorted(packages.items())), indexes=tuple(indexes), default=default)
 
 

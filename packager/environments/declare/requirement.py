@@ -120,7 +120,7 @@ def _refuse_places(text: str, where: Location) -> None:
         )
     # A marker may hold any text in quotes, but a URL ends before ` ;` and an `@` stands only after the name.
     if "://" in text or re.match(r"[A-Za-z0-9._-]+\s*(?:\[[^\]]*\])?\s*@", text):
-        raise SpecError("a requirement by URL cannot be locked", where=where, remedy=_INDEX_REMEDY)
+        raise SpecError("a requirement by URL cannot be locked", where=where, remedy=_url_remedy(text))
     head = text.split(";")[0].split("[")[0].strip()
     if head.startswith((".", "/", "~")) or "/" in head or "\\" in head or head.lower().endswith(_FILE_SUFFIXES):
         raise SpecError(
@@ -128,6 +128,17 @@ def _refuse_places(text: str, where: Location) -> None:
             where=where,
             remedy=f"{_INDEX_REMEDY}; code that belongs to the entry script can stand in `source_dir`",
         )
+
+
+def _url_remedy(text: str) -> str:
+    from packager.environments.declare.import_names import SPACY_REMEDY, is_of_spacy
+
+    if is_of_spacy(canonical_name(text.rpartition("/")[2].partition("-")[0])):
+        return SPACY_REMEDY
+    if re.search(r"@\s*file:", text):
+        # `pip freeze` in an environment of conda: where a package was made is on no other machine.
+        return "write its version in place of the folder, as `pip list --format=freeze` does for all packages"
+    return _INDEX_REMEDY
 
 
 def _syntax_remedy(text: str) -> str:

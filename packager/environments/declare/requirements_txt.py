@@ -28,22 +28,32 @@ _HASH = re.compile(r"\s--hash(?:=|\s+)(\S+)")
 _PINNED = re.compile(r"[^=<>!~;,]+={2,3}[^,;*]+(?:;.*)?")
 _OPTION = re.compile(r"^(--?[A-Za-z][A-Za-z-]*)(?:=|\s+|$)(.*)$")
 _SHORT = re.compile(r"^(-[rcief])(?=[^\s=-])(.*)$")
+# The project whose folder it is, editable or not: `-e .`, `--editable=./`, `.[extra]`.
+_ITSELF = re.compile(r"(?:(?:-e|--editable)(?:\s+|=)?)?[\"']?\./?(?:\[[\w., -]*\])?[\"']?")
+# https://bugs.launchpad.net/ubuntu/+source/python-pip/+bug/1635463
+_NO_PACKAGE = "pkg-resources==0.0.0"
 _INCLUDES = {"-r": "requirements", "--requirement": "requirements", "-c": "constraints", "--constraint": "constraints"}
-_INDEXES = (
-    "-i",
-    "--index-url",
-    "--pypi-url",
-    "--extra-index-url",
-    "-f",
-    "--find-links",
-    "--no-index",
-    "--trusted-host",
-)
+_INDEXES = ("-i", "--index-url", "--pypi-url", "--extra-index-url")
+#: Without credentials, variables and queries; each as the machine's own setting would name it.
+_INDEX_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:/[A-Za-z0-9._~/+-]*)?")
+_PUBLIC = re.compile(r"https?://(?:www\.)?(?:pypi\.org|pypi\.python\.org)(?:/(?:simple|pypi))?/?")
+#: Options that ask for what is done anyway, or for nothing that a lock has.
+_NEEDLESS = {
+    "--require-hashes": "every package of a lock is installed by its hashes",
+    "--prefer-binary": "only wheels are taken",
+    "--only-binary": "only wheels are taken",
+    "--use-feature": "it is of pip's own resolver",
+    "--use-deprecated": "it is of pip's own resolver",
+    "--no-cache-dir": "the cache is in no image",
+    "--progress-bar": "it is pip's own",
+    "--disable-pip-version-check": "it is pip's own",
+    "--default-timeout": "UV_HTTP_TIMEOUT of the machine says it",
+    "--timeout": "UV_HTTP_TIMEOUT of the machine says it",
+    "--retries": "UV_HTTP_RETRIES of the machine says it",
+    "--trusted-host": "which host needs no TLS is for the machine to say (UV_INSECURE_HOST)",
+}
 _REMEDIES = {
     "--pre": "name the pre-release in the requirement, such as name>=2.0rc1",
-    "--require-hashes": "remove it: every package of a lock is installed by its hashes",
-    "--prefer-binary": "remove it: only wheels are taken",
-    "--only-binary": "remove it: only wheels are taken",
     "--no-binary": "use `build_from_source: [name]` in the spec",
 }
 
@@ -89,6 +99,9 @@ class RequirementsReader:
         constraints: normal forms, in the order met.
         hashes: normal form of what names its files by `--hash=` → the sha256 that all its lines admit.
         files: each file that was read, relative to `root`.
+        indexes: URLs of indexes that are asked before the default one, in the order met.
+        default: URL of the index that takes the default one's place; empty for none.
+        notes: what was passed over, each with its place.
     """
 
     def __init__(self, root: Path, shown: Path) -> None:
@@ -96,6 +109,9 @@ class RequirementsReader:
         self.constraints: list[str] = []
         self.hashes: dict[str, frozenset[str]] = {}
         self.files: list[Path] = []
+        self.indexes: list[str] = []
+        self.default = ""
+        self.notes: list[str] = []
         self._root = root
         self._shown = shown
         self._done: set[tuple[Path, str]] = set()
@@ -137,13 +153,24 @@ class RequirementsReader:
             self._line(line, where, "requirements", (including,))
 
     def _line(self, line: str, where: Location, kind: str, chain: tuple[Path, ...]) -> None:
-        if line.startswith("-"):
+        if _ITSELF.fullmatch(line):
+            said = (
+                f"`{line}` is passed over: `source_dir` packages the code of this folder; what the project needs "
+                "itself (install_requires, dependencies) is to be named here"
+            )
+            self.notes.append(note(where, said))
+        elif line.startswith("-"):
             self._option(line, where, kind, chain)
         else:
             self._requirement(line, where, kind)
 
     def _requirement(self, line: str, where: Location, kind: str) -> None:
         text = normalise(_HASH.sub("", line), where)
+        if text == _NO_PACKAGE:
+            self.notes.append(
+                note(where, f"{text} is passed over: `pip freeze` of Debian writes it, and nothing has it")
+            )
+            return
         found = self.requirements if kind == "requirements" else self.constraints
         if kind == "constraints" and has_extras(text):
             raise SpecError("a constraint cannot have extras", where=where, remedy="put the extras on the requirement")
@@ -165,6 +192,12 @@ class RequirementsReader:
         # pip takes `-rother.txt` too.
         found = _SHORT.match(line) or _OPTION.match(line)
         option, value = (found[1], found[2].strip()) if found else ("that starts this line", "")
+        if option in _NEEDLESS:
+            self.notes.append(note(where, f"{option} is passed over: {_NEEDLESS[option]}"))
+            return
+        if option in _INDEXES and _INDEX_URL.fullmatch(_unquoted(value)):
+            self._index(option, _unquoted(value), where)
+            return
         if option not in _INCLUDES:
             raise _refused(option, where)
         if len(self.files) >= MAX_FILES:
@@ -176,6 +209,17 @@ class RequirementsReader:
             loop = " -> ".join(str(self._shown / each) for each in (*chain[chain.index(included) :], included))
             raise SpecError(f"files include each other: {loop}", where=where, remedy="remove one of these includes")
         self.read(included, into, chain)
+
+    def _index(self, option: str, url: str, where: Location) -> None:
+        """Take an index; the public one is that of the machine, which may have a mirror of it."""
+        if _PUBLIC.fullmatch(url):
+            return
+        if option != "--extra-index-url":
+            self.default = url
+        elif url not in self.indexes:
+            self.indexes.append(url)
+        text = f"packages are locked from {url}, too: whoever builds the image needs it as UV_INDEX (no lock names it)"
+        self.notes.append(note(where, text))
 
     def _inside(self, value: str, where: Location, including: Path) -> Path:
         if "://" in value or "${" in value:
@@ -197,6 +241,11 @@ class RequirementsReader:
         if not real.is_file():
             raise SpecError(f"the included file {value!r} is not there", where=where, remedy="correct its name")
         return joined
+
+
+def note(where: Location, text: str) -> str:
+    """Return a note with its place: `FILE:LINE: text`."""
+    return f"{where.file}:{where.line or 1}: {text}"
 
 
 def _sha256(value: str, where: Location) -> str:
@@ -227,12 +276,16 @@ def _refused(option: str, where: Location) -> SpecError:
             where=where,
             remedy="publish it as a wheel to a package index, or put its code into `source_dir`",
         )
+    remedy = (
+        "remove it and set the index of the machine instead: UV_DEFAULT_INDEX or PIP_INDEX_URL (UV_INDEX or "
+        "PIP_EXTRA_INDEX_URL for more, UV_FIND_LINKS for a folder of wheels), or uv.toml"
+    )
     if option in _INDEXES:
-        return SpecError(
-            f"the option {option} is not taken from a requirements file: a lock names no index, so that it works with "
-            "every mirror",
-            where=where,
-            remedy="remove it and set the index of the machine instead: UV_DEFAULT_INDEX or PIP_INDEX_URL "
-            "(UV_INDEX or PIP_EXTRA_INDEX_URL for more), or uv.toml",
+        said = (
+            "is taken from a requirements file only with the http(s) URL of an index, without credentials and variables"
         )
+        return SpecError(f"the option {option} {said}", where=where, remedy=remedy)
+    if option in ("-f", "--find-links", "--no-index"):
+        said = "is not taken from a requirements file: a lock names no folder of wheels, so that it works everywhere"
+        return SpecError(f"the option {option} {said}", where=where, remedy=remedy)
     return SpecError(f"the option {option} is not supported", where=where, remedy=_REMEDIES.get(option, "remove it"))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from packager.environments.declare.conda_file import Parts, inline_parts
+from packager.environments.declare.package_sources import joined
 from packager.environments.declare.requirement import canonical_name, requirement_name
 from packager.errors import Location, SpecError
 from packager.spec.load import SpecFile
@@ -51,6 +52,8 @@ def changed_parts(parts: tuple[Parts, ...], spec_file: SpecFile) -> tuple[Parts,
         requirements=(*left[0].requirements, *added.requirements),
         constraints=(*left[0].constraints, *added.constraints),
         hashes=left[0].hashes | added.hashes,
+        sources=joined((left[0].sources, added.sources)),
+        notes=(*left[0].notes, *added.notes),
         files=tuple(dict.fromkeys((*left[0].files, *added.files))),
     )
     return (first, *left[1:])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -20,6 +20,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from packager.decoding import convert
+from packager.environments.solve.nearest import is_general
 from packager.errors import LockError
 from packager.resources import data_folder
 
@@ -42,6 +43,7 @@ class Dated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     limit: str
     because: str
     compiled: bool = False
+    pinned: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -94,7 +96,7 @@ def asked_besides(
     given: Mapping[str, str],
     python: str,
     pinned: Collection[str],
-    old: Mapping[str, Collection[str]] | None = None,
+    old: Mapping[Dated, Collection[str]] | None = None,
     rules: Known | None = None,
 ) -> tuple[Asked, ...]:
     """Return what the rules ask of a solution that it does not have yet; nothing where it is sound.
@@ -104,7 +106,7 @@ def asked_besides(
         given: the same of what conda brings.
         python: minor version.
         pinned: names for which the user gives a version.
-        old: name → packages that need it, of those whose wheels `old_wheels` found.
+        old: dated rule → packages that need what it limits, of those whose wheels `old_wheels` found.
         rules: those that come with packager where None.
     """
     rules = rules or known()
@@ -112,7 +114,7 @@ def asked_besides(
     found = [asked for each in rules.rule for asked in _of_rule(each, packages, there, python, pinned)]
     for rule in rules.dated:
         told = {each.package for each in found if each.requirement == rule.limit}
-        for name in sorted({*(old or {}).get(rule.name, ())} - told):
+        for name in sorted({*(old or {}).get(rule, ())} - told):
             if _misses(rule.limit, there):
                 found.append(
                     Asked(
@@ -166,13 +168,15 @@ def _admits(specifier: SpecifierSet, version: str) -> bool:
 # --- by the date ------------------------------------------------------------------------------------------------------
 
 
-def old_wheels(text: str, rules: Known | None = None) -> dict[str, tuple[str, ...]]:
-    """Return name → packages whose wheels are too old for the version of it that is in a solution; sorted.
+def old_wheels(text: str, held: Collection[str] = (), rules: Known | None = None) -> dict[Dated, tuple[str, ...]]:
+    """Return dated rule → packages whose wheels are too old for the version that is in a solution; sorted.
 
-    Whether they need it is for uv to say. Names of which the solution has none, or one that is right, are left out.
+    Whether they need it is for uv to say. Rules for what the solution does not have, or has in a right version, are
+    left out.
 
     Args:
         text: uv's pylock.toml, which holds the upload times that the index tells.
+        held: names that the user holds to an old release, as `held_names` tells them.
         rules: those that come with packager where None.
     """
     entries = {canonicalize_name(each["name"]): each for each in tomllib.loads(text).get("packages", [])}
@@ -180,8 +184,9 @@ def old_wheels(text: str, rules: Known | None = None) -> dict[str, tuple[str, ..
     for rule in (rules or known()).dated:
         version = entries.get(canonicalize_name(rule.name), {}).get("version")
         if version is not None and _misses(rule.limit, {rule.name: version}):
-            found[rule.name] = tuple(sorted(name for name, entry in entries.items() if _is_old(entry, rule)))
-    return {name: packages for name, packages in found.items() if packages}
+            there = (name for name in entries if name in held or not rule.pinned)
+            found[rule] = tuple(sorted(name for name in there if _is_old(entries[name], rule)))
+    return {rule: packages for rule, packages in found.items() if packages}
 
 
 def _is_old(entry: Mapping[str, Any], rule: Dated) -> bool:
@@ -210,10 +215,37 @@ def _has_modules(wheel: Mapping[str, Any]) -> bool:
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
+def together(asked: Iterable[Asked]) -> Iterator[str]:
+    """Yield a line for what is asked for each reason; packages that share it stand behind the first."""
+    groups: dict[tuple[str, str], dict[str, Asked]] = {}
+    for each in asked:
+        groups.setdefault((each.requirement, each.because), {}).setdefault(each.package, each)
+    for group in groups.values():
+        first, *others = group.values()
+        also = ", ".join(f"{each.package} {each.version}" for each in others)
+        yield f"{first}{f' (and so {also})' if also else ''}"
+
+
 def pinned_names(requirements: Iterable[str]) -> frozenset[str]:
     """Return the names for which requirements in normal form give a version."""
     parsed = map(Requirement, requirements)
     return frozenset(canonicalize_name(each.name) for each in parsed if each.specifier)
+
+
+def held_names(requirements: Iterable[str]) -> frozenset[str]:
+    """Return the names that requirements in normal form hold to a version, or below one."""
+    parsed = map(Requirement, requirements)
+    bound = {"==", "===", "~=", "<", "<="}
+    return frozenset(
+        canonicalize_name(each.name) for each in parsed if bound & {one.operator for one in each.specifier}
+    )
+
+
+def give_way(guesses: Sequence[Asked], message: str) -> tuple[Asked, ...]:
+    """Return those of the guesses by a date that are given up first, where uv's message says why nothing fits."""
+    first = next((each for each in guesses if each.requirement in message), None)
+    first = first or next((each for each in guesses if each.name in message), guesses[0])
+    return tuple(each for each in guesses if each.requirement == first.requirement)
 
 
 def unsolvable(error: LockError, asked: Iterable[Asked], python: str) -> LockError:
@@ -230,8 +262,9 @@ def unsolvable(error: LockError, asked: Iterable[Asked], python: str) -> LockErr
     for each in blamed:
         newer = f"{each.package}>={each.until}" if each.until else f"another version of {each.package}"
         ways.append(f"take {newer}, or let `python:` and your other requirements admit {each.requirement}")
+    own = [error.remedy] if error.remedy and not is_general(error) else []
     return LockError(
         f"{error.message}\n  What metadata does not tell, and packager knows:\n" + "\n".join(lines),
         where=error.where,
-        remedy="; ".join(dict.fromkeys(ways)) + f" (Python is {python})",
+        remedy="; or ".join([*own, "; ".join(dict.fromkeys(ways))]) + f" (Python is {python})",
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from packager.environments.declare.import_names import refused_name
 from packager.errors import LockError
 
 #: Minor versions of Python 3 that are tried: those for which there is an inference server.
@@ -16,7 +17,7 @@ _PYTHONS = range(8, 15)
 _MOST = 2
 
 _PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(\[[^\]]*\])?==([A-Za-z0-9][A-Za-z0-9.+!_-]*)")
-_NO_WHEELS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==\S+ has no (?:usable )?wheels")
+_NO_WHEELS = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==\S+ has no (?:usable )?wheels")
 
 _NO_VERSION = re.compile(r"there is no version of ([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==")
 
@@ -67,7 +68,9 @@ def unknown_pins(message: str, requirements: Iterable[str]) -> tuple[tuple[str, 
 def _pins(said: re.Pattern[str], message: str, requirements: Iterable[str]) -> tuple[tuple[str, str], ...]:
     refused = {_normal(name) for name in said.findall(message)}
     pins = (_PIN.fullmatch(each.partition(";")[0].strip()) for each in requirements)
-    return tuple((pin[1], pin[3]) for pin in pins if pin is not None and _normal(pin[1]) in refused)[:_MOST]
+    found = (pin for pin in pins if pin is not None and _normal(pin[1]) in refused)
+    # No version of what is for another system, or of what is no package, will do.
+    return tuple((pin[1], pin[3]) for pin in found if refused_name(_normal(pin[1])) is None)[:_MOST]
 
 
 def find_nearest(name: str, version: str, python: str, look: Look) -> Nearest:
@@ -79,11 +82,33 @@ def find_nearest(name: str, version: str, python: str, look: Look) -> Nearest:
         python: minor version that was asked for.
         look: asks uv.
     """
-    here = int(python.split(".")[1])
-    others = sorted((each for each in _PYTHONS if each != here), key=lambda each: (abs(each - here), -each))
-    found = next((f"3.{each}" for each in others if look(f"{name}=={version}", f"3.{each}", False)), None)
+    found = next((each for each in _nearest_first(python) if look(f"{name}=={version}", each, False)), None)
     other = look(f"{name}>={version}", python, True) or look(f"{name}<{version}", python, False)
     return Nearest(name=name, version=version, python=found, other=other)
+
+
+def other_python(python: str, fits: Callable[[str], bool]) -> str | None:
+    """Return the minor version of Python, the nearest first, for which all that is asked fits; None where none is.
+
+    Args:
+        python: minor version for which it does not.
+        fits: asks uv.
+    """
+    return next((each for each in _nearest_first(python) if fits(each)), None)
+
+
+def with_other_python(error: LockError, python: str | None) -> LockError:
+    """Return an error whose remedy says first for which Python all that is asked fits. Pure."""
+    if python is None:
+        return error
+    said = f'all of it fits Python {python} (`python: "{python}"`)'
+    return LockError(error.message, where=error.where, remedy=f"{said}; or {error.remedy}" if error.remedy else said)
+
+
+def _nearest_first(python: str) -> list[str]:
+    here = int(python.split(".")[1])
+    others = sorted((each for each in _PYTHONS if each != here), key=lambda each: (abs(each - here), -each))
+    return [f"3.{each}" for each in others]
 
 
 def find_newest(name: str, version: str, python: str, look: Look) -> Nearest:
@@ -96,6 +121,11 @@ def find_newest(name: str, version: str, python: str, look: Look) -> Nearest:
         look: asks uv.
     """
     return Nearest(name=name, version=version, python=None, other=look(name, python, False), unknown=True)
+
+
+def is_general(error: LockError) -> bool:
+    """Whether an error's remedy says only that other versions are to be asked for. Pure."""
+    return _GENERAL.match(error.remedy or "") is not None
 
 
 def with_nearest(error: LockError, python: str, found: Iterable[Nearest]) -> LockError:

@@ -23,7 +23,7 @@ from packager.errors import LockError
 from packager.scratch import scratch
 
 if TYPE_CHECKING:
-    from packager.environments.solve.incompatibilities import Asked
+    from packager.environments.solve.incompatibilities import Asked, Dated
 
 #: Name of the file in which uv answers, and finds what was locked before.
 _ANSWER = "pylock.solved.toml"
@@ -159,7 +159,7 @@ class _Solve:
         Args:
             preferences: the text of the answer before this one.
         """
-        from packager.environments.solve.incompatibilities import unsolvable
+        from packager.environments.solve.incompatibilities import give_way, unsolvable
 
         asked: tuple[Asked, ...] = ()
         doubted: tuple[Asked, ...] = ()
@@ -172,8 +172,9 @@ class _Solve:
                 guesses = tuple(each for each in asked if not each.sure)
                 if not guesses:
                     raise unsolvable(error, asked, minor(self._request.python)) from None
-                # A date is no proof: without it there is a solution, which may run.
-                asked, doubted = tuple(each for each in asked if each.sure), (*doubted, *guesses)
+                # A date is no proof: without it there is a solution, which may run. The other dates keep their say.
+                given_up = give_way(guesses, error.message)
+                asked, doubted = tuple(each for each in asked if each not in given_up), (*doubted, *given_up)
                 continue
             more = tuple(each for each in self._more(text, packages) if each not in (*asked, *doubted))
             if not more:
@@ -215,14 +216,15 @@ class _Solve:
         return text, packages
 
     def _more(self, text: str, packages: Iterable[LockedPackage]) -> tuple[Asked, ...]:
-        from packager.environments.solve.incompatibilities import asked_besides, old_wheels, pinned_names
+        from packager.environments.solve.incompatibilities import asked_besides, held_names, old_wheels, pinned_names
 
+        lines = (*self._request.requirements, *self._request.constraints)
         return asked_besides(
             {each.name: each.version for each in packages},
             given=self._provided.versions if self._provided else {},
             python=minor(self._request.python),
-            pinned=pinned_names((*self._request.requirements, *self._request.constraints)),
-            old=self._that_need_it(old_wheels(text), packages),
+            pinned=pinned_names(lines),
+            old=self._that_need_it(old_wheels(text, held_names(lines)), packages),
         )
 
     def held_back(self, solved: Solved, moved: Iterable[str]) -> tuple[str, ...]:
@@ -244,9 +246,12 @@ class _Solve:
         from packager.environments.solve.nearest import (
             find_nearest,
             find_newest,
+            is_general,
+            other_python,
             refused_pins,
             unknown_pins,
             with_nearest,
+            with_other_python,
         )
 
         # What conda brings fixes Python; a project's own indexes are not asked for more than the project asks.
@@ -256,7 +261,12 @@ class _Solve:
         asked = self._request.requirements
         found = [find_nearest(*pin, python, self._look) for pin in refused_pins(error.message, asked)]
         found += [find_newest(*pin, python, self._look) for pin in unknown_pins(error.message, asked)]
-        return with_nearest(error, python, found)
+        if found or not is_general(error):
+            return with_nearest(error, python, found)
+        lines = [*asked, *self._request.constraints]
+        if self._request.build_from_source:
+            return error  # it would be built to be asked
+        return with_other_python(error, other_python(python, lambda each: self._ask(lines, each, True).code == 0))
 
     def _look(self, requirement: str, python: str, lowest: bool) -> str | None:
         """Return the version that uv takes for one requirement alone; None where there is none with a wheel."""
@@ -277,7 +287,8 @@ class _Solve:
         limits = [each.requirement for each in self._asked] if together else []
         (folder / "requirements.in").write_text("\n".join([*lines, ""]), "utf-8")
         (folder / "constraints.in").write_text("\n".join([*limits, ""]), "utf-8")
-        request = msgspec.structs.replace(self._request, python=python if not together else self._request.python)
+        own = self._request.python
+        request = msgspec.structs.replace(self._request, python=own if python == minor(own) else python)
         words = _printing(arguments(request, self._platform, Upgrade(), self._offline or not together, folder))
         words += ["--no-annotate"] if together else ["--no-annotate", "--no-deps"]
         if together and self._provided:
@@ -286,9 +297,9 @@ class _Solve:
         return self._uv.run(words, find_links=self._folder / "stubs" if self._provided else None)
 
     def _that_need_it(
-        self, old: Mapping[str, Collection[str]], packages: Iterable[LockedPackage]
-    ) -> dict[str, tuple[str, ...]]:
-        """Return name → those of some packages of a solution that need it themselves, as uv tells it."""
+        self, old: Mapping[Dated, Collection[str]], packages: Iterable[LockedPackage]
+    ) -> dict[Dated, tuple[str, ...]]:
+        """Return rule → those of some packages of a solution that need what it limits themselves, as uv tells it."""
         if not old:
             return {}
         solution = self._folder / "solution.in"
@@ -302,7 +313,7 @@ class _Solve:
         stubs = self._folder / "stubs" if self._provided else None
         ended = self._uv.run(words, find_links=stubs, indexes=sources.indexes)
         via = dict(re.findall(r"^(\S+)==\S+\s+# via (.+)$", ended.output, re.MULTILINE)) if ended.code == 0 else {}
-        return {name: tuple({*names} & {*via.get(name, "").split(", ")}) for name, names in old.items()}
+        return {rule: tuple({*names} & {*via.get(rule.name, "").split(", ")}) for rule, names in old.items()}
 
 
 def _printing(words: list[str]) -> list[str]:
@@ -314,10 +325,12 @@ def _printing(words: list[str]) -> list[str]:
 
 
 def _words(asked: Iterable[Asked], doubted: Iterable[Asked]) -> tuple[str, ...]:
-    said = [str(each) for each in asked]
+    from packager.environments.solve.incompatibilities import together
+
+    said = [*together(asked)]
     said += [
-        f"{each.package} {each.version} {each.because}, as its date says, and {each.requirement} does not fit what you"
-        " ask: it may not start (`packager lock --try` tells)"
+        f"{each.package} {each.version} {each.because}, as its date says, and {each.requirement} does not fit the rest:"
+        " it may not start (`packager lock --try` tells)"
         for each in doubted
     ]
     return tuple(dict.fromkeys(said))
