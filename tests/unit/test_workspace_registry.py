@@ -531,13 +531,13 @@ def test_a_page_to_log_in_is_no_answer(
     with pytest.raises(RegistryError, match="something else than the tags"):
         there.get("model", "Iris_v2")
     server.fail("GET", "manifests/1$", PAGE)
-    with pytest.raises(RegistryError, match="is not valid"):
+    with pytest.raises(RegistryError, match="is no manifest"):
         there.get("model", "Iris_v2")
     server.fail("GET", "blobs/", PAGE)
     with pytest.raises(RegistryError, match="sends other bytes"):
         there.get("model", "Iris_v2")
     server.fail("GET", "manifests/format", PAGE)
-    with pytest.raises(RegistryError, match="format is not valid"):
+    with pytest.raises(RegistryError, match="format is no manifest"):
         RegistryWorkspace(here.location, content=there._content).versions("model")
 
 
