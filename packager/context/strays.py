@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from packager.context.starts import start_of
 from packager.errors import ContextError
-from packager.storage.memory import cache_root
+from packager.storage.memory import cache_root, data_root, state_root
 from packager.storage.reading import opened
 
 #: What programs call their caches by; a build server often keeps them inside the project.
@@ -84,12 +84,12 @@ _LAYOUT_MEMBERS = frozenset({"oci-layout", "index.json"})
 
 
 def cache_folders(environ: Mapping[str, str]) -> frozenset[bytes]:
-    """Return the folders that this machine's programs keep caches in: absolute paths without links.
+    """Return the folders that this machine's programs keep caches in, and packager all it has: real absolute paths.
 
     Where a variable names a whole project, only what our own tools make of it is meant.
     """
     named = [path for name in CACHE_VARIABLES for path in environ.get(name, "").split(os.pathsep) if path[:1] == "/"]
-    found = {str(cache_root()), *named}
+    found = {*map(str, (cache_root(), data_root(), state_root())), *named}
     xdg = environ.get("XDG_CACHE_HOME", "")
     if xdg.startswith("/"):
         found |= {os.path.join(xdg, name) for name in ("uv", "pip", "rattler", "packager")}

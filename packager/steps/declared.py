@@ -25,6 +25,7 @@ import msgspec
 import yaml
 
 from packager.context.sources import LEFT_OUT
+from packager.context.strays import cache_folders
 from packager.environments.declare.pip_for_conda import KEPT, pip_in_place_of_conda, said
 from packager.environments.declare.v1_python import unasked_line, unasked_python
 from packager.errors import ContextError, UsageError
@@ -326,14 +327,18 @@ def _copy_app(declared: Declared, new: Path) -> None:
 
 def _copy_tree(source: Path, target: Path) -> None:
     """Copy a source directory without what is never packaged; links stay links, and are judged by the scan."""
+    caches = cache_folders(os.environ)
 
     def left_out(folder: str, names: list[str]) -> Iterable[str]:
         # `pyvenv.cfg` makes a folder a virtual environment (PEP 405).
         environments = (name for name in names if os.path.exists(os.path.join(folder, name, "pyvenv.cfg")))
         # Sockets and pipes are no files; what cannot be read is said by the copy.
         special = (name for name in names if not _is_ordinary(os.path.join(folder, name)))
+        # Build servers keep caches inside the project, and what is copied may come to lie in one of them.
+        real = {name: os.path.realpath(os.fsencode(os.path.join(folder, name))) for name in names}
+        cached = (name for name in names if real[name] in caches or real[name] == os.path.realpath(os.fsencode(target)))
         kept = {".dockerignore"}
-        return {*(name for name in names if name in LEFT_OUT - kept), *environments, *special}
+        return {*(name for name in names if name in LEFT_OUT - kept), *environments, *special, *cached}
 
     shutil.copytree(source, target, symlinks=True, ignore=left_out)
     theirs, ours = target / ".amlignore", target / ".dockerignore"
@@ -359,7 +364,12 @@ def _link(source: Path, target: Path) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, copy_function=place)
+        within = os.path.realpath(target)
+
+        def left_out(folder: str, names: list[str]) -> Iterable[str]:
+            return {name for name in names if os.path.realpath(os.path.join(folder, name)) == within}
+
+        shutil.copytree(source, target, copy_function=place, ignore=left_out)
     else:
         place(str(source), str(target))
 

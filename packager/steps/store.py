@@ -17,7 +17,7 @@ from packager.steps.settings import cache_limit
 from packager.storage.collect import DAY, UNUSED, Collected, Guard, Kind, Policy, collect, space
 from packager.storage.content import ContentStore, layer_kind
 from packager.storage.files import write_text
-from packager.storage.memory import cache_root, note_kind
+from packager.storage.memory import cache_root, note_kind, state_root
 from packager.storage.models import Store, StoreCheck, model_kind
 from packager.units import human_size
 from packager.workspace.laid import mounted_once, registered_kind
@@ -61,7 +61,7 @@ def kinds() -> tuple[Kind, ...]:
     from packager.laying.compile import bytecode_kind
     from packager.laying.interpreters import interpreter_kind
     from packager.laying.kinds import package_kind, prefix_kind
-    from packager.serving.hosts.process.folders import batch_kind, run_kind, service_kind, state_root
+    from packager.serving.hosts.process.folders import batch_kind, run_kind, service_kind
     from packager.serving.hosts.process.machine import ProcessHost
     from packager.workspace.sources.places import download_kind
 

@@ -14,9 +14,23 @@ from packager.storage.collect import DAY, Kind
 
 def cache_root() -> Path:
     """Return the folder of all that packager remembers: `$XDG_CACHE_HOME/packager`, below `~/.cache` when unset."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def data_root() -> Path:
+    """Return the folder of what a user registers: `$XDG_DATA_HOME/packager`, below `~/.local/share` when unset."""
+    return _xdg("XDG_DATA_HOME", ".local/share")
+
+
+def state_root() -> Path:
+    """Return the folder of what runs here: `$XDG_STATE_HOME/packager`, below `~/.local/state` when unset."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def _xdg(variable: str, otherwise: str) -> Path:
     # The XDG base directory specification: a relative path is invalid and to be ignored.
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "packager"
+    named = os.environ.get(variable, "")
+    return (Path(named) if named.startswith("/") else Path.home() / otherwise) / "packager"
 
 
 def note_kind(cache: Path) -> Kind:

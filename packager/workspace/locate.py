@@ -10,6 +10,7 @@ import msgspec
 from packager.decoding import decode_json
 from packager.errors import UsageError
 from packager.given import read_given
+from packager.storage.memory import data_root
 from packager.workspace.base import NotRegisteredError, Workspace
 from packager.workspace.names import is_name
 
@@ -39,8 +40,7 @@ class _V1(msgspec.Struct, frozen=True):
 
 def workspaces_root() -> Path:
     """Return the folder of this user's workspaces: `$XDG_DATA_HOME/packager/workspaces`, below `~/.local/share`."""
-    data = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(data) if data.startswith("/") else Path.home() / ".local/share") / "packager/workspaces"
+    return data_root() / "workspaces"
 
 
 def choose(

@@ -285,7 +285,8 @@ def test_what_is_used_or_held_meanwhile_stays(cache: Path, monkeypatch: pytest.M
 
 
 def test_runs_and_services_without_docker(cache: Path, tmp_path: Path) -> None:
-    from packager.serving.hosts.process.folders import run_folder, state_root
+    from packager.serving.hosts.process.folders import run_folder
+    from packager.storage.memory import state_root
 
     service, killed = folder(state_root() / "services/days"), folder(state_root() / "runs/killed")
     young = state_root() / "runs/young"

@@ -68,6 +68,15 @@ def test_the_tar_of_an_old_docker_save(root: Path) -> None:
     assert paths(scan(root)) == ["data.tar", "score.py"]
 
 
+@pytest.mark.parametrize("name", ["XDG_DATA_HOME", "XDG_STATE_HOME"])
+def test_what_packager_keeps_inside_is_no_part_of_an_image(
+    root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    factory.write_files(root, {"own/packager/services/a": "", "own/theirs": ""})
+    monkeypatch.setenv(name, str(root / "own"))
+    assert paths(scan(root)) == ["own/theirs", "score.py"]
+
+
 @pytest.mark.parametrize("name", ["XDG_CACHE_HOME", "UV_CACHE_DIR", "PIP_CACHE_DIR", "PRE_COMMIT_HOME"])
 def test_caches_that_a_variable_keeps_inside(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     factory.write_files(root, {"build/own/wheels/a.whl": "", "build/kept": ""})

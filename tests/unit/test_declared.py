@@ -73,6 +73,32 @@ def test_a_source_directory_is_copied_under_its_name_without_what_is_never_packa
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("inside", ["here/services", ".data/packager/azureml/services"])
+def test_what_packager_keeps_inside_a_project_is_not_copied_into_itself(
+    source: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    """The copy lies in one of those folders, or anywhere else in the project."""
+    for name in ("data", "cache", "state"):
+        monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(source / f".{name}"))
+        (source / f".{name}/packager").mkdir(parents=True)
+    (source / "x/weights").write_text("1")
+    model = DeclaredModel(name="m", path=source / "x")
+    made = source / inside / "made"
+    lay_out(Declared(name="p", entry_script="x/score.py", source_dir=source, conda=CONDA, models=(model,)), made)
+    files = sorted(path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file())
+    assert files == [
+        *("models/m/x/score.py", "models/m/x/weights", "packager.yaml", "requirements.txt"),
+        *("src/.dockerignore", "src/link", "src/x/score.py", "src/x/weights"),
+    ]
+
+
+def test_a_model_in_whose_folder_the_package_comes_to_lie(source: Path) -> None:
+    made = source / "x/made"
+    model = DeclaredModel(name="m", path=source / "x")
+    lay_out(Declared(name="p", entry_script="x/score.py", source_dir=source, conda=CONDA, models=(model,)), made)
+    assert len([path for path in made.rglob("*") if path.is_file()]) < 10
+
+
 def test_what_amlignore_leaves_out_is_left_out_unless_dockerignore_says_it(source: Path, tmp_path: Path) -> None:
     (source / ".amlignore").write_text("data/\n")
     declared = Declared(name="p", entry_script="x/score.py", source_dir=source, service={"cpu": 1, "memory": "512Mi"})

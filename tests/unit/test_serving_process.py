@@ -15,7 +15,7 @@ from packager.errors import EngineError, ServiceError, UsageError
 from packager.plan.plan import Machine
 from packager.programs.child import keeper
 from packager.serving.hosts.process.backend import Backend, Launch, bind
-from packager.serving.hosts.process.folders import run_folder, state_root
+from packager.serving.hosts.process.folders import run_folder
 from packager.serving.hosts.process.machine import ProcessHost
 from packager.serving.hosts.process.package import require_devices
 from packager.serving.hosts.process.places import Places, command, differences, environment, files
@@ -24,6 +24,7 @@ from packager.serving.hosts.process.service_backend import NamedBackend
 from packager.serving.hosts.process.service_folder import ServiceFolder
 from packager.serving.hosts.process.service_records import BackendRecord, ServiceRecord
 from packager.serving.service import Publish, State
+from packager.storage.memory import state_root
 from tests.unit.plans import example_plan
 
 PLACES = Places(root="/state/root", prefix="/cache/env", home="/state/home")

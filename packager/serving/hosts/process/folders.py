@@ -13,14 +13,8 @@ from pathlib import Path
 
 from packager.storage.collect import UNUSED, Guard, Kind
 from packager.storage.locks import turn
+from packager.storage.memory import state_root
 from packager.storage.reading import failure
-
-
-def state_root() -> Path:
-    """Return the folder of this user's services and runs."""
-    # The XDG base directory specification: a relative path is invalid and to be ignored.
-    state = os.environ.get("XDG_STATE_HOME", "")
-    return (Path(state) if state.startswith("/") else Path.home() / ".local/state") / "packager"
 
 
 def service_folder(name: str) -> Path:

@@ -10,13 +10,14 @@ import msgspec
 
 from packager.decoding import decode_json
 from packager.serving.hosts.process.backend import Backend, bind, write_keys
-from packager.serving.hosts.process.folders import live_runs, run_folder, state_root
+from packager.serving.hosts.process.folders import live_runs, run_folder
 from packager.serving.hosts.process.package import PackageRequest
 from packager.serving.hosts.process.service_folder import ServiceFolder
 from packager.serving.ports import reachable_host
 from packager.serving.running import Running
 from packager.serving.service import GRACE, Service
 from packager.storage.files import write_bytes
+from packager.storage.memory import state_root
 
 #: In the folder of a run: where it is reached.
 _RUN = "run.json"
