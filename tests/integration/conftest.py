@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -124,11 +125,17 @@ def docker_config(engine: Engine, registry: Registry, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
-def podman(docker_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """Podman with storage of its own, used by one module at a time."""
+def podman(docker_config: Path) -> Iterator[Podman]:
+    """Podman with storage of its own, used by one module at a time.
+
+    Its folder has a short name: with a `runroot` of more than 50 characters Podman starts no container again.
+    """
     if not Podman.is_there():
         missing("no Podman for root (run ./scripts/engine)")
-    with Podman(tmp_path_factory.mktemp("podman"), docker_config / "config.json") as podman:
+    with (
+        tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as folder,
+        Podman(Path(folder), docker_config / "config.json") as podman,
+    ):
         yield podman
 
 
