@@ -48,6 +48,8 @@ def _made(workspace: Workspace, found: ListedEnvironment) -> Environment:
         made = Environment(found.name)
         made.environment_variables = {}
         made.python.conda_dependencies = _conda(found.text, f"{found.name}.yml")
+        # Azure's had it, so that scripts could import azureml.core, which it brings to those that do.
+        made.python.conda_dependencies.add_pip_package("azureml-defaults")
         made.version = "1"
         return made
     files = {file.path for file in found.registered.files}

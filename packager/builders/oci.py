@@ -15,7 +15,7 @@ from packager.builders.base import fetch_base
 from packager.builders.builder import BuiltImage, Candidate, Job, image_metadata
 from packager.builders.choose import needs_engine
 from packager.builders.known import remember_image
-from packager.builders.outputs import Output, Say, load_into_engine
+from packager.builders.outputs import Output, Say
 from packager.builders.starting import StartCheck, laid_down, recipe_of
 from packager.builders.unread_models import is_known, layer_ahead
 from packager.context.sources import DigestModel, list_models
@@ -159,6 +159,8 @@ class OciBuilder:
         return tuple(self._healed(job.planned, functools.partial(self._build, job)) for job in jobs)
 
     def _load(self, planned: Planned, reference: str) -> str:
+        from packager.builders.loading import load_into_engine
+
         return load_into_engine(self.written(planned).image, (reference,), self.content)
 
     def _healed(self, planned: Sequence[Planned], act: Callable[[], T]) -> T:

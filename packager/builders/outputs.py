@@ -6,17 +6,16 @@ build`: `type=oci,dest=…`, `type=docker,dest=…`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast
+from typing import ClassVar, Protocol
 
 import msgspec
 
 from packager.builders.known import base_mounts, remember_image
 from packager.errors import EngineError
-from packager.oci.values import Content, Image, digest_of
+from packager.oci.values import Content, Image
 from packager.plan.plan import Base
-from packager.progress import working
 
 Say = Callable[[str], None]
 
@@ -143,6 +142,9 @@ class EngineOutput(msgspec.Struct, frozen=True, kw_only=True):
             say("no engine answers: the image is in the store; --push or -o type=oci,dest=… bring it further")
             return Sent()
         if any(local is None or local.id not in (image.id, image.digest) for local in present):
+            # Seldom: a build of nothing new loads nothing.
+            from packager.builders.loading import load_into_engine
+
             say("loading it into the engine")
             known = {load_into_engine(image, references, content)}
         else:
@@ -175,38 +177,3 @@ def takes_several(push: bool, outputs: Sequence[str]) -> bool:
     places = [parse_output(text) for text in outputs]
     layouts = [place is not None and place.takes_several for place in places]
     return all(layouts) and (push or bool(layouts))
-
-
-def load_into_engine(image: Image, references: Sequence[str], content: Content) -> str:
-    """Stream an image into the engine, and compare what it has then; return the id by which the engine knows it.
-
-    Raises:
-        EngineError: no engine, it refuses, or it made another image of it.
-        ContextError: a layer is missing.
-    """
-    from packager.engine.api import connect
-    from packager.oci.outputs import docker_entries, index_json
-    from packager.oci.tar import counted, tar_blocks
-
-    entries = docker_entries(image, references, content)
-    size = sum(entry.size for entry in entries)
-    with connect() as client:
-        with working("loading into the engine", size) as advance:
-            blocks = counted(tar_blocks(entries), advance)
-            # The SDK gives the body to `requests`, which sends what an iterator gives, each piece as it is.
-            loaded = client.images.load(cast(Any, _as_bytes(blocks)))
-        ids = {str(each.id) for each in loaded}
-        ids |= {str(client.images.get(reference).id) for reference in references}
-    # The classic store names an image by its configuration, containerd's by its manifest, or by the index around it.
-    known = {image.id, image.digest, digest_of(index_json([image], references))}
-    if len(ids) != 1 or not ids <= known:
-        raise EngineError(
-            f"the engine has {', '.join(sorted(ids)) or 'no image'} after loading {image.id}",
-            remedy="look at `docker images`; another program may have moved the tag: run the command again",
-        )
-    return ids.pop()
-
-
-def _as_bytes(blocks: Iterator[memoryview]) -> Iterator[bytes]:
-    for block in blocks:
-        yield bytes(block)

@@ -73,6 +73,7 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
         repo_digests: `repository@sha256:…` under which registries have it.
         labels: of its configuration.
         ports: TCP ports that it exposes.
+        layers: digests of its layers' archives, uncompressed.
     """
 
     id: str
@@ -81,6 +82,7 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
     repo_digests: tuple[str, ...]
     labels: dict[str, str]
     ports: tuple[int, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -368,6 +370,7 @@ def local_image(values: Mapping[str, Any]) -> LocalImage:
         ports=tuple(
             sorted(int(port.partition("/")[0]) for port in config.get("ExposedPorts") or () if port.endswith("/tcp"))
         ),
+        layers=tuple((values.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

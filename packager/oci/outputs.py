@@ -94,10 +94,8 @@ def write_docker_archive(image: Image, references: Sequence[str], file: Path, co
 
 def docker_entries(image: Image, references: Sequence[str], content: Content) -> list[Entry]:
     """Return the entries of an archive for `docker load`."""
-    layers = [_blob_path(layer.blob.digest) for layer in image.layers]
-    document = [
-        {"Config": _blob_path(image.id), "RepoTags": [_repo_tag(each) for each in references], "Layers": layers}
-    ]
+    layers = [blob_path(layer.blob.digest) for layer in image.layers]
+    document = [{"Config": blob_path(image.id), "RepoTags": [_repo_tag(each) for each in references], "Layers": layers}]
     return in_order([*_layout([image], references, content), _text("manifest.json", msgspec.json.encode(document))])
 
 
@@ -111,10 +109,10 @@ def _layout(images: Sequence[Image], references: Sequence[str], content: Content
     if len(images) > 1:
         documents.append(make_index(images))
     for data in documents:
-        path = _blob_path(digest_of(data))
+        path = blob_path(digest_of(data))
         blobs[path] = _text(path, data)
     for layer in (layer for image in images for layer in image.layers):
-        path = _blob_path(layer.blob.digest)
+        path = blob_path(layer.blob.digest)
         if not content.has(layer.blob.digest, layer.blob.size):
             raise ContextError(
                 f"layer {layer.title!r} ({layer.blob.digest}) is not in the store", remedy="run the command again"
@@ -165,7 +163,8 @@ def _repo_tag(reference: str) -> str:
     return str(_tagged(reference)).removeprefix("docker.io/library/").removeprefix("docker.io/")
 
 
-def _blob_path(digest: str) -> str:
+def blob_path(digest: str) -> str:
+    """Return the path of a blob in an OCI layout."""
     return f"blobs/{digest.replace(':', '/')}"
 
 

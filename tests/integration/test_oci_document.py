@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from packager.builders.outputs import load_into_engine
+from packager.builders.loading import load_into_engine
 from packager.dockerfile.render import render
 from packager.oci.compose import make_image
 from packager.oci.compression import Compression

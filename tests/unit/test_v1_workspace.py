@@ -236,7 +236,7 @@ def test_a_curated_environment_has_its_name_of_v1(ws: Workspace) -> None:
     found = Environment.get(ws, "AzureML-Minimal").clone("mine")
     assert found.python.conda_dependencies is not None
     found.python.conda_dependencies.add_pip_package("scikit-learn")
-    assert "scikit-learn" in list(found.python.conda_dependencies.pip_packages)
+    assert {"scikit-learn", "azureml-defaults"} <= {*found.python.conda_dependencies.pip_packages}
     assert "AzureML-Minimal" in Environment.list(ws)
     with pytest.raises(UserErrorException):
         Environment("AzureML-Minimal").register(ws)
