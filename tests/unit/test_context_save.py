@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,8 @@ def test_a_large_app_file_is_copied(spec_file: SpecFile, target: Path, store: St
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "SHARED", 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    # Not those that another test's library left running: the child copies two files, and ends without any handler.
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 @pytest.mark.usefixtures("shared")
@@ -249,6 +252,16 @@ def test_two_processes_write_the_same(
     save(context, spec_file.root, tmp_path / "one", store)
     assert len(forks) == 1
     assert factory.snapshot(tmp_path / "one") == factory.snapshot(tmp_path / "two")
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_process_with_other_threads_does_not_fork(
+    spec_file: SpecFile, context: BuildContext, target: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    save(context, spec_file.root, target, store)
+    assert verify(target).ok
 
 
 @pytest.mark.usefixtures("shared")

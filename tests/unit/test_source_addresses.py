@@ -175,6 +175,7 @@ def test_files_are_held_against_the_commit(tmp_path: Path) -> None:
 
 def test_a_download_is_told_of_and_can_be_stopped() -> None:
     told, stopped = list[int](), threading.Event()
+    before = set(threading.enumerate())
     bar = _bar(told.append, stopped)(total=3, unit="B", desc="f", disable=False)
     bar.update(2)
     assert told == [2]
@@ -182,6 +183,7 @@ def test_a_download_is_told_of_and_can_be_stopped() -> None:
     with pytest.raises(InterruptedError):
         bar.update(1)
     bar.close()
+    assert not set(threading.enumerate()) - before
 
 
 # --- MLflow -----------------------------------------------------------------------------------------------------------

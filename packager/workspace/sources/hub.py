@@ -237,7 +237,8 @@ def _bar(advance: Advance, stopped: threading.Event) -> Any:
             raise InterruptedError
         advance(int(count or 0))
 
-    return type("Bar", (base,), {"__init__": begin, "update": update})
+    # No thread that looks after bars: it would stay, and a process with a second thread does not fork to share work.
+    return type("Bar", (base,), {"__init__": begin, "update": update, "monitor_interval": 0})
 
 
 def is_of_commit(path: Path, file: HubFile) -> bool:
