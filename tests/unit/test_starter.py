@@ -469,6 +469,15 @@ def test_sample_requests_are_tests(tmp_path: Path) -> None:
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     found = look(write(tmp_path, **{"score.py": SCRIPT, "Pipfile": "", "setup.py": ""}))
     assert [each.partition(":")[0] for each in found.notes] == ["Pipfile", "setup.py"]
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pdm.lock"])
+def test_the_lock_of_another_tool_is_told(tmp_path: Path, name: str) -> None:
+    project = '[project]\nname = "p"\nversion = "1"\ndependencies = ["numpy"]\n'
+    found = look(write(tmp_path, **{"score.py": SCRIPT, "pyproject.toml": project, name: ""}))
+    assert found.environment == "pyproject.toml"
+    (note,) = found.notes
+    assert note.startswith(f"{name}: not read") and "-o requirements.txt" in note
     found = look(write(tmp_path, **{"env.yml": "dependencies: [python=3.12]\n", "requirements.txt": "six\n"}))
     assert found.notes == (
         "requirements.txt: not read, as env.yml is the environment; `environment:` names one of them",
