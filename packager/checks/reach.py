@@ -156,8 +156,19 @@ class _Sources:
         except (RecursionError, MemoryError):
             return Facts(), (_unread(shown, "is nested too deeply, and was not looked into"),)
         except (SyntaxError, ValueError) as error:
-            # `check_entry_script` has said it of the entry script already.
-            return Facts(), () if path == image.entry else (_syntax(error, shown, image.python),)
+            # `check_entry_script` has said it of the entry script already, unless it is valid in a newer Python.
+            said = path == image.entry and not _is_valid(source)
+            return Facts(), () if said else (_syntax(error, shown, image.python),)
+
+
+def _is_valid(source: bytes) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ast.parse(source)
+        except (SyntaxError, ValueError):
+            return False
+    return True
 
 
 def _unread(file: str, message: str) -> Finding:

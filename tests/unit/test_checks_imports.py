@@ -212,6 +212,16 @@ def test_helpers_that_cannot_be_parsed(text: str, rule: str, severity: str) -> N
     ]
 
 
+@pytest.mark.parametrize(("python", "told"), [("3.8", [("source-syntax", "error", "score.py")]), ("3.11", [])])
+def test_an_entry_script_for_a_newer_python_than_the_images(python: str, told: list[tuple[str, ...]]) -> None:
+    text = "def run(data):\n  match data:\n    case str(): return 1"
+    assert [each[:3] for each in short(all_findings({"score.py": text}, python=python))] == told
+
+
+def test_what_is_no_python_at_all_is_told_once() -> None:
+    assert all_findings({"score.py": "def (:"}) == []  # by `check_entry_script`
+
+
 def test_deep_helpers_are_left_unread_or_read() -> None:
     text = "x = " + "+".join(["1"] * 20_000)
     found = short(all_findings({"score.py": "import a", "a.py": text}))
