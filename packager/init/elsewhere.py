@@ -102,4 +102,5 @@ def _of_poetry(text: str) -> Iterator[str]:
     except tomllib.TOMLDecodeError:
         return  # who names it as the environment is told so
     except ValueError as error:
-        yield f"pyproject.toml: not read: {error}; `poetry export -o requirements.txt` (of poetry-plugin-export) writes one that is"
+        writes = "`poetry export -o requirements.txt` (of poetry-plugin-export) writes one that is"
+        yield f"pyproject.toml: not read: {error}; {writes}"

@@ -477,7 +477,8 @@ def test_the_lock_of_another_tool_is_told(tmp_path: Path, name: str) -> None:
     found = look(write(tmp_path, **{"score.py": SCRIPT, "pyproject.toml": project, name: ""}))
     assert found.environment == "pyproject.toml"
     (note,) = found.notes
-    assert note.startswith(f"{name}: not read") and "-o requirements.txt" in note
+    assert note.startswith(f"{name}: not read")
+    assert "-o requirements.txt" in note
     found = look(write(tmp_path, **{"env.yml": "dependencies: [python=3.12]\n", "requirements.txt": "six\n"}))
     assert found.notes == (
         "requirements.txt: not read, as env.yml is the environment; `environment:` names one of them",

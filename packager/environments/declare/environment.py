@@ -416,7 +416,8 @@ def _project(data: dict[str, Any], path: Path) -> dict[str, Any]:
         raise SpecError(
             f"[tool.poetry.dependencies]: {error}",
             where=Location(file=str(path)),
-            remedy="write it otherwise, or `poetry export -o requirements.txt` (of poetry-plugin-export) and name that in the spec",
+            remedy="write it otherwise, or `poetry export -o requirements.txt` (of poetry-plugin-export) and name "
+            "that in the spec",
         ) from None
     if not isinstance(project, dict):
         raise SpecError(
