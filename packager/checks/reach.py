@@ -157,8 +157,8 @@ class _Sources:
             return Facts(), (_unread(shown, "is nested too deeply, and was not looked into"),)
         except (SyntaxError, ValueError) as error:
             # `check_entry_script` has said it of the entry script already, unless it is valid in a newer Python.
-            said = path == image.entry and not _is_valid(source)
-            return Facts(), () if said else (_syntax(error, shown, image.python),)
+            told = path == image.entry and not _is_valid(source)
+            return Facts(), () if told else (_syntax(error, shown, image.python),)
 
 
 def _is_valid(source: bytes) -> bool:
