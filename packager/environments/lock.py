@@ -51,6 +51,8 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
         installer: the image of the stage that installs conda packages, as it is asked for.
         hashes: requirement or constraint → the sha256 of the files that alone may be taken for it; unset for none.
         sources: indexes that the project names; unset for none.
+        versions: package → version in the lock of the project's own tool, which leads where it fits; several of one
+            package each with ` ; MARKER`. Unset for none.
     """
 
     python: str
@@ -63,6 +65,7 @@ class LockRequest(msgspec.Struct, frozen=True, kw_only=True):
     installer: str | UnsetType = UNSET
     hashes: dict[str, tuple[str, ...]] | UnsetType = UNSET
     sources: PackageSources | UnsetType = UNSET
+    versions: dict[str, tuple[str, ...]] | UnsetType = UNSET
 
     @property
     def digest(self) -> str:
@@ -181,6 +184,7 @@ def changes(locked: LockRequest, wanted: LockRequest) -> tuple[str, ...]:
         lines += _moved(label, getattr(locked, name), getattr(wanted, name))
     lines += _moved("hash", _hashes(locked), _hashes(wanted))
     lines += _moved("source", _sources(locked), _sources(wanted))
+    lines += _moved("version of the project's lock", _of_project(locked), _of_project(wanted))
     if locked.base != wanted.base:
         lines.append(f"base: {locked.base} -> {wanted.base}")
     return (*lines, *_conda_changes(locked, wanted))
@@ -231,6 +235,11 @@ def _sources(request: LockRequest) -> tuple[str, ...]:
         *(f"index {each}" for each in request.sources.indexes),
         *([f"default index {default}"] * bool(default)),
     )
+
+
+def _of_project(request: LockRequest) -> tuple[str, ...]:
+    named = {} if isinstance(request.versions, UnsetType) else request.versions
+    return tuple(f"{name} {version}" for name, versions in named.items() for version in versions)
 
 
 def _flat(platforms: Mapping[str, str]) -> tuple[str, ...]:

@@ -78,13 +78,11 @@ UNREAD = {
     "Pipfile": "`pipenv requirements > requirements.txt` writes one that is",
     "setup.py": "list its install_requires in a requirements.txt",
     "setup.cfg": "list its install_requires in a requirements.txt",
-}
-#: Locks of other tools, and what writes their versions in a form that is read.
-OTHER_LOCKS = {
-    "uv.lock": "`uv export --no-dev --no-emit-project -o requirements.txt`",
-    "poetry.lock": "`poetry export -o requirements.txt` (of poetry-plugin-export)",
-    "pdm.lock": "`pdm export --prod -o requirements.txt`",
-    "Pipfile.lock": "`pipenv requirements > requirements.txt`",
+    # Beside a pyproject.toml that is the environment, their versions lead.
+    "uv.lock": "`uv export --no-dev --no-emit-project -o requirements.txt` writes one that is",
+    "poetry.lock": "`poetry export -o requirements.txt` (of poetry-plugin-export) writes one that is",
+    "pdm.lock": "`pdm export --prod -o requirements.txt` writes one that is",
+    "Pipfile.lock": "`pipenv requirements > requirements.txt` writes one that is",
 }
 #: Import names that come with the inference server.
 SERVED = {"azureml", "inference_schema", "flask", "werkzeug"}
@@ -316,12 +314,6 @@ CONDA_KEYS = ("name", "channels", "dependencies", "variables", "prefix", "platfo
 def _unread(files: list[str], environment: str | None) -> list[str]:
     """Say which other files name dependencies, and that they were not read."""
     notes = [f"{path}: not read: {UNREAD[path]}" for path in files if path in UNREAD and environment is None]
-    notes += [
-        f"{path}: not read, `packager lock` solves anew: to keep its versions, {OTHER_LOCKS[path]}, and "
-        "`environment: requirements.txt`"
-        for path in files
-        if path in OTHER_LOCKS and environment in (None, "pyproject.toml")
-    ]
     kinds = (*CONDA_FILES, "requirements.txt")
     said = f"not read, as {environment} is the environment; `environment:` names one of them"
     return notes + [f"{path}: {said}" for path in files if path in kinds and path != environment and environment]

@@ -102,6 +102,20 @@ def test_unchanged_needs_neither_network_nor_uv(locked: Path, run_packager: Any)
     assert not (locked.parent / "empty").exists()
 
 
+def test_versions_of_the_projects_own_lock_lead(tmp_path: Path, run_packager: Any, index: None) -> None:
+    """uv wrote the lock while the project asked for these; a range that it fits does not move them, ours cannot."""
+    folder = write(tmp_path / "project", spec=SPEC.replace("requirements.txt", "pyproject.toml"))
+    project = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six{}", "idna{}"]\n'
+    (folder / "pyproject.toml").write_text(project.format("==1.16.0", "==3.6"))
+    subprocess.run([find_uv_bin(), "lock", "--quiet", "--python", sys.executable], cwd=folder, check=True, timeout=300)
+    (folder / "pyproject.toml").write_text(project.format("", ">=3.7"))
+    done = run_packager("lock", cwd=folder)
+    found = {each.name: each.version for each in read_inputs(load_spec(folder), "cpu").lock.packages}
+    assert found["six"] == "1.16.0"
+    assert "uv.lock:1: its versions lead where they fit (2 packages)" in done.stderr
+    assert f"versions of the project's lock that do not fit here: idna 3.6 ({found['idna']} is locked)" in done.stderr
+
+
 @pytest.mark.parametrize("tags", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28"])
 def test_uv_installs_the_lock_by_its_hashes(locked: Path, tmp_path: Path, tags: str) -> None:
     install = [

@@ -472,11 +472,8 @@ def test_what_is_not_read_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pdm.lock"])
-def test_the_lock_of_another_tool_is_told(tmp_path: Path, name: str) -> None:
-    project = '[project]\nname = "p"\nversion = "1"\ndependencies = ["numpy"]\n'
-    found = look(write(tmp_path, **{"score.py": SCRIPT, "pyproject.toml": project, name: ""}))
-    assert found.environment == "pyproject.toml"
-    (note,) = found.notes
+def test_the_lock_of_another_tool_alone_is_told(tmp_path: Path, name: str) -> None:
+    (note,) = look(write(tmp_path, **{"score.py": SCRIPT, name: ""})).notes
     assert note.startswith(f"{name}: not read")
     assert "-o requirements.txt" in note
     found = look(write(tmp_path, **{"env.yml": "dependencies: [python=3.12]\n", "requirements.txt": "six\n"}))

@@ -47,6 +47,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         constraints: pip's, normal forms, in the order met.
         hashes: requirement or constraint → the sha256 that its `--hash=` admit.
         sources: indexes that are named for them.
+        versions: those of the project's own lock, as `project_lock.read_versions` gives them.
         files: each file that was read, relative to the folder of the spec.
         variables: environment variables.
         notes: what was passed over, each with its place.
@@ -58,6 +59,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     hashes: dict[str, frozenset[str]] = {}
     sources: PackageSources = PackageSources()
+    versions: dict[str, tuple[str, ...]] = {}
     files: tuple[Path, ...] = ()
     variables: dict[str, str] = {}
     notes: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from packager.environments.declare.curated import load_curated
 from packager.environments.declare.needless_conda import without_conda
 from packager.environments.declare.package_sources import is_member, joined, read_sources
 from packager.environments.declare.poetry import has_own_dependencies, project_of
+from packager.environments.declare.project_lock import versions_beside
 from packager.environments.declare.registered import CONDA_SUFFIXES, registered_parts
 from packager.environments.declare.requirement import INFERENCE_SERVER, canonical_name, normalise, requirement_name
 from packager.environments.declare.requirements_txt import RequirementsReader, note
@@ -54,6 +55,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         constraints: sorted, without repetition.
         hashes: requirement or constraint → the sha256 that its `--hash=` admit, sorted.
         sources: indexes that are named for its packages.
+        versions: those of the project's own lock, which lead where they fit.
         inputs: digest (`sha256:…`) of each file that was read, by path relative to the spec, with `/`.
         conda: what conda is asked; None for an environment of pip alone.
         python: minor version that the environment asks for; None where it says nothing, or leaves it to the solve.
@@ -67,6 +69,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     constraints: tuple[str, ...] = ()
     hashes: dict[str, tuple[str, ...]] = {}
     sources: PackageSources = PackageSources()
+    versions: dict[str, tuple[str, ...]] = {}
     inputs: dict[str, str] = {}
     conda: CondaDeclaration | None = None
     python: str | None = None
@@ -248,6 +251,7 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=joined(each.sources for each in parts),
+        versions={name: lines for each in parts for name, lines in each.versions.items()},
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=(*(text for each in parts for text in each.notes), *notes),
@@ -274,6 +278,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=joined(each.sources for each in parts),
+        versions={name: lines for each in parts for name, lines in each.versions.items()},
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -332,7 +337,8 @@ def _digests(root: Path, files: Iterable[Path]) -> dict[str, str]:
 
 def _pyproject(spec_file: SpecFile, file: Path) -> Parts:
     """Return what a pyproject.toml asks, relative to the folder of the spec."""
-    path = spec_file.document.path.parent / file
+    shown = spec_file.document.path.parent
+    path = shown / file
     text = read_text(path, spec_file.root)
     data = _toml(text, path)
     requirements = _dependencies(data, text, path, spec_file.spec.python or DEFAULT_PYTHON)
@@ -350,7 +356,14 @@ def _pyproject(spec_file: SpecFile, file: Path) -> Parts:
         )
         for name, places in sources.packages.items()
     ]
-    return Parts(requirements=tuple(requirements), sources=sources, files=(file,), notes=tuple(notes))
+    versions, said = versions_beside(file, spec_file.root, shown, asked)
+    return Parts(
+        requirements=tuple(requirements),
+        sources=sources,
+        versions=versions,
+        files=(file,),
+        notes=(*notes, *said),
+    )
 
 
 def _tools(data: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def make_request(
         installer=UNSET if isinstance(conda, UnsetType) else _installer(spec, target, at),
         hashes=environment.hashes or UNSET,
         sources=environment.sources or UNSET,
+        versions=environment.versions or UNSET,
     )
 
 

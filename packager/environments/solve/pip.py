@@ -122,14 +122,15 @@ class UvSolver:
             request = msgspec.structs.replace(request, python=provided.python)
         with scratch("packager-lock-") as name:
             solve = _Solve(self._uv, request, platform, Path(name), upgrade, offline, provided)
-            preferred = _preferred(preferences, platform, request)
+            project = _of_project(request, platform)
+            known = {each.name: each.version for each in _preferred(preferences, platform, request)} | project
             try:
-                solved = solve.to_the_end(format_preferences(preferred) if preferred else None)
+                solved = solve.to_the_end(format_preferences(known) if known else None)
             except LockError as error:
                 raise solve.with_nearest(error) from None
-            known = {each.name: each.version for each in preferred}
             moved = [each.name for each in solved.packages if known.get(each.name) != each.version]
-            return msgspec.structs.replace(solved, notes=(*solved.notes, *solve.held_back(solved, moved)))
+            notes = (*solved.notes, *solve.held_back(solved, moved), *_unfit(project, solved, upgrade))
+            return msgspec.structs.replace(solved, notes=notes)
 
     def stop(self) -> None:
         """End all solves under way, which then raise, and refuse new ones."""
@@ -473,6 +474,24 @@ def _preferred(text: str | None, platform: str, request: LockRequest) -> list[Lo
     except LockError:
         return []  # a file that was broken by hand is no reason not to write it anew
     return [package for package in packages if not package.platforms or platform in package.platforms]
+
+
+def _of_project(request: LockRequest, platform: str) -> dict[str, str]:
+    if isinstance(request.versions, UnsetType):
+        return {}
+    from packager.environments.declare.project_lock import of_image
+
+    return of_image(request.versions, marker_words(minor(request.python), platform))
+
+
+def _unfit(project: Mapping[str, str], solved: Solved, upgrade: Upgrade) -> tuple[str, ...]:
+    """Return which versions of the project's lock were not taken, unless newer ones were asked for."""
+    moved = [
+        f"{each.name} {project[each.name]} ({each.version} is locked)"
+        for each in solved.packages
+        if project.get(each.name, each.version) != each.version and not upgrade.all and each.name not in upgrade.names
+    ]
+    return (f"versions of the project's lock that do not fit here: {', '.join(moved)}",) if moved else ()
 
 
 def tool_versions(*more: str) -> dict[str, str]:

@@ -8,9 +8,10 @@ where two indexes give two files.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
@@ -62,11 +63,11 @@ def parse_pylock(
     return tuple(sorted(packages, key=lambda package: package.name))
 
 
-def format_preferences(packages: Iterable[LockedPackage]) -> str:
+def format_preferences(versions: Mapping[str, str]) -> str:
     """Return a pylock.toml that holds names and versions alone: uv keeps them where they still fit."""
     lines = ['lock-version = "1.0"', 'created-by = "packager"']
-    for package in packages:
-        lines += ["", "[[packages]]", f'name = "{package.name}"', f'version = "{package.version}"']
+    for name, version in versions.items():
+        lines += ["", "[[packages]]", f"name = {json.dumps(name)}", f"version = {json.dumps(version)}"]
     return "\n".join([*lines, ""])
 
 
