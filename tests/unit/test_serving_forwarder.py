@@ -477,9 +477,10 @@ asyncio.run(main())
         process.stdin.flush()
         used = int(process.stdout.readline())
         process.kill()
-    assert used < 235_000  # KiB; the container of a forwarder has 262,144
     for each in clients:
         each.close()
+    # KiB; the container of a forwarder has 262,144. It was 190,000 to 235,000, the most on a busy machine.
+    assert used < 250_000
 
 
 def test_a_connect_that_is_given_up_is_not_in_flight() -> None:
