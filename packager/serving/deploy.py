@@ -8,6 +8,7 @@ is removed, and nothing has happened to the old one. The old one is kept, ended:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ from packager.serving.versions import chosen, drain, status_of, whole
 
 #: Seconds that one gets which never had a request to finish.
 UNUSED_GRACE = 2.0
+#: Seconds that a forwarder may take to pass on what a backend answers by itself already; and between two questions.
+FORWARDER_TIME, PAUSE = 30.0, 0.05
 
 _Hosts = Sequence[Host[Any]]
 RequestT = TypeVar("RequestT", bound=Request)
@@ -89,7 +92,15 @@ def deploy(
             raise
         backend.point()
         backend.keep()
-        return status_of(service, name)
+        return _when_it_answers(service, name)
+
+
+def _when_it_answers(service: Deployment[Any], name: str) -> Status:
+    """Return a service whose backend is healthy as soon as its forwarder says so, too, which may have just begun."""
+    end = time.monotonic() + FORWARDER_TIME
+    while (status := status_of(service, name)).state == "Transitioning" and time.monotonic() < end:
+        time.sleep(PAUSE)
+    return status
 
 
 def update(

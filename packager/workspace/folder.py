@@ -92,8 +92,9 @@ class FolderWorkspace:
             return
         marker = _Marker(format=FORMAT, name=self.name)
         try:
-            # Hidden ones are of somebody who began to make it, or a filesystem's own.
-            if self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):
+            # Hidden ones are of somebody who began to make it, or a filesystem's own; who made it meanwhile has others.
+            others = self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir())
+            if others and not self.exists:
                 raise ContextError(
                     f"{self.root} is no workspace, and has other files in it", remedy="name a new or an empty folder"
                 )

@@ -49,7 +49,7 @@ def test_ten_at_once_get_ten_versions(tmp_path: Path, environ: dict[str, str]) -
         path.write_bytes(b"%d" % number)
     processes = [start(environ, "model", "register", "-n", "m", "-p", str(path)) for path in paths]
     ended = [(*process.communicate(timeout=120), process.returncode) for process in processes]
-    assert [code for _, _, code in ended] == [0] * AT_ONCE, ended
+    assert [said for _, said, code in ended if code != 0] == []
     assert sorted(out for out, _, _ in ended) == sorted(f"m:{number}\n" for number in range(1, AT_ONCE + 1))
     assert run(environ, "model", "verify").count("ok ") == AT_ONCE
     there = {

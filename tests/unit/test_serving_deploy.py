@@ -99,11 +99,16 @@ class FakeService:
         #: Of the next backend: how it fails, or the error that starting it raises.
         self.trouble: str | BaseException = ""
         self.deaf, self.refuses = False, ""
+        #: How often the forwarder is asked before it passes anything on.
+        self.late = 0
 
     def status(self) -> Status | None:
         if not self.backends:
             return None
         image = self.pointed.title if self.pointed else ""
+        if self.state == "Healthy" and self.late:
+            self.late -= 1
+            return Status(name=self.name, state="Transitioning", reason="not yet", image=image, url="http://x/")
         return Status(name=self.name, state=self.state, reason="why", image=image, url="http://x/")
 
     def current(self) -> FakeBackend | None:
@@ -232,6 +237,19 @@ def test_a_first_backend_is_kept_once_it_is_healthy() -> None:
     host = FakeHost()
     assert deploy(host).image == "first"
     assert host.services["a"].events == ["remove", "start first", "point first", "keep first"]
+
+
+def test_it_is_there_when_its_forwarder_passes_on_what_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "PAUSE", 0.0)
+    host = FakeHost()
+    with host.service("a") as service:
+        service.late = 3
+    assert deploy(host).state == "Healthy"
+    monkeypatch.setattr(steps, "FORWARDER_TIME", 0.0)
+    host.services.clear()
+    with host.service("a") as service:
+        service.late = 3
+    assert deploy(host).state == "Transitioning"
 
 
 def test_one_that_does_not_become_healthy_stays_ended_and_makes_room_for_the_next() -> None:

@@ -211,6 +211,18 @@ def test_a_folder_of_something_else_becomes_no_workspace(root: Path, tmp_path: P
         FolderWorkspace(tmp_path / "file")
 
 
+def test_a_workspace_that_somebody_makes_meanwhile_is_taken(
+    workspace: FolderWorkspace, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = FolderWorkspace(root)
+    workspace.add(draft(), [file_of(tmp_path)])
+    looks = iter([False, True])
+    monkeypatch.setattr(FolderWorkspace, "exists", property(lambda _: next(looks)))
+    late.create()
+    monkeypatch.undo()
+    assert [each.id for each in late.versions("model")] == [f"{draft().name}:1"]
+
+
 @pytest.mark.parametrize("text", ["{", "null", '{"kind": "model", "name": "other", "version": 1}', None])
 def test_a_damaged_record_is_named_and_all_else_works(
     text: str | None, workspace: FolderWorkspace, tmp_path: Path, root: Path
