@@ -252,6 +252,10 @@ def test_versions_come_change_and_go_while_requests_run(here: Here) -> None:
     os.kill(record["process"]["pid"], signal.SIGKILL)
     while here.show("split")["versions"][1]["state"] == "Healthy":
         time.sleep(0.05)
+    # The worker of the one that was killed sees after some seconds that it is alone.
+    end = time.monotonic() + 60
+    while any("/versions/b/" in each for each in here.processes()) and time.monotonic() < end:
+        time.sleep(0.05)
     here.run("service", "start", "split", "--version", "b", "-e", "MARK=again")
     assert [each["state"] for each in here.show("split")["versions"]] == ["Healthy", "Healthy"]
     here.run("service", "traffic", "split", "b=100")
