@@ -11,20 +11,18 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
-import sysconfig
 import textwrap
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from uv import find_uv_bin
 
-from tests.integration.conftest import Engine, missing, output
+from tests.integration.conftest import Engine, output
+from tests.integration.v1_interpreter import ROOT, interpreter
 
-ROOT = Path(__file__).parents[2]
 DOCUMENTS = ROOT.parent / "shared/seeds"
 
 pytestmark = [
@@ -83,19 +81,7 @@ def block(document: str, heading: str, number: int = 0, language: str = "python"
 @pytest.fixture(scope="module")
 def python(index: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter of a user's: with scikit-learn and requests, and packager."""
-    folder = tmp_path_factory.mktemp("documents") / "venv"
-    uv, made = find_uv_bin(), folder / "bin/python"
-    try:
-        for command in (
-            [uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "--quiet", "--python", str(made), "scikit-learn==1.7.2", "joblib"],
-        ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    except (OSError, subprocess.SubprocessError) as error:
-        missing(f"scikit-learn cannot be installed: {getattr(error, 'stderr', error)}"[:300])
-    (site,) = folder.glob("lib/python*/site-packages")
-    (site / "tested.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
-    return made
+    return interpreter(tmp_path_factory.mktemp("documents") / "venv", "scikit-learn==1.7.2", "joblib")
 
 
 class Reader:
@@ -155,9 +141,11 @@ def reader(engine: Engine, python: Path, base_image: str, tmp_path_factory: pyte
             subprocess.run(["docker", "rm", "--force", *left], capture_output=True, check=False)
 
 
-def entry(init: str) -> Callable[[Path], object]:
-    text = f"import json, os, joblib\nimport numpy as np\nfrom azureml.core.model import Model\n\n{init}\n{RUN}"
-    return lambda folder: (folder / "score.py").write_text(text)
+def write_script(path: Path, init: str) -> None:
+    """Write an entry script with an init() of theirs, and what they leave out around it."""
+    path.write_text(
+        f"import json, os, joblib\nimport numpy as np\nfrom azureml.core.model import Model\n\n{init}\n{RUN}"
+    )
 
 
 def test_a_local_service_and_the_model_here(reader: Reader) -> None:
@@ -183,10 +171,8 @@ def test_a_local_service_and_the_model_here(reader: Reader) -> None:
 
 def test_a_run_registers_and_a_curated_environment_serves(reader: Reader) -> None:
     """Document 001: «how to deploy machine learning models»."""
-    entry("def init():\n    global model\n    model = joblib.load(Model.get_model_path('sklearn_mnist'))")(
-        reader.folder
-    )
-    (reader.folder / "score.py").rename(reader.folder / "path-to-score.py")
+    init = "def init():\n    global model\n    model = joblib.load(Model.get_model_path('sklearn_mnist'))"
+    write_script(reader.folder / "path-to-score.py", init)
     said = reader.script(
         block("001", "python", 0),
         'from azureml.core import Run\nrun = Run.get_context()\nenv_name = "mine"',
@@ -217,12 +203,11 @@ def test_the_image_api(reader: Reader) -> None:
         "dependencies:\n- python=3.13\n- pip:\n  - azureml-defaults\n  - scikit-learn==1.7.2\n  - joblib\n"
     )
     (reader.folder / "utils.py").write_text("")
-    entry(block("003", "option-1-deploy-from-model-file", 0))(reader.folder)
     ask = "import json\nprint(service.run(input_data=json.dumps({'data': [[0.0] * 784]})))"
     by_name = "open('score.py', 'a').write('\\ndef init():\\n    global model\\n'\n"
     by_name += "    '    model = joblib.load(Model.get_model_path(\"sklearn_mnist\"))\\n')"
     for edited in (False, True):
-        entry(block("003", "option-1-deploy-from-model-file", 0))(reader.folder)
+        write_script(reader.folder / "score.py", block("003", "option-1-deploy-from-model-file", 0))
         said = reader.script(
             block("003", "prerequisites"),
             block("003", "configure-an-image"),

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
-from uv import find_uv_bin
 
-from tests.integration.conftest import missing
+from tests.integration.v1_interpreter import interpreter
 
 pytestmark = pytest.mark.network
 
@@ -55,19 +52,7 @@ print(json.dumps(["".join(out.text for out in cell.outputs if out.get("name") ==
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An interpreter with nbclient and a kernel, which finds what this one has."""
-    folder = tmp_path_factory.mktemp("notebook") / "venv"
-    uv, made = find_uv_bin(), folder / "bin/python"
-    try:
-        for command in (
-            [uv, "venv", "--quiet", "--python", sys.executable, str(folder)],
-            [uv, "pip", "install", "--quiet", "--python", str(made), "nbclient", "ipykernel"],
-        ):
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    except (OSError, subprocess.SubprocessError) as error:
-        missing(f"nbclient and ipykernel cannot be installed: {getattr(error, 'stderr', error)}"[:300])
-    (site,) = folder.glob("lib/python*/site-packages")
-    (site / "tested.pth").write_text(f"{Path(__file__).parents[2]}\n{sysconfig.get_path('purelib')}\n")
-    return made
+    return interpreter(tmp_path_factory.mktemp("notebook") / "venv", "nbclient", "ipykernel")
 
 
 def test_a_notebook_runs_with_one_cell_more(python: Path, tmp_path: Path) -> None:
