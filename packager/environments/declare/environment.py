@@ -251,7 +251,7 @@ def _of_pip(parts: tuple[Parts, ...], spec_file: SpecFile) -> Environment:
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=joined(each.sources for each in parts),
-        versions={name: lines for each in parts for name, lines in each.versions.items()},
+        versions=_versions(parts),
         inputs=_digests(spec_file.root, {path for each in parts for path in each.files}),
         variables=_variables(parts),
         notes=(*(text for each in parts for text in each.notes), *notes),
@@ -278,7 +278,7 @@ def _of_conda(parts: tuple[Parts, ...], spec_file: SpecFile, curated: str | None
         constraints=tuple(sorted({line for each in parts for line in each.constraints})),
         hashes=_hashes(parts),
         sources=joined(each.sources for each in parts),
-        versions={name: lines for each in parts for name, lines in each.versions.items()},
+        versions=_versions(parts),
         inputs=_digests(spec_file.root, files),
         conda=CondaDeclaration(
             specs=tuple(sorted({*(str(each.spec) for each in specs), *added})), channels=all_channels(parts)
@@ -316,6 +316,10 @@ def _hashes(parts: Iterable[Parts]) -> dict[str, tuple[str, ...]]:
         for line in {*each.requirements, *each.constraints} & each.hashes.keys():
             found[line] = found.get(line, each.hashes[line]) & each.hashes[line]
     return {line: tuple(sorted(digests)) for line, digests in sorted(found.items())}
+
+
+def _versions(parts: Iterable[Parts]) -> dict[str, tuple[str, ...]]:
+    return {name: lines for each in parts for name, lines in each.versions.items()}
 
 
 def _variables(parts: Iterable[Parts]) -> dict[str, str]:
